@@ -1,0 +1,3 @@
+//! Checks a backup, or a store of backups.
+
+fn main() {}

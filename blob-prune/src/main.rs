@@ -1,0 +1,3 @@
+//! Deletes old backups from a directory or a container.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! Uploads a backup to Azure Blob Storage.
+
+fn main() {}

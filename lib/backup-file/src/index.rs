@@ -1,0 +1,62 @@
+use chrono::{DateTime, Utc};
+
+/// What a backup says of itself in its last lines.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Index {
+    /// Of which server, by which client, when.
+    pub about: About,
+    /// Everything that the file holds before its index, in order, without a gap.
+    pub sections: Vec<Section>,
+}
+
+/// Of which server a backup is, by which client it was made, and when.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct About {
+    /// The server's version as it says it (`15.18 (Debian 15.18-0+deb12u1)`).
+    pub server_version: String,
+    /// The version of `pg_dump`.
+    pub client_version: String,
+    /// When the dump started (UTC); the backup's name says the same to the second.
+    pub started: DateTime<Utc>,
+    /// When its last byte had been read (UTC).
+    pub finished: DateTime<Utc>,
+}
+
+/// One part of a backup, made of whole members.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Section {
+    /// What it is.
+    pub kind: SectionKind,
+    /// Where its first member begins in the file, in bytes.
+    pub offset: u64,
+    /// How many bytes its members take in the file.
+    pub length: u64,
+    /// Where its SQL begins in the uncompressed dump, in bytes.
+    pub sql_offset: u64,
+    /// How many bytes its SQL has.
+    pub sql_length: u64,
+    /// CRC-32 (the gzip one) of its bytes in the file.
+    pub crc32: u32,
+    /// How long its dump took, in seconds.
+    pub seconds: f64,
+}
+
+/// What a section is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SectionKind {
+    /// Roles, memberships, tablespaces: all up to the first database, the dump's opening lines included.
+    Globals,
+    /// One database, by its name, from its `-- Database "…" dump` comment on.
+    Database(String),
+    /// The dump's closing lines.
+    End,
+}
+
+impl Index {
+    /// The section of a database.
+    pub fn database(&self, name: &str) -> Option<&Section> {
+        self.sections
+            .iter()
+            .find(|section| matches!(&section.kind, SectionKind::Database(it) if it == name))
+    }
+}

@@ -1,0 +1,3 @@
+//! Dumps a PostgreSQL cluster into a backup file.
+
+fn main() {}

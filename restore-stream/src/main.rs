@@ -1,0 +1,3 @@
+//! Restores a backup through psql.
+
+fn main() {}
