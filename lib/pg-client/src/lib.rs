@@ -1,1 +1,12 @@
-//! The clients of PostgreSQL, run as child processes.
+//! PostgreSQL as libpq programs reach it: how to connect ([`Conninfo`]), what to ask of a server
+//! ([`Server`]), and the client programs run as child processes ([`Child`]).
+
+mod child;
+mod conninfo;
+mod server;
+mod version;
+
+pub use child::{Child, Ended, Killer};
+pub use conninfo::Conninfo;
+pub use server::{Row, Server, quote_ident, quote_literal};
+pub use version::Version;
