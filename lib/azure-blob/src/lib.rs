@@ -1,1 +1,35 @@
-//! The Blob service over SAS REST.
+//! The Blob service over SAS REST: names, the token, listing, upload, download, deletion.
+//!
+//! | | |
+//! |---|---|
+//! | [`ContainerUrl`], [`BlobUrl`] | where backups live, without the token |
+//! | [`Token`], [`TokenSource`] | the SAS token: where it comes from, what it allows, until when |
+//! | [`Client`] | everything that is asked of one container |
+//! | [`Blob`], [`Download`] | one blob, pinned to its ETag, read whole or in part |
+//! | [`Upload`] | a stream of unknown length into a block blob that appears at its end |
+//!
+//! Whatever can pass is tried again, in one place (`retry.rs`); whatever cannot ends in an [`Error`]
+//! that names what was asked of whom.
+
+mod client;
+mod delete;
+mod download;
+mod error;
+mod list;
+mod properties;
+mod token;
+mod upload;
+mod url;
+
+pub use client::{Client, Options};
+pub use delete::Deletion;
+pub use download::{Blob, Download};
+pub use error::{Error, ErrorKind};
+pub use list::Item;
+pub use properties::Properties;
+pub use token::{Need, Token, TokenSource};
+pub use upload::{Ready, Upload, UploadOptions, Uploaded};
+pub use url::{BlobUrl, ContainerUrl};
+
+/// A SHA-256 digest.
+pub type Sha256 = [u8; 32];

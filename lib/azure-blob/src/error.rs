@@ -1,0 +1,102 @@
+use std::{fmt, io};
+
+/// Why the service did not do what was asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// A URL or an option that cannot be understood: exit code 2.
+    Usage,
+    /// There is no token, or it lacks something, or has expired.
+    Token,
+    /// No blob of that name.
+    NotFound,
+    /// No container of that name.
+    ContainerNotFound,
+    /// The name is taken, and nothing is overwritten: exit code 4.
+    Exists,
+    /// The blob changed while it was read.
+    Changed,
+    /// An immutability policy, a legal hold or a lease retains the blob.
+    Retained,
+    /// The blob is archived and must be rehydrated before it is read.
+    Archived,
+    /// Refused for another reason that does not pass.
+    Refused,
+    /// The host cannot be reached.
+    Unreachable,
+    /// A passing fault that did not pass within the deadline.
+    Deadline,
+    /// An answer that is not the service's.
+    Malformed,
+}
+
+/// What failed, on which name, the service's error code and message, and what to do about it. Holds no
+/// part of the token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Error {
+    kind: ErrorKind,
+    message: String,
+    hint: Option<String>,
+}
+
+impl Error {
+    /// An error of our own words.
+    pub(crate) fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self {
+            kind,
+            message: message.into(),
+            hint: None,
+        }
+    }
+
+    /// Says what to do about it.
+    #[must_use]
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// Why.
+    pub fn kind(&self) -> ErrorKind {
+        self.kind
+    }
+
+    /// What to do about it, where that is known.
+    pub fn hint_text(&self) -> Option<&str> {
+        self.hint.as_deref()
+    }
+
+    /// The error inside an I/O error, if it is one of ours ([`Download`](crate::Download) reads so).
+    pub fn from_io(error: &io::Error) -> Option<&Self> {
+        error.get_ref()?.downcast_ref()
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl From<Error> for io::Error {
+    fn from(error: Error) -> Self {
+        Self::other(error)
+    }
+}
+
+impl From<Error> for job::Error {
+    fn from(error: Error) -> Self {
+        let exit = match error.kind {
+            ErrorKind::Usage => job::Exit::Usage,
+            ErrorKind::Exists => job::Exit::Refused,
+            _ => job::Exit::Failed,
+        };
+        let told = Self::new(exit, error.message);
+        match error.hint {
+            Some(hint) => told.hint(hint),
+            None => told,
+        }
+    }
+}
