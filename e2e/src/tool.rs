@@ -1,0 +1,53 @@
+//! Where the real parts are that `scripts/setup` installs, and the programs of this workspace.
+
+use std::env;
+use std::path::{Path, PathBuf};
+
+/// The workspace's directory.
+///
+/// # Panics
+/// Never: the crate is in it.
+pub fn workspace() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("the workspace")
+}
+
+/// What `scripts/setup` installed for the tests alone.
+pub fn tools() -> PathBuf {
+    workspace().join("target/tools")
+}
+
+/// A program of this workspace, beside the test that runs.
+///
+/// # Panics
+/// When it has not been built.
+pub fn program(name: &str) -> PathBuf {
+    let path = programs().join(name);
+    assert!(
+        path.exists(),
+        "{} is not built: cargo build --workspace --bins",
+        path.display()
+    );
+    path
+}
+
+/// The directory of the workspace's programs.
+///
+/// # Panics
+/// When this program does not know where it is.
+pub fn programs() -> PathBuf {
+    let mut dir = env::current_exe().expect("this program's path");
+    dir.pop();
+    if dir.ends_with("deps") {
+        dir.pop();
+    }
+    dir
+}
+
+/// `PATH` with `first` in front.
+pub fn path_with(first: &[PathBuf]) -> std::ffi::OsString {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let all = first.iter().cloned().chain(env::split_paths(&path));
+    env::join_paths(all).unwrap_or(path.clone())
+}
