@@ -1,8 +1,17 @@
+use std::fs::{self, File, OpenOptions};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use job::Error;
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
 
 use crate::FilePublication;
+use crate::publication::is_temporary;
+
+/// Stands in for the directory's own lock on file systems that lock only files that are open for
+/// writing (NFS).
+const LOCK_FILE: &str = ".pgdump-gz.lock";
 
 /// A directory of backups.
 #[derive(Debug, Clone)]
@@ -14,7 +23,9 @@ pub struct Directory {
 /// kernel when the program ends in any way.
 #[derive(Debug)]
 #[must_use = "the directory is unlocked when this is dropped"]
-pub struct DirectoryLock {}
+pub struct DirectoryLock {
+    _locked: File,
+}
 
 /// A temporary file of a backup that is being written, or was when its program was killed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,14 +38,23 @@ pub struct Unfinished {
     pub alive: bool,
 }
 
+/// A regular file in the directory.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub(crate) name: String,
+    pub(crate) size: u64,
+}
+
 impl Directory {
     /// Opens a directory.
     ///
     /// # Errors
     /// There is none at `path`, or something else is there, or it cannot be read.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
-        let _ = path.as_ref();
-        todo!()
+        let path = path.as_ref().to_path_buf();
+        let directory = Self { path };
+        directory.read()?;
+        Ok(directory)
     }
 
     /// Its path, as it was given.
@@ -47,18 +67,77 @@ impl Directory {
     /// # Errors
     /// Exit code 4 if another program holds the lock.
     pub fn lock(&self) -> Result<DirectoryLock, Error> {
-        todo!()
+        let doing = format!("cannot lock '{}'", self.path.display());
+        let itself = File::open(&self.path).map_err(|error| Error::io(&doing, &error))?;
+        let locked = match flock(&itself, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(itself),
+            Err(Errno::WOULDBLOCK) => Err(Errno::WOULDBLOCK),
+            Err(_) => self
+                .lock_file()
+                .map_err(|error| Error::io(&doing, &error))?,
+        };
+        match locked {
+            Ok(locked) => Ok(DirectoryLock { _locked: locked }),
+            Err(Errno::WOULDBLOCK) => Err(Error::refused(format!(
+                "another program is writing a backup into '{}'",
+                self.path.display()
+            ))
+            .hint("wait until it has ended; its lock goes with it")),
+            Err(errno) => Err(Error::io(doing, &errno.into())),
+        }
+    }
+
+    fn lock_file(&self) -> io::Result<Result<File, Errno>> {
+        let file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(self.path.join(LOCK_FILE))?;
+        Ok(flock(&file, FlockOperation::NonBlockingLockExclusive).map(|()| file))
     }
 
     /// Removes the temporary files of programs that were killed, not those that are being written, and
     /// gives the names of those removed.
+    ///
+    /// # Errors
+    /// The directory cannot be read, or a file cannot be removed.
     pub fn sweep(&self) -> Result<Vec<String>, Error> {
-        todo!()
+        let mut removed = Vec::new();
+        for entry in self.temporaries()? {
+            let path = self.path.join(&entry.name);
+            // NFS locks exclusively only what is open for writing.
+            let opened = OpenOptions::new().read(true).write(true).open(&path);
+            let file = match opened {
+                Ok(file) => file,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => return Err(cannot_remove(&path, &error)),
+            };
+            // The lock is kept until the file is gone.
+            if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+                continue;
+            }
+            if remove(&path).map_err(|error| cannot_remove(&path, &error))? {
+                removed.push(entry.name);
+            }
+        }
+        Ok(removed)
     }
 
     /// The temporary files that are there.
+    ///
+    /// # Errors
+    /// The directory cannot be read.
     pub fn unfinished(&self) -> Result<Vec<Unfinished>, Error> {
-        todo!()
+        let found = self.temporaries()?.into_iter();
+        Ok(found
+            .map(|Entry { name, size }| {
+                let file = File::open(self.path.join(&name));
+                // Only one that could be locked is known to have no writer.
+                let alive = !file
+                    .is_ok_and(|file| flock(&file, FlockOperation::NonBlockingLockShared).is_ok());
+                Unfinished { name, size, alive }
+            })
+            .collect())
     }
 
     /// Begins a file that becomes visible as `name` when it is whole. Nothing of that name may be
@@ -67,7 +146,59 @@ impl Directory {
     /// # Errors
     /// Exit code 4 if the name is taken.
     pub fn publish(&self, name: &str) -> Result<FilePublication, Error> {
-        let _ = name;
-        todo!()
+        FilePublication::begin(self, name)
     }
+
+    /// The regular files in it: no symbolic links, no directories, no names that are no text.
+    pub(crate) fn files(&self) -> Result<Vec<Entry>, Error> {
+        let mut files = Vec::new();
+        for entry in self.read()? {
+            let entry = entry.map_err(|error| self.cannot_read(&error))?;
+            let Ok(name) = entry.file_name().into_string() else {
+                continue;
+            };
+            // Of the entry itself: a link is not followed.
+            match entry.metadata() {
+                Ok(found) if found.is_file() => files.push(Entry {
+                    name,
+                    size: found.len(),
+                }),
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(self.cannot_read(&error)),
+            }
+        }
+        files.sort_by(|one, other| one.name.cmp(&other.name));
+        Ok(files)
+    }
+
+    fn temporaries(&self) -> Result<Vec<Entry>, Error> {
+        let mut files = self.files()?;
+        files.retain(|file| is_temporary(&file.name));
+        Ok(files)
+    }
+
+    fn read(&self) -> Result<fs::ReadDir, Error> {
+        fs::read_dir(&self.path).map_err(|error| self.cannot_read(&error))
+    }
+
+    fn cannot_read(&self, error: &io::Error) -> Error {
+        Error::io(
+            format_args!("cannot read directory '{}'", self.path.display()),
+            error,
+        )
+    }
+}
+
+/// Removes a file; says whether it was there.
+pub(crate) fn remove(path: &Path) -> io::Result<bool> {
+    match fs::remove_file(path) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+pub(crate) fn cannot_remove(path: &Path, error: &io::Error) -> Error {
+    Error::io(format_args!("cannot remove '{}'", path.display()), error)
 }

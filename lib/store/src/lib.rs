@@ -12,6 +12,7 @@
 //! and its sidecar after it, and deleting takes the sidecar away first.
 
 mod directory;
+mod file;
 mod publication;
 mod source;
 mod store;

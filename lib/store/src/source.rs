@@ -1,11 +1,39 @@
-use std::io::Read;
+use std::io::{self, Read};
+use std::path::Path;
 
-use backup_file::{ReadAt, Sha256};
+use azure_blob::{Blob, Client};
+use backup_file::{ReadAt, ReadError, Sha256};
 use job::Error;
+
+use crate::file::{self, Opened, Seekable, Stream};
+use crate::store::is_url;
 
 /// Something that a backup is read from: a file, a blob, or standard input.
 #[derive(Debug)]
-pub struct Source {}
+pub struct Source {
+    kind: Kind,
+}
+
+#[derive(Debug)]
+enum Kind {
+    File(Seekable),
+    Blob(WholeBlob),
+    Stream(Stream),
+}
+
+/// A blob that can be read anywhere.
+#[derive(Debug)]
+struct WholeBlob(Blob);
+
+impl ReadAt for WholeBlob {
+    fn size(&self) -> u64 {
+        self.0.size()
+    }
+
+    fn read_at(&self, offset: u64, length: usize) -> io::Result<Vec<u8>> {
+        Ok(self.0.read_at(offset, length)?)
+    }
+}
 
 impl Source {
     /// Opens what `text` names: `-`, a blob's URL, or a file (a pipe's name too: then it is read as
@@ -14,43 +42,118 @@ impl Source {
     /// # Errors
     /// What is not there, cannot be read, or is a directory.
     pub fn open(text: &str) -> Result<Self, Error> {
-        let _ = text;
-        todo!()
+        if text == "-" {
+            let kind = Kind::Stream(Stream::standard_input()?);
+            return Ok(Self { kind });
+        }
+        if is_url(text) {
+            let (client, name) = Client::open_blob(text, azure_blob::Options::default())?;
+            return Ok(Self::blob(client.blob(&name)?));
+        }
+        Self::file(Path::new(text))
+    }
+
+    pub(crate) fn blob(blob: Blob) -> Self {
+        let kind = Kind::Blob(WholeBlob(blob));
+        Self { kind }
+    }
+
+    pub(crate) fn file(path: &Path) -> Result<Self, Error> {
+        let kind = match file::open(path)? {
+            Opened::Seekable(file) => Kind::File(file),
+            Opened::Stream(stream) => Kind::Stream(stream),
+        };
+        Ok(Self { kind })
     }
 
     /// Its name for people.
     pub fn label(&self) -> String {
-        todo!()
+        match &self.kind {
+            Kind::File(file) => file.label(),
+            Kind::Blob(blob) => blob.0.url().to_string(),
+            Kind::Stream(stream) => stream.label().to_owned(),
+        }
     }
 
     /// The last part of its name (`postgresql_backup_….sql.gz`); none for standard input.
     pub fn file_name(&self) -> Option<&str> {
-        todo!()
+        match &self.kind {
+            Kind::File(file) => file.file_name(),
+            Kind::Blob(blob) => Some(blob.0.name()),
+            Kind::Stream(_) => None,
+        }
     }
 
     /// Its size in bytes, where that is known before it is read.
     pub fn size(&self) -> Option<u64> {
-        todo!()
+        self.read_at().map(ReadAt::size)
     }
 
     /// The SHA-256 that was recorded when it was made (`NAME.sha256`, the blob's metadata).
+    ///
+    /// # Errors
+    /// What was recorded cannot be read, or is no SHA-256 of this backup (exit code 3).
     pub fn recorded_sha256(&self) -> Result<Option<Sha256>, Error> {
-        todo!()
+        match &self.kind {
+            Kind::File(file) => file.recorded_sha256(),
+            Kind::Blob(blob) => Ok(blob.0.properties().sha256),
+            Kind::Stream(_) => Ok(None),
+        }
     }
 
     /// All its bytes. Standard input can be read once.
+    ///
+    /// # Errors
+    /// It cannot be read, or was read already and cannot be read twice.
     pub fn reader(&self) -> Result<Box<dyn Read + Send>, Error> {
-        todo!()
+        Ok(match &self.kind {
+            Kind::File(file) => Box::new(file.reader(0, None)),
+            Kind::Blob(blob) => Box::new(blob.0.reader()),
+            Kind::Stream(stream) => Box::new(stream.reader()?),
+        })
     }
 
-    /// `length` bytes from `offset` on; not from standard input.
+    /// `length` bytes from `offset` on (fewer if it ends before); not from standard input.
+    ///
+    /// # Errors
+    /// It cannot be read, or not from anywhere.
     pub fn range(&self, offset: u64, length: u64) -> Result<Box<dyn Read + Send>, Error> {
-        let _ = (offset, length);
-        todo!()
+        match &self.kind {
+            Kind::File(file) => Ok(Box::new(file.reader(offset, Some(length)))),
+            Kind::Blob(blob) => Ok(Box::new(blob.0.range(offset, length))),
+            Kind::Stream(stream) => Err(Error::failed(format!(
+                "{} can only be read from its beginning",
+                stream.label()
+            ))),
+        }
     }
 
     /// It, if it can be read anywhere (not standard input).
     pub fn read_at(&self) -> Option<&dyn ReadAt> {
-        todo!()
+        match &self.kind {
+            Kind::File(file) => Some(file),
+            Kind::Blob(blob) => Some(blob),
+            Kind::Stream(_) => None,
+        }
+    }
+
+    /// What ended the reading of it, for a person: bytes that did not come are exit code 1, bytes that
+    /// are no good backup exit code 3.
+    pub fn read_error(&self, error: &ReadError) -> Error {
+        match error {
+            ReadError::Io(error) => self.io_error(error),
+            ReadError::Damaged(what) => {
+                Error::not_good(format!("'{}' is not good: {what}", self.label()))
+            }
+        }
+    }
+
+    /// That bytes of it did not come: exit code 1.
+    pub fn io_error(&self, error: &io::Error) -> Error {
+        match azure_blob::Error::from_io(error) {
+            // It names the blob, and says what to do.
+            Some(error) => error.clone().into(),
+            None => Error::io(format_args!("cannot read '{}'", self.label()), error),
+        }
     }
 }

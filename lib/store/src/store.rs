@@ -1,6 +1,11 @@
-use backup_file::{BackupName, Sha256};
+use std::path::Path;
+
+use azure_blob::Client;
+use backup_file::{BackupName, Sha256, sidecar_name};
 use job::Error;
 
+use crate::directory::{cannot_remove, remove};
+use crate::publication::flush;
 use crate::{Directory, Source};
 
 /// A directory or a container (with a prefix perhaps).
@@ -12,6 +17,7 @@ pub struct Store {
 #[derive(Debug)]
 enum Place {
     Directory(Directory),
+    Container(Client),
 }
 
 /// A backup in a store.
@@ -43,8 +49,14 @@ impl Store {
     /// backup (a file, a blob's URL, `-`). A container URL's last part that ends in `.gz` is a blob, and
     /// so is a path that is not there and ends so.
     pub fn is_store(text: &str) -> bool {
-        let _ = text;
-        todo!()
+        if is_url(text) {
+            let address = text.split(['?', '#']).next().unwrap_or(text);
+            return !address.ends_with(".gz");
+        }
+        match Path::new(text).metadata() {
+            Ok(found) => found.is_dir(),
+            Err(_) => text != "-" && !text.ends_with(".gz"),
+        }
     }
 
     /// Opens a STORE.
@@ -53,31 +65,61 @@ impl Store {
     /// A directory that is not there or cannot be read; a URL or token that cannot be understood.
     /// A container is not asked anything yet.
     pub fn open(text: &str) -> Result<Self, Error> {
-        let _ = text;
-        todo!()
+        let place = if is_url(text) {
+            Place::Container(Client::open(text, azure_blob::Options::default())?)
+        } else {
+            Place::Directory(Directory::open(text)?)
+        };
+        Ok(Self { place })
     }
 
     /// Its name for people: the directory, or the URL without the token.
     pub fn label(&self) -> String {
-        todo!()
+        match &self.place {
+            Place::Directory(directory) => directory.path().display().to_string(),
+            Place::Container(client) => client.container().to_string(),
+        }
     }
 
     /// It, if it is a directory.
     pub fn directory(&self) -> Option<&Directory> {
         match &self.place {
             Place::Directory(directory) => Some(directory),
+            Place::Container(_) => None,
+        }
+    }
+
+    /// It, if it is a container.
+    pub fn container(&self) -> Option<&Client> {
+        match &self.place {
+            Place::Directory(_) => None,
+            Place::Container(client) => Some(client),
         }
     }
 
     /// The backups that are there (names in a backup's form only), oldest first.
+    ///
+    /// # Errors
+    /// The directory cannot be read; what the service answered.
     pub fn list(&self) -> Result<Vec<Backup>, Error> {
-        todo!()
+        let mut backups = match &self.place {
+            Place::Directory(directory) => in_directory(directory)?,
+            Place::Container(client) => in_container(client)?,
+        };
+        backups.sort_by_key(|backup| backup.name);
+        Ok(backups)
     }
 
     /// One of its backups, to be read.
+    ///
+    /// # Errors
+    /// It is not there any more, or cannot be read.
     pub fn source(&self, backup: &Backup) -> Result<Source, Error> {
-        let _ = backup;
-        todo!()
+        let name = backup.name.to_string();
+        match &self.place {
+            Place::Directory(directory) => Source::file(&directory.path().join(name)),
+            Place::Container(client) => Ok(Source::blob(client.blob(&name)?)),
+        }
     }
 
     /// Deletes backups, in a directory with their sidecars, and tells `told` what became of each as
@@ -91,7 +133,96 @@ impl Store {
         backups: &[Backup],
         told: &mut dyn FnMut(&Backup, Deletion),
     ) -> Result<(), Error> {
-        let _ = (backups, told);
-        todo!()
+        match &self.place {
+            Place::Directory(directory) => delete_files(directory, backups, told),
+            Place::Container(client) => delete_blobs(client, backups, told),
+        }
+    }
+}
+
+pub(crate) fn is_url(text: &str) -> bool {
+    ["http://", "https://"].iter().any(|scheme| {
+        text.get(..scheme.len())
+            .is_some_and(|it| it.eq_ignore_ascii_case(scheme))
+    })
+}
+
+fn in_directory(directory: &Directory) -> Result<Vec<Backup>, Error> {
+    let files = directory.files()?.into_iter();
+    Ok(files
+        .filter_map(|file| {
+            Some(Backup {
+                name: BackupName::parse(&file.name)?,
+                size: file.size,
+                sha256: None,
+            })
+        })
+        .collect())
+}
+
+fn in_container(client: &Client) -> Result<Vec<Backup>, Error> {
+    let items = client.list()?.into_iter();
+    Ok(items
+        .filter_map(|item| {
+            Some(Backup {
+                name: BackupName::parse(&item.name)?,
+                size: item.properties.size,
+                sha256: item.properties.sha256,
+            })
+        })
+        .collect())
+}
+
+fn delete_files(
+    directory: &Directory,
+    backups: &[Backup],
+    told: &mut dyn FnMut(&Backup, Deletion),
+) -> Result<(), Error> {
+    for backup in backups {
+        told(backup, delete_file(directory, &backup.name.to_string()));
+    }
+    flush(directory.path()).map_err(|error| {
+        Error::io(
+            format_args!("cannot flush directory '{}'", directory.path().display()),
+            &error,
+        )
+    })
+}
+
+/// The sidecar first: a backup without one is a true state, a sidecar without its backup is not.
+fn delete_file(directory: &Directory, name: &str) -> Deletion {
+    let path = directory.path().join(name);
+    let sidecar = directory.path().join(sidecar_name(name));
+    let removed = remove(&sidecar)
+        .map_err(|error| cannot_remove(&sidecar, &error))
+        .and_then(|_| remove(&path).map_err(|error| cannot_remove(&path, &error)));
+    match removed {
+        Ok(true) => Deletion::Deleted,
+        Ok(false) => Deletion::Gone,
+        Err(error) => Deletion::Failed(error),
+    }
+}
+
+fn delete_blobs(
+    client: &Client,
+    backups: &[Backup],
+    told: &mut dyn FnMut(&Backup, Deletion),
+) -> Result<(), Error> {
+    let names: Vec<String> = backups.iter().map(|it| it.name.to_string()).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    client.delete(&names, &mut |at, deletion| {
+        told(&backups[at], deletion.into());
+    })?;
+    Ok(())
+}
+
+impl From<azure_blob::Deletion> for Deletion {
+    fn from(deletion: azure_blob::Deletion) -> Self {
+        match deletion {
+            azure_blob::Deletion::Deleted => Self::Deleted,
+            azure_blob::Deletion::Gone => Self::Gone,
+            azure_blob::Deletion::Retained(by) => Self::Retained(by),
+            azure_blob::Deletion::Failed(error) => Self::Failed(error.into()),
+        }
     }
 }
