@@ -1,8 +1,9 @@
 use std::fmt;
 
-use chrono::{DateTime, NaiveDateTime, SubsecRound, Utc};
+use chrono::{DateTime, NaiveDateTime, SubsecRound, Timelike, Utc};
 
 const FORM: &str = "postgresql_backup_%Y%m%d_%H%M%S.sql.gz";
+const LENGTH: usize = "postgresql_backup_YYYYMMDD_HHMMSS.sql.gz".len();
 
 /// A backup's proper name: `postgresql_backup_YYYYMMDD_HHMMSS.sql.gz`, the moment (UTC) the dump started.
 /// Ordered by that moment.
@@ -17,9 +18,13 @@ impl BackupName {
 
     /// Reads a name (no directory before it); none if it is not exactly of the form.
     pub fn parse(name: &str) -> Option<Self> {
-        let moment = NaiveDateTime::parse_from_str(name, FORM).ok()?.and_utc();
-        // The parser also takes fewer digits and a leap second; a backup's name is written one way.
-        let parsed = Self::new(moment);
+        // The parser also takes fewer digits, a sign and a leap second; a backup's name is written one way.
+        let moment = NaiveDateTime::parse_from_str(name, FORM).ok()?;
+        let leap = moment.nanosecond() >= 1_000_000_000;
+        if leap || name.len() != LENGTH {
+            return None;
+        }
+        let parsed = Self::new(moment.and_utc());
         (parsed.to_string() == name).then_some(parsed)
     }
 
@@ -62,6 +67,9 @@ mod tests {
             "Postgresql_backup_20251123_020000.sql.gz",
             "dir/postgresql_backup_20251123_020000.sql.gz",
             "postgresql_backup_+0251123_020000.sql.gz",
+            "postgresql_backup_+20251123_020000.sql.gz",
+            "postgresql_backup_-20251123_020000.sql.gz",
+            "postgresql_backup_-0251123_020000.sql.gz",
         ] {
             assert_eq!(BackupName::parse(name), None, "{name}");
         }

@@ -23,6 +23,13 @@ impl Reader {
         todo!()
     }
 
+    /// Keeps the index to itself: [`Reader::next`] hands out the SQL of the dump and nothing else, byte
+    /// for byte what the dump command wrote. The index is still read and checked, and its lines still count in
+    /// [`Report::sql_size`].
+    pub fn sql_only(self) -> Self {
+        todo!()
+    }
+
     /// The next piece of SQL; none at the end. After an error there is no more.
     pub fn next(&mut self) -> Result<Option<&[u8]>, ReadError> {
         todo!()
