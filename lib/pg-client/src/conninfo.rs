@@ -1,7 +1,18 @@
+use std::borrow::Cow;
 use std::fmt;
 use std::process::Command;
 
 use job::Error;
+
+/// Keywords whose values must not be seen, and which no environment variable can carry instead.
+const SECRETS: [&str; 4] = [
+    "sslpassword",
+    "oauth_client_secret",
+    "scram_client_key",
+    "scram_server_key",
+];
+/// Seconds a connection may take to be made, unless the environment says another time.
+const CONNECT_TIMEOUT: &str = "20";
 
 /// How a server is reached: what `-d/--dbname` gave, or nothing, then the environment says it
 /// (`PGHOST`, `PGUSER`, `PGSERVICE`, …).
@@ -16,13 +27,31 @@ pub struct Conninfo {
 }
 
 impl Conninfo {
-    /// Reads what libpq takes: `host=… dbname='…'`, `postgresql://…`, or a bare database name.
+    /// Reads what libpq takes (PostgreSQL documentation, 34.1.1 Connection Strings):
+    /// `host=… dbname='…'`, `postgresql://…`, or a bare database name.
     ///
     /// # Errors
     /// What is wrong with it (exit code 2), without the password.
     pub fn parse(text: &str) -> Result<Self, Error> {
-        let _ = text;
-        todo!()
+        let uri = text
+            .strip_prefix("postgresql://")
+            .or_else(|| text.strip_prefix("postgres://"));
+        let pairs = match uri {
+            Some(rest) => uri_pairs(rest)?,
+            None if text.contains('=') => keyword_pairs(text)?,
+            None => vec![("dbname".into(), text.into())],
+        };
+        let mut conninfo = Self::default();
+        for (keyword, value) in pairs {
+            match keyword.as_str() {
+                _ if value.is_empty() => {}
+                "dbname" => conninfo.database = Some(value),
+                "password" => conninfo.password = Some(value),
+                secret if SECRETS.contains(&secret) => return Err(secret_option(secret)),
+                _ => conninfo.options.push((keyword, value)),
+            }
+        }
+        Ok(conninfo)
     }
 
     /// The database that it names itself.
@@ -33,16 +62,43 @@ impl Conninfo {
     /// A conninfo string for `psql -d` and `pg_dump -d` that leads to the database `name`, whatever
     /// characters that has. Without a password: see [`Conninfo::apply`].
     pub fn with_database(&self, name: &str) -> String {
-        let _ = name;
-        todo!()
+        let mut text = self.without_database();
+        push(&mut text, "dbname", name);
+        text
     }
 
-    /// Lets `command` (psql, pg_dump, pg_dumpall, pg_isready) connect to `database`, or to the one that
-    /// this names, or (none) to the environment's: adds `--dbname=…`, and the password to its environment.
-    /// Also bounds the time a connection takes to be made, unless the environment does.
+    fn without_database(&self) -> String {
+        let mut text = String::new();
+        for (keyword, value) in &self.options {
+            push(&mut text, keyword, value);
+        }
+        text
+    }
+
+    /// Lets `command` (psql, pg_dump, pg_dumpall) connect to `database`, or to the one that this names,
+    /// or (none) to the environment's: adds `--dbname=…` and `--no-password` (there is no terminal to
+    /// ask on), and the password to its environment. Also bounds the time that making a connection
+    /// takes, unless the environment does.
     pub fn apply(&self, command: &mut Command, database: Option<&str>) {
-        let _ = (command, database);
-        todo!()
+        self.lead(command, database);
+        command.arg("--no-password");
+    }
+
+    /// As [`Conninfo::apply`] for a program that never asks for a password.
+    pub(crate) fn lead(&self, command: &mut Command, database: Option<&str>) {
+        let text = match database.or(self.database()) {
+            Some(name) => self.with_database(name),
+            None => self.without_database(),
+        };
+        if !text.is_empty() {
+            command.arg(format!("--dbname={text}"));
+        }
+        if let Some(password) = &self.password {
+            command.env("PGPASSWORD", password);
+        }
+        if std::env::var_os("PGCONNECT_TIMEOUT").is_none() {
+            command.env("PGCONNECT_TIMEOUT", CONNECT_TIMEOUT);
+        }
     }
 }
 
@@ -53,5 +109,274 @@ impl fmt::Debug for Conninfo {
             .field("options", &self.options)
             .field("database", &self.database)
             .finish_non_exhaustive()
+    }
+}
+
+fn push(text: &mut String, keyword: &str, value: &str) {
+    if !text.is_empty() {
+        text.push(' ');
+    }
+    let value = value.replace('\\', "\\\\").replace('\'', "\\'");
+    text.push_str(&format!("{keyword}='{value}'"));
+}
+
+fn secret_option(keyword: &str) -> Error {
+    Error::usage(format!(
+        "'{keyword}' in a conninfo would be seen on the command lines of psql and pg_dump"
+    ))
+    .hint("put it into a connection service file (PGSERVICEFILE) and say 'service=NAME'")
+}
+
+fn wrong(what: impl fmt::Display) -> Error {
+    Error::usage(format!("cannot read the conninfo: {what}"))
+}
+
+/// `host=x dbname='a\'b'`, as libpq's `conninfo_parse` reads it.
+fn keyword_pairs(text: &str) -> Result<Vec<(String, String)>, Error> {
+    let mut pairs = Vec::new();
+    let mut rest = text.trim_start();
+    while !rest.is_empty() {
+        let (keyword, after) = rest
+            .split_once('=')
+            .ok_or_else(|| wrong("a word at its end has no '=' after it"))?;
+        let keyword = keyword.trim_end();
+        if keyword.is_empty() || keyword.contains(char::is_whitespace) {
+            // Not shown: it may be the second word of a password that was not quoted.
+            return Err(wrong(
+                "a word has no '=' after it (a value with spaces needs '…')",
+            ));
+        }
+        let (value, after) = value(after.trim_start(), keyword)?;
+        pairs.push((keyword.to_owned(), value));
+        rest = after.trim_start();
+    }
+    Ok(pairs)
+}
+
+/// A value, perhaps quoted, and what comes after it.
+fn value<'a>(text: &'a str, keyword: &str) -> Result<(String, &'a str), Error> {
+    let quoted = text.starts_with('\'');
+    let text = text.strip_prefix('\'').unwrap_or(text);
+    let mut value = String::new();
+    let mut chars = text.char_indices();
+    while let Some((at, char)) = chars.next() {
+        match char {
+            '\\' => value.extend(chars.next().map(|(_, char)| char)),
+            '\'' if quoted => return Ok((value, &text[at + 1..])),
+            _ if !quoted && char.is_ascii_whitespace() => return Ok((value, &text[at..])),
+            _ => value.push(char),
+        }
+    }
+    if quoted {
+        return Err(wrong(format_args!(
+            "the value of '{keyword}' lacks its closing '"
+        )));
+    }
+    Ok((value, ""))
+}
+
+/// `[user[:password]@][host[:port],…][/dbname][?keyword=value&…]`, as libpq's
+/// `conninfo_uri_parse_options` reads it.
+fn uri_pairs(rest: &str) -> Result<Vec<(String, String)>, Error> {
+    let mut pairs = Vec::new();
+    let mut add = |keyword: &str, value: String| pairs.push((keyword.to_owned(), value));
+    let authority_end = rest.find(['/', '?']).unwrap_or(rest.len());
+    let (authority, rest) = rest.split_at(authority_end);
+    let hosts = match authority.split_once('@') {
+        Some((user, hosts)) => {
+            let (user, password) = user.split_once(':').unwrap_or((user, ""));
+            add("user", decoded(user, "user")?);
+            add("password", decoded(password, "password")?);
+            hosts
+        }
+        None => authority,
+    };
+    let (mut names, mut ports) = (Vec::new(), Vec::new());
+    for host in hosts.split(',') {
+        let (name, port) = host_and_port(host)?;
+        names.push(decoded(name, "host")?);
+        ports.push(decoded(port, "port")?);
+    }
+    add("host", list(&names));
+    add("port", list(&ports));
+    let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
+    add(
+        "dbname",
+        decoded(path.strip_prefix('/').unwrap_or(path), "dbname")?,
+    );
+    for parameter in query.split('&').filter(|parameter| !parameter.is_empty()) {
+        let (keyword, value) = parameter
+            .split_once('=')
+            .ok_or_else(|| wrong("a query parameter of the URI has no '='"))?;
+        match (keyword, decoded(value, keyword)?) {
+            // For JDBC's sake, as libpq does.
+            ("ssl", value) if value == "true" => add("sslmode", "require".into()),
+            (_, value) => add(&decoded(keyword, "keyword")?, value),
+        }
+    }
+    Ok(pairs)
+}
+
+fn host_and_port(host: &str) -> Result<(&str, &str), Error> {
+    let Some(address) = host.strip_prefix('[') else {
+        return Ok(host.split_once(':').unwrap_or((host, "")));
+    };
+    let (address, port) = address
+        .split_once(']')
+        .ok_or_else(|| wrong("an IPv6 address of the URI lacks its ']'"))?;
+    Ok((address, port.strip_prefix(':').unwrap_or(port)))
+}
+
+/// Several hosts or ports in one value; nothing if none of them says anything.
+fn list(values: &[String]) -> String {
+    if values.iter().all(String::is_empty) {
+        return String::new();
+    }
+    values.join(",")
+}
+
+fn decoded(text: &str, what: &str) -> Result<String, Error> {
+    let bad = || {
+        wrong(format_args!(
+            "a '%' in the {what} of the URI does not begin a valid %XX"
+        ))
+    };
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&byte, after)) = rest.split_first() {
+        rest = after;
+        if byte != b'%' {
+            bytes.push(byte);
+            continue;
+        }
+        let digits = after.get(..2).ok_or_else(bad)?;
+        let digits = std::str::from_utf8(digits).map_err(|_| bad())?;
+        match u8::from_str_radix(digits, 16) {
+            Ok(byte) if byte != 0 && !digits.starts_with('+') => bytes.push(byte),
+            _ => return Err(bad()),
+        }
+        rest = &after[2..];
+    }
+    let text = String::from_utf8_lossy(&bytes);
+    match text {
+        Cow::Borrowed(text) => Ok(text.to_owned()),
+        Cow::Owned(_) => Err(wrong(format_args!("the {what} of the URI is not UTF-8"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(text: &str) -> String {
+        Conninfo::parse(text).unwrap().with_database("a'b\\c d=e")
+    }
+
+    #[test]
+    fn the_environment_alone() {
+        assert_eq!(Conninfo::default().with_database("x"), "dbname='x'");
+    }
+
+    #[test]
+    fn any_form_leads_to_any_database() {
+        let name = r"dbname='a\'b\\c d=e'";
+        assert_eq!(with("mydb"), name);
+        assert_eq!(
+            with("host=/tmp/x port = 5433 dbname=y"),
+            format!("host='/tmp/x' port='5433' {name}")
+        );
+        assert_eq!(
+            with(r"user='o\'b\\x' dbname=''"),
+            format!(r"user='o\'b\\x' {name}")
+        );
+        assert_eq!(with(r"user=a\ b"), format!("user='a b' {name}"));
+        assert_eq!(
+            with("postgresql://me:pw@h1:1,[::1]:2/db?sslmode=require&ssl=true"),
+            format!(
+                "user='me' host='h1,::1' port='1,2' sslmode='require' sslmode='require' {name}"
+            )
+        );
+        assert_eq!(
+            with("postgres:///db?host=%2Fvar%2Frun"),
+            format!("host='/var/run' {name}")
+        );
+        assert_eq!(with("postgres://"), name);
+        assert_eq!(
+            with("postgresql://h?application_name=a%20b"),
+            format!("host='h' application_name='a b' {name}")
+        );
+    }
+
+    #[test]
+    fn its_own_database() {
+        for text in [
+            "x y",
+            "dbname='x y' host=h",
+            "postgresql://h/x%20y",
+            "postgresql://h?dbname=x%20y",
+        ] {
+            assert_eq!(
+                Conninfo::parse(text).unwrap().database(),
+                Some("x y"),
+                "{text}"
+            );
+        }
+        assert_eq!(Conninfo::parse("postgresql://h").unwrap().database(), None);
+    }
+
+    #[test]
+    fn a_password_goes_by_the_environment() {
+        for text in [
+            "user=me password=s3cret",
+            "password = 's3cret'",
+            "postgresql://me:s3cret@h/db",
+            "postgresql://me:s3%63ret@h/db",
+            "postgresql://h/db?password=s3cret",
+        ] {
+            let conninfo = Conninfo::parse(text).unwrap();
+            let mut command = Command::new("psql");
+            conninfo.apply(&mut command, Some("x"));
+            let shown = format!(
+                "{conninfo:?} {} {:?}",
+                conninfo.with_database("x"),
+                command.get_args()
+            );
+            assert!(!shown.contains("s3cret"), "{shown}");
+            let environment: Vec<_> = command.get_envs().collect();
+            assert!(
+                environment.contains(&("PGPASSWORD".as_ref(), Some("s3cret".as_ref()))),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_said_without_the_password() {
+        for (text, words) in [
+            ("password=s3cret s3cret2", "no '='"),
+            ("password=s3cret s3cret2 host=x", "no '='"),
+            ("password='s3cret", "closing"),
+            ("postgresql://me:s3cret%zz@h", "password"),
+            ("postgresql://me:s3cret@[::1", "IPv6"),
+            ("postgresql://me:s3cret@h?x", "'='"),
+            ("sslpassword=s3cret", "sslpassword"),
+            ("postgresql://h?sslpassword=s3cret", "sslpassword"),
+            ("postgresql://h/%00", "dbname"),
+            ("postgresql://h/%ff", "dbname"),
+            ("postgresql://h/%+1", "dbname"),
+            ("postgresql://h/%é", "dbname"),
+        ] {
+            let error = Conninfo::parse(text).unwrap_err();
+            assert!(error.to_string().contains(words), "{text}: {error}");
+            assert!(!error.to_string().contains("s3cret"), "{error}");
+            assert_eq!(error.exit().code(), 2);
+        }
+    }
+
+    #[test]
+    fn an_environment_needs_no_argument() {
+        let mut command = Command::new("psql");
+        Conninfo::default().apply(&mut command, None);
+        assert_eq!(command.get_args().collect::<Vec<_>>(), ["--no-password"]);
     }
 }

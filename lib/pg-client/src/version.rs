@@ -1,11 +1,14 @@
 use std::fmt;
+use std::process::{Command, Stdio};
 
 use job::Error;
+
+use crate::child;
 
 /// A version of PostgreSQL.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Version {
-    /// As `server_version_num` says it: 150018 is 15.18.
+    /// As `server_version_num` says it: 150018 is 15.18; a development version counts as its first.
     pub number: u32,
     /// As a person reads it: `15.18 (Debian 15.18-0+deb12u1)`.
     pub text: String,
@@ -17,8 +20,38 @@ impl Version {
     /// # Errors
     /// It is not installed (the hint names the package), or says no version.
     pub fn of_client(program: &str) -> Result<Self, Error> {
-        let _ = program;
-        todo!()
+        let said = Command::new(program)
+            .arg("--version")
+            .stdin(Stdio::null())
+            .output()
+            .map_err(|error| child::cannot_start(program, &error))?;
+        let said = String::from_utf8_lossy(&said.stdout);
+        Self::parse(&said).ok_or_else(|| {
+            Error::failed(format!(
+                "'{program} --version' says no version: '{}'",
+                said.trim()
+            ))
+        })
+    }
+
+    /// Reads `pg_dump (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)`.
+    fn parse(said: &str) -> Option<Self> {
+        let (_, text) = said.trim().split_once("(PostgreSQL) ")?;
+        let mut numbers = text
+            .split(|char: char| !char.is_ascii_digit())
+            .map(|digits| digits.parse::<u32>().unwrap_or(0));
+        let major = numbers.next().filter(|major| *major > 0)?;
+        // 19devel and 18beta1 have no minor number: what follows is not one.
+        let minor = match text.split_once('.') {
+            Some((first, _)) if first.bytes().all(|byte| byte.is_ascii_digit()) => {
+                numbers.next()?
+            }
+            _ => 0,
+        };
+        Some(Self {
+            number: major.checked_mul(10_000)?.checked_add(minor)?,
+            text: text.to_owned(),
+        })
     }
 
     /// 15 of 15.18.
@@ -30,5 +63,33 @@ impl Version {
 impl fmt::Display for Version {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_clients_say() {
+        for (said, number, text) in [
+            (
+                "pg_dump (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)\n",
+                150_018,
+                "15.18 (Debian 15.18-0+deb12u1)",
+            ),
+            ("psql (PostgreSQL) 18.6\n", 180_006, "18.6"),
+            ("psql (PostgreSQL) 19devel\n", 190_000, "19devel"),
+            (
+                "psql (PostgreSQL) 18beta1 (Debian 18~beta1-1.pgdg)\n",
+                180_000,
+                "18beta1 (Debian 18~beta1-1.pgdg)",
+            ),
+        ] {
+            let version = Version::parse(said).unwrap();
+            assert_eq!((version.number, version.text.as_str()), (number, text));
+        }
+        assert_eq!(Version::parse("busybox"), None);
+        assert_eq!(Version::parse("x (PostgreSQL) "), None);
     }
 }
