@@ -9,18 +9,24 @@
     reason = "what fails here fails a test"
 )]
 
+pub mod azurite;
 pub mod compare;
 pub mod postgres;
 pub mod program;
+pub mod proxy;
+pub mod sas;
 pub mod scratch;
+pub mod tls;
 pub mod tool;
 pub mod watchdog;
 
 use std::thread;
 use std::time::{Duration, Instant};
 
+pub use azurite::{Azurite, Container};
 pub use postgres::{Cluster, Version};
 pub use program::{Program, Running, Seen};
+pub use proxy::Proxy;
 pub use scratch::Scratch;
 
 /// How long anything may take that takes a moment on a quiet machine.

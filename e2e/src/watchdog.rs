@@ -104,6 +104,7 @@ fn tell(line: &str) {
     let _ = writeln!(stdin, "{line}");
 }
 
+#[expect(clippy::zombie_processes, reason = "it outlives this process")]
 fn start() -> ChildStdin {
     let mut child = Command::new("sh")
         .args(["-c", SCRIPT, "watchdog"])
