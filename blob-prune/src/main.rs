@@ -1,3 +1,13 @@
 //! Deletes old backups from a directory or a container.
 
-fn main() {}
+mod cli;
+mod command;
+mod report;
+mod retention;
+mod survey;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    job::main("blob-prune", command::run)
+}

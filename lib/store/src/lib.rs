@@ -13,11 +13,13 @@
 
 mod directory;
 mod file;
+mod glance;
 mod publication;
 mod source;
 mod store;
 
 pub use directory::{Directory, DirectoryLock, Unfinished};
+pub use glance::Glance;
 pub use publication::{FilePublication, Published};
 pub use source::Source;
 pub use store::{Backup, Deletion, Store};

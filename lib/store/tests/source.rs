@@ -1,4 +1,5 @@
 //! What a backup is read from.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on ends so")]
 
 use std::fs;
 use std::io::{Read, Write};

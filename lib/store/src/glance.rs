@@ -1,0 +1,111 @@
+//! What a backup's first and last bytes tell of it, without reading it through.
+
+use backup_file::{Index, MARKER, ReadAt, ReadError, Tail, read_tail};
+use job::Error;
+
+use crate::{Backup, Source, Store};
+
+/// Long enough for a BGZF member's head (SAM specification §4.1).
+const HEAD: usize = 16;
+
+/// What a glance at a backup tells: two or three small reads, none of its contents.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Glance {
+    /// Its dump was whole: it ends in the marker. With its index, where there is one.
+    Whole(Option<Box<Index>>),
+    /// A gzip file made by another program: whether it is whole cannot be seen from its ends.
+    Foreign,
+    /// It is no whole backup: why.
+    NotGood(String),
+    /// It is archived: it must be rehydrated before anything can be read of it.
+    Archived,
+    /// Backups of this store may not be read (a token without `r`): what the service says.
+    NotAllowed(String),
+}
+
+impl Store {
+    /// Glances at one of its backups.
+    ///
+    /// # Errors
+    /// The service does not answer.
+    pub fn glance(&self, backup: &Backup) -> Result<Glance, Error> {
+        match self.container() {
+            None => match self.source(backup) {
+                Ok(source) => glance_at(&source).or_else(|error| not_read(&source, &error)),
+                Err(error) => Ok(Glance::NotGood(error.to_string())),
+            },
+            Some(client) => match client.blob(&backup.name.to_string()) {
+                Ok(blob) => {
+                    let source = Source::blob(blob);
+                    glance_at(&source).or_else(|error| not_read(&source, &error))
+                }
+                Err(error) => not_answered(&error),
+            },
+        }
+    }
+}
+
+fn glance_at(source: &Source) -> Result<Glance, ReadError> {
+    let not_good = |why: &str| Ok(Glance::NotGood(why.to_owned()));
+    let Some(file) = source.read_at() else {
+        return not_good("it is no regular file");
+    };
+    if file.size() == 0 {
+        return not_good("it is empty");
+    }
+    if file.size() <= MARKER.len() as u64 {
+        return not_good("it holds nothing");
+    }
+    match read_tail(file)? {
+        Tail::Index(index) => Ok(Glance::Whole(Some(Box::new(index)))),
+        Tail::Marker => Ok(Glance::Whole(None)),
+        Tail::NoMarker => match Head::read(file)? {
+            Head::Bgzf => not_good("its end is missing"),
+            Head::Gzip => Ok(Glance::Foreign),
+            Head::Other => not_good("it is no gzip file"),
+        },
+    }
+}
+
+enum Head {
+    Bgzf,
+    Gzip,
+    Other,
+}
+
+impl Head {
+    fn read(file: &dyn ReadAt) -> Result<Self, ReadError> {
+        let head = file.read_at(0, HEAD).map_err(ReadError::Io)?;
+        let subfield = 12..14;
+        Ok(
+            if head[..4] == MARKER[..4] && head[subfield.clone()] == MARKER[subfield] {
+                Self::Bgzf
+            } else if head[..3] == MARKER[..3] {
+                Self::Gzip
+            } else {
+                Self::Other
+            },
+        )
+    }
+}
+
+fn not_read(source: &Source, error: &ReadError) -> Result<Glance, Error> {
+    match error {
+        ReadError::Damaged(what) => Ok(Glance::NotGood(what.clone())),
+        ReadError::Io(error) => match azure_blob::Error::from_io(error) {
+            Some(error) => not_answered(error),
+            // A file that cannot be read is of no use.
+            None => Ok(Glance::NotGood(source.io_error(error).to_string())),
+        },
+    }
+}
+
+fn not_answered(error: &azure_blob::Error) -> Result<Glance, Error> {
+    use azure_blob::ErrorKind::{Archived, Changed, NotFound, Refused, Token};
+    match error.kind() {
+        Archived => Ok(Glance::Archived),
+        Token | Refused => Ok(Glance::NotAllowed(error.to_string())),
+        NotFound | Changed => Ok(Glance::NotGood(error.to_string())),
+        _ => Err(error.clone().into()),
+    }
+}
