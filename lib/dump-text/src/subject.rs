@@ -1,0 +1,327 @@
+use std::ops::Range;
+
+use crate::token::{Spanned, Token, tokens};
+
+/// How far into a statement its subject is looked for: a GRANT of every privilege has fewer tokens.
+const FAR: usize = 64;
+
+/// What a statement does to its subject.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "SQL's own words")]
+pub enum Verb {
+    Create,
+    Alter,
+    Drop,
+    Comment,
+    SecurityLabel,
+    Grant,
+    Revoke,
+    /// `UPDATE pg_database … WHERE datname = '…'`, as older dumps have it.
+    Update,
+}
+
+/// What a statement's subject is: an object of the whole cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A role, a user, a group.
+    Role,
+    /// A database.
+    Database,
+    /// A tablespace.
+    Tablespace,
+}
+
+/// A name in a statement.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Named {
+    /// The name, without quotes.
+    pub name: String,
+    /// Where it stands in the statement, quotes included.
+    pub at: Range<usize>,
+    /// Whether it is a string there, not an identifier.
+    pub text: bool,
+}
+
+/// What a statement is about, if that is an object of the whole cluster.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Subject {
+    /// What is done.
+    pub verb: Verb,
+    /// To what kind of object.
+    pub kind: Kind,
+    /// Its name.
+    pub name: Named,
+    /// For `ALTER ROLE … IN DATABASE …`, the database.
+    pub in_database: Option<Named>,
+}
+
+impl Subject {
+    /// The database that it names.
+    pub fn database(&self) -> Option<&Named> {
+        match self.kind {
+            Kind::Database => Some(&self.name),
+            _ => self.in_database.as_ref(),
+        }
+    }
+}
+
+/// What a statement (its head is enough) is about: a role, a database, a tablespace; none if it is about
+/// anything else. `GRANT role TO role` is none.
+pub fn subject(statement: &[u8]) -> Option<Subject> {
+    let mut words = Words {
+        tokens: &mut tokens(statement).take(FAR),
+        next: None,
+    };
+    let verb = words.word()?;
+    match verb.as_str() {
+        "create" => words.object(Verb::Create),
+        "alter" => words.object(Verb::Alter),
+        "drop" => words.object(Verb::Drop),
+        "comment" => words.on(Verb::Comment),
+        "security" => words.on(Verb::SecurityLabel),
+        "grant" => words.on(Verb::Grant),
+        "revoke" => words.on(Verb::Revoke),
+        "update" => words.update(),
+        _ => None,
+    }
+}
+
+struct Words<'a> {
+    tokens: &'a mut dyn Iterator<Item = Spanned>,
+    next: Option<Spanned>,
+}
+
+impl Words<'_> {
+    fn next(&mut self) -> Option<Spanned> {
+        self.next.take().or_else(|| self.tokens.next())
+    }
+
+    fn word(&mut self) -> Option<String> {
+        match self.next()?.token {
+            Token::Word(word) => Some(word),
+            _ => None,
+        }
+    }
+
+    fn peek(&mut self) -> Option<&Token> {
+        self.next = self.next();
+        self.next.as_ref().map(|spanned| &spanned.token)
+    }
+
+    fn skip(&mut self, keywords: &[&str]) {
+        for keyword in keywords {
+            if self.peek().is_some_and(|token| token.is(keyword)) {
+                self.next = None;
+            }
+        }
+    }
+
+    /// `ROLE name`, `DATABASE name`, `TABLESPACE name`.
+    fn object(&mut self, verb: Verb) -> Option<Subject> {
+        let kind = self.kind()?;
+        self.skip(&["if", "exists"]);
+        let role = self.next()?;
+        if role.token.is("mapping") && self.peek().is_some_and(|token| token.is("for")) {
+            return None;
+        }
+        let everyone = kind == Kind::Role && role.token.is("all");
+        let mut in_database = None;
+        if kind == Kind::Role && verb == Verb::Alter {
+            self.skip(&["in"]);
+            if self.peek().is_some_and(|token| token.is("database")) {
+                self.next = None;
+                in_database = Some(named(self.next()?)?);
+            }
+        }
+        if everyone {
+            // Nobody's: it is about the database.
+            return Some(Subject {
+                verb,
+                kind: Kind::Database,
+                name: in_database?,
+                in_database: None,
+            });
+        }
+        Some(Subject {
+            verb,
+            kind,
+            name: named(role)?,
+            in_database,
+        })
+    }
+
+    /// `… ON DATABASE name`.
+    fn on(&mut self, verb: Verb) -> Option<Subject> {
+        while !self.next()?.token.is("on") {}
+        Some(Subject {
+            verb,
+            kind: self.kind()?,
+            name: named(self.next()?)?,
+            in_database: None,
+        })
+    }
+
+    /// `UPDATE pg_catalog.pg_database SET … WHERE datname = 'name'`.
+    fn update(&mut self) -> Option<Subject> {
+        self.skip(&["pg_catalog"]);
+        if self.peek()? == &Token::Symbol(b'.') {
+            self.next = None;
+        }
+        if self.word()? != "pg_database" {
+            return None;
+        }
+        while !self.next()?.token.is("datname") {}
+        if self.next()?.token != Token::Symbol(b'=') {
+            return None;
+        }
+        let Spanned {
+            token: Token::Text(name),
+            at,
+        } = self.next()?
+        else {
+            return None;
+        };
+        Some(Subject {
+            verb: Verb::Update,
+            kind: Kind::Database,
+            name: Named {
+                name,
+                at,
+                text: true,
+            },
+            in_database: None,
+        })
+    }
+
+    fn kind(&mut self) -> Option<Kind> {
+        match self.word()?.as_str() {
+            "role" | "user" | "group" => Some(Kind::Role),
+            "database" => Some(Kind::Database),
+            "tablespace" => Some(Kind::Tablespace),
+            _ => None,
+        }
+    }
+}
+
+fn named(spanned: Spanned) -> Option<Named> {
+    match spanned.token {
+        Token::Word(name) | Token::Name(name) => Some(Named {
+            name,
+            at: spanned.at,
+            text: false,
+        }),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(statement: &str) -> Option<(Verb, Kind, String, Option<String>)> {
+        let found = subject(statement.as_bytes())?;
+        let quoted = &statement[found.name.at.clone()];
+        assert!(quoted.len() >= found.name.name.len(), "{quoted}");
+        Some((
+            found.verb,
+            found.kind,
+            found.name.name,
+            found.in_database.map(|named| named.name),
+        ))
+    }
+
+    #[test]
+    fn what_a_cluster_dump_says_of_roles_and_databases() {
+        use Kind::*;
+        use Verb::*;
+        let cases = [
+            ("CREATE ROLE bob;", Create, Role, "bob"),
+            ("create role BOB login;", Create, Role, "bob"),
+            (r#"CREATE ROLE "a ""b""";"#, Create, Role, r#"a "b""#),
+            ("CREATE USER mapping;", Create, Role, "mapping"),
+            ("CREATE ROLE \"all\";", Create, Role, "all"),
+            ("ALTER ROLE bob WITH LOGIN;", Alter, Role, "bob"),
+            ("DROP ROLE IF EXISTS bob;", Drop, Role, "bob"),
+            (
+                "COMMENT ON ROLE bob IS 'on database x';",
+                Comment,
+                Role,
+                "bob",
+            ),
+            (
+                "CREATE DATABASE \"ö\" WITH TEMPLATE = template0;",
+                Create,
+                Database,
+                "ö",
+            ),
+            ("ALTER DATABASE x OWNER TO y;", Alter, Database, "x"),
+            (
+                "GRANT CREATE,CONNECT ON DATABASE x TO y;",
+                Grant,
+                Database,
+                "x",
+            ),
+            (
+                "REVOKE GRANT OPTION FOR ALL ON DATABASE x FROM y;",
+                Revoke,
+                Database,
+                "x",
+            ),
+            (
+                "SECURITY LABEL FOR p ON DATABASE x IS 'y';",
+                SecurityLabel,
+                Database,
+                "x",
+            ),
+            (
+                "UPDATE pg_catalog.pg_database SET datistemplate = 't' WHERE datname = 'it''s';",
+                Update,
+                Database,
+                "it's",
+            ),
+            (
+                "ALTER ROLE ALL IN DATABASE x SET a TO 'b';",
+                Alter,
+                Database,
+                "x",
+            ),
+            (
+                "CREATE TABLESPACE t OWNER x LOCATION 'y';",
+                Create,
+                Tablespace,
+                "t",
+            ),
+        ];
+        for (statement, verb, kind, name) in cases {
+            assert_eq!(
+                read(statement),
+                Some((verb, kind, name.into(), None)),
+                "{statement}"
+            );
+        }
+        assert_eq!(
+            read("ALTER ROLE a IN DATABASE \"in\" SET x TO 'y';"),
+            Some((Alter, Role, "a".into(), Some("in".into())))
+        );
+    }
+
+    #[test]
+    fn what_is_about_nothing_of_the_cluster() {
+        for statement in [
+            "",
+            ";",
+            "GRANT a TO b;",
+            "GRANT SELECT ON TABLE x TO y;",
+            "CREATE USER MAPPING FOR bob SERVER s;",
+            "CREATE TABLE role (database text);",
+            "ALTER ROLE ALL SET a TO 'b';",
+            "COMMENT ON TABLE t IS 'on database x';",
+            "UPDATE t SET a = 1 WHERE datname = 'x';",
+            "INSERT INTO t VALUES ('CREATE ROLE bob');",
+            "CREATE ROLE",
+            "GRANT ALL ON DATABASE",
+        ] {
+            assert_eq!(read(statement), None, "{statement}");
+        }
+    }
+}
