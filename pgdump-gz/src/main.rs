@@ -1,3 +1,17 @@
 //! Dumps a PostgreSQL cluster into a backup file.
 
-fn main() {}
+mod cli;
+mod cluster;
+mod command;
+mod completion;
+mod foreign;
+mod jobs;
+mod output;
+mod pattern;
+mod preflight;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    job::main("pgdump-gz", command::run)
+}

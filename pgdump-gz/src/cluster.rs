@@ -1,0 +1,227 @@
+//! A dump of the whole cluster, put together as `pg_dumpall` does (`pg_dumpall.c`: `main`,
+//! `dumpDatabases`, `runPgDump`): the globals, then `pg_dump` of each database.
+
+use std::io::Read;
+use std::process::{ChildStdout, Command, Stdio};
+
+use backup_file::{About, SectionKind};
+use chrono::{DateTime, Utc};
+use job::{Error, Progress};
+use pg_client::{Child, Killer, Version};
+
+use crate::cli::Args;
+use crate::completion::{CLUSTER_CLOSING, Text, Watch};
+use crate::output::{Output, Section};
+use crate::preflight::{self, Cluster};
+
+/// Bytes of globals that are read at once.
+const PIECE: usize = 64 << 10;
+
+/// How a cluster is dumped.
+#[derive(Debug)]
+pub(crate) struct Dump<'a> {
+    pub(crate) cluster: &'a Cluster,
+    pub(crate) args: &'a Args,
+    pub(crate) progress: Progress,
+}
+
+impl Dump<'_> {
+    /// Writes the first section: roles, memberships, tablespaces, and the heading of the databases.
+    pub(crate) fn globals(&self, output: &mut Output) -> Result<(), Error> {
+        output.begin(SectionKind::Globals)?;
+        let mut command = Command::new("pg_dumpall");
+        command.arg("--globals-only");
+        if self.args.no_role_passwords {
+            command.arg("--no-role-passwords");
+        }
+        if let Some(database) = self.cluster.conninfo.database() {
+            command.arg(format!("--database={database}"));
+        }
+        let (child, stdout) = self.start(command, None, |_| {})?;
+        let complete = self.all_but_the_closing(stdout, output)?;
+        child.wait().map_err(explain)?;
+        if !complete {
+            return Err(incomplete("the dump of the globals"));
+        }
+        if !self.cluster.databases.is_empty() {
+            output.write(b"--\n-- Databases\n--\n\n")?;
+        }
+        Ok(())
+    }
+
+    /// Hands the globals on, and says whether they ended with the comment that closes a cluster's dump,
+    /// which comes only after the databases.
+    fn all_but_the_closing(
+        &self,
+        mut stdout: impl Read,
+        output: &mut Output,
+    ) -> Result<bool, Error> {
+        let mut piece = vec![0; PIECE];
+        let mut held = Vec::with_capacity(PIECE + CLUSTER_CLOSING.len());
+        loop {
+            let length = stdout
+                .read(&mut piece)
+                .map_err(|error| Error::io("cannot read what pg_dumpall writes", &error))?;
+            if length == 0 {
+                return Ok(held == CLUSTER_CLOSING);
+            }
+            self.progress.advance(length as u64);
+            held.extend_from_slice(&piece[..length]);
+            let certain = held.len().saturating_sub(CLUSTER_CLOSING.len());
+            output.write(&held[..certain])?;
+            held.drain(..certain);
+        }
+    }
+
+    /// Writes the dump of one database, with the comment before it. `started` is given a handle to stop
+    /// it with.
+    pub(crate) fn database(
+        &self,
+        name: &str,
+        section: &mut impl Section,
+        started: impl FnOnce(Killer),
+    ) -> Result<(), Error> {
+        let named = |error: Error| error.within(format_args!("cannot dump database {name:?}"));
+        section.write(heading(name).as_bytes())?;
+        let mut command = Command::new("pg_dump");
+        command.arg("--format=plain");
+        if !exists_already(name) {
+            command.arg("--create");
+        }
+        let (child, mut stdout) = self.start(command, Some(name), started).map_err(named)?;
+        let mut watch = Watch::default();
+        section.copy_from(&mut stdout, &mut |piece| {
+            watch.see(piece);
+            self.progress.advance(piece.len() as u64);
+        })?;
+        child.wait().map_err(named)?;
+        if watch.text() != Text::Database || !watch.is_complete() {
+            return Err(incomplete(&format!("the dump of database {name:?}")));
+        }
+        Ok(())
+    }
+
+    fn start(
+        &self,
+        mut command: Command,
+        database: Option<&str>,
+        started: impl FnOnce(Killer),
+    ) -> Result<(Child, ChildStdout), Error> {
+        if let Some(key) = &self.args.restrict_key
+            && has_restrict_key(&self.cluster.client)
+        {
+            command.arg(format!("--restrict-key={key}"));
+        }
+        if let Some(timeout) = &self.args.lock_wait_timeout {
+            command.arg(format!("--lock-wait-timeout={timeout}"));
+        }
+        self.cluster.conninfo.apply(&mut command, database);
+        command.stdin(Stdio::null()).stdout(Stdio::piped());
+        let mut child = Child::spawn_with(command, warnings())?;
+        started(child.killer());
+        let stdout = child
+            .take_stdout()
+            .ok_or_else(|| Error::failed(format!("'{}' has no output", child.name())))?;
+        Ok((child, stdout))
+    }
+
+    /// What the index says of the whole.
+    pub(crate) fn about(&self, started: DateTime<Utc>) -> About {
+        About {
+            server_version: self.cluster.server.text.clone(),
+            client_version: self.cluster.client.text.clone(),
+            started,
+            finished: Utc::now(),
+        }
+    }
+}
+
+/// Hands on what a dump command says until it fails: then its last words are the error's.
+pub(crate) fn warnings() -> impl FnMut(&str) + Send + 'static {
+    let mut failing = false;
+    move |line| {
+        failing |= ["error:", "ERROR:", "FATAL:"]
+            .iter()
+            .any(|mark| line.contains(mark));
+        if !failing {
+            job::pass_on(line);
+        }
+    }
+}
+
+/// What `dumpDatabases` writes before the dump of a database.
+fn heading(name: &str) -> String {
+    // `sanitize_line`: a line break would end the comment.
+    let shown = name.replace(['\n', '\r'], " ");
+    let comment = format!("--\n-- Database \"{shown}\" dump\n--\n\n");
+    if exists_already(name) {
+        format!("{comment}\\connect {name}\n\n")
+    } else {
+        comment
+    }
+}
+
+/// These are in the cluster that the dump will be restored into.
+fn exists_already(name: &str) -> bool {
+    matches!(name, "postgres" | "template1")
+}
+
+/// Whether `pg_dump --restrict-key` is there: since the minor releases of August 2025. One that has
+/// not the option writes no `\restrict` lines either.
+fn has_restrict_key(client: &Version) -> bool {
+    let minor = client.number % 10_000;
+    match client.major() {
+        ..=12 => false,
+        13 => minor >= 22,
+        14 => minor >= 19,
+        15 => minor >= 14,
+        16 => minor >= 10,
+        17 => minor >= 6,
+        18.. => true,
+    }
+}
+
+/// pg_dumpall says it too, where asking for the privilege did not tell.
+fn explain(error: Error) -> Error {
+    let words = error.to_string();
+    if words.contains("pg_authid") {
+        preflight::no_passwords(&words)
+    } else {
+        error.within("cannot dump the globals")
+    }
+}
+
+pub(crate) fn incomplete(what: &str) -> Error {
+    Error::failed(format!(
+        "{what} is not whole: its last line does not say that it is complete"
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headings() {
+        assert_eq!(
+            heading("a\nb\r\"c"),
+            "--\n-- Database \"a b \"c\" dump\n--\n\n"
+        );
+        assert_eq!(
+            heading("template1"),
+            "--\n-- Database \"template1\" dump\n--\n\n\\connect template1\n\n"
+        );
+    }
+
+    #[test]
+    fn clients_with_restrict_keys() {
+        let has = |number| {
+            has_restrict_key(&Version {
+                number,
+                text: String::new(),
+            })
+        };
+        assert!(has(150_018) && has(180_000) && has(190_000) && has(140_019));
+        assert!(!has(150_013) && !has(120_022) && !has(170_005));
+    }
+}

@@ -1,0 +1,82 @@
+use std::io::Write;
+use std::time::Instant;
+
+use backup_file::SectionKind;
+use job::{Error, Progress, say, text};
+
+use crate::cli::Args;
+use crate::cluster::Dump;
+use crate::completion::CLUSTER_CLOSING;
+use crate::output::{Section, Target, Written};
+use crate::{foreign, jobs, preflight};
+
+/// What was dumped, for the last line.
+struct Summary {
+    written: Written,
+    /// Bytes of SQL.
+    sql: u64,
+    /// What it holds: `9 databases`, `from 'kubectl'`.
+    what: String,
+}
+
+/// Runs the program.
+///
+/// # Errors
+/// Whatever ends it without a backup.
+pub(crate) fn run() -> Result<(), Error> {
+    let args: Args = job::parse_args()?;
+    let started = Instant::now();
+    let target = Target::open(args.dir.as_deref())?;
+    let Summary { written, sql, what } = if args.command.is_empty() {
+        dump_cluster(&args, target)?
+    } else {
+        wrap_command(&args, target)?
+    };
+    say!(
+        "{}: {}, {} of SQL, {what}, {}",
+        written.label,
+        text::bytes(written.size),
+        text::bytes(sql),
+        text::duration(started.elapsed())
+    );
+    match written.path {
+        Some(path) => writeln!(std::io::stdout(), "{}", path.display())
+            .map_err(|error| Error::io("cannot write to standard output", &error)),
+        None => Ok(()),
+    }
+}
+
+fn dump_cluster(args: &Args, target: Target) -> Result<Summary, Error> {
+    let cluster = preflight::cluster(args)?;
+    let (mut output, started) = target.begin(args.options())?;
+    let dump = Dump {
+        cluster: &cluster,
+        args,
+        progress: Progress::new("dumping the cluster", None),
+    };
+    dump.globals(&mut output)?;
+    jobs::databases(&dump, &mut output, args.jobs.into(), args.options())?;
+    output.begin(SectionKind::End)?;
+    output.write(CLUSTER_CLOSING)?;
+    let written = output.finish(Some(dump.about(started)))?;
+    Ok(Summary {
+        written,
+        sql: dump.progress.done(),
+        what: text::count(cluster.databases.len(), "database"),
+    })
+}
+
+fn wrap_command(args: &Args, target: Target) -> Result<Summary, Error> {
+    let (mut output, _) = target.begin(args.options())?;
+    let sql = foreign::copy(&args.command, &mut output)?;
+    let written = output.finish(None)?;
+    let program = args
+        .command
+        .first()
+        .map(|program| program.to_string_lossy());
+    Ok(Summary {
+        written,
+        sql,
+        what: format!("from '{}'", program.unwrap_or_default()),
+    })
+}

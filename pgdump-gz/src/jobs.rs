@@ -1,0 +1,201 @@
+//! Several databases at once. They are written in order: one whose turn has not come waits,
+//! compressed, in an unnamed temporary file.
+
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Instant;
+
+use backup_file::{Options, Part, SectionKind};
+use job::Error;
+use pg_client::Killer;
+
+use crate::cluster::Dump;
+use crate::output::{Output, Waiting};
+
+/// The databases of one dump, each of which somebody takes.
+#[derive(Debug)]
+struct Queue<'a> {
+    dump: &'a Dump<'a>,
+    options: Options,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug)]
+struct State {
+    slots: Vec<Slot>,
+    running: Vec<Killer>,
+    /// The first failure; those that follow from it are not kept.
+    failure: Option<Error>,
+}
+
+#[derive(Debug)]
+enum Slot {
+    /// Nobody has begun it.
+    Open,
+    /// Somebody dumps it, or has.
+    Taken,
+    Ready(Part),
+}
+
+/// What the thread that writes the backup does next.
+enum Turn {
+    /// Dump the database whose turn it is straight into the backup.
+    Dump,
+    Append(Part),
+    /// Its turn has come, but another thread still dumps it: meanwhile dump this one.
+    Meanwhile(usize),
+    /// It has failed.
+    Stop,
+}
+
+/// Dumps all databases into `output`, in order, `jobs` of them at once.
+///
+/// # Errors
+/// The first failure; the other dumps are stopped.
+pub(crate) fn databases(
+    dump: &Dump<'_>,
+    output: &mut Output,
+    jobs: usize,
+    options: Options,
+) -> Result<(), Error> {
+    let databases = dump.cluster.databases.len();
+    let queue = Queue {
+        dump,
+        options: Options {
+            threads: (options.threads / jobs).max(1),
+            ..options
+        },
+        state: Mutex::new(State {
+            slots: (0..databases).map(|_| Slot::Open).collect(),
+            running: Vec::new(),
+            failure: None,
+        }),
+        changed: Condvar::new(),
+    };
+    thread::scope(|scope| {
+        for _ in 1..jobs.min(databases) {
+            let started = thread::Builder::new()
+                .name("dump".into())
+                .spawn_scoped(scope, || queue.work());
+            if let Err(error) = started {
+                queue.fail(Error::io("cannot start a thread", &error));
+            }
+        }
+        if let Err(error) = queue.write_in_order(output) {
+            queue.fail(error);
+        }
+    });
+    let state = queue.state.into_inner();
+    match state.unwrap_or_else(PoisonError::into_inner).failure {
+        Some(failure) => Err(failure),
+        None => Ok(()),
+    }
+}
+
+impl Queue<'_> {
+    fn write_in_order(&self, output: &mut Output) -> Result<(), Error> {
+        for (at, name) in self.dump.cluster.databases.iter().enumerate() {
+            loop {
+                match self.turn(at) {
+                    Turn::Dump => {
+                        output.begin(SectionKind::Database(name.clone()))?;
+                        self.dump
+                            .database(name, output, |killer| self.running(killer))?;
+                        break;
+                    }
+                    Turn::Append(part) => {
+                        output.append(part)?;
+                        break;
+                    }
+                    Turn::Meanwhile(other) => self.dump_apart(other)?,
+                    Turn::Stop => return Ok(()),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn turn(&self, at: usize) -> Turn {
+        let mut state = self.lock();
+        loop {
+            if state.failure.is_some() {
+                return Turn::Stop;
+            }
+            match std::mem::replace(&mut state.slots[at], Slot::Taken) {
+                Slot::Open => return Turn::Dump,
+                Slot::Ready(part) => return Turn::Append(part),
+                Slot::Taken => {}
+            }
+            if let Some(other) = state.take() {
+                return Turn::Meanwhile(other);
+            }
+            state = self
+                .changed
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// What the other threads do.
+    fn work(&self) {
+        while let Some(at) = self.lock().take() {
+            if let Err(error) = self.dump_apart(at) {
+                self.fail(error);
+            }
+        }
+    }
+
+    fn dump_apart(&self, at: usize) -> Result<(), Error> {
+        let name = &self.dump.cluster.databases[at];
+        let started = Instant::now();
+        let mut waiting = Waiting::begin(SectionKind::Database(name.clone()), self.options)?;
+        self.dump
+            .database(name, &mut waiting, |killer| self.running(killer))?;
+        let part = waiting.finish(started.elapsed())?;
+        self.lock().slots[at] = Slot::Ready(part);
+        self.changed.notify_all();
+        Ok(())
+    }
+
+    /// Keeps what a dump is stopped with; stops it at once if another has failed meanwhile.
+    fn running(&self, killer: Killer) {
+        let mut state = self.lock();
+        if state.failure.is_some() {
+            drop(state);
+            killer.terminate();
+        } else {
+            state.running.push(killer);
+        }
+    }
+
+    fn fail(&self, error: Error) {
+        let mut state = self.lock();
+        state.failure.get_or_insert(error);
+        let running = std::mem::take(&mut state.running);
+        drop(state);
+        self.changed.notify_all();
+        for killer in running {
+            killer.terminate();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// The next database that nobody has begun.
+    fn take(&mut self) -> Option<usize> {
+        if self.failure.is_some() {
+            return None;
+        }
+        let at = self
+            .slots
+            .iter()
+            .position(|slot| matches!(slot, Slot::Open))?;
+        self.slots[at] = Slot::Taken;
+        Some(at)
+    }
+}

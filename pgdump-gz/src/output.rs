@@ -1,0 +1,290 @@
+//! Where the backup goes: a directory or standard output.
+
+use std::fs::File;
+use std::io::{self, IsTerminal, Read, Write};
+use std::os::fd::AsFd;
+use std::path::PathBuf;
+use std::thread;
+use std::time::Duration;
+
+use backup_file::{About, BackupName, Options, Part, PartWriter, SectionKind, Writer};
+use chrono::{DateTime, Utc};
+use job::{Error, say, text};
+use store::{Directory, DirectoryLock, FilePublication, Store};
+
+/// As large as a pipe may be made without privileges.
+const PIPE_SIZE: usize = 1 << 20;
+
+/// A place for one backup, made sure of before the dump starts.
+#[derive(Debug)]
+pub(crate) enum Target {
+    /// Nobody else writes into it while this lives.
+    Directory(Directory, DirectoryLock),
+    Stdout(File),
+}
+
+impl Target {
+    /// The directory `dir`, or standard output.
+    ///
+    /// # Errors
+    /// Standard output is a terminal; the directory is missing, is in use by another pgdump-gz, or has
+    /// less room than its newest backup takes.
+    pub(crate) fn open(dir: Option<&str>) -> Result<Self, Error> {
+        match dir {
+            Some(dir) => Self::directory(dir),
+            None => Self::stdout(),
+        }
+    }
+
+    fn stdout() -> Result<Self, Error> {
+        let stdout = io::stdout();
+        if stdout.is_terminal() {
+            return Err(Error::usage("a backup is not written to a terminal")
+                .hint("send it into a file or a pipe, or name a directory with --dir"));
+        }
+        // Without the buffer of the standard library, which looks for line ends.
+        let file = stdout
+            .as_fd()
+            .try_clone_to_owned()
+            .map_err(|error| Error::io("cannot use standard output", &error))?;
+        // A file has no pipe's size, and a smaller pipe is slower, no more.
+        let _ = rustix::pipe::fcntl_setpipe_size(&file, PIPE_SIZE);
+        Ok(Self::Stdout(file.into()))
+    }
+
+    fn directory(dir: &str) -> Result<Self, Error> {
+        let store = Store::open(dir)?;
+        let Some(directory) = store.directory() else {
+            return Err(Error::usage("--dir takes a directory, not a URL")
+                .hint("pipe the backup into blob-put: pgdump-gz | blob-put - URL/"));
+        };
+        let lock = directory.lock()?;
+        for name in directory.sweep()? {
+            say!("removed '{name}', which a killed run had left in '{dir}'");
+        }
+        check_room(&store, directory)?;
+        Ok(Self::Directory(directory.clone(), lock))
+    }
+
+    /// Begins the backup, now. In a directory its name must be free: a name that another backup of this
+    /// second has taken is waited for to pass.
+    pub(crate) fn begin(self, options: Options) -> Result<(Output, DateTime<Utc>), Error> {
+        let (sink, label, started) = match self {
+            Self::Stdout(file) => {
+                let sink = Sink::Stdout { file, size: 0 };
+                (sink, "standard output".to_owned(), Utc::now())
+            }
+            Self::Directory(directory, lock) => {
+                let (name, started) = free_name(&directory);
+                let file = directory.publish(&name)?;
+                let label = format!("'{}'", directory.path().join(name).display());
+                (Sink::File(file, lock), label, started)
+            }
+        };
+        let writer = Writer::new(sink, options);
+        Ok((Output { writer, label }, started))
+    }
+}
+
+fn free_name(directory: &Directory) -> (String, DateTime<Utc>) {
+    loop {
+        let started = Utc::now();
+        let name = BackupName::new(started).to_string();
+        if directory.path().join(&name).symlink_metadata().is_err() {
+            return (name, started);
+        }
+        thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// A disk that is full at the end of an hour's dump is known to be too small at its beginning, mostly.
+fn check_room(store: &Store, directory: &Directory) -> Result<(), Error> {
+    let Some(newest) = store.list()?.pop() else {
+        return Ok(());
+    };
+    let path = directory.path();
+    let disk = rustix::fs::statvfs(path).map_err(|errno| {
+        Error::io(
+            format_args!("cannot ask for the free space of '{}'", path.display()),
+            &errno.into(),
+        )
+    })?;
+    let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+    if free >= newest.size {
+        return Ok(());
+    }
+    Err(Error::failed(format!(
+        "'{}' has {} left, and its newest backup, '{}', takes {}",
+        path.display(),
+        text::bytes(free),
+        newest.name,
+        text::bytes(newest.size)
+    ))
+    .hint("make room (blob-prune deletes by age), or take a larger volume"))
+}
+
+/// Where members go. Counts and hashes where that is needed.
+#[derive(Debug)]
+pub(crate) enum Sink {
+    File(FilePublication, DirectoryLock),
+    Stdout { file: File, size: u64 },
+}
+
+impl Write for Sink {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::File(file, _) => file.write(bytes),
+            Self::Stdout { file, size } => {
+                let written = file.write(bytes)?;
+                *size += written as u64;
+                Ok(written)
+            }
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::File(file, _) => file.flush(),
+            Self::Stdout { file, .. } => file.flush(),
+        }
+    }
+}
+
+/// A backup that is being written. It is no backup before it is finished.
+#[derive(Debug)]
+pub(crate) struct Output {
+    writer: Writer<Sink>,
+    /// Where it goes, for people.
+    label: String,
+}
+
+/// A backup that has been written.
+#[derive(Debug)]
+pub(crate) struct Written {
+    /// Where it is, for people.
+    pub(crate) label: String,
+    /// Where it is in the directory.
+    pub(crate) path: Option<PathBuf>,
+    /// Its size in bytes.
+    pub(crate) size: u64,
+}
+
+/// What a dump is written to: the backup itself, or a part of it that waits for its turn.
+pub(crate) trait Section {
+    /// Adds SQL.
+    fn write(&mut self, sql: &[u8]) -> Result<(), Error>;
+
+    /// Adds all of `input`, showing it to `watch`.
+    fn copy_from(
+        &mut self,
+        input: &mut dyn Read,
+        watch: &mut dyn FnMut(&[u8]),
+    ) -> Result<(), Error>;
+}
+
+impl Output {
+    /// Begins a section.
+    pub(crate) fn begin(&mut self, kind: SectionKind) -> Result<(), Error> {
+        let begun = self.writer.begin(kind);
+        begun.map_err(|error| self.failed(&error))
+    }
+
+    /// Adds a section that has waited for its turn.
+    pub(crate) fn append(&mut self, part: Part) -> Result<(), Error> {
+        let appended = self.writer.append(part);
+        appended.map_err(|error| self.failed(&error))
+    }
+
+    /// Makes it a whole backup, with an index if it is known what it is about, and lets it be seen.
+    pub(crate) fn finish(self, about: Option<About>) -> Result<Written, Error> {
+        let Self { writer, label } = self;
+        let finished = match about {
+            Some(about) => writer.finish(about),
+            None => writer.finish_without_index(),
+        };
+        let sink = finished.map_err(|error| cannot_write(&label, &error))?;
+        match sink {
+            Sink::Stdout { size, .. } => Ok(Written {
+                label,
+                path: None,
+                size,
+            }),
+            Sink::File(file, _lock) => {
+                let published = file.commit()?;
+                Ok(Written {
+                    label,
+                    path: Some(published.path),
+                    size: published.size,
+                })
+            }
+        }
+    }
+
+    fn failed(&self, error: &io::Error) -> Error {
+        cannot_write(&self.label, error)
+    }
+}
+
+impl Section for Output {
+    fn write(&mut self, sql: &[u8]) -> Result<(), Error> {
+        let written = self.writer.write_all(sql);
+        written.map_err(|error| self.failed(&error))
+    }
+
+    fn copy_from(
+        &mut self,
+        input: &mut dyn Read,
+        watch: &mut dyn FnMut(&[u8]),
+    ) -> Result<(), Error> {
+        let copied = self.writer.copy_from(input, watch);
+        copied.map(drop).map_err(|error| self.failed(&error))
+    }
+}
+
+/// A section in an unnamed temporary file.
+#[derive(Debug)]
+pub(crate) struct Waiting {
+    writer: PartWriter,
+}
+
+impl Waiting {
+    /// Begins it, in `TMPDIR`.
+    pub(crate) fn begin(kind: SectionKind, options: Options) -> Result<Self, Error> {
+        let file = tempfile::tempfile().map_err(|error| no_room(&error))?;
+        let writer = PartWriter::new(file, kind, options);
+        Ok(Self { writer })
+    }
+
+    /// Ends it; `time` is how long its dump took.
+    pub(crate) fn finish(self, time: Duration) -> Result<Part, Error> {
+        self.writer.finish(time).map_err(|error| no_room(&error))
+    }
+}
+
+impl Section for Waiting {
+    fn write(&mut self, sql: &[u8]) -> Result<(), Error> {
+        self.writer.write_all(sql).map_err(|error| no_room(&error))
+    }
+
+    fn copy_from(
+        &mut self,
+        input: &mut dyn Read,
+        watch: &mut dyn FnMut(&[u8]),
+    ) -> Result<(), Error> {
+        let copied = self.writer.copy_from(input, watch);
+        copied.map(drop).map_err(|error| no_room(&error))
+    }
+}
+
+fn cannot_write(label: &str, error: &io::Error) -> Error {
+    Error::io(format_args!("cannot write to {label}"), error)
+}
+
+fn no_room(error: &io::Error) -> Error {
+    let directory = std::env::temp_dir();
+    Error::io(
+        format_args!("cannot write a temporary file in '{}'", directory.display()),
+        error,
+    )
+    .hint("name another directory in TMPDIR, or dump without --jobs, which needs none")
+}

@@ -1,0 +1,233 @@
+//! What is made sure of before anything is written.
+
+use std::time::Duration;
+
+use job::{Error, say};
+use pg_client::{Conninfo, Row, Server, Version};
+
+use crate::cli::Args;
+use crate::pattern;
+
+/// A cluster that can be dumped.
+#[derive(Debug)]
+pub(crate) struct Cluster {
+    pub(crate) conninfo: Conninfo,
+    pub(crate) server: Version,
+    pub(crate) client: Version,
+    /// The databases to be dumped, in pg_dumpall's order.
+    pub(crate) databases: Vec<String>,
+}
+
+/// Finds out what the server is, whether this client can dump it, and which databases it has.
+///
+/// # Errors
+/// The server is not there within the time, refuses us, is newer than the client; the role may not read
+/// what is to be dumped.
+pub(crate) fn cluster(args: &Args) -> Result<Cluster, Error> {
+    let conninfo = match &args.dbname {
+        Some(text) => Conninfo::parse(text)?,
+        None => Conninfo::default(),
+    };
+    let client = Version::of_client("pg_dump")?;
+    let excluded = Exclusion::new(&args.exclude_database)?;
+    let asked = Server::new(conninfo.clone());
+    let (database, version, passwords) = reach(&asked, args.wait)?;
+    check_client(&client, &version)?;
+    if !passwords && !args.no_role_passwords {
+        return Err(no_passwords("permission denied for table pg_authid"));
+    }
+    let databases = excluded.databases(&asked, &database, &version)?;
+    Ok(Cluster {
+        conninfo,
+        server: version,
+        client,
+        databases,
+    })
+}
+
+/// The error of a role that may not read the other roles' passwords.
+pub(crate) fn no_passwords(words: &str) -> Error {
+    Error::failed(format!("cannot dump the roles' passwords: {words}")).hint(
+        "on a managed server nobody may read them: use --no-role-passwords, and set them after a restore",
+    )
+}
+
+/// Connects as pg_dumpall does: to the database that the conninfo names, else postgres, else template1.
+/// Says which it was, the server's version, and whether the role may read passwords.
+fn reach(server: &Server, wait: Duration) -> Result<(String, Version, bool), Error> {
+    server.wait(wait)?;
+    let candidates = match server.conninfo().database() {
+        Some(name) => vec![name],
+        None => vec!["postgres", "template1"],
+    };
+    let mut refused = None;
+    for name in candidates {
+        match ask(server, name) {
+            Ok((version, passwords)) => return Ok((name.to_owned(), version, passwords)),
+            Err(error) => refused.get_or_insert(error),
+        };
+    }
+    Err(refused.unwrap_or_else(|| Error::failed("there is no database to connect to")))
+}
+
+fn ask(server: &Server, database: &str) -> Result<(Version, bool), Error> {
+    let version = server.version(Some(database))?;
+    let sql = "SELECT pg_catalog.has_table_privilege('pg_catalog.pg_authid', 'SELECT')";
+    let rows = server.query(Some(database), sql)?;
+    let passwords = rows.first().is_some_and(|row| is_true(row, 0));
+    Ok((version, passwords))
+}
+
+fn is_true(row: &Row, column: usize) -> bool {
+    matches!(row.get(column), Some(Some(text)) if text == "t")
+}
+
+/// pg_dump would refuse too, after pg_dumpall has written half a screen.
+fn check_client(client: &Version, server: &Version) -> Result<(), Error> {
+    if client.major() >= server.major() {
+        return Ok(());
+    }
+    let major = server.major();
+    Err(Error::failed(format!(
+        "pg_dump {client} cannot dump a server that is newer: {server}"
+    ))
+    .hint(format!(
+        "install the Debian package postgresql-client-{major}, and let PATH find its pg_dump first"
+    )))
+}
+
+/// What `--exclude-database` leaves out.
+#[derive(Debug)]
+struct Exclusion<'a> {
+    patterns: &'a [String],
+    regexes: Vec<String>,
+}
+
+impl<'a> Exclusion<'a> {
+    fn new(patterns: &'a [String]) -> Result<Self, Error> {
+        let regexes = patterns.iter().map(|pattern| pattern::regex(pattern));
+        Ok(Self {
+            patterns,
+            regexes: regexes.collect::<Result<_, _>>()?,
+        })
+    }
+
+    /// The databases that are to be dumped.
+    fn databases(
+        &self,
+        server: &Server,
+        database: &str,
+        version: &Version,
+    ) -> Result<Vec<String>, Error> {
+        let rows = server.query(Some(database), &self.sql(version))?;
+        let mut matched = vec![false; self.regexes.len()];
+        let mut databases = Vec::new();
+        for row in &rows {
+            let mut excluded = false;
+            for (at, matched) in matched.iter_mut().enumerate() {
+                if is_true(row, 3 + at) {
+                    excluded = true;
+                    *matched = true;
+                }
+            }
+            // template0 too, even where it is marked to allow connections.
+            let name = row.first().and_then(Option::as_deref).unwrap_or_default();
+            if !excluded && is_true(row, 1) && name != "template0" {
+                check_database(name, is_true(row, 2))?;
+                databases.push(name.to_owned());
+            }
+        }
+        for (pattern, _) in self
+            .patterns
+            .iter()
+            .zip(matched)
+            .filter(|(_, matched)| !matched)
+        {
+            say!("--exclude-database '{pattern}' matches no database");
+        }
+        Ok(databases)
+    }
+
+    /// Name, whether pg_dumpall would dump it, whether we may connect to it, and for each pattern whether
+    /// it matches; in the order of pg_dumpall's `dumpDatabases`.
+    fn sql(&self, version: &Version) -> String {
+        // As in `processSQLNamePattern`: otherwise the "C" collation of the column decides what \w is.
+        let collation = if version.number >= 120_000 {
+            " COLLATE pg_catalog.default"
+        } else {
+            ""
+        };
+        let matches: String = self
+            .regexes
+            .iter()
+            .map(|regex| {
+                let literal = pg_client::quote_literal(regex);
+                format!(", datname OPERATOR(pg_catalog.~) {literal}{collation}")
+            })
+            .collect();
+        format!(
+            "SET search_path = pg_catalog;
+             SELECT datname, datallowconn AND datconnlimit != -2,
+                    has_database_privilege(oid, 'CONNECT'){matches}
+             FROM pg_database
+             ORDER BY (datname <> 'template1'), datname"
+        )
+    }
+}
+
+/// Fails before the dump of the first database instead of at the last one.
+fn check_database(name: &str, connect: bool) -> Result<(), Error> {
+    let cannot = |why: &str| {
+        Error::failed(format!("cannot dump database {name:?}: {why}"))
+            .hint("let pgdump-gz leave it out with --exclude-database, if it is not wanted")
+    };
+    if !connect {
+        return Err(cannot("the role has no CONNECT privilege on it"));
+    }
+    if name.contains(['\n', '\r']) {
+        return Err(cannot(
+            "its name has a line break in it, which pg_dump refuses",
+        ));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn version(number: u32) -> Version {
+        Version {
+            number,
+            text: number.to_string(),
+        }
+    }
+
+    #[test]
+    fn a_client_older_than_the_server_is_refused() {
+        assert!(check_client(&version(150_001), &version(150_018)).is_ok());
+        assert!(check_client(&version(180_006), &version(140_000)).is_ok());
+        let error = check_client(&version(150_018), &version(180_000)).unwrap_err();
+        assert!(error.hint_text().unwrap().contains("postgresql-client-18"));
+    }
+
+    #[test]
+    fn names_that_cannot_be_dumped() {
+        assert!(check_database("a b", true).is_ok());
+        assert!(check_database("a\nb", true).is_err());
+        assert!(check_database("a", false).is_err());
+    }
+
+    #[test]
+    fn patterns_are_literals_for_the_server() {
+        let patterns = ["o'clock".to_owned(), "a$".to_owned()];
+        let exclusion = Exclusion::new(&patterns).unwrap();
+        let sql = exclusion.sql(&version(150_000));
+        assert!(
+            sql.contains("'^(o''clock)$' COLLATE pg_catalog.default"),
+            "{sql}"
+        );
+        assert!(sql.contains(r"E'^(a\\$)$'"), "{sql}");
+        assert!(!exclusion.sql(&version(110_000)).contains("COLLATE"));
+    }
+}
