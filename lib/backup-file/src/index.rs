@@ -1,3 +1,5 @@
+use std::fmt;
+
 use chrono::{DateTime, Utc};
 
 /// What a backup says of itself in its last lines.
@@ -50,6 +52,17 @@ pub enum SectionKind {
     Database(String),
     /// The dump's closing lines.
     End,
+}
+
+impl fmt::Display for SectionKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Globals => f.write_str("the globals"),
+            // Quoted with what may not reach a terminal escaped.
+            Self::Database(name) => write!(f, "database {name:?}"),
+            Self::End => f.write_str("the closing lines"),
+        }
+    }
 }
 
 impl Index {

@@ -2,17 +2,30 @@
 //! member, whose last lines are its index, and which ends in the BGZF end-of-file marker only if the
 //! dump succeeded. `docs/format.md` describes it byte by byte.
 
+mod audit;
+mod blocks;
+mod codec;
+mod failure;
+mod frames;
 mod index;
+mod lanes;
+mod member;
 mod name;
+mod output;
+mod press;
 mod reader;
 mod sidecar;
+mod stream;
+mod tail;
 mod writer;
 
 pub use index::{About, Index, Section, SectionKind};
 pub use name::BackupName;
-pub use reader::{Ending, ReadAt, ReadError, Reader, Report, Tail, read_tail};
+pub use output::Part;
+pub use reader::{Ending, ReadError, Reader, Report};
 pub use sidecar::{sidecar_line, sidecar_name, sidecar_sha256};
-pub use writer::{DEFAULT_LEVEL, LEVELS, Options, Part, PartWriter, Writer};
+pub use tail::{ReadAt, Tail, read_tail};
+pub use writer::{DEFAULT_LEVEL, LEVELS, Options, PartWriter, Writer};
 
 /// The BGZF end-of-file marker: an empty member (SAM specification §4.1.2).
 pub const MARKER: [u8; 28] = [

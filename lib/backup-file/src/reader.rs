@@ -1,45 +1,124 @@
 use std::fmt;
-use std::io::{self, Read};
+use std::io::{self, Cursor, Read};
 
-use crate::{Index, Section, Sha256};
+use crate::audit::Audit;
+use crate::failure::Failure;
+use crate::frames::{self, Frames};
+use crate::member::{BEFORE, Header};
+use crate::tail::damaged;
+use crate::{Index, Section, Sha256, blocks, stream};
 
 /// Reads a backup, or any gzip file, checking every byte: SQL out, in order, with bounded memory.
 ///
-/// What [`Reader::next`] hands out belongs to members whose CRC-32 and length were found right, but
-/// only [`Reader::finish`] says whether the whole is whole.
-pub struct Reader {}
+/// What [`Reader::next`] hands out belongs to members whose CRC-32 and length were found right (in a
+/// stream of another program: so far as it was read), but only [`Reader::finish`] says whether the whole is whole.
+///
+/// With more than one thread, others read ahead, about 2 MiB for each; they end soon after the reader is dropped.
+pub struct Reader {
+    source: Source,
+    threads: usize,
+    expected: Option<Section>,
+    sql_only: bool,
+    /// The end was reached.
+    ended: Option<Result<Ending, Wrong>>,
+}
+
+/// Where the SQL comes from.
+enum Source {
+    /// Nothing was read yet.
+    Input(Box<dyn Read + Send>),
+    BlocksHere(Box<blocks::Here>),
+    Blocks(blocks::Pool),
+    StreamHere(Box<stream::Here>),
+    Stream(stream::Pool),
+    /// It could not be begun.
+    None,
+}
 
 impl Reader {
     /// Reads a whole file. `threads` decompress; with 1 the calling thread does it itself.
     pub fn whole(input: Box<dyn Read + Send>, threads: usize) -> Self {
-        let _ = (input, threads);
-        todo!()
+        Self {
+            source: Source::Input(input),
+            threads,
+            expected: None,
+            sql_only: false,
+            ended: None,
+        }
     }
 
     /// Reads one section: `input` gives exactly the section's bytes of the file. Its length, its CRC-32
     /// and its SQL's length are checked against the index.
     pub fn section(input: Box<dyn Read + Send>, section: &Section, threads: usize) -> Self {
-        let _ = (input, section, threads);
-        todo!()
+        Self {
+            expected: Some(section.clone()),
+            ..Self::whole(input, threads)
+        }
     }
 
     /// Keeps the index to itself: [`Reader::next`] hands out the SQL of the dump and nothing else, byte
     /// for byte what the dump command wrote. The index is still read and checked, and its lines still count in
     /// [`Report::sql_size`].
     pub fn sql_only(self) -> Self {
-        todo!()
+        Self {
+            sql_only: true,
+            ..self
+        }
     }
 
-    /// The next piece of SQL; none at the end. After an error there is no more.
+    /// The next piece of SQL, up to 1 MiB; none at the end. After an error there is no more: the same error again.
+    ///
+    /// # Errors
+    /// The input's, or what is damaged.
     pub fn next(&mut self) -> Result<Option<&[u8]>, ReadError> {
-        todo!()
+        while self.ended.is_none() {
+            if let Source::Input(_) = self.source {
+                self.begin();
+                continue;
+            }
+            match self.source.advance() {
+                Ok(Advance::Sql { index }) if index && self.sql_only => {}
+                Ok(Advance::Sql { .. }) if self.source.sql().is_empty() => {}
+                Ok(Advance::Sql { .. }) => return Ok(Some(self.source.sql())),
+                Ok(Advance::End(ending)) => self.ended = Some(Ok(ending)),
+                Err(error) => self.ended = Some(Err(Wrong::of(&error))),
+            }
+        }
+        match &self.ended {
+            Some(Err(wrong)) => Err(wrong.error()),
+            _ => Ok(None),
+        }
     }
 
     /// Reads what is left and says what was found; an error if the file is not good in any way that the file itself can tell:
     /// a damaged or cut member, an index that is not true, bytes after the marker.
     /// A missing marker is no error here: [`Report::ending`] tells.
-    pub fn finish(self) -> Result<Report, ReadError> {
-        todo!()
+    ///
+    /// # Errors
+    /// The input's, or what is damaged.
+    pub fn finish(mut self) -> Result<Report, ReadError> {
+        while self.next()?.is_some() {}
+        let ending = match self.ended {
+            Some(Ok(ending)) => ending,
+            Some(Err(wrong)) => return Err(wrong.error()),
+            None => return Err(blocks::thread_lost()),
+        };
+        let audit = self.source.audit()?;
+        match &self.expected {
+            Some(section) => audit.section(section),
+            None => audit.whole(ending),
+        }
+    }
+
+    /// Looks at the first bytes to see how the rest is to be read.
+    fn begin(&mut self) {
+        let Source::Input(input) = std::mem::replace(&mut self.source, Source::None) else {
+            return;
+        };
+        match Source::new(input, self.threads, self.expected.is_some()) {
+            Ok(source) => self.source = source,
+            Err(error) => self.ended = Some(Err(Wrong::of(&error))),
+        }
     }
 }
 
@@ -49,18 +128,103 @@ impl fmt::Debug for Reader {
     }
 }
 
+/// What came.
+enum Advance {
+    Sql { index: bool },
+    End(Ending),
+}
+
+impl Source {
+    fn new(
+        mut input: Box<dyn Read + Send>,
+        threads: usize,
+        section: bool,
+    ) -> Result<Self, ReadError> {
+        let mut first = [0; BEFORE];
+        let mut filled = 0;
+        while filled < first.len() {
+            let count = frames::read(input.as_mut(), &mut first[filled..])?;
+            if count == 0 {
+                break;
+            }
+            filled += count;
+        }
+        let first = &first[..filled];
+        if first.is_empty() && !section {
+            return Err(damaged("the file is empty"));
+        }
+        let blocks = section || Header::of(first) != Header::Other;
+        if !blocks && !first.starts_with(&[0x1f, 0x8b]) {
+            return Err(damaged("this is no gzip file"));
+        }
+        let input = Box::new(Cursor::new(first.to_vec()).chain(input));
+        Ok(match (blocks, threads > 1) {
+            (true, false) => Self::BlocksHere(Box::new(blocks::Here::new(Frames::new(input)))),
+            (true, true) => Self::Blocks(blocks::Pool::new(Frames::new(input), threads)?),
+            (false, false) => Self::StreamHere(Box::new(stream::Here::new(input))),
+            (false, true) => Self::Stream(stream::Pool::new(input)?),
+        })
+    }
+
+    /// Gets the next SQL.
+    fn advance(&mut self) -> Result<Advance, ReadError> {
+        let batch = match self {
+            Self::BlocksHere(blocks) => blocks.next(),
+            Self::Blocks(blocks) => blocks.next()?,
+            Self::StreamHere(stream) => return stream.next().map(Advance::of_stream),
+            Self::Stream(stream) => return stream.next().map(Advance::of_stream),
+            Self::Input(_) | Self::None => return Err(blocks::thread_lost()),
+        };
+        match batch.end.take() {
+            Some(end) => end.map(Advance::End),
+            None => Ok(Advance::Sql { index: batch.index }),
+        }
+    }
+
+    /// The SQL that the last advance got.
+    fn sql(&self) -> &[u8] {
+        match self {
+            Self::BlocksHere(blocks) => blocks.sql(),
+            Self::Blocks(blocks) => blocks.sql(),
+            Self::StreamHere(stream) => stream.sql(),
+            Self::Stream(stream) => stream.sql(),
+            Self::Input(_) | Self::None => &[],
+        }
+    }
+
+    fn audit(self) -> Result<Audit, ReadError> {
+        match self {
+            Self::BlocksHere(blocks) => Ok(blocks.audit()),
+            Self::Blocks(blocks) => blocks.audit(),
+            Self::StreamHere(stream) => stream.audit(),
+            Self::Stream(stream) => stream.audit(),
+            Self::Input(_) | Self::None => Err(blocks::thread_lost()),
+        }
+    }
+}
+
+impl Advance {
+    fn of_stream(sql: &[u8]) -> Self {
+        if sql.is_empty() {
+            Self::End(Ending::Foreign)
+        } else {
+            Self::Sql { index: false }
+        }
+    }
+}
+
 /// What was read.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Report {
     /// Bytes of the file (or section).
     pub size: u64,
-    /// Bytes of SQL.
+    /// Bytes of SQL, the index's lines included: what gunzip would write.
     pub sql_size: u64,
     /// gzip members.
     pub members: u64,
     /// SHA-256 of the bytes of the file (or section).
     pub sha256: Sha256,
-    /// How it ends.
+    /// How it ends. A section that is what the index says ends in [`Ending::Marker`]: it is whole.
     pub ending: Ending,
     /// The index, where there is one; it was found to be true.
     pub index: Option<Index>,
@@ -83,7 +247,7 @@ pub enum Ending {
 pub enum ReadError {
     /// The bytes did not come.
     Io(io::Error),
-    /// The bytes that came are not a good backup: what is wrong (`member at byte 1234: CRC-32 is wrong`).
+    /// The bytes that came are not a good backup: what is wrong (`the member at byte 1234 is damaged: its CRC-32 is wrong`).
     Damaged(String),
 }
 
@@ -98,27 +262,25 @@ impl fmt::Display for ReadError {
 
 impl std::error::Error for ReadError {}
 
-/// A file or blob that can be read anywhere.
-pub trait ReadAt {
-    /// Its size in bytes.
-    fn size(&self) -> u64;
-    /// The `length` bytes from `offset` on, which are all there.
-    fn read_at(&self, offset: u64, length: usize) -> io::Result<Vec<u8>>;
+/// A read error that is said more than once.
+#[derive(Debug)]
+enum Wrong {
+    Io(Failure),
+    Damaged(String),
 }
 
-/// What a file's tail says.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Tail {
-    /// A whole backup with its index.
-    Index(Index),
-    /// Ends in the marker, without an index (output of some other command).
-    Marker,
-    /// No marker: cut, or made by another program.
-    NoMarker,
-}
+impl Wrong {
+    fn of(error: &ReadError) -> Self {
+        match error {
+            ReadError::Io(error) => Self::Io(Failure::of(error)),
+            ReadError::Damaged(what) => Self::Damaged(what.clone()),
+        }
+    }
 
-/// Reads the index from the tail of a file, in two or three reads.
-pub fn read_tail(file: &dyn ReadAt) -> Result<Tail, ReadError> {
-    let _ = file;
-    todo!()
+    fn error(&self) -> ReadError {
+        match self {
+            Self::Io(failure) => ReadError::Io(failure.error()),
+            Self::Damaged(what) => ReadError::Damaged(what.clone()),
+        }
+    }
 }

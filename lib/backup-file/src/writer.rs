@@ -1,9 +1,12 @@
+use std::fmt;
+use std::fs::File;
 use std::io::{self, Read, Write};
-use std::marker::PhantomData;
 use std::ops::RangeInclusive;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use crate::{About, SectionKind};
+use crate::output::Part;
+use crate::press::{Batch, Press};
+use crate::{About, SectionKind, codec};
 
 /// The levels that `--level` takes: the fastest to the smallest.
 pub const LEVELS: RangeInclusive<u8> = 1..=8;
@@ -13,106 +16,212 @@ pub const DEFAULT_LEVEL: u8 = 3;
 /// How to compress.
 #[derive(Debug, Clone, Copy)]
 pub struct Options {
-    /// One of [`LEVELS`].
+    /// One of [`LEVELS`]; one beyond them counts as the nearest.
     pub level: u8,
-    /// How many threads compress; with 1 the calling thread does it itself.
+    /// How many threads compress; with 1 the calling thread does it itself. More than one: one more
+    /// thread writes to the sink, and about 1 MiB of memory is taken for each, twice.
     pub threads: usize,
 }
 
 /// Writes a backup: SQL in, members out, in order, with bounded memory. Nothing that was written is a
-/// whole backup before [`Writer::finish`] has written the marker.
-#[derive(Debug)]
-pub struct Writer<W> {
-    sink: PhantomData<W>,
+/// whole backup before [`Writer::finish`] has written the marker; a writer that is dropped never writes it.
+///
+/// When the sink fails, the call that finds out or the next one gives the error, and so does every later one.
+pub struct Writer<W: Write + Send + 'static> {
+    press: Press<W>,
+    /// SQL that was not given to the press yet.
+    batch: Batch,
+    section: Option<Open>,
+    level: u8,
+}
+
+/// The section that is open.
+struct Open {
+    since: Instant,
+    took: Option<Duration>,
 }
 
 impl<W: Write + Send + 'static> Writer<W> {
-    /// Begins a backup.
+    /// Begins a backup. The sink gets large pieces (up to half a megabyte): it needs no buffer.
     pub fn new(sink: W, options: Options) -> Self {
-        let _ = (sink, options);
-        todo!()
+        let level = options.level.clamp(*LEVELS.start(), *LEVELS.end());
+        Self {
+            press: Press::new(sink, level, options.threads),
+            batch: Batch::new(),
+            section: None,
+            level,
+        }
     }
 
     /// Begins a section; all SQL up to the next belongs to it. It starts a new member.
+    ///
+    /// # Errors
+    /// The sink's.
     pub fn begin(&mut self, kind: SectionKind) -> io::Result<()> {
-        let _ = kind;
-        todo!()
+        self.end()?;
+        self.section = Some(Open {
+            since: Instant::now(),
+            took: None,
+        });
+        self.press.begin(kind)
     }
 
     /// Adds SQL to the section.
-    pub fn write_all(&mut self, sql: &[u8]) -> io::Result<()> {
-        let _ = sql;
-        todo!()
+    ///
+    /// # Errors
+    /// The sink's.
+    pub fn write_all(&mut self, mut sql: &[u8]) -> io::Result<()> {
+        while !sql.is_empty() {
+            let room = self.batch.room();
+            let (now, later) = sql.split_at(sql.len().min(room.len()));
+            room[..now.len()].copy_from_slice(now);
+            self.filled(now.len())?;
+            sql = later;
+        }
+        Ok(())
     }
 
     /// Reads `input` to its end straight into the blocks, showing each piece to `watch`, and says how many bytes came.
+    ///
+    /// # Errors
+    /// The input's and the sink's.
     pub fn copy_from(
         &mut self,
         input: &mut dyn Read,
         watch: &mut dyn FnMut(&[u8]),
     ) -> io::Result<u64> {
-        let _ = (input, watch);
-        todo!()
+        let mut sum = 0;
+        loop {
+            let room = self.batch.room();
+            let count = match input.read(room) {
+                Ok(0) => return Ok(sum),
+                Ok(count) => count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(error),
+            };
+            watch(&room[..count]);
+            sum += u64::try_from(count).unwrap_or(0);
+            self.filled(count)?;
+        }
     }
 
-    /// Adds a section that was compressed apart (same bytes as if it had been written here).
+    /// Adds a section that was compressed apart (same bytes as if it had been written here, if the level is the same).
+    ///
+    /// # Errors
+    /// The sink's, or that the part's file cannot be read or has changed.
     pub fn append(&mut self, part: Part) -> io::Result<()> {
-        let _ = part;
-        todo!()
+        self.end()?;
+        self.press.append(part)
     }
 
     /// Says how long the dump of the section that is open took (default: from its beginning to its end).
     pub fn took(&mut self, time: Duration) {
-        let _ = time;
-        todo!()
+        if let Some(open) = &mut self.section {
+            open.took = Some(time);
+        }
     }
 
     /// Ends a backup of a cluster: the index, its locator, the marker. Flushes, and gives the sink back.
-    pub fn finish(self, about: About) -> io::Result<W> {
-        let _ = about;
-        todo!()
+    ///
+    /// # Errors
+    /// The sink's, or that SQL was written before the first section began, or that the index would be larger than 16 MiB.
+    pub fn finish(mut self, about: About) -> io::Result<W> {
+        self.end()?;
+        let mut codec = codec::compressor(self.level);
+        self.press.close()?.finish(about, codec.as_mut())
     }
 
     /// Ends the output of some other command: no index, only the marker.
-    pub fn finish_without_index(self) -> io::Result<W> {
-        todo!()
+    ///
+    /// # Errors
+    /// The sink's.
+    pub fn finish_without_index(mut self) -> io::Result<W> {
+        self.end()?;
+        self.press.close()?.finish_without_index()
+    }
+
+    /// Counts `count` bytes that were put into the batch.
+    fn filled(&mut self, count: usize) -> io::Result<()> {
+        if self.batch.fill(count) {
+            let first = self.batch.overflow();
+            self.press.press(&mut self.batch)?;
+            self.batch.room()[0] = first;
+            self.batch.fill(1);
+        }
+        Ok(())
+    }
+
+    /// Ends the section that is open.
+    fn end(&mut self) -> io::Result<()> {
+        if !self.batch.is_empty() {
+            self.batch.end();
+            self.press.press(&mut self.batch)?;
+        }
+        match self.section.take() {
+            Some(open) => self
+                .press
+                .end(open.took.unwrap_or_else(|| open.since.elapsed())),
+            None => Ok(()),
+        }
+    }
+}
+
+impl<W: Write + Send + 'static> Drop for Writer<W> {
+    fn drop(&mut self) {
+        self.press.stop();
+    }
+}
+
+impl<W: Write + Send + 'static> fmt::Debug for Writer<W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Writer").finish_non_exhaustive()
     }
 }
 
 /// Compresses one section into a file of its own, to be appended later.
 #[derive(Debug)]
-pub struct PartWriter {}
+pub struct PartWriter {
+    writer: Writer<File>,
+    /// The error of the beginning, if there was one.
+    begun: io::Result<()>,
+}
 
 impl PartWriter {
     /// Begins a section in `file` (unnamed, empty).
-    pub fn new(file: std::fs::File, kind: SectionKind, options: Options) -> Self {
-        let _ = (file, kind, options);
-        todo!()
+    pub fn new(file: File, kind: SectionKind, options: Options) -> Self {
+        let mut writer = Writer::new(file, options);
+        let begun = writer.begin(kind);
+        Self { writer, begun }
     }
 
     /// As [`Writer::write_all`].
+    ///
+    /// # Errors
+    /// The file's.
     pub fn write_all(&mut self, sql: &[u8]) -> io::Result<()> {
-        let _ = sql;
-        todo!()
+        self.writer.write_all(sql)
     }
 
     /// As [`Writer::copy_from`].
+    ///
+    /// # Errors
+    /// The input's and the file's.
     pub fn copy_from(
         &mut self,
         input: &mut dyn Read,
         watch: &mut dyn FnMut(&[u8]),
     ) -> io::Result<u64> {
-        let _ = (input, watch);
-        todo!()
+        self.writer.copy_from(input, watch)
     }
 
     /// Ends the section; `time` is how long its dump took.
-    pub fn finish(self, time: Duration) -> io::Result<Part> {
-        let _ = time;
-        todo!()
+    ///
+    /// # Errors
+    /// The file's.
+    pub fn finish(mut self, time: Duration) -> io::Result<Part> {
+        self.begun?;
+        self.writer.took(time);
+        self.writer.end()?;
+        self.writer.press.close()?.into_part()
     }
 }
-
-/// A compressed section that waits for its turn.
-#[derive(Debug)]
-pub struct Part {}

@@ -1,0 +1,236 @@
+//! Cuts a file of BGZF members into batches of whole members.
+
+use std::io::{self, Read};
+
+use crate::codec::Decompress;
+use crate::member::{self, Header, LIMIT};
+use crate::tail::{self, damaged, size};
+use crate::{Ending, MARKER, ReadError};
+
+/// Bytes of the file that a batch can hold: several members of any size.
+const ROOM: usize = 5 * LIMIT;
+/// The most members in a batch, so that no more than 1 MiB of SQL comes out of it.
+const MOST: usize = 16;
+
+/// Some bytes of a file, and the SQL that they become.
+pub(crate) struct Batch {
+    bytes: Box<[u8]>,
+    filled: usize,
+    /// Where they begin in the file.
+    pub(crate) offset: u64,
+    /// The lengths of the members that they are.
+    members: Vec<usize>,
+    /// They belong to the index or come after it.
+    pub(crate) index: bool,
+    pub(crate) sql: Vec<u8>,
+    /// No more comes after this one: how the file ended, or what is wrong.
+    pub(crate) end: Option<Result<Ending, ReadError>>,
+}
+
+impl Batch {
+    pub(crate) fn new() -> Self {
+        Self {
+            bytes: vec![0; ROOM].into_boxed_slice(),
+            filled: 0,
+            offset: 0,
+            members: Vec::with_capacity(MOST),
+            index: false,
+            sql: Vec::new(),
+            end: None,
+        }
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes[..self.filled]
+    }
+
+    /// The members and where they begin in the file.
+    pub(crate) fn members(&self) -> impl Iterator<Item = (u64, &[u8])> {
+        let mut at = 0;
+        self.members.iter().map(move |length| {
+            let start = at;
+            at += length;
+            (self.offset + size(start), &self.bytes[start..at])
+        })
+    }
+
+    /// Fills it with bytes at `offset` of the file, whatever they are; false at the file's end.
+    pub(crate) fn read(&mut self, input: &mut dyn Read, offset: u64) -> Result<bool, ReadError> {
+        self.clear(offset);
+        while self.filled < self.bytes.len() {
+            let count = read(input, &mut self.bytes[self.filled..])?;
+            if count == 0 {
+                break;
+            }
+            self.filled += count;
+        }
+        Ok(self.filled > 0)
+    }
+
+    /// Decompresses and checks the members; on damage, what is wrong becomes the end.
+    pub(crate) fn decompress(&mut self, codec: &mut dyn Decompress) {
+        let mut sql = std::mem::take(&mut self.sql);
+        let wrong = self.members().find_map(|(offset, member)| {
+            let error = tail::decompress(member, &mut sql, codec).err()?;
+            Some(damaged(format!(
+                "the member at byte {offset} is damaged: {error}"
+            )))
+        });
+        self.sql = sql;
+        if let Some(wrong) = wrong {
+            self.end = Some(Err(wrong));
+        }
+    }
+
+    fn clear(&mut self, offset: u64) {
+        self.filled = 0;
+        self.offset = offset;
+        self.members.clear();
+        self.index = false;
+        self.sql.clear();
+        self.end = None;
+    }
+}
+
+/// The members of an input.
+pub(crate) struct Frames {
+    input: Box<dyn Read + Send>,
+    /// What was read after the last batch's members.
+    carry: Vec<u8>,
+    /// Where the carry begins in the file.
+    offset: u64,
+    ended: bool,
+    /// Where the marker is.
+    marker: Option<u64>,
+    /// The index has begun.
+    index: bool,
+    head: Vec<u8>,
+}
+
+impl Frames {
+    pub(crate) fn new(input: Box<dyn Read + Send>) -> Self {
+        Self {
+            input,
+            carry: Vec::new(),
+            offset: 0,
+            ended: false,
+            marker: None,
+            index: false,
+            head: tail::head(),
+        }
+    }
+
+    /// Fills a batch with the next members, or says in it how the file ended.
+    pub(crate) fn fill(&mut self, batch: &mut Batch) {
+        batch.clear(self.offset);
+        batch.index = self.index;
+        batch.bytes[..self.carry.len()].copy_from_slice(&self.carry);
+        let mut filled = self.carry.len();
+        self.carry.clear();
+        let mut framed = 0;
+        let found = loop {
+            match self.frame(&batch.bytes[framed..filled], batch.members.is_empty()) {
+                Ok(Some(length)) => {
+                    batch.members.push(length);
+                    batch.index = self.index;
+                    framed += length;
+                    self.offset += size(length);
+                    if batch.members.len() == MOST {
+                        break Ok(());
+                    }
+                }
+                Ok(None) if self.ended || filled == batch.bytes.len() => break Ok(()),
+                Ok(None) if self.waits(&batch.bytes[framed..filled]) => break Ok(()),
+                Ok(None) => match read(self.input.as_mut(), &mut batch.bytes[filled..]) {
+                    Ok(count) => {
+                        self.ended = count == 0;
+                        filled += count;
+                    }
+                    Err(error) => break Err(error),
+                },
+                Err(error) => break Err(error),
+            }
+        };
+        batch.filled = framed;
+        self.carry.extend_from_slice(&batch.bytes[framed..filled]);
+        if let Err(error) = found {
+            batch.end = Some(Err(error));
+        } else if batch.members.is_empty() {
+            batch.end = Some(self.end());
+        }
+    }
+
+    /// The length of the next member, if it is all there and can join the batch.
+    fn frame(&mut self, bytes: &[u8], first: bool) -> Result<Option<usize>, ReadError> {
+        if bytes.is_empty() {
+            return Ok(None);
+        }
+        if let Some(marker) = self.marker {
+            return Err(damaged(format!(
+                "there are bytes after the end-of-file marker at byte {marker}"
+            )));
+        }
+        let length = match Header::of(bytes) {
+            Header::Block(length) => length,
+            Header::Short => return Ok(None),
+            Header::Other => {
+                return Err(damaged(format!(
+                    "the member at byte {} is damaged: its header is not a BGZF member's",
+                    self.offset
+                )));
+            }
+        };
+        let Some(member) = bytes.get(..length) else {
+            return Ok(None);
+        };
+        if member::isize(member) > LIMIT {
+            return Err(damaged(format!(
+                "the member at byte {} is damaged: its length is wrong",
+                self.offset
+            )));
+        }
+        if member == self.head && !self.index {
+            // The index has batches of its own.
+            if !first {
+                return Ok(None);
+            }
+            self.index = true;
+        }
+        if member == MARKER {
+            self.marker = Some(self.offset);
+        }
+        Ok(Some(length))
+    }
+
+    /// Whether a whole member waits for the next batch.
+    fn waits(&self, bytes: &[u8]) -> bool {
+        bytes.starts_with(&self.head) && !self.index
+    }
+
+    fn end(&self) -> Result<Ending, ReadError> {
+        if !self.carry.is_empty() {
+            return Err(cut(self.offset + size(self.carry.len()), self.offset));
+        }
+        Ok(match self.marker {
+            Some(_) => Ending::Marker,
+            None => Ending::NoMarker,
+        })
+    }
+}
+
+/// The file ends at byte `at`, inside the member at byte `member`.
+pub(crate) fn cut(at: u64, member: u64) -> ReadError {
+    damaged(format!(
+        "the file is cut: it ends at byte {at}, inside the member that begins at byte {member}"
+    ))
+}
+
+/// Reads, whatever signals come.
+pub(crate) fn read(input: &mut dyn Read, buffer: &mut [u8]) -> Result<usize, ReadError> {
+    loop {
+        match input.read(buffer) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            done => return done.map_err(ReadError::Io),
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! One member: a BGZF block, to the bit as `docs/format.md` has it.
+
+use crate::codec::Compress;
+
+/// How many bytes of SQL a member holds, unless it is a section's last.
+pub(crate) const BLOCK: usize = 65_280;
+/// The most that a member of anybody's BGZF holds uncompressed, and the most that it takes in the file.
+pub(crate) const LIMIT: usize = 65_536;
+/// What every header begins with; BSIZE follows.
+pub(crate) const HEADER: [u8; 16] = [
+    0x1f, 0x8b, 0x08, 0x04, 0, 0, 0, 0, 0, 0xff, 0x06, 0, 0x42, 0x43, 0x02, 0,
+];
+/// Bytes before the deflate stream.
+pub(crate) const BEFORE: usize = 18;
+/// Bytes after the deflate stream: CRC-32 and ISIZE.
+pub(crate) const AFTER: usize = 8;
+/// Bytes that a stored block takes beside what it stores.
+pub(crate) const STORED: usize = 5;
+
+/// What a section's block must not be, for it is the index's first member.
+pub(crate) const HEAD_LINE: &[u8] =
+    b"-- index of this backup, one JSON object per line (format.md)\n";
+
+/// The blocks of SQL, each to be a member. `last`: the section ends here.
+pub(crate) fn blocks(sql: &[u8], last: bool) -> impl Iterator<Item = &[u8]> {
+    let tail = match sql.chunks(BLOCK).next_back() {
+        Some(block) if last && (block.len() == BLOCK || block == HEAD_LINE) => 1,
+        _ => 0,
+    };
+    let (body, tail) = sql.split_at(sql.len() - tail);
+    body.chunks(BLOCK).chain(tail.chunks(BLOCK))
+}
+
+/// Appends a member that holds `block` (at most [`BLOCK`] bytes), stored where compression gains nothing.
+pub(crate) fn compressed(out: &mut Vec<u8>, block: &[u8], codec: &mut dyn Compress) {
+    let start = out.len();
+    let stored = STORED + block.len();
+    out.resize(start + BEFORE + stored, 0);
+    match codec.compress(block, &mut out[start + BEFORE..]) {
+        Some(length) => {
+            out.truncate(start + BEFORE + length);
+            close(out, start, block);
+        }
+        None => {
+            out.truncate(start);
+            self::stored(out, block);
+        }
+    }
+}
+
+/// Appends a member that stores `block` (at most [`BLOCK`] bytes) as it is.
+pub(crate) fn stored(out: &mut Vec<u8>, block: &[u8]) {
+    let start = out.len();
+    out.resize(start + BEFORE, 0);
+    let length = u16::try_from(block.len()).unwrap_or(u16::MAX);
+    out.push(1);
+    out.extend_from_slice(&length.to_le_bytes());
+    out.extend_from_slice(&(!length).to_le_bytes());
+    out.extend_from_slice(block);
+    close(out, start, block);
+}
+
+/// Writes header and trailer around the deflate stream of the member that begins at `start`.
+fn close(out: &mut Vec<u8>, start: usize, block: &[u8]) {
+    let size = u32::try_from(block.len()).unwrap_or(u32::MAX);
+    out.extend_from_slice(&crc32fast::hash(block).to_le_bytes());
+    out.extend_from_slice(&size.to_le_bytes());
+    let bsize = u16::try_from(out.len() - start - 1).unwrap_or(u16::MAX);
+    out[start..start + HEADER.len()].copy_from_slice(&HEADER);
+    out[start + HEADER.len()..start + BEFORE].copy_from_slice(&bsize.to_le_bytes());
+}
+
+/// What the first bytes of a member say.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Header {
+    /// A BGZF block of so many bytes.
+    Block(usize),
+    /// Not enough bytes to tell; what there is could begin a BGZF block.
+    Short,
+    /// No BGZF block.
+    Other,
+}
+
+impl Header {
+    pub(crate) fn of(bytes: &[u8]) -> Self {
+        let known = bytes.len().min(HEADER.len());
+        if bytes[..known] != HEADER[..known] {
+            return Self::Other;
+        }
+        let Some(bsize) = bytes.get(HEADER.len()..BEFORE) else {
+            return Self::Short;
+        };
+        let size = usize::from(u16::from_le_bytes([bsize[0], bsize[1]])) + 1;
+        // The shortest deflate stream has two bytes.
+        if size < BEFORE + 2 + AFTER {
+            return Self::Other;
+        }
+        Self::Block(size)
+    }
+}
+
+/// How many bytes the member (whole, at least 28 bytes) says it holds.
+pub(crate) fn isize(member: &[u8]) -> usize {
+    usize::try_from(last_u32(member, 0)).unwrap_or(usize::MAX)
+}
+
+/// The CRC-32 that the member (whole) says its SQL has.
+pub(crate) fn crc32(member: &[u8]) -> u32 {
+    last_u32(member, 4)
+}
+
+/// The deflate stream of a member (whole).
+pub(crate) fn deflate(member: &[u8]) -> &[u8] {
+    &member[BEFORE..member.len() - AFTER]
+}
+
+fn last_u32(bytes: &[u8], before_end: usize) -> u32 {
+    bytes[..bytes.len() - before_end]
+        .last_chunk()
+        .map_or(0, |four| u32::from_le_bytes(*four))
+}

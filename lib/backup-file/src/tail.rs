@@ -1,0 +1,433 @@
+//! The end of a backup: the index as text, its locator, and how both are found from the file's last bytes.
+
+use std::io;
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::codec::{self, Compress, Decompress};
+use crate::member::{self, BEFORE, HEAD_LINE, Header, LIMIT, STORED};
+use crate::{About, Index, MARKER, ReadError, Section, SectionKind};
+
+/// The format this program writes, and the newest it reads.
+const FORMAT: u64 = 1;
+/// The most that an index may take, compressed or not.
+pub(crate) const MOST: usize = 16 << 20;
+/// What every line of the index begins with: it makes it an SQL comment.
+const COMMENT: &str = "-- ";
+const LOCATOR_LINE: usize = 80;
+/// The locator's length in the file.
+pub(crate) const LOCATOR: usize = BEFORE + STORED + LOCATOR_LINE + member::AFTER;
+/// What a reader of the tail reads first.
+const LAST: usize = LOCATOR + MARKER.len();
+
+/// The index's first member, the same in every backup.
+pub(crate) fn head() -> Vec<u8> {
+    let mut head = Vec::new();
+    member::stored(&mut head, HEAD_LINE);
+    head
+}
+
+/// The whole tail for a file whose sections end at `offset`: the index, its locator, the marker.
+pub(crate) fn write(index: &Index, offset: u64, codec: &mut dyn Compress) -> io::Result<Vec<u8>> {
+    let text = lines(index)?;
+    let mut tail = head();
+    for block in member::blocks(text.as_bytes(), true) {
+        member::compressed(&mut tail, block, codec);
+    }
+    if text.len() > MOST || tail.len() > MOST {
+        return Err(io::Error::other(
+            "the index would be larger than 16 MiB: too many databases",
+        ));
+    }
+    let place = Place {
+        offset,
+        length: size(tail.len()),
+        crc32: crc32fast::hash(&tail),
+    };
+    tail.extend_from_slice(&place.locator());
+    tail.extend_from_slice(&MARKER);
+    Ok(tail)
+}
+
+/// The index out of a whole tail; `start` is where the tail begins in the file, `size` the file's.
+pub(crate) fn read(tail: &[u8], start: u64) -> Result<Index, ReadError> {
+    let broken = || damaged("the index has no true locator after it");
+    let (index, last) = tail
+        .split_at_checked(tail.len().saturating_sub(LAST))
+        .ok_or_else(broken)?;
+    let place = Place::of(last).ok_or_else(broken)?;
+    if place.offset != start || place.length != size(index.len()) {
+        return Err(damaged(format!(
+            "the index is not where its locator says: {} bytes at byte {}, not {} at {}",
+            index.len(),
+            start,
+            place.length,
+            place.offset
+        )));
+    }
+    place.open(index)
+}
+
+/// Where an index is, and its CRC-32.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Place {
+    offset: u64,
+    length: u64,
+    crc32: u32,
+}
+
+impl Place {
+    /// The member that tells the place.
+    fn locator(&self) -> Vec<u8> {
+        let line = format!(
+            "-- index offset={:020} length={:020} crc32={:08x}\n",
+            self.offset, self.length, self.crc32
+        );
+        let mut member = Vec::with_capacity(LOCATOR);
+        member::stored(&mut member, line.as_bytes());
+        member
+    }
+
+    /// What the file's last bytes tell; none if they are not, to the bit, a locator and the marker.
+    fn of(last: &[u8]) -> Option<Self> {
+        let locator = last.strip_suffix(&MARKER)?;
+        let line = locator.get(BEFORE + STORED..BEFORE + STORED + LOCATOR_LINE)?;
+        let line = std::str::from_utf8(line).ok()?;
+        let (offset, rest) = line
+            .strip_prefix("-- index offset=")?
+            .split_once(" length=")?;
+        let (length, crc32) = rest.strip_suffix('\n')?.split_once(" crc32=")?;
+        let place = Self {
+            offset: offset.parse().ok()?,
+            length: length.parse().ok()?,
+            crc32: u32::from_str_radix(crc32, 16).ok()?,
+        };
+        (place.locator() == locator).then_some(place)
+    }
+
+    /// Reads the index from its bytes in the file.
+    fn open(&self, bytes: &[u8]) -> Result<Index, ReadError> {
+        if crc32fast::hash(bytes) != self.crc32 {
+            return Err(damaged(format!(
+                "the index at byte {} is damaged: its CRC-32 is not the locator's",
+                self.offset
+            )));
+        }
+        let index = parse(&text(bytes, self.offset)?)?;
+        check_places(&index, self.offset)?;
+        Ok(index)
+    }
+}
+
+/// Whether a member's bytes are a locator's.
+pub(crate) fn is_locator(member: &[u8]) -> bool {
+    member.len() == LOCATOR && Place::of(&[member, &MARKER].concat()).is_some()
+}
+
+/// A file or blob that can be read anywhere.
+pub trait ReadAt {
+    /// Its size in bytes.
+    fn size(&self) -> u64;
+    /// The `length` bytes from `offset` on, which are all there.
+    fn read_at(&self, offset: u64, length: usize) -> io::Result<Vec<u8>>;
+}
+
+/// What a file's tail says.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Tail {
+    /// A whole backup with its index.
+    Index(Index),
+    /// Ends in the marker, without an index (output of some other command).
+    Marker,
+    /// No marker: cut, or made by another program.
+    NoMarker,
+}
+
+/// Reads the index from the tail of a file, in two reads (one if there is none).
+///
+/// # Errors
+/// [`ReadError::Damaged`] if there is an index but it is not good, or of a newer format; what the sections hold
+/// is not looked at. [`ReadError::Io`] if the file cannot be read.
+pub fn read_tail(file: &dyn ReadAt) -> Result<Tail, ReadError> {
+    let last = file.size().min(size(LAST));
+    let last_bytes = fetch(file, file.size() - last, last)?;
+    if !last_bytes.ends_with(&MARKER) {
+        return Ok(Tail::NoMarker);
+    }
+    let Some(place) = Place::of(&last_bytes) else {
+        return if resembles_locator(&last_bytes) {
+            Err(damaged(
+                "the index's locator, before the file's last 28 bytes, is damaged",
+            ))
+        } else {
+            Ok(Tail::Marker)
+        };
+    };
+    if place.offset.checked_add(place.length) != Some(file.size() - last)
+        || place.length > size(MOST)
+    {
+        return Err(damaged("the index is not where its locator says"));
+    }
+    let bytes = fetch(file, place.offset, place.length)?;
+    place.open(&bytes).map(Tail::Index)
+}
+
+fn fetch(file: &dyn ReadAt, offset: u64, length: u64) -> Result<Vec<u8>, ReadError> {
+    let length = usize::try_from(length).map_err(|_| damaged("the index is too large"))?;
+    let bytes = file.read_at(offset, length).map_err(ReadError::Io)?;
+    if bytes.len() == length {
+        Ok(bytes)
+    } else {
+        Err(ReadError::Io(io::ErrorKind::UnexpectedEof.into()))
+    }
+}
+
+/// Whether the file's last bytes were a locator once: most bytes that do not depend on its numbers are right.
+fn resembles_locator(last: &[u8]) -> bool {
+    let blank = Place {
+        offset: 0,
+        length: 0,
+        crc32: 0,
+    }
+    .locator();
+    let Some(locator) = last
+        .len()
+        .checked_sub(LAST)
+        .map(|from| &last[from..from + LOCATOR])
+    else {
+        return false;
+    };
+    let wrong = blank
+        .iter()
+        .zip(locator)
+        .take(BEFORE + STORED + LOCATOR_LINE)
+        .filter(|(wanted, found)| **wanted != b'0' && wanted != found)
+        .count();
+    wrong <= 8
+}
+
+/// The lines of an index's members.
+fn text(mut bytes: &[u8], offset: u64) -> Result<String, ReadError> {
+    let wrong = || damaged(format!("the index at byte {offset} is damaged"));
+    let mut codec = codec::decompressor();
+    let mut text = Vec::new();
+    while !bytes.is_empty() {
+        let Header::Block(length) = Header::of(bytes) else {
+            return Err(wrong());
+        };
+        let (member, rest) = bytes.split_at_checked(length).ok_or_else(wrong)?;
+        decompress(member, &mut text, codec.as_mut()).map_err(|_| wrong())?;
+        bytes = rest;
+        if text.len() > MOST {
+            return Err(damaged("the index is larger than 16 MiB"));
+        }
+    }
+    String::from_utf8(text).map_err(|_| wrong())
+}
+
+/// Appends what a member (whole) holds; the error says what is wrong with it.
+pub(crate) fn decompress(
+    member: &[u8],
+    out: &mut Vec<u8>,
+    codec: &mut dyn Decompress,
+) -> Result<(), &'static str> {
+    let length = member::isize(member);
+    if length > LIMIT {
+        return Err("its length is wrong");
+    }
+    let start = out.len();
+    out.resize(start + length, 0);
+    codec
+        .block(member::deflate(member), &mut out[start..])
+        .map_err(|_| "its compressed data is not what was written")?;
+    if crc32fast::hash(&out[start..]) != member::crc32(member) {
+        return Err("its CRC-32 is wrong");
+    }
+    Ok(())
+}
+
+/// The index's lines, after the head.
+fn lines(index: &Index) -> io::Result<String> {
+    let About {
+        server_version,
+        client_version,
+        started,
+        finished,
+    } = &index.about;
+    let mut text = String::new();
+    push_line(
+        &mut text,
+        &AboutLine {
+            format: FORMAT,
+            server_version: server_version.clone(),
+            client_version: client_version.clone(),
+            started: started.to_rfc3339_opts(SecondsFormat::AutoSi, true),
+            finished: finished.to_rfc3339_opts(SecondsFormat::AutoSi, true),
+        },
+    )?;
+    for section in &index.sections {
+        push_line(&mut text, &SectionLine::from(section))?;
+    }
+    Ok(text)
+}
+
+fn push_line(text: &mut String, line: &impl Serialize) -> io::Result<()> {
+    text.push_str(COMMENT);
+    text.push_str(&serde_json::to_string(line).map_err(io::Error::other)?);
+    text.push('\n');
+    Ok(())
+}
+
+/// Reads the index's text, head line included.
+fn parse(text: &str) -> Result<Index, ReadError> {
+    let mut lines = text.lines();
+    if lines.next().map(str::as_bytes) != HEAD_LINE.strip_suffix(b"\n") {
+        return Err(damaged("the index does not begin with its head line"));
+    }
+    let about: serde_json::Value = json(lines.next(), "its first line")?;
+    let format = about.get("format").and_then(serde_json::Value::as_u64);
+    match format {
+        Some(FORMAT) => {}
+        Some(newer) if newer > FORMAT => {
+            return Err(damaged(format!(
+                "the backup is of format {newer}, this program reads format {FORMAT}: it takes a newer release of it"
+            )));
+        }
+        _ => return Err(damaged("the index does not say of which format it is")),
+    }
+    let about: AboutLine = serde_json::from_value(about)
+        .map_err(|error| damaged(format!("the index cannot be read: its first line: {error}")))?;
+    Ok(Index {
+        about: About {
+            server_version: about.server_version,
+            client_version: about.client_version,
+            started: moment(&about.started)?,
+            finished: moment(&about.finished)?,
+        },
+        sections: lines
+            .enumerate()
+            .map(|(at, line)| {
+                let place = format!("the line of section {}", at + 1);
+                json::<SectionLine>(Some(line), &place)?.section()
+            })
+            .collect::<Result<_, _>>()?,
+    })
+}
+
+fn json<T: for<'de> Deserialize<'de>>(line: Option<&str>, place: &str) -> Result<T, ReadError> {
+    let cannot =
+        |why: &dyn std::fmt::Display| damaged(format!("the index cannot be read: {place}: {why}"));
+    let line = line.ok_or_else(|| cannot(&"it is missing"))?;
+    let line = line
+        .strip_prefix(COMMENT)
+        .ok_or_else(|| cannot(&"it is no comment"))?;
+    serde_json::from_str(line).map_err(|error| cannot(&error))
+}
+
+fn moment(text: &str) -> Result<DateTime<Utc>, ReadError> {
+    DateTime::parse_from_rfc3339(text)
+        .map(|moment| moment.to_utc())
+        .map_err(|_| damaged(format!("the index cannot be read: '{text}' is no time")))
+}
+
+/// Checks that the sections follow each other from the file's beginning to the index, without a gap.
+fn check_places(index: &Index, end: u64) -> Result<(), ReadError> {
+    let (mut offset, mut sql_offset) = (0_u64, 0_u64);
+    for section in &index.sections {
+        if section.offset != offset || section.sql_offset != sql_offset {
+            return Err(damaged(format!(
+                "the index is not true: {} does not begin where the section before it ends",
+                section.kind
+            )));
+        }
+        offset = offset.saturating_add(section.length);
+        sql_offset = sql_offset.saturating_add(section.sql_length);
+    }
+    if offset != end {
+        return Err(damaged(
+            "the index is not true: its sections do not end where it begins",
+        ));
+    }
+    Ok(())
+}
+
+pub(crate) fn damaged(what: impl Into<String>) -> ReadError {
+    ReadError::Damaged(what.into())
+}
+
+/// A length in memory as one in a file.
+pub(crate) fn size(length: usize) -> u64 {
+    u64::try_from(length).unwrap_or(u64::MAX)
+}
+
+#[derive(Serialize, Deserialize)]
+struct AboutLine {
+    format: u64,
+    server_version: String,
+    client_version: String,
+    started: String,
+    finished: String,
+}
+
+#[derive(Serialize, Deserialize)]
+struct SectionLine {
+    kind: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<String>,
+    offset: u64,
+    length: u64,
+    sql_offset: u64,
+    sql_length: u64,
+    crc32: u32,
+    seconds: f64,
+}
+
+impl From<&Section> for SectionLine {
+    fn from(section: &Section) -> Self {
+        let (kind, name) = match &section.kind {
+            SectionKind::Globals => ("globals", None),
+            SectionKind::Database(name) => ("database", Some(name.clone())),
+            SectionKind::End => ("end", None),
+        };
+        Self {
+            kind: kind.into(),
+            name,
+            offset: section.offset,
+            length: section.length,
+            sql_offset: section.sql_offset,
+            sql_length: section.sql_length,
+            crc32: section.crc32,
+            seconds: section.seconds,
+        }
+    }
+}
+
+impl SectionLine {
+    fn section(self) -> Result<Section, ReadError> {
+        let kind = match (self.kind.as_str(), self.name) {
+            ("globals", _) => SectionKind::Globals,
+            ("database", Some(name)) => SectionKind::Database(name),
+            ("end", _) => SectionKind::End,
+            (kind, _) => {
+                return Err(damaged(format!(
+                    "the index cannot be read: a section of kind '{kind}'"
+                )));
+            }
+        };
+        Ok(Section {
+            kind,
+            offset: self.offset,
+            length: self.length,
+            sql_offset: self.sql_offset,
+            sql_length: self.sql_length,
+            crc32: self.crc32,
+            seconds: milliseconds(self.seconds),
+        })
+    }
+}
+
+/// Seconds to three decimals: what is written is what is read back.
+pub(crate) fn milliseconds(seconds: f64) -> f64 {
+    (seconds * 1000.0).round() / 1000.0
+}

@@ -1,0 +1,95 @@
+//! Backups to test with.
+#![allow(dead_code, reason = "each test file takes what it needs")]
+
+use std::io::{self, Cursor};
+
+use backup_file::{About, MARKER, Options, ReadAt, Reader, Report, SectionKind, Writer};
+use chrono::DateTime;
+
+pub(crate) struct Bytes(pub(crate) Vec<u8>);
+
+impl ReadAt for Bytes {
+    fn size(&self) -> u64 {
+        self.0.len() as u64
+    }
+
+    fn read_at(&self, offset: u64, length: usize) -> io::Result<Vec<u8>> {
+        let from = usize::try_from(offset).unwrap();
+        Ok(self.0[from..from + length].to_vec())
+    }
+}
+
+pub(crate) fn options(level: u8, threads: usize) -> Options {
+    Options { level, threads }
+}
+
+pub(crate) fn about() -> About {
+    let moment = |text| DateTime::parse_from_rfc3339(text).unwrap().to_utc();
+    About {
+        server_version: "15.18 (Debian 15.18-0+deb12u1)".into(),
+        client_version: "15.18 (Debian 15.18-0+deb12u1)".into(),
+        started: moment("2025-11-23T02:00:00Z"),
+        finished: moment("2025-11-23T02:00:07.25Z"),
+    }
+}
+
+/// Text that is neither easy nor hard to compress, the same each time.
+pub(crate) fn text(size: usize) -> Vec<u8> {
+    let mut text = Vec::with_capacity(size + 40);
+    let mut state = 1_u64;
+    while text.len() < size {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        let line = format!("{}\tname {}\t{:x}\n", text.len(), state >> 60, state >> 40);
+        text.extend_from_slice(line.as_bytes());
+    }
+    text.truncate(size);
+    text
+}
+
+/// The SQL of sections of these sizes.
+pub(crate) fn sections(sizes: &[usize]) -> Vec<Vec<u8>> {
+    sizes.iter().map(|size| text(*size)).collect()
+}
+
+pub(crate) fn kind(at: usize, count: usize) -> SectionKind {
+    match at {
+        0 => SectionKind::Globals,
+        last if last == count - 1 => SectionKind::End,
+        other => SectionKind::Database(format!("grün \"{other}\"\n\\connect x")),
+    }
+}
+
+/// A backup with sections of these sizes: globals, databases, end.
+pub(crate) fn backup(sizes: &[usize], options: Options) -> Vec<u8> {
+    let mut writer = Writer::new(Vec::new(), options);
+    for (at, sql) in sections(sizes).into_iter().enumerate() {
+        writer.begin(kind(at, sizes.len())).unwrap();
+        // Odd pieces: they leave no trace in the file.
+        for piece in sql.chunks(options.threads * 50_001) {
+            writer.write_all(piece).unwrap();
+        }
+    }
+    writer.finish(about()).unwrap()
+}
+
+/// The members before the index (which says how long each section took).
+pub(crate) fn without_index(file: &[u8]) -> &[u8] {
+    let last = &file[file.len() - MARKER.len() - 111..];
+    let line = String::from_utf8_lossy(&last[23..103]).into_owned();
+    let offset = line.split("offset=").nth(1).unwrap()[..20].parse().unwrap();
+    &file[..offset]
+}
+
+/// All SQL of a file that is good, and the report on it.
+pub(crate) fn sql_of(file: &[u8], threads: usize) -> (Vec<u8>, Report) {
+    let mut reader = Reader::whole(Box::new(Cursor::new(file.to_vec())), threads);
+    let mut sql = Vec::new();
+    while let Some(piece) = reader.next().unwrap() {
+        sql.extend_from_slice(piece);
+    }
+    let report = reader.finish().unwrap();
+    assert_eq!(report.sql_size, sql.len() as u64);
+    (sql, report)
+}
