@@ -14,6 +14,7 @@ pub mod compare;
 pub mod postgres;
 pub mod program;
 pub mod proxy;
+pub mod sample;
 pub mod sas;
 pub mod scratch;
 pub mod tls;
