@@ -13,9 +13,9 @@ use crate::{foreign, jobs, preflight};
 /// What was dumped, for the last line.
 struct Summary {
     written: Written,
-    /// Bytes of SQL.
+    /// Bytes before compression.
     sql: u64,
-    /// What it holds: `9 databases`, `from 'kubectl'`.
+    /// What it holds: `9 databases`, `without an index, from 'tar'`.
     what: String,
 }
 
@@ -33,7 +33,7 @@ pub(crate) fn run() -> Result<(), Error> {
         wrap_command(&args, target)?
     };
     say!(
-        "{}: {}, {} of SQL, {what}, {}",
+        "{}: {}, {} before compression, {what}, {}",
         written.label,
         text::bytes(written.size),
         text::bytes(sql),
@@ -67,16 +67,15 @@ fn dump_cluster(args: &Args, target: Target) -> Result<Summary, Error> {
 }
 
 fn wrap_command(args: &Args, target: Target) -> Result<Summary, Error> {
-    let (mut output, _) = target.begin(args.options())?;
-    let sql = foreign::copy(&args.command, &mut output)?;
-    let written = output.finish(None)?;
-    let program = args
-        .command
-        .first()
-        .map(|program| program.to_string_lossy());
+    let (mut output, started) = target.begin(args.options())?;
+    let copied = foreign::copy(&args.command, &mut output, started)?;
+    let what = match &copied.about {
+        Some(_) => text::count(copied.databases, "database"),
+        None => "without an index".to_owned(),
+    };
     Ok(Summary {
-        written,
-        sql,
-        what: format!("from '{}'", program.unwrap_or_default()),
+        written: output.finish(copied.about)?,
+        sql: copied.length,
+        what: format!("{what}, from '{}'", copied.program),
     })
 }

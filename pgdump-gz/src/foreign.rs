@@ -1,46 +1,249 @@
-//! The output of a command instead of a dump of our own.
+//! The output of a command instead of a dump of our own. A cluster's dump gets its sections and its
+//! index as if it were ours.
 
 use std::ffi::OsString;
-use std::process::{Command, Stdio};
+use std::io::{self, Read};
+use std::process::{ChildStdout, Command, Stdio};
 
-use backup_file::SectionKind;
+use backup_file::{About, SectionKind};
+use chrono::{DateTime, Utc};
+use dump_text::{Event, Part, PartScanner, Piece};
 use job::{Error, Progress};
 use pg_client::Child;
 
 use crate::cluster::{incomplete, warnings};
-use crate::completion::Watch;
+use crate::completion::{CLUSTER_OPENING, Text, Watch};
 use crate::output::{Output, Section};
 
-/// Runs `command` and writes what it writes. Says how many bytes that was.
+/// Bytes that are read at once.
+const PIECE: usize = 256 << 10;
+
+/// What a command wrote.
+#[derive(Debug)]
+pub(crate) struct Copied {
+    /// Its program's name.
+    pub(crate) program: String,
+    /// Bytes.
+    pub(crate) length: u64,
+    /// For the index, if it was a cluster's dump.
+    pub(crate) about: Option<About>,
+    /// How many databases that had.
+    pub(crate) databases: usize,
+}
+
+/// Runs `command` and writes what it writes.
 ///
 /// # Errors
 /// It cannot be run, fails, is killed, writes nothing, or writes a dump that does not end as dumps end.
-pub(crate) fn copy(command: &[OsString], output: &mut Output) -> Result<u64, Error> {
+pub(crate) fn copy(
+    command: &[OsString],
+    output: &mut Output,
+    started: DateTime<Utc>,
+) -> Result<Copied, Error> {
+    let mut child = start(command)?;
+    let program = child.name().to_owned();
+    let stdout = child
+        .take_stdout()
+        .ok_or_else(|| Error::failed(format!("'{program}' has no output")))?;
+    let mut text = Passing {
+        output,
+        watch: Watch::default(),
+        progress: Progress::new(format!("reading from '{program}'"), None),
+        versions: Versions::default(),
+        databases: 0,
+    };
+    let scanned = text.pass(stdout, &program)?;
+    child.wait()?;
+    let Passing {
+        watch,
+        versions,
+        databases,
+        ..
+    } = text;
+    if watch.length() == 0 {
+        return Err(Error::failed(format!("'{program}' wrote nothing")));
+    }
+    if !scanned || !watch.is_complete() {
+        return Err(incomplete(&format!("what '{program}' wrote")));
+    }
+    let is_cluster = watch.text() == Text::Cluster;
+    Ok(Copied {
+        program,
+        length: watch.length(),
+        about: is_cluster.then(|| versions.about(started)),
+        databases,
+    })
+}
+
+fn start(command: &[OsString]) -> Result<Child, Error> {
     let Some((program, arguments)) = command.split_first() else {
         return Err(Error::usage("there is no command after --"));
     };
     let mut command = Command::new(program);
-    command
-        .args(arguments)
-        .stdout(Stdio::piped())
-        .stdin(Stdio::inherit());
-    let mut child = Child::spawn_with(command, warnings())?;
-    let name = child.name().to_owned();
-    let mut watch = Watch::default();
-    output.begin(SectionKind::Globals)?;
-    if let Some(mut stdout) = child.take_stdout() {
-        let progress = Progress::new(format!("reading from '{name}'"), None);
+    command.args(arguments);
+    command.stdin(Stdio::inherit()).stdout(Stdio::piped());
+    Child::spawn_with(command, warnings())
+}
+
+/// A text on its way into the backup.
+struct Passing<'a> {
+    output: &'a mut Output,
+    watch: Watch,
+    progress: Progress,
+    versions: Versions,
+    databases: usize,
+}
+
+impl Passing<'_> {
+    /// Whether it ended where something ends, as far as can be told.
+    fn pass(&mut self, mut stdout: ChildStdout, program: &str) -> Result<bool, Error> {
+        let unreadable = |error: io::Error| {
+            Error::io(format_args!("cannot read what '{program}' writes"), &error)
+        };
+        self.output.begin(SectionKind::Globals)?;
+        let mut piece = vec![0; PIECE];
+        let begun = fill(&mut stdout, &mut piece, CLUSTER_OPENING.len()).map_err(unreadable)?;
+        self.see(&piece[..begun]);
+        if self.watch.text() != Text::Cluster {
+            self.output.write(&piece[..begun])?;
+            self.copy(stdout)?;
+            return Ok(true);
+        }
+        let mut scanner = PartScanner::new();
+        let mut length = begun;
+        while length > 0 {
+            scanner.feed(&piece[..length], &mut |event| self.event(event))?;
+            length = fill(&mut stdout, &mut piece, 1).map_err(unreadable)?;
+            self.see(&piece[..length]);
+        }
+        Ok(scanner.finish(&mut |event| self.event(event))?.is_ok())
+    }
+
+    fn copy(&mut self, mut stdout: ChildStdout) -> Result<(), Error> {
+        let Self {
+            output,
+            watch,
+            progress,
+            ..
+        } = self;
         output.copy_from(&mut stdout, &mut |piece| {
             watch.see(piece);
             progress.advance(piece.len() as u64);
-        })?;
+        })
     }
-    child.wait()?;
-    if watch.length() == 0 {
-        return Err(Error::failed(format!("'{name}' wrote nothing")));
+
+    fn see(&mut self, piece: &[u8]) {
+        self.watch.see(piece);
+        self.progress.advance(piece.len() as u64);
     }
-    if !watch.is_complete() {
-        return Err(incomplete(&format!("what '{name}' wrote")));
+
+    fn event(&mut self, event: Event<'_>) -> Result<(), Error> {
+        match event {
+            Event::Begin(Part::Globals) => Ok(()),
+            Event::Begin(Part::Database(name)) => {
+                self.databases += 1;
+                self.output.begin(SectionKind::Database(name.clone()))
+            }
+            Event::Begin(Part::End) => self.output.begin(SectionKind::End),
+            Event::Piece(piece) => {
+                if let Piece::Comment(line) = piece {
+                    self.versions.read(line);
+                }
+                self.output.write(piece.bytes())
+            }
+        }
     }
-    Ok(watch.length())
+}
+
+/// Reads until there are at least `wanted` bytes, or the end.
+fn fill(input: &mut impl Read, buffer: &mut [u8], wanted: usize) -> io::Result<usize> {
+    let mut length = 0;
+    while length < wanted {
+        match input.read(&mut buffer[length..]) {
+            Ok(0) => break,
+            Ok(read) => length += read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(length)
+}
+
+/// What the comments of the first database's dump say of the server and the client.
+#[derive(Debug, Default)]
+struct Versions {
+    server: Option<String>,
+    client: Option<String>,
+}
+
+impl Versions {
+    fn read(&mut self, comment: &[u8]) {
+        let version = |words: &[u8]| {
+            let version = comment.strip_prefix(words)?.trim_ascii_end();
+            Some(String::from_utf8_lossy(version).into_owned())
+        };
+        if self.server.is_none() {
+            self.server = version(b"-- Dumped from database version ");
+        }
+        if self.client.is_none() {
+            self.client = version(b"-- Dumped by pg_dump version ");
+        }
+    }
+
+    fn about(self, started: DateTime<Utc>) -> About {
+        let unknown = || "unknown".to_owned();
+        About {
+            server_version: self.server.unwrap_or_else(unknown),
+            client_version: self.client.unwrap_or_else(unknown),
+            started,
+            finished: Utc::now(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_those_of_the_first_database() {
+        let mut versions = Versions::default();
+        for line in [
+            "-- Roles\n",
+            "-- Dumped from database version 15.18 (Debian 15.18-0+deb12u1)\n",
+            "-- Dumped by pg_dump version 16.1\n",
+            "-- Dumped from database version 1\n",
+        ] {
+            versions.read(line.as_bytes());
+        }
+        let about = versions.about(DateTime::UNIX_EPOCH);
+        assert_eq!(about.server_version, "15.18 (Debian 15.18-0+deb12u1)");
+        assert_eq!(about.client_version, "16.1");
+        assert_eq!(
+            Versions::default().about(Utc::now()).client_version,
+            "unknown"
+        );
+    }
+
+    #[test]
+    fn a_slow_writer_is_waited_for() {
+        struct Slow(u8);
+        impl Read for Slow {
+            fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+                self.0 += 1;
+                match self.0 {
+                    1 => Err(io::ErrorKind::Interrupted.into()),
+                    2..=4 => {
+                        buffer[0] = self.0;
+                        Ok(1)
+                    }
+                    _ => Ok(0),
+                }
+            }
+        }
+        let mut buffer = [0; 8];
+        assert_eq!(fill(&mut Slow(0), &mut buffer, 2).unwrap(), 2);
+        assert_eq!(fill(&mut Slow(0), &mut buffer, 8).unwrap(), 3);
+        assert_eq!(buffer[..3], [2, 3, 4]);
+    }
 }
