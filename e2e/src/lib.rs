@@ -10,6 +10,8 @@
 )]
 
 pub mod azurite;
+pub mod backup;
+pub mod chance;
 pub mod compare;
 pub mod postgres;
 pub mod program;
@@ -25,6 +27,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 pub use azurite::{Azurite, Container};
+pub use chance::Chance;
 pub use postgres::{Cluster, Version};
 pub use program::{Program, Running, Seen};
 pub use proxy::Proxy;
