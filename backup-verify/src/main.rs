@@ -1,3 +1,14 @@
 //! Checks a backup, or a store of backups.
 
-fn main() {}
+mod backup;
+mod checks;
+mod cli;
+mod command;
+mod completion;
+mod report;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    job::main("backup-verify", command::run)
+}

@@ -5,7 +5,7 @@ use job::Error;
 
 use crate::{Backup, Source, Store};
 
-/// Long enough for a BGZF member's head (SAM specification §4.1).
+/// The bytes that all BGZF members begin with (`docs/format.md`).
 const HEAD: usize = 16;
 
 /// What a glance at a backup tells: two or three small reads, none of its contents.

@@ -6,7 +6,7 @@ use backup_file::{ReadAt, ReadError, Sha256};
 use job::Error;
 
 use crate::file::{self, Opened, Seekable, Stream};
-use crate::store::is_url;
+use crate::store::{is_url, path};
 
 /// Something that a backup is read from: a file, a blob, or standard input.
 #[derive(Debug)]
@@ -50,7 +50,7 @@ impl Source {
             let (client, name) = Client::open_blob(text, azure_blob::Options::default())?;
             return Ok(Self::blob(client.blob(&name)?));
         }
-        Self::file(Path::new(text))
+        Self::file(path(text)?)
     }
 
     pub(crate) fn blob(blob: Blob) -> Self {

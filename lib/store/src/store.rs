@@ -68,7 +68,7 @@ impl Store {
         let place = if is_url(text) {
             Place::Container(Client::open(text, azure_blob::Options::default())?)
         } else {
-            Place::Directory(Directory::open(text)?)
+            Place::Directory(Directory::open(path(text)?)?)
         };
         Ok(Self { place })
     }
@@ -145,6 +145,19 @@ pub(crate) fn is_url(text: &str) -> bool {
         text.get(..scheme.len())
             .is_some_and(|it| it.eq_ignore_ascii_case(scheme))
     })
+}
+
+/// What is not a URL is a path; but not one that holds a token, which would be shown in messages.
+pub(crate) fn path(text: &str) -> Result<&Path, Error> {
+    match text.split_once("://") {
+        Some((scheme, _)) if !scheme.contains('/') => Err(Error::usage(format!(
+            "'{scheme}://' is not understood: a URL begins with https://"
+        ))),
+        _ if text.contains("sig=") => Err(Error::usage(
+            "what holds a SAS token must be a URL that begins with https://",
+        )),
+        _ => Ok(Path::new(text)),
+    }
 }
 
 fn in_directory(directory: &Directory) -> Result<Vec<Backup>, Error> {

@@ -235,6 +235,22 @@ fn what_is_no_directory_is_said() {
 }
 
 #[test]
+fn a_token_in_the_wrong_place_is_not_shown() {
+    for text in [
+        "htps://a.blob.core.windows.net/backups?sv=1&sig=s3cret",
+        "https:/a.blob.core.windows.net/backups?sv=1&sig=s3cret",
+    ] {
+        for error in [
+            Store::open(text).map(drop).unwrap_err(),
+            Source::open(text).map(drop).unwrap_err(),
+        ] {
+            assert_eq!(error.exit(), Exit::Usage);
+            assert!(!error.to_string().contains("s3cret"), "{error}");
+        }
+    }
+}
+
+#[test]
 fn a_store_is_told_from_a_backup() {
     let home = tempfile::tempdir().unwrap();
     let home = home.path().to_str().unwrap();

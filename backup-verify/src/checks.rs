@@ -1,0 +1,101 @@
+//! The checks of a store beyond its backups' contents.
+
+use azure_blob::Client;
+use backup_file::BackupName;
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+use job::text::{age as words, bytes};
+use job::{Error, say};
+use store::{Backup, Directory, Glance, Store};
+
+use crate::report::Finding;
+
+/// Clocks differ a little; what is dated further ahead than this is dated wrongly.
+const SKEW: TimeDelta = TimeDelta::hours(1);
+/// A token is to be replaced this long before it expires.
+const TOKEN_WARNING: TimeDelta = TimeDelta::days(30);
+
+/// The newest backup whose date is not in the future, by its place in the list.
+pub(crate) fn newest(backups: &[Backup], now: DateTime<Utc>) -> Option<usize> {
+    backups
+        .iter()
+        .rposition(|backup| backup.name.started() - now <= SKEW)
+}
+
+/// Whether the newest backup is young enough.
+pub(crate) fn age(newest: BackupName, now: DateTime<Utc>, max: TimeDelta) -> Finding {
+    let age = now - newest.started();
+    let most = format!("at most {} are allowed", words(max));
+    if age <= max {
+        return Finding::ok("age", format!("{}; {most}", words(age)));
+    }
+    Finding::bad(
+        "age",
+        Error::not_good(format!(
+            "the newest backup '{newest}' is {} old; {most}",
+            words(age)
+        ))
+        .hint("look at the job that makes them: its schedule, its last log"),
+    )
+}
+
+/// Backups whose date cannot be true.
+pub(crate) fn future(backups: &[Backup]) -> Option<Finding> {
+    let name = backups.first()?.name;
+    let more = match backups.len() {
+        1 => String::new(),
+        number => format!(" and {} more are", number - 1),
+    };
+    let is = if more.is_empty() { " is" } else { "" };
+    Some(Finding::warning(
+        "clock",
+        format!("'{name}'{more}{is} dated in the future: a clock is or was wrong"),
+    ))
+}
+
+/// What backups that were not finished have left in a directory.
+pub(crate) fn unfinished(directory: &Directory) -> Result<Vec<Finding>, Error> {
+    let mut findings = Vec::new();
+    for file in directory.unfinished()? {
+        let (name, size) = (file.name, bytes(file.size));
+        if file.alive {
+            say!("'{name}' is being written at this moment ({size})");
+        } else {
+            findings.push(Finding::warning(
+                "left",
+                format!("'{name}' ({size}) is left of a dump that was killed; the next pgdump-gz removes it"),
+            ));
+        }
+    }
+    Ok(findings)
+}
+
+/// How long the token is still good.
+pub(crate) fn token(client: &Client, now: DateTime<Utc>) -> Finding {
+    let Some(expires) = client.expires() else {
+        let words = "does not say itself when it expires: its stored access policy does";
+        return Finding::ok("token", words);
+    };
+    let left = expires - now;
+    let until = expires.to_rfc3339_opts(SecondsFormat::Secs, true);
+    if left <= TimeDelta::zero() {
+        return Finding::warning("token", format!("the SAS token expired {until}"));
+    }
+    if left <= TOKEN_WARNING {
+        let days = left.num_days();
+        return Finding::warning(
+            "token",
+            format!("the SAS token expires in {days} days, {until}: make a new one"),
+        );
+    }
+    Finding::ok(
+        "token",
+        format!("{} days left, until {until}", left.num_days()),
+    )
+}
+
+/// The newest of the older backups that looks whole from its ends: what to take instead of a bad one.
+pub(crate) fn instead(store: &Store, older: &[Backup]) -> Option<BackupName> {
+    let looks_whole =
+        |backup: &&Backup| matches!(store.glance(backup), Ok(Glance::Whole(_) | Glance::Foreign));
+    older.iter().rev().find(looks_whole).map(|it| it.name)
+}

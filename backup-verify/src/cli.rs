@@ -1,0 +1,86 @@
+use chrono::{DateTime, TimeDelta, Utc};
+use clap::Parser;
+use job::time::{parse, parse_duration};
+
+/// Checks a backup, or a store of backups.
+///
+/// A backup is read through: every gzip member's CRC and length, the end-of-file marker, the index
+/// against the members, the SHA-256 where one was recorded, the completion line of its dump. Of a store,
+/// the newest backup is read, and its age checked.
+#[derive(Debug, Parser)]
+#[command(
+    name = "backup-verify",
+    version,
+    max_term_width = 100,
+    after_help = after_help()
+)]
+pub(crate) struct Args {
+    /// A backup (a file, a blob's URL, - for standard input) or a store (a directory, a container's
+    /// URL with a prefix perhaps)
+    #[arg(value_name = "BACKUP | STORE")]
+    pub(crate) target: String,
+
+    /// Check every backup of the store, not only the newest
+    #[arg(long)]
+    pub(crate) all: bool,
+
+    /// How old the newest backup of a store may be
+    #[arg(long, value_name = "AGE", default_value = "36h", value_parser = parse_duration)]
+    pub(crate) max_age: TimeDelta,
+
+    /// How many threads decompress [default: as many as there are CPUs]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub(crate) threads: Option<u16>,
+
+    /// Print one JSON document instead of lines
+    #[arg(long)]
+    pub(crate) json: bool,
+
+    /// The moment that ages are reckoned from [default: now]
+    #[arg(long, value_name = "TIME", value_parser = parse)]
+    pub(crate) now: Option<DateTime<Utc>>,
+}
+
+impl Args {
+    pub(crate) fn threads(&self) -> usize {
+        self.threads.map_or_else(job::cpus, usize::from)
+    }
+
+    pub(crate) fn now(&self) -> DateTime<Utc> {
+        self.now.unwrap_or_else(Utc::now)
+    }
+}
+
+fn after_help() -> String {
+    format!(
+        "\
+Standard output has a line for each check: ok, warning or bad, what was checked, what was found.
+A backup of another program (pg_dumpall | gzip) has no end-of-file marker: that its last member is
+there cannot be known; a dump's completion line is demanded of it. A container's token needs the
+permissions r and l.
+
+Environment:
+  AZURE_STORAGE_SAS_TOKEN_FILE  a file with the container's SAS token
+  AZURE_STORAGE_SAS_TOKEN       the token itself, where there is no such file
+
+{}
+
+Examples:
+  backup-verify /backups/postgresql_backup_20251123_020000.sql.gz
+  backup-verify \"$STORE\" --max-age 36h --json
+  kubectl exec postgresql-0 -- pgdump-gz | backup-verify -",
+        job::EXIT_CODES
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Args::command().debug_assert();
+    }
+}

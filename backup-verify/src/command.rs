@@ -1,0 +1,83 @@
+use azure_blob::Need;
+use job::Error;
+use store::{Backup, Source, Store};
+
+use crate::cli::Args;
+use crate::report::{Finding, Grade, Report};
+use crate::{backup, checks};
+
+pub(crate) fn run() -> Result<(), Error> {
+    let args = job::parse_args::<Args>()?;
+    if Store::is_store(&args.target) {
+        verify_store(&args)
+    } else {
+        verify_backup(&args)
+    }
+}
+
+fn verify_backup(args: &Args) -> Result<(), Error> {
+    let source = Source::open(&args.target)?;
+    if args.all {
+        let label = source.label();
+        return Err(Error::usage(format!(
+            "--all is for a store, and '{label}' is a backup"
+        )));
+    }
+    let mut report = Report::new(source.label(), args.now(), args.json);
+    report.add(backup::check(&source, args.threads()))?;
+    report.end()
+}
+
+fn verify_store(args: &Args) -> Result<(), Error> {
+    let now = args.now();
+    let store = Store::open(&args.target)?;
+    let mut report = Report::new(store.label(), now, args.json);
+    if let Some(client) = store.container() {
+        client.check(&[Need::List, Need::Read])?;
+        report.add(checks::token(client, now))?;
+    }
+    let backups = store.list()?;
+    let newest = checks::newest(&backups, now);
+    match newest {
+        None => report.add(none(&store))?,
+        Some(newest) => {
+            let checked = if args.all { 0 } else { newest };
+            for at in checked..=newest {
+                report.add(check_one(&store, &backups, at, args))?;
+            }
+            report.add(checks::age(backups[newest].name, now, args.max_age))?;
+        }
+    }
+    let future = &backups[newest.map_or(0, |newest| newest + 1)..];
+    if let Some(finding) = checks::future(future) {
+        report.add(finding)?;
+    }
+    if let Some(directory) = store.directory() {
+        for finding in checks::unfinished(directory)? {
+            report.add(finding)?;
+        }
+    }
+    report.end()
+}
+
+fn none(store: &Store) -> Finding {
+    let error = Error::not_good(format!("there are no backups in '{}'", store.label())).hint(
+        "a backup's name is postgresql_backup_YYYYMMDD_HHMMSS.sql.gz; other names are not looked at",
+    );
+    Finding::bad("backup", error)
+}
+
+fn check_one(store: &Store, backups: &[Backup], at: usize, args: &Args) -> Finding {
+    let backup = &backups[at];
+    let mut finding = match store.source(backup) {
+        Ok(source) => backup::check(&source, args.threads()),
+        Err(error) => Finding::bad("backup", error),
+    };
+    if let Grade::Bad(error) = &mut finding.grade
+        && error.exit() == job::Exit::NotGood
+        && let Some(older) = checks::instead(store, &backups[..at])
+    {
+        *error = error.clone().hint(format!("'{older}' looks whole"));
+    }
+    finding
+}
