@@ -13,32 +13,32 @@ say() { printf '%s\n' "$*" >&2; }
 
 # fail CODE MESSAGE [HINT]
 fail() {
-  say "$program: $2"
-  [ $# -lt 3 ] || say "hint: $3"
-  exit "$1"
+    say "$program: $2"
+    [ $# -lt 3 ] || say "hint: $3"
+    exit "$1"
 }
 
 # need_value OPTION "$@": the option has a value after it.
 need_value() {
-  [ "$#" -ge 3 ] || fail 2 "$1 needs a value" "$program.sh --help says which"
+    [ "$#" -ge 3 ] || fail 2 "$1 needs a value" "$program.sh --help says which"
 }
 
 # need_command NAME HINT
 need_command() {
-  command -v "$1" >/dev/null || fail 1 "'$1' is not installed" "$2"
+    command -v "$1" >/dev/null || fail 1 "'$1' is not installed" "$2"
 }
 
 # Asks; a script that nobody watches must say --yes.
 confirm() {
-  [ -z "$assume_yes" ] || return 0
-  [ -t 0 ] || fail 4 "not confirmed: $1" "there is no terminal to ask on: --yes confirms, --dry-run shows"
-  local answer
-  printf '%s [y/N] ' "$1" >&2
-  read -r answer || answer=""
-  case $answer in
+    [ -z "$assume_yes$dry_run" ] || return 0
+    [ -t 0 ] || fail 4 "not confirmed: $1" "there is no terminal to ask on: --yes confirms, --dry-run shows"
+    local answer
+    printf '%s [y/N] ' "$1" >&2
+    read -r answer || answer=""
+    case $answer in
     y | Y | yes | Yes | YES) ;;
     *) fail 4 "nothing was done: not confirmed" ;;
-  esac
+    esac
 }
 
 # kubectl on the chosen context and in the namespace.
@@ -46,41 +46,41 @@ kube() { kubectl --context "$context" --namespace "$namespace" "$@"; }
 
 # Runs what changes something; with --dry-run it is only shown.
 change() {
-  if [ -n "$dry_run" ]; then
-    case $1 in
-      kube) shift && set -- kubectl --context "$context" --namespace "$namespace" "$@" ;;
-      storage) shift && set -- az storage "$@" --account-name "$account" ;;
-    esac
-    printf 'would run:' >&2
-    printf ' %q' "$@" >&2
-    printf '\n' >&2
-  else
-    "$@"
-  fi
+    if [ -n "$dry_run" ]; then
+        case $1 in
+        kube) shift && set -- kubectl --context "$context" --namespace "$namespace" "$@" ;;
+        storage) shift && set -- az storage "$@" --account-name "$account" ;;
+        esac
+        printf 'would run:' >&2
+        printf ' %q' "$@" >&2
+        printf '\n' >&2
+    else
+        "$@"
+    fi
 }
 
 # The context, given or current, and a cluster that answers.
 find_cluster() {
-  need_command kubectl "https://kubernetes.io/docs/tasks/tools/"
-  if [ -z "$context" ]; then
-    context=$(kubectl config current-context 2>/dev/null) ||
-      fail 1 "kubectl has no current context" "kubectl config use-context primary-aks-cluster, or --context"
-  fi
-  [ -z "$dry_run" ] || return 0
-  kubectl --context "$context" version --request-timeout=20s >/dev/null ||
-    fail 1 "the cluster of context '$context' does not answer" "az aks get-credentials writes the context anew"
+    need_command kubectl "https://kubernetes.io/docs/tasks/tools/"
+    if [ -z "$context" ]; then
+        context=$(kubectl config current-context 2>/dev/null) ||
+            fail 1 "kubectl has no current context" "kubectl config use-context primary-aks-cluster, or --context"
+    fi
+    [ -z "$dry_run" ] || return 0
+    kubectl --context "$context" version --request-timeout=20s >/dev/null ||
+        fail 1 "the cluster of context '$context' does not answer" "az aks get-credentials writes the context anew"
 }
 
 find_namespace() {
-  [ -z "$dry_run" ] || return 0
-  kubectl --context "$context" get namespace "$namespace" >/dev/null ||
-    fail 1 "context '$context' has no namespace '$namespace'" "is this the cluster that PostgreSQL runs in?"
+    [ -z "$dry_run" ] || return 0
+    kubectl --context "$context" get namespace "$namespace" >/dev/null ||
+        fail 1 "context '$context' has no namespace '$namespace'" "is this the cluster that PostgreSQL runs in?"
 }
 
 # A value of a secret: secret_value SECRET KEY
 secret_value() {
-  kube get secret "$1" --output "jsonpath={.data.$(printf '%s' "$2" | sed 's/\./\\./g')}" 2>/dev/null |
-    base64 --decode
+    kube get secret "$1" --output "jsonpath={.data.$(printf '%s' "$2" | sed 's/\./\\./g')}" 2>/dev/null |
+        base64 --decode
 }
 
 # A job's name with the moment in it, so that it is new and tells when.
@@ -88,39 +88,39 @@ job_name() { printf '%s-%s' "$1" "$(date -u +%Y%m%d-%H%M%S)"; }
 
 # Why the pod of a job does not start yet: one line, or none.
 pod_trouble() {
-  kube get pods --selector "job-name=$1" --output \
-    'jsonpath={range .items[*].status.containerStatuses[*]}{.state.waiting.reason}{" "}{.state.waiting.message}{"\n"}{end}' |
-    sed '/^ *$/d; /^ContainerCreating/d; /^PodInitializing/d' | head -n 1
+    kube get pods --selector "job-name=$1" --output \
+        'jsonpath={range .items[*].status.containerStatuses[*]}{.state.waiting.reason}{" "}{.state.waiting.message}{"\n"}{end}' |
+        sed '/^ *$/d; /^ContainerCreating/d; /^PodInitializing/d' | head -n 1
 }
 
 # follow_job NAME: shows the log of a job with one pod until it has ended, and returns its exit code.
 follow_job() {
-  local job=$1 waited=0 phase="" trouble="" told="" code
-  until [ "$phase" = Running ] || [ "$phase" = Succeeded ] || [ "$phase" = Failed ]; do
-    phase=$(kube get pods --selector "job-name=$job" --output 'jsonpath={.items[0].status.phase}' 2>/dev/null) || phase=""
-    trouble=$(pod_trouble "$job") || trouble=""
-    if [ -n "$trouble" ] && [ "$trouble" != "$told" ]; then
-      say "job $job waits: $trouble"
-      told=$trouble
-    fi
-    [ "$waited" -lt "${START_SECONDS:-300}" ] ||
-      fail 1 "the pod of job '$job' did not start within ${START_SECONDS:-300} s${told:+: $told}" \
-        "kubectl describe job $job -n $namespace; kubectl describe pod -l job-name=$job -n $namespace"
-    waited=$((waited + 2))
-    [ "$phase" = Running ] || [ "$phase" = Succeeded ] || [ "$phase" = Failed ] || sleep 2
-  done
-  # A connection that breaks does not end the job: look again, from where the log is then.
-  local since=() try
-  while :; do
-    kube logs --follow "job/$job" ${since[@]+"${since[@]}"} || true
-    for try in 1 2 3 4 5; do
-      code=$(kube get pods --selector "job-name=$job" --output \
-        'jsonpath={.items[0].status.containerStatuses[0].state.terminated.exitCode}' 2>/dev/null) || code=""
-      [ -z "$code" ] || return "$code"
-      sleep "$try"
+    local job=$1 waited=0 phase="" trouble="" told="" code
+    until [ "$phase" = Running ] || [ "$phase" = Succeeded ] || [ "$phase" = Failed ]; do
+        phase=$(kube get pods --selector "job-name=$job" --output 'jsonpath={.items[0].status.phase}' 2>/dev/null) || phase=""
+        trouble=$(pod_trouble "$job") || trouble=""
+        if [ -n "$trouble" ] && [ "$trouble" != "$told" ]; then
+            say "job $job waits: $trouble"
+            told=$trouble
+        fi
+        [ "$waited" -lt "${START_SECONDS:-300}" ] ||
+            fail 1 "the pod of job '$job' did not start within ${START_SECONDS:-300} s${told:+: $told}" \
+                "kubectl describe job $job -n $namespace; kubectl describe pod -l job-name=$job -n $namespace"
+        waited=$((waited + 2))
+        [ "$phase" = Running ] || [ "$phase" = Succeeded ] || [ "$phase" = Failed ] || sleep 2
     done
-    [ -n "$(kube get pods --selector "job-name=$job" --output name)" ] ||
-      fail 1 "the pod of job '$job' is gone" "kubectl describe job $job -n $namespace"
-    since=(--since=15s)
-  done
+    # A connection that breaks does not end the job: look again, from where the log is then.
+    local since=() try
+    while :; do
+        kube logs --follow "job/$job" ${since[@]+"${since[@]}"} || true
+        for try in 1 2 3 4 5; do
+            code=$(kube get pods --selector "job-name=$job" --output \
+                'jsonpath={.items[0].status.containerStatuses[0].state.terminated.exitCode}' 2>/dev/null) || code=""
+            [ -z "$code" ] || return "$code"
+            sleep "$try"
+        done
+        [ -n "$(kube get pods --selector "job-name=$job" --output name)" ] ||
+            fail 1 "the pod of job '$job' is gone" "kubectl describe job $job -n $namespace"
+        since=(--since=15s)
+    done
 }

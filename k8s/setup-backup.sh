@@ -7,7 +7,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 . "$here/common.sh"
 
 usage() {
-  cat <<'USAGE'
+    cat <<'USAGE'
 usage: setup-backup.sh [options]
 
   --context NAME          the kubectl context (default: the current one)
@@ -32,7 +32,7 @@ USAGE
 
 overlay="" account="" container="" password_from="" days=365 scoped="" rotate="" run_now=ask
 while [ $# -gt 0 ]; do
-  case $1 in
+    case $1 in
     --context) need_value "$1" "$@" && context=$2 && shift ;;
     --overlay) need_value "$1" "$@" && overlay=$2 && shift ;;
     --storage-account) need_value "$1" "$@" && account=$2 && shift ;;
@@ -47,15 +47,15 @@ while [ $# -gt 0 ]; do
     --dry-run) dry_run=yes ;;
     -h | --help) usage && exit 0 ;;
     *) fail 2 "unknown option '$1'" "setup-backup.sh --help lists them" ;;
-  esac
-  shift
+    esac
+    shift
 done
 case $days in
-  "" | *[!0-9]* | 0) fail 2 "--days needs a number of days, not '$days'" ;;
+"" | *[!0-9]* | 0) fail 2 "--days needs a number of days, not '$days'" ;;
 esac
 case $password_from in
-  "" | ?*/?*) ;;
-  *) fail 2 "--password-from needs SECRET/KEY, not '$password_from'" ;;
+"" | ?*/?*) ;;
+*) fail 2 "--password-from needs SECRET/KEY, not '$password_from'" ;;
 esac
 
 azure_secret=postgresql-backup-azure-secret
@@ -64,237 +64,242 @@ policy=postgresql-backup-$(date -u +%Y%m%d-%H%M%S)
 
 # The moment N days from now, as tokens write it: GNU's date, or that of macOS.
 expiry() {
-  date -u -d "+$1 days" '+%Y-%m-%dT%H:%MZ' 2>/dev/null || date -u -v "+$1d" '+%Y-%m-%dT%H:%MZ'
+    local days=$1
+    case $days in -*) ;; *) days=+$days ;; esac
+    date -u -d "$days days" '+%Y-%m-%dT%H:%MZ' 2>/dev/null || date -u -v "${days}d" '+%Y-%m-%dT%H:%MZ'
 }
 
 # az on the storage account, with its key, which az looks up; or as the connection string says.
 storage() {
-  if [ -n "${AZURE_STORAGE_CONNECTION_STRING:-}" ]; then
-    az storage "$@" --only-show-errors
-  else
-    az storage "$@" --account-name "$account" --only-show-errors
-  fi
+    if [ -n "${AZURE_STORAGE_CONNECTION_STRING:-}" ]; then
+        az storage "$@" --only-show-errors
+    else
+        az storage "$@" --account-name "$account" --only-show-errors
+    fi
 }
 
 find_azure() {
-  need_command az "https://learn.microsoft.com/cli/azure/install-azure-cli"
-  if [ -n "$dry_run" ] || [ -n "${AZURE_STORAGE_CONNECTION_STRING:-}" ]; then
-    return 0
-  fi
-  az account show --output none || fail 1 "azure-cli is not logged in" "az login"
-  az storage account show --name "$account" --output none ||
-    fail 1 "there is no storage account '$account' in this subscription" \
-      "az account set --subscription NAME, or --storage-account"
+    need_command az "https://learn.microsoft.com/cli/azure/install-azure-cli"
+    if [ -n "$dry_run" ] || [ -n "${AZURE_STORAGE_CONNECTION_STRING:-}" ]; then
+        return 0
+    fi
+    az account show --output none || fail 1 "azure-cli is not logged in" "az login"
+    az storage account show --name "$account" --output none ||
+        fail 1 "there is no storage account '$account' in this subscription" \
+            "az account set --subscription NAME, or --storage-account"
 }
 
 # The account and the container: given, else those of the cluster, else the strategy's.
 choose_store() {
-  if [ -z "$dry_run" ]; then
-    account=${account:-$(secret_value "$azure_secret" storage-account || true)}
-    container=${container:-$(secret_value "$azure_secret" container-name || true)}
-  fi
-  local usual=primaryst01
-  case $overlay in
+    if [ -z "$dry_run" ]; then
+        account=${account:-$(secret_value "$azure_secret" storage-account || true)}
+        container=${container:-$(secret_value "$azure_secret" container-name || true)}
+    fi
+    local usual=primaryst01
+    case $overlay in
     dr) usual=drst01 ;;
     local) usual=devstoreaccount1 ;;
-  esac
-  account=${account:-$usual}
-  container=${container:-postgresql-backups}
+    esac
+    account=${account:-$usual}
+    container=${container:-postgresql-backups}
 }
 
 # The password, as a secret of the backups' own.
 provide_login() {
-  if [ -n "$dry_run" ] || [ "$overlay" = local ]; then
-    return 0
-  fi
-  if [ -z "$password_from" ] && kube get secret "$login_secret" --output name >/dev/null 2>&1; then
-    return 0
-  fi
-  local password
-  if [ -n "$password_from" ]; then
-    password=$(secret_value "${password_from%%/*}" "${password_from#*/}") || password=""
-    [ -n "$password" ] || fail 1 "the secret '${password_from%%/*}' has no key '${password_from#*/}' in namespace '$namespace'" \
-      "kubectl get secrets -n $namespace"
-  else
-    [ -t 0 ] || fail 1 "there is no secret '$login_secret' with the password of PostgreSQL" \
-      "--password-from SECRET/KEY copies it from the secret that PostgreSQL itself has"
-    printf 'password of PostgreSQL: ' >&2
-    read -rs password
-    say ""
-  fi
-  printf '%s' "$password" >"$scratch/password"
-  kube create secret generic "$login_secret" --from-file=password="$scratch/password" \
-    --dry-run=client --output yaml | kube apply --filename -
+    if [ -n "$dry_run" ] || [ "$overlay" = local ]; then
+        return 0
+    fi
+    if [ -z "$password_from" ] && kube get secret "$login_secret" --output name >/dev/null 2>&1; then
+        return 0
+    fi
+    local password
+    if [ -n "$password_from" ]; then
+        password=$(secret_value "${password_from%%/*}" "${password_from#*/}") || password=""
+        [ -n "$password" ] || fail 1 "the secret '${password_from%%/*}' has no key '${password_from#*/}' in namespace '$namespace'" \
+            "kubectl get secrets -n $namespace"
+    else
+        [ -t 0 ] || fail 1 "there is no secret '$login_secret' with the password of PostgreSQL" \
+            "--password-from SECRET/KEY copies it from the secret that PostgreSQL itself has"
+        printf 'password of PostgreSQL: ' >&2
+        read -rs password
+        say ""
+    fi
+    printf '%s' "$password" >"$scratch/password"
+    kube create secret generic "$login_secret" --from-file=password="$scratch/password" \
+        --dry-run=client --output yaml | kube apply --filename -
 }
 
-# make_token FILE PERMISSIONS: a token of the stored access policy. The expiry is in the token, where the
-# programs read it and warn in time; the policy is what revokes it.
+# make_token FILE PERMISSIONS: a token of the stored access policy. What it allows and until when is in the
+# token, where the programs read it and warn in time; the policy, with a start only, is what revokes it.
 make_token() {
-  storage container generate-sas --name "$container" --policy-name "$policy" --permissions "$2" \
-    --expiry "$expires" ${https_only:+"$https_only"} --output tsv >"$scratch/$1"
-  [ -s "$scratch/$1" ] || fail 1 "azure-cli made no token for container '$container'"
+    storage container generate-sas --name "$container" --permissions "$2" --expiry "$expires" --output tsv \
+        "${kind_of_token[@]}" >"$scratch/$1"
+    [ -s "$scratch/$1" ] || fail 1 "azure-cli made no token for container '$container'"
 }
 
 # A new policy takes up to half a minute to hold everywhere.
 check_token() {
-  local attempt=0 endpoint=()
-  if [ -n "${AZURE_STORAGE_CONNECTION_STRING:-}" ]; then
-    endpoint=(--blob-endpoint "$(printf '%s' "$AZURE_STORAGE_CONNECTION_STRING" | tr ';' '\n' | sed -n 's/^BlobEndpoint=//p')")
-  else
-    endpoint=(--account-name "$account")
-  fi
-  until AZURE_STORAGE_CONNECTION_STRING="" AZURE_STORAGE_SAS_TOKEN=$(cat "$scratch/sas-token") \
-    az storage blob list --container-name "$container" --num-results 1 --output none --only-show-errors \
-    "${endpoint[@]}" 2>"$scratch/refused"; do
-    attempt=$((attempt + 1))
-    if [ "$attempt" -ge 12 ]; then
-      sed 's/sig=[^& ]*/sig=…/g' "$scratch/refused" >&2
-      fail 1 "the new token is refused; the secret was not changed" "the storage account's network rules, or its clock"
+    local attempt=0 endpoint=()
+    if [ -n "${AZURE_STORAGE_CONNECTION_STRING:-}" ]; then
+        endpoint=(--blob-endpoint "$(printf '%s' "$AZURE_STORAGE_CONNECTION_STRING" | tr ';' '\n' | sed -n 's/^BlobEndpoint=//p')")
+    else
+        endpoint=(--account-name "$account")
     fi
-    sleep 5
-  done
+    until AZURE_STORAGE_CONNECTION_STRING="" AZURE_STORAGE_SAS_TOKEN=$(cat "$scratch/sas-token") \
+        az storage blob list --container-name "$container" --num-results 1 --output none --only-show-errors \
+        "${endpoint[@]}" 2>"$scratch/refused"; do
+        attempt=$((attempt + 1))
+        if [ "$attempt" -ge 12 ]; then
+            sed 's/sig=[^& ]*/sig=…/g' "$scratch/refused" >&2
+            fail 1 "the new token is refused; the secret was not changed" "the storage account's network rules, or its clock"
+        fi
+        sleep 5
+    done
 }
 
 make_tokens() {
-  expires=$(expiry "$days")
-  # The emulator of a test has no https.
-  https_only=--https-only
-  case ${AZURE_STORAGE_CONNECTION_STRING:-} in *BlobEndpoint=http:*) https_only="" ;; esac
-  say "4. a token for container '$container', valid until $expires, by the access policy '$policy'"
-  change storage container policy create --container-name "$container" --name "$policy" --output none
-  if [ -n "$dry_run" ]; then
-    say "would run: az storage container generate-sas --name $container --policy-name $policy --permissions rcwdl --expiry $expires --https-only"
-    say "would put the token into the secret $azure_secret"
-    return
-  fi
-  make_token sas-token rcwdl
-  if [ -n "$scoped" ]; then
-    make_token sas-token-put rcw
-    make_token sas-token-prune rdl
-    make_token sas-token-read rl
-  fi
-  check_token
-  printf '%s' "$account" >"$scratch/storage-account"
-  printf '%s' "$container" >"$scratch/container-name"
-  local files=() key
-  for key in storage-account container-name sas-token sas-token-put sas-token-prune sas-token-read; do
-    [ ! -e "$scratch/$key" ] || files+=(--from-file="$key=$scratch/$key")
-  done
-  kube create secret generic "$azure_secret" "${files[@]}" --dry-run=client --output yaml | kube apply --filename -
+    expires=$(expiry "$days")
+    kind_of_token=(--policy-name "$policy" --https-only)
+    case ${AZURE_STORAGE_CONNECTION_STRING:-} in
+    # The emulator speaks http, and wants all or nothing to be in a policy.
+    *BlobEndpoint=http:*) kind_of_token=(--start "$(expiry -1)") ;;
+    esac
+    say "4. a token for container '$container', valid until $expires, by the access policy '$policy'"
+    change storage container policy create --container-name "$container" --name "$policy" \
+        --start "$(expiry -1)" --output none
+    if [ -n "$dry_run" ]; then
+        say "would run: az storage container generate-sas --name $container --policy-name $policy --permissions rcwdl --expiry $expires --https-only"
+        say "would put the token into the secret $azure_secret"
+        return
+    fi
+    make_token sas-token rcwdl
+    if [ -n "$scoped" ]; then
+        make_token sas-token-put rcw
+        make_token sas-token-prune rdl
+        make_token sas-token-read rl
+    fi
+    check_token
+    printf '%s' "$account" >"$scratch/storage-account"
+    printf '%s' "$container" >"$scratch/container-name"
+    local files=() key
+    for key in storage-account container-name sas-token sas-token-put sas-token-prune sas-token-read; do
+        [ ! -e "$scratch/$key" ] || files+=(--from-file="$key=$scratch/$key")
+    done
+    kube create secret generic "$azure_secret" "${files[@]}" --dry-run=client --output yaml | kube apply --filename -
 }
 
 # Whether the cluster's token can stay: of this store, and valid for 30 days more.
 token_stays() {
-  [ -z "$dry_run" ] && [ -z "$rotate" ] || return 1
-  local token until
-  [ "$(secret_value "$azure_secret" storage-account)" = "$account" ] || return 1
-  [ "$(secret_value "$azure_secret" container-name)" = "$container" ] || return 1
-  [ -z "$scoped" ] || [ -n "$(secret_value "$azure_secret" sas-token-put)" ] || return 1
-  token=$(secret_value "$azure_secret" sas-token) || return 1
-  until=$(printf '%s' "$token" | sed 's/[?&]/\
+    [ -z "$dry_run" ] && [ -z "$rotate" ] || return 1
+    local token until
+    [ "$(secret_value "$azure_secret" storage-account)" = "$account" ] || return 1
+    [ "$(secret_value "$azure_secret" container-name)" = "$container" ] || return 1
+    [ -z "$scoped" ] || [ -n "$(secret_value "$azure_secret" sas-token-put)" ] || return 1
+    token=$(secret_value "$azure_secret" sas-token) || return 1
+    until=$(printf '%s' "$token" | sed 's/[?&]/\
 /g' | sed -n 's/^se=//p' | sed 's/%3A/:/g')
-  # Both are in UTC and begin with YYYY-MM-DDTHH:MM: they compare as text.
-  [[ $until > $(expiry 30) ]] || return 1
-  say "4. the token is valid until $until and stays (--rotate-sas replaces it)"
+    # Both are in UTC and begin with YYYY-MM-DDTHH:MM: they compare as text.
+    [[ $until > $(expiry 30) ]] || return 1
+    say "4. the token is valid until $until and stays (--rotate-sas replaces it)"
 }
 
 # Deletes the policies of older tokens: they are revoked with them. Not under a job that runs.
 revoke_old() {
-  local active old
-  active=$(kube get jobs --selector backup-uses-azure=yes --output 'jsonpath={range .items[?(@.status.active>0)]}{.metadata.name}{" "}{end}')
-  if [ -n "$active" ]; then
-    say "the old tokens stay valid: a job is running with one ($active)"
-    say "hint: run --rotate-sas again when it has ended"
-    return 0
-  fi
-  for old in $(storage container policy list --container-name "$container" --query 'keys(@)' --output tsv); do
-    case $old in
-      "$policy") ;;
-      postgresql-backup-*)
-        storage container policy delete --container-name "$container" --name "$old" --output none
-        say "revoked the tokens of the access policy '$old'"
-        ;;
-    esac
-  done
+    local active old
+    active=$(kube get jobs --selector backup-uses-azure=yes --output 'jsonpath={range .items[?(@.status.active>0)]}{.metadata.name}{" "}{end}')
+    if [ -n "$active" ]; then
+        say "the old tokens stay valid: a job is running with one ($active)"
+        say "hint: run --rotate-sas again when it has ended"
+        return 0
+    fi
+    for old in $(storage container policy list --container-name "$container" --query 'keys(@)' --output tsv); do
+        case $old in
+        "$policy") ;;
+        postgresql-backup-*)
+            storage container policy delete --container-name "$container" --name "$old" --output none
+            say "revoked the tokens of the access policy '$old'"
+            ;;
+        esac
+    done
 }
 
 make_container() {
-  say "3. container '$container' in storage account '$account'"
-  change storage container create --name "$container" --output none
+    say "3. container '$container' in storage account '$account'"
+    change storage container create --name "$container" --output none
 }
 
 apply() { # apply [SELECTOR]
-  change kube apply --kustomize "$here/overlays/$overlay" ${1:+--selector "$1"}
+    change kube apply --kustomize "$here/overlays/$overlay" ${1:+--selector "$1"}
 }
 
 show_plan() {
-  say "context:   $context"
-  say "namespace: $namespace"
-  say "overlay:   $here/overlays/$overlay"
-  say "image:     $(kubectl kustomize "$here/overlays/$overlay" | sed -n 's/^ *image: \(.*postgresql-backup:.*\)/\1/p' | sort -u)"
-  say "Azure:     container '$container' in storage account '$account'"
+    say "context:   $context"
+    say "namespace: $namespace"
+    say "overlay:   $here/overlays/$overlay"
+    say "image:     $(kubectl kustomize "$here/overlays/$overlay" | sed -n 's/^ *image: \(.*postgresql-backup:.*\)/\1/p' | sort -u)"
+    say "Azure:     container '$container' in storage account '$account'"
 }
 
 rotate_sas() {
-  confirm "replace the token of container '$container' in '$account' on context '$context'?"
-  make_tokens
-  [ -n "$dry_run" ] || revoke_old
-  say "done: jobs that run pick the new token up within two minutes"
+    confirm "replace the token of container '$container' in '$account' on context '$context'?"
+    make_tokens
+    [ -n "$dry_run" ] || revoke_old
+    say "done: jobs that run pick the new token up within two minutes"
 }
 
 run_backup() {
-  local job
-  job=$(job_name manual-backup)
-  if [ "$run_now" = ask ]; then
-    if [ -n "$assume_yes" ] || [ -n "$dry_run" ] || [ ! -t 0 ]; then
-      return 0
+    local job
+    job=$(job_name manual-backup)
+    if [ "$run_now" = ask ]; then
+        if [ -n "$assume_yes" ] || [ -n "$dry_run" ] || [ ! -t 0 ]; then
+            return 0
+        fi
+        local answer
+        printf 'start a backup now and follow it? [y/N] ' >&2
+        read -r answer || answer=""
+        case $answer in y* | Y*) ;; *) return 0 ;; esac
     fi
-    local answer
-    printf 'start a backup now and follow it? [y/N] ' >&2
-    read -r answer || answer=""
-    case $answer in y* | Y*) ;; *) return 0 ;; esac
-  fi
-  change kube create job --from=cronjob/postgresql-backup "$job"
-  [ -n "$dry_run" ] || follow_job "$job"
+    change kube create job --from=cronjob/postgresql-backup "$job"
+    [ -n "$dry_run" ] || follow_job "$job"
 }
 
 set_up() {
-  confirm "set this up?"
-  provide_login
-  say "1. the volume for local backups (50 GB)"
-  say "2. the CronJob of the local backups"
-  apply 'backup-uses-azure!=yes'
-  make_container
-  if ! token_stays; then
-    make_tokens
-  fi
-  say "5. the CronJobs that use Azure"
-  apply
-  if [ -z "$dry_run" ]; then
-    kube get cronjobs,persistentvolumeclaims,networkpolicies --selector app.kubernetes.io/part-of=postgresql-backup
-  fi
+    confirm "set this up?"
+    provide_login
+    say "1. the volume for local backups (50 GB)"
+    say "2. the CronJob of the local backups"
+    apply 'backup-uses-azure!=yes'
+    make_container
+    if ! token_stays; then
+        make_tokens
+    fi
+    say "5. the CronJobs that use Azure"
+    apply
+    if [ -z "$dry_run" ]; then
+        kube get cronjobs,persistentvolumeclaims,networkpolicies --selector app.kubernetes.io/part-of=postgresql-backup
+    fi
 }
 
 scratch=$(umask 077 && mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 find_cluster
 if [ -z "$overlay" ]; then
-  case $context in
+    case $context in
     dr | dr-* | *-dr | *-dr-*) overlay=dr ;;
     *) overlay=primary ;;
-  esac
+    esac
 fi
 [ -e "$here/overlays/$overlay/kustomization.yaml" ] ||
-  fail 2 "there is no overlay '$overlay'" "the directories of $here/overlays are the overlays"
+    fail 2 "there is no overlay '$overlay'" "the directories of $here/overlays are the overlays"
 [ "$overlay" = local ] || find_namespace
 choose_store
 find_azure
 show_plan
 if [ -n "$rotate" ]; then
-  rotate_sas
-  exit
+    rotate_sas
+    exit
 fi
 set_up
 if [ -n "$run_now" ]; then
-  run_backup
+    run_backup
 fi
