@@ -56,6 +56,36 @@ impl Error {
         self
     }
 
+    /// Puts words before the message: `context: message`.
+    #[must_use]
+    pub(crate) fn within(mut self, context: impl fmt::Display) -> Self {
+        self.message = format!("{context}: {}", self.message);
+        self
+    }
+
+    /// Puts words after the message.
+    #[must_use]
+    pub(crate) fn and(mut self, words: impl fmt::Display) -> Self {
+        self.message = format!("{}{words}", self.message);
+        self
+    }
+
+    /// The same, seen as of another kind.
+    #[must_use]
+    pub(crate) fn of_kind(mut self, kind: ErrorKind) -> Self {
+        self.kind = kind;
+        self
+    }
+
+    /// Says what to do about it if it is of this kind.
+    #[must_use]
+    pub(crate) fn hint_if(self, kind: ErrorKind, hint: &str) -> Self {
+        match self.kind == kind {
+            true => self.hint(hint),
+            false => self,
+        }
+    }
+
     /// Why.
     pub fn kind(&self) -> ErrorKind {
         self.kind

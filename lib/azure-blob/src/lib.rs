@@ -11,12 +11,21 @@
 //! Whatever can pass is tried again, in one place (`retry.rs`); whatever cannot ends in an [`Error`]
 //! that names what was asked of whom.
 
+mod batch;
+mod blocks;
+mod cancel;
 mod client;
 mod delete;
 mod download;
 mod error;
+mod exchange;
 mod list;
+mod plan;
 mod properties;
+mod ranges;
+mod refusal;
+mod retry;
+mod secret;
 mod token;
 mod upload;
 mod url;

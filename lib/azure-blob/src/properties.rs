@@ -1,6 +1,13 @@
-use chrono::{DateTime, Utc};
+//! Get Blob Properties.
 
-use crate::Sha256;
+use chrono::{DateTime, Utc};
+use ureq::http::{HeaderMap, Method};
+
+use crate::exchange::Call;
+use crate::refusal::Asked;
+use crate::retry::Fault;
+use crate::token::Need;
+use crate::{Client, Error, Sha256};
 
 /// What the service knows of a blob (Get Blob Properties, List Blobs).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,5 +28,84 @@ impl Properties {
     /// Whether it must be rehydrated before it can be read.
     pub fn archived(&self) -> bool {
         self.tier.as_deref() == Some("Archive")
+    }
+
+    fn read(headers: &HeaderMap) -> Result<Self, Fault> {
+        let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
+        let size = text("content-length").and_then(|size| size.parse().ok());
+        let etag = text("etag");
+        let (Some(size), Some(etag)) = (size, etag) else {
+            return Err(Fault::Malformed("it has no size or no ETag".into()));
+        };
+        let modified =
+            text("last-modified").and_then(|date| DateTime::parse_from_rfc2822(date).ok());
+        Ok(Self {
+            size,
+            etag: quoted(etag),
+            sha256: text("x-ms-meta-sha256").and_then(read_sha256),
+            tier: text("x-ms-access-tier").map(ToOwned::to_owned),
+            last_modified: modified.map(|date| date.to_utc()),
+        })
+    }
+}
+
+impl Client {
+    /// What the service knows of a blob.
+    ///
+    /// # Errors
+    /// Kind [`NotFound`](crate::ErrorKind::NotFound) if there is none.
+    pub fn properties(&self, name: &str) -> Result<Properties, Error> {
+        let call = Call::new(Method::HEAD, self.url(name).path(), "");
+        let asked = Asked::new(format!("cannot look at '{name}'"), &[Need::Read]);
+        self.ask(&asked, |token| {
+            let answer = self.send(&call, token)?;
+            Properties::read(answer.headers())
+        })
+    }
+}
+
+/// Listings give an ETag bare, headers quoted.
+pub(crate) fn quoted(etag: &str) -> String {
+    match etag.starts_with('"') || etag.starts_with("W/") {
+        true => etag.to_owned(),
+        false => format!("\"{etag}\""),
+    }
+}
+
+/// 64 hexadecimal digits.
+pub(crate) fn read_sha256(hex: &str) -> Option<Sha256> {
+    let hex = hex.trim();
+    if hex.len() != 64 || !hex.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+        return None;
+    }
+    let mut digest = [0; 32];
+    for (at, byte) in digest.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(hex.get(2 * at..2 * at + 2)?, 16).ok()?;
+    }
+    Some(digest)
+}
+
+/// In hexadecimal.
+pub(crate) fn write_sha256(digest: &Sha256) -> String {
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_digest_survives_its_digits() {
+        let digest: Sha256 = std::array::from_fn(|at| u8::try_from(at * 8).unwrap());
+        assert_eq!(read_sha256(&write_sha256(&digest)), Some(digest));
+        for wrong in ["", "00", &"+1".repeat(32), &"é".repeat(32), &"0".repeat(65)] {
+            assert_eq!(read_sha256(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn an_etag_is_quoted_once() {
+        assert_eq!(quoted("0x8D"), "\"0x8D\"");
+        assert_eq!(quoted("\"0x8D\""), "\"0x8D\"");
     }
 }

@@ -1,9 +1,19 @@
-use std::fmt;
-use std::path::PathBuf;
+//! The SAS token ("Create a service SAS"): where it comes from, and what it says of itself.
 
-use chrono::{DateTime, Utc};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::{env, fmt, fs};
 
-use crate::{ContainerUrl, Error};
+use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, Utc};
+use percent_encoding::percent_decode_str;
+
+use crate::secret::Secret;
+use crate::{ContainerUrl, Error, ErrorKind};
+
+/// The variable that names the token's file.
+pub(crate) const FILE_VARIABLE: &str = "AZURE_STORAGE_SAS_TOKEN_FILE";
+/// The variable that holds the token.
+pub(crate) const VARIABLE: &str = "AZURE_STORAGE_SAS_TOKEN";
 
 /// What is going to be done, so that the token can be asked whether it allows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -24,25 +34,93 @@ pub enum Need {
     Immutability,
 }
 
+impl Need {
+    /// The permissions of which any one is enough, and how a message says so.
+    fn permissions(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Read => ("r", "'r'"),
+            Self::List => ("l", "'l'"),
+            Self::Create => ("cw", "'c' or 'w'"),
+            Self::Overwrite => ("w", "'w'"),
+            Self::Delete => ("d", "'d'"),
+            Self::Tag => ("t", "'t'"),
+            Self::Immutability => ("i", "'i'"),
+        }
+    }
+}
+
 /// A SAS token. Neither `Debug` nor any error shows its signature.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Token {
-    query: String,
+    query: Secret,
+    signature: Secret,
+    fields: Fields,
+}
+
+/// What a token says of itself, its signature apart.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Fields {
+    /// `se`, or `ske` of a user delegation key if that is earlier.
+    expires: Option<DateTime<Utc>>,
+    /// `st`
+    starts: Option<DateTime<Utc>>,
+    /// `sp`
+    permissions: Option<String>,
+    /// `sr`: `c`, `b`, `d`, …
+    resource: Option<String>,
+    /// `spr`: `https` or `https,http`
+    protocols: Option<String>,
+    /// `sip`
+    addresses: Option<String>,
+    /// `si`: a stored access policy says what the token itself does not.
+    policy: Option<String>,
+    /// `ss` and `srt` of an account SAS.
+    services: Option<String>,
+    types: Option<String>,
 }
 
 impl Token {
-    /// Reads a token: the query of a URL, with or without its `?`, white space around it ignored.
+    /// Reads a token: the query of a URL, with or without its `?` (or the whole URL), white space around
+    /// it ignored.
     ///
     /// # Errors
     /// What is missing; never the token itself.
     pub fn parse(text: &str) -> Result<Self, Error> {
-        let _ = text;
-        todo!()
+        let text = text.trim().trim_matches(['"', '\'']).trim();
+        let query = text.split_once('?').map_or(text, |(_, query)| query);
+        if query.is_empty() {
+            return Err(unusable("is empty"));
+        }
+        let proper = |c: u8| c.is_ascii_graphic() && !b"\"<>\\^`{|}#".contains(&c);
+        if !query.bytes().all(proper) {
+            return Err(
+                unusable("has white space or another character that a token has not")
+                    .hint("was it cut or wrapped when it was copied?"),
+            );
+        }
+        let mut fields = Fields::default();
+        let mut signature = String::new();
+        for pair in query.split('&') {
+            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let value = percent_decode_str(value).decode_utf8_lossy().into_owned();
+            match key {
+                "sig" => signature = value,
+                _ => fields.set(key, value)?,
+            }
+        }
+        if signature.is_empty() {
+            return Err(unusable("has no signature (sig)"));
+        }
+        Ok(Self {
+            query: Secret::new(query),
+            signature: Secret::new(signature),
+            fields,
+        })
     }
 
     /// When it expires; none if it does not say itself (a stored access policy does).
     pub fn expires(&self) -> Option<DateTime<Utc>> {
-        todo!()
+        self.fields.expires
     }
 
     /// Whether it allows all `needs` in `container`, at `now`, as far as it says itself.
@@ -55,14 +133,188 @@ impl Token {
         container: &ContainerUrl,
         now: DateTime<Utc>,
     ) -> Result<(), Error> {
-        let _ = (needs, container, now);
-        todo!()
+        self.check_time(now)?;
+        self.check_place(needs, container)?;
+        for need in needs {
+            if let Some(lack) = self.lack(*need) {
+                return Err(
+                    Error::new(ErrorKind::Token, format!("the SAS token's {lack}")).hint(format!(
+                        "make a token with the permission {}",
+                        need.permissions().1
+                    )),
+                );
+            }
+        }
+        Ok(())
+    }
+
+    fn check_time(&self, now: DateTime<Utc>) -> Result<(), Error> {
+        let fields = &self.fields;
+        match (fields.expires, fields.starts) {
+            (Some(expires), _) if expires <= now => Err(Error::new(
+                ErrorKind::Token,
+                format!("the SAS token expired at {}", moment(expires)),
+            )
+            .hint("make a new token and put it where this one came from")),
+            (_, Some(starts)) if starts > now => Err(Error::new(
+                ErrorKind::Token,
+                format!("the SAS token is not valid before {}", moment(starts)),
+            )
+            .hint(format!(
+                "it is {} now; make a token with an earlier start, or none",
+                moment(now)
+            ))),
+            (None, _) if fields.policy.is_none() => {
+                Err(unusable("does not say when it expires (se)"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn check_place(&self, needs: &[Need], container: &ContainerUrl) -> Result<(), Error> {
+        let fields = &self.fields;
+        if let Some(protocols) = &fields.protocols
+            && !container.is_https()
+            && !protocols.split(',').any(|protocol| protocol == "http")
+        {
+            return Err(Error::new(
+                ErrorKind::Token,
+                format!("the SAS token demands https, the URL is http: {container}"),
+            )
+            .hint("write https://, or make the token without --https-only"));
+        }
+        let wrong = |what: String| {
+            Error::new(
+                ErrorKind::Token,
+                format!(
+                    "the SAS token is {what}, not for the container '{}'",
+                    container.container()
+                ),
+            )
+            .hint("make a token with az storage container generate-sas")
+        };
+        match fields.resource.as_deref() {
+            // A token for one blob can read that blob; which one it is, it does not say.
+            Some("b" | "bs" | "bv") if needs == [Need::Read] => {}
+            Some(one @ ("b" | "bs" | "bv")) => {
+                return Err(wrong(format!("for one blob (sr={one})")));
+            }
+            Some("f" | "s" | "q") => return Err(wrong("of another service".into())),
+            _ => {}
+        }
+        if let Some(services) = &fields.services
+            && !services.contains('b')
+        {
+            return Err(wrong(format!("for other services (ss={services})")));
+        }
+        if let Some(types) = &fields.types {
+            let (kind, what) = if needs == [Need::List] {
+                ('c', "containers")
+            } else {
+                ('o', "blobs")
+            };
+            if !types.contains(kind) {
+                return Err(wrong(format!("not for {what} (srt={types})")));
+            }
+        }
+        Ok(())
+    }
+
+    /// What its permissions lack for `need`: `sp=r lacks 'c' or 'w'`.
+    pub(crate) fn lack(&self, need: Need) -> Option<String> {
+        let (any, words) = need.permissions();
+        match (&self.fields.permissions, &self.fields.policy) {
+            (Some(permissions), _) if permissions.contains(|c| any.contains(c)) => None,
+            // A policy may add what the token itself does not say.
+            (_, Some(_)) => None,
+            (Some(permissions), None) => Some(format!("sp={permissions} lacks {words}")),
+            (None, None) => Some(format!("permissions (sp) are missing: it lacks {words}")),
+        }
+    }
+
+    /// Whether it says that it has the permission.
+    pub(crate) fn has(&self, permission: char) -> bool {
+        let permissions = self.fields.permissions.as_deref();
+        permissions.is_some_and(|all| all.contains(permission))
+    }
+
+    /// The addresses from which it may be used (`sip`).
+    pub(crate) fn addresses(&self) -> Option<&str> {
+        self.fields.addresses.as_deref()
+    }
+
+    /// The stored access policy that it names (`si`).
+    pub(crate) fn policy(&self) -> Option<&str> {
+        self.fields.policy.as_deref()
+    }
+
+    /// The query that a request carries. A secret.
+    pub(crate) fn query(&self) -> &str {
+        self.query.expose()
+    }
+
+    /// Takes the signature out of a text that came from elsewhere.
+    pub(crate) fn redact(&self, text: &str) -> String {
+        let written = self
+            .query
+            .expose()
+            .split('&')
+            .find_map(|pair| pair.strip_prefix("sig="));
+        let shown = [Some(self.signature.expose()), written];
+        // What is shorter is no signature, and may be a word.
+        let shown = shown.into_iter().flatten().filter(|sig| sig.len() >= 4);
+        shown.fold(text.to_owned(), |text, sig| text.replace(sig, "***"))
+    }
+}
+
+impl Fields {
+    fn set(&mut self, key: &str, value: String) -> Result<(), Error> {
+        match key {
+            "se" | "ske" => {
+                let moment = read_moment(key, &value)?;
+                self.expires = Some(self.expires.map_or(moment, |other| other.min(moment)));
+            }
+            "st" => self.starts = Some(read_moment(key, &value)?),
+            "sp" => self.permissions = Some(value),
+            "sr" => self.resource = Some(value),
+            "spr" => self.protocols = Some(value),
+            "sip" => self.addresses = Some(value),
+            "si" => self.policy = Some(value),
+            "ss" => self.services = Some(value),
+            "srt" => self.types = Some(value),
+            _ => {}
+        }
+        Ok(())
     }
 }
 
 impl fmt::Debug for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Token").finish_non_exhaustive()
+        self.fields.fmt(f)
+    }
+}
+
+fn unusable(what: &str) -> Error {
+    Error::new(ErrorKind::Token, format!("the SAS token {what}"))
+}
+
+fn moment(moment: DateTime<Utc>) -> impl fmt::Display {
+    moment.format("%Y-%m-%d %H:%M:%S UTC")
+}
+
+/// The forms of ISO 8601 that a SAS takes: a date, or date and time to the minute, the second, or parts of it.
+fn read_moment(key: &str, value: &str) -> Result<DateTime<Utc>, Error> {
+    let forms = ["%Y-%m-%dT%H:%MZ", "%Y-%m-%dT%H:%M:%S%.fZ"];
+    let time = forms
+        .iter()
+        .find_map(|form| NaiveDateTime::parse_from_str(value, form).ok());
+    let date = || {
+        let date = NaiveDate::parse_from_str(value, "%Y-%m-%d").ok()?;
+        Some(date.and_time(NaiveTime::MIN))
+    };
+    match time.or_else(date) {
+        Some(time) => Ok(time.and_utc()),
+        None => Err(unusable(&format!("has no proper time in {key}"))),
     }
 }
 
@@ -77,11 +329,288 @@ pub enum TokenSource {
 
 impl TokenSource {
     /// `AZURE_STORAGE_SAS_TOKEN_FILE`, else `AZURE_STORAGE_SAS_TOKEN`, else the URL's own query.
+    /// A variable that is empty counts as not there.
     ///
     /// # Errors
     /// None of them is there, or it cannot be understood.
     pub fn find(query: Option<&str>) -> Result<Self, Error> {
-        let _ = query;
-        todo!()
+        let set = |name| env::var_os(name).filter(|value| !value.is_empty());
+        if let Some(path) = set(FILE_VARIABLE) {
+            return Ok(Self::File(path.into()));
+        }
+        if let Some(token) = set(VARIABLE) {
+            let token = Token::parse(&token.to_string_lossy());
+            return Ok(Self::Given(token.map_err(|error| error.within(VARIABLE))?));
+        }
+        match query {
+            Some(query) => Ok(Self::Given(Token::parse(query)?)),
+            None => Err(Error::new(ErrorKind::Token, "there is no SAS token")
+                .hint(format!("set {FILE_VARIABLE} or {VARIABLE}"))),
+        }
+    }
+
+    fn read(&self) -> Result<Token, Error> {
+        match self {
+            Self::Given(token) => Ok(token.clone()),
+            Self::File(path) => read_file(path),
+        }
+    }
+}
+
+fn read_file(path: &Path) -> Result<Token, Error> {
+    let path_shown = path.display();
+    let text = fs::read_to_string(path).map_err(|error| {
+        let said = job::Error::io(
+            format_args!("cannot read the SAS token '{path_shown}'"),
+            &error,
+        );
+        Error::new(ErrorKind::Token, said.to_string())
+            .hint(format!("{FILE_VARIABLE} names that file"))
+    })?;
+    Token::parse(&text).map_err(|error| error.within(format_args!("'{path_shown}'")))
+}
+
+/// The token in use, and its source.
+#[derive(Debug)]
+pub(crate) struct Tokens {
+    source: TokenSource,
+    current: Mutex<Token>,
+}
+
+impl Tokens {
+    pub(crate) fn new(source: TokenSource) -> Result<Self, Error> {
+        let current = Mutex::new(source.read()?);
+        Ok(Self { source, current })
+    }
+
+    pub(crate) fn current(&self) -> Token {
+        self.current
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// After `refused` was refused: whether there is another one now. A file that cannot be read at this
+    /// moment, or holds half a token, has not changed yet.
+    pub(crate) fn renewed(&self, refused: &Token) -> bool {
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        if *current == *refused
+            && let Ok(token) = self.source.read()
+        {
+            *current = token;
+        }
+        *current != *refused
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const PLAIN: &str =
+        "sv=2023-11-03&st=2025-01-01&se=2026-01-01T00%3A00Z&sr=c&sp=cw&spr=https&sig=ab%2Bcd%3D";
+
+    fn at(text: &str) -> DateTime<Utc> {
+        DateTime::parse_from_rfc3339(text).unwrap().to_utc()
+    }
+
+    fn container() -> ContainerUrl {
+        let (url, _) = ContainerUrl::parse("https://acc.blob.core.windows.net/backups").unwrap();
+        url
+    }
+
+    fn check(token: &str, needs: &[Need], now: &str) -> Result<(), String> {
+        let token = Token::parse(token).unwrap();
+        token
+            .check(needs, &container(), at(now))
+            .map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn what_surrounds_a_token_does_not_matter() {
+        let plain = Token::parse(PLAIN).unwrap();
+        for text in [
+            format!("?{PLAIN}"),
+            format!(" {PLAIN}\n"),
+            format!("\"{PLAIN}\"\r\n"),
+            format!("https://acc.blob.core.windows.net/backups?{PLAIN}"),
+        ] {
+            assert_eq!(Token::parse(&text).unwrap(), plain);
+        }
+        assert_eq!(plain.expires(), Some(at("2026-01-01T00:00:00Z")));
+    }
+
+    #[test]
+    fn the_signature_is_never_shown() {
+        let token = Token::parse(PLAIN).unwrap();
+        let shown = format!("{token:?} {:?}", TokenSource::Given(token.clone()));
+        assert!(!shown.contains("ab") || !shown.contains("cd"), "{shown}");
+        assert!(shown.contains("cw"), "{shown}");
+        let text = "GET /x?sig=ab%2Bcd%3D and ab+cd= once more";
+        assert_eq!(token.redact(text), "GET /x?sig=*** and *** once more");
+    }
+
+    #[test]
+    fn what_a_token_lacks_is_said() {
+        let now = "2025-06-01T00:00:00Z";
+        assert_eq!(check(PLAIN, &[Need::Create, Need::Overwrite], now), Ok(()));
+        for (token, needs, now, said) in [
+            (
+                PLAIN.to_owned(),
+                Need::Create,
+                "2026-01-01T00:00:00Z",
+                "expired at 2026-01-01 00:00:00 UTC",
+            ),
+            (
+                PLAIN.to_owned(),
+                Need::Create,
+                "2024-12-31T23:59:59Z",
+                "not valid before 2025-01-01",
+            ),
+            (PLAIN.to_owned(), Need::Read, now, "sp=cw lacks 'r'"),
+            (PLAIN.to_owned(), Need::List, now, "sp=cw lacks 'l'"),
+            (
+                PLAIN.replace("sp=cw", "sp=rl"),
+                Need::Create,
+                now,
+                "sp=rl lacks 'c' or 'w'",
+            ),
+            (
+                PLAIN.replace("sp=cw", "sp=c"),
+                Need::Overwrite,
+                now,
+                "sp=c lacks 'w'",
+            ),
+            (
+                PLAIN.replace("&sp=cw", ""),
+                Need::Create,
+                now,
+                "permissions (sp) are missing",
+            ),
+            (
+                PLAIN.replace("sr=c", "sr=b"),
+                Need::Create,
+                now,
+                "for one blob (sr=b), not for the container 'backups'",
+            ),
+            (
+                PLAIN.replace("sr=c", "ss=f&srt=o"),
+                Need::Create,
+                now,
+                "for other services",
+            ),
+            (
+                PLAIN.replace("sr=c", "ss=b&srt=s"),
+                Need::Create,
+                now,
+                "not for blobs",
+            ),
+            (
+                PLAIN.replace("se=2026-01-01T00%3A00Z&", ""),
+                Need::Create,
+                now,
+                "does not say when it expires",
+            ),
+            (
+                format!("{PLAIN}&ske=2025-05-01T00:00:00Z"),
+                Need::Create,
+                now,
+                "expired at 2025-05-01",
+            ),
+        ] {
+            let error = check(&token, &[needs], now).unwrap_err();
+            assert!(error.contains(said), "{error}");
+        }
+        assert_eq!(
+            check(
+                &PLAIN.replace("sr=c", "sr=b").replace("cw", "r"),
+                &[Need::Read],
+                now
+            ),
+            Ok(())
+        );
+    }
+
+    #[test]
+    fn https_may_be_demanded() {
+        let (url, _) = ContainerUrl::parse("http://127.0.0.1:10000/acc/backups").unwrap();
+        let now = at("2025-06-01T00:00:00Z");
+        let error = Token::parse(PLAIN)
+            .unwrap()
+            .check(&[], &url, now)
+            .unwrap_err();
+        assert!(error.to_string().contains("demands https"), "{error}");
+        let both = PLAIN.replace("spr=https", "spr=https,http");
+        assert_eq!(Token::parse(&both).unwrap().check(&[], &url, now), Ok(()));
+    }
+
+    #[test]
+    fn a_policy_may_say_the_rest() {
+        let now = "2025-06-01T00:00:00Z";
+        assert_eq!(
+            check(
+                "sv=1&sr=c&si=nightly&sig=x",
+                &[Need::Create, Need::List],
+                now
+            ),
+            Ok(())
+        );
+        assert_eq!(Token::parse("si=nightly&sig=x").unwrap().expires(), None);
+    }
+
+    #[test]
+    fn what_is_no_token_is_said() {
+        for (text, said) in [
+            ("", "is empty"),
+            ("?", "is empty"),
+            ("sv=1&se=2026-01-01", "no signature"),
+            ("sv=1&se=2026-01-01&sig=", "no signature"),
+            ("sv=1&se=20\n26&sig=hidden", "white space"),
+            ("se=soon&sig=hidden", "no proper time in se"),
+        ] {
+            let error = Token::parse(text).unwrap_err();
+            assert!(error.to_string().contains(said), "{text}: {error}");
+            assert!(!error.to_string().contains("hidden"));
+        }
+    }
+
+    #[test]
+    fn a_rotated_file_is_read_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("token");
+        fs::write(&path, PLAIN).unwrap();
+        let tokens = Tokens::new(TokenSource::File(path.clone())).unwrap();
+        let first = tokens.current();
+        assert!(!tokens.renewed(&first));
+        fs::write(&path, "").unwrap();
+        assert!(!tokens.renewed(&first));
+        fs::write(&path, PLAIN.replace("ab", "xy")).unwrap();
+        assert!(tokens.renewed(&first));
+        assert!(
+            tokens.renewed(&first),
+            "another thread was refused with the old one too"
+        );
+        assert!(!tokens.renewed(&tokens.current()));
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_breaks_the_parser_or_shows_its_signature(
+            head in "[a-z&=%?0-9TZ:-]{0,40}",
+            sig in "[A-Za-z0-9]{20}",
+        ) {
+            match Token::parse(&format!("{head}&sig={sig}")) {
+                Ok(token) => {
+                    let shown = format!("{token:?}");
+                    prop_assert!(!shown.contains(&sig));
+                }
+                Err(error) => {
+                    let shown = format!("{error:?}");
+                    prop_assert!(!shown.contains(&sig));
+                }
+            }
+        }
     }
 }

@@ -1,6 +1,23 @@
-use chrono::{DateTime, Utc};
+//! Put Block and Put Block List: a stream of unknown length becomes a blob that appears at its end.
 
-use crate::{BlobUrl, Error, Sha256};
+use std::sync::Arc;
+use std::thread;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use chrono::{DateTime, Utc};
+use md5::{Digest, Md5};
+use ureq::http::Method;
+
+use crate::blocks::{Block, Blocks};
+use crate::cancel::Cancel;
+use crate::exchange::{Call, GivenUp};
+use crate::plan::{MAX_BLOCKS, Plan};
+use crate::properties::write_sha256;
+use crate::refusal::Asked;
+use crate::token::Need;
+use crate::url::encode_value;
+use crate::{BlobUrl, Client, Error, ErrorKind, Sha256};
 
 /// How a blob is written.
 #[derive(Debug, Clone)]
@@ -15,7 +32,8 @@ pub struct UploadOptions {
     pub tags: Vec<(String, String)>,
     /// The source's size in bytes, where it is known: blocks are chosen by it.
     pub expected_size: Option<u64>,
-    /// Bytes of memory that blocks may take; what does not fit into 50,000 blocks of a quarter of that is refused.
+    /// Bytes of memory that blocks may take, at least 16 MiB. A block is at most a quarter of it, and
+    /// there are at most 50,000.
     pub memory: u64,
 }
 
@@ -32,6 +50,38 @@ impl Default for UploadOptions {
     }
 }
 
+impl UploadOptions {
+    /// The most bytes that a stream may have with this memory.
+    pub fn capacity(&self) -> u64 {
+        self.plan().capacity()
+    }
+
+    fn plan(&self) -> Plan {
+        Plan::new(self.memory, self.expected_size)
+    }
+
+    /// What the token must allow.
+    pub fn needs(&self) -> Vec<Need> {
+        let wanted = [
+            (true, Need::Create),
+            (self.overwrite, Need::Overwrite),
+            (!self.tags.is_empty(), Need::Tag),
+            (self.immutable_until.is_some(), Need::Immutability),
+        ];
+        let wanted = wanted.into_iter().filter(|(wanted, _)| *wanted);
+        wanted.map(|(_, need)| need).collect()
+    }
+}
+
+/// A blob that is being written, shared with the threads that send its blocks.
+#[derive(Debug, Clone)]
+struct Target {
+    client: Client,
+    name: String,
+    /// Begins each block's ID: another writer's blocks, or those of a run that was killed, have another.
+    id: [u8; 8],
+}
+
 /// A block blob that is being written. Nobody sees it before [`Ready::commit`]; if it is dropped, the
 /// service forgets its blocks after a week.
 ///
@@ -39,15 +89,93 @@ impl Default for UploadOptions {
 /// [`finish`](Upload::finish).
 #[derive(Debug)]
 #[must_use = "nothing is published before it is finished and committed"]
-pub struct Upload {}
+pub struct Upload {
+    target: Target,
+    options: UploadOptions,
+    plan: Plan,
+    blocks: Arc<Blocks>,
+    hasher: Option<thread::JoinHandle<Sha256>>,
+    /// The block that is being filled, and how much of it is.
+    filling: Vec<u8>,
+    fill: usize,
+    /// Blocks that were filled.
+    count: u64,
+    size: u64,
+}
+
+impl Client {
+    /// Begins an upload under `name`. A tiny block that is never committed is put first: it proves that
+    /// the container can be reached and written to before anything is read of a source.
+    ///
+    /// # Errors
+    /// As every request; kind [`Exists`](crate::ErrorKind::Exists) if the token can read and the name is taken.
+    pub fn upload(&self, name: &str, options: UploadOptions) -> Result<Upload, Error> {
+        self.check(&options.needs())?;
+        if !options.overwrite {
+            self.look_for(name)?;
+        }
+        let target = Target {
+            client: self.clone(),
+            name: name.to_owned(),
+            id: random()?,
+        };
+        let probe = Asked::new(format!("cannot write '{name}'"), &[Need::Create]);
+        target.put_block(&probe, u64::from(u32::MAX), b"?", &Cancel::default())?;
+        Upload::begin(target, options)
+    }
+
+    /// An error if the name is taken, as far as the token lets us see.
+    fn look_for(&self, name: &str) -> Result<(), Error> {
+        if !self.token().has('r') {
+            return Ok(());
+        }
+        match self.properties(name) {
+            Ok(_) => Err(Error::new(
+                ErrorKind::Exists,
+                format!("'{}' is there already", self.url(name)),
+            )
+            .hint("--overwrite writes over it")),
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Token) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+}
 
 impl Upload {
+    fn begin(target: Target, options: UploadOptions) -> Result<Self, Error> {
+        let plan = options.plan();
+        let concurrency = target.client.options().concurrency;
+        let blocks = Arc::new(Blocks::new(concurrency, options.memory));
+        let hasher = {
+            let blocks = Arc::clone(&blocks);
+            spawn("sha256", move || blocks.hash())?
+        };
+        Ok(Self {
+            target,
+            plan,
+            options,
+            blocks,
+            hasher: Some(hasher),
+            filling: Vec::new(),
+            fill: 0,
+            count: 0,
+            size: 0,
+        })
+    }
+
     /// Room for the next bytes, never empty. Waits while memory is taken by blocks under way.
     ///
     /// # Errors
     /// What a block met that is under way; more bytes than 50,000 blocks hold.
     pub fn space(&mut self) -> Result<&mut [u8], Error> {
-        todo!()
+        if self.filling.is_empty() {
+            let size = self.plan.block(self.count).ok_or_else(|| self.too_long())?;
+            self.filling = self
+                .blocks
+                .buffer(usize::try_from(size).unwrap_or(usize::MAX))?;
+            self.fill = 0;
+        }
+        Ok(self.filling.get_mut(self.fill..).unwrap_or_default())
     }
 
     /// Says that the first `count` bytes of [`space`](Upload::space) are the stream's next ones.
@@ -55,33 +183,142 @@ impl Upload {
     /// # Errors
     /// What a block met that is under way.
     pub fn filled(&mut self, count: usize) -> Result<(), Error> {
-        let _ = count;
-        todo!()
+        self.fill = (self.fill + count).min(self.filling.len());
+        self.size += count as u64;
+        match self.fill == self.filling.len() && self.fill > 0 {
+            true => self.hand_over(),
+            false => self.blocks.failure().map_or(Ok(()), Err),
+        }
+    }
+
+    /// The bytes so far.
+    pub fn size(&self) -> u64 {
+        self.size
     }
 
     /// The stream is at its end: waits until all blocks are there.
     ///
     /// # Errors
     /// What a block met.
-    pub fn finish(self) -> Result<Ready, Error> {
-        todo!()
+    pub fn finish(mut self) -> Result<Ready, Error> {
+        if self.fill > 0 {
+            self.hand_over()?;
+        }
+        self.blocks.settle()?;
+        self.blocks.close();
+        let hasher = self.hasher.take().map(thread::JoinHandle::join);
+        let Some(Ok(sha256)) = hasher else {
+            return Err(Error::new(ErrorKind::Refused, "cannot hash the stream"));
+        };
+        Ok(Ready {
+            target: self.target.clone(),
+            options: self.options.clone(),
+            count: self.count,
+            size: self.size,
+            sha256,
+        })
+    }
+
+    /// The block goes on its way, with a thread more if all are busy.
+    fn hand_over(&mut self) -> Result<(), Error> {
+        let block = Block {
+            index: self.count,
+            bytes: std::mem::take(&mut self.filling),
+            length: std::mem::take(&mut self.fill),
+        };
+        self.count += 1;
+        if self.blocks.add(block)? {
+            let (target, blocks) = (self.target.clone(), Arc::clone(&self.blocks));
+            spawn("put-block", move || {
+                blocks.work(|block, cancel| target.put(block, cancel))
+            })?;
+        }
+        Ok(())
+    }
+
+    fn too_long(&self) -> Error {
+        let most = job::text::bytes(self.plan.capacity());
+        let blocks = format!("{MAX_BLOCKS} blocks hold {most}");
+        Error::new(
+            ErrorKind::Usage,
+            format!(
+                "cannot write '{}': the stream is longer than its {blocks}",
+                self.target.name
+            ),
+        )
+        .hint("more memory allows larger blocks: --memory")
+    }
+}
+
+impl Drop for Upload {
+    fn drop(&mut self) {
+        self.blocks.abandon();
+    }
+}
+
+impl Target {
+    /// All IDs of a blob have the same length (Put Block).
+    fn block_id(&self, index: u64) -> String {
+        let mut id = [0; 12];
+        let number = u32::try_from(index).unwrap_or(u32::MAX).to_be_bytes();
+        for (to, from) in id.iter_mut().zip(self.id.iter().chain(&number)) {
+            *to = *from;
+        }
+        BASE64.encode(id)
+    }
+
+    fn put(&self, block: &Block, cancel: &Cancel) -> Result<(), Error> {
+        let doing = format!("cannot put block {} of '{}'", block.index + 1, self.name);
+        let asked = Asked::new(doing, &[Need::Create]);
+        self.put_block(&asked, block.index, block.data(), cancel)
+    }
+
+    fn put_block(
+        &self,
+        asked: &Asked,
+        index: u64,
+        bytes: &[u8],
+        cancel: &Cancel,
+    ) -> Result<(), Error> {
+        let id = self.block_id(index);
+        let query = format!("comp=block&blockid={}", encode_value(&id));
+        let path = self.client.url(&self.name).path();
+        let first = Call::new(Method::PUT, path, query)
+            .header("content-md5", BASE64.encode(Md5::digest(bytes)))
+            .body(bytes);
+        // Who refuses a block may close the connection before all of it is there, and the refusal is
+        // lost in the reset. So the second attempt asks before it sends.
+        let again = first.clone().header("expect", "100-continue");
+        let mut attempts = 0;
+        self.client.retry(asked, cancel, |token| {
+            attempts += 1;
+            let call = if attempts == 1 { &first } else { &again };
+            self.client.send(call, token).map(drop)
+        })?;
+        Ok(())
     }
 }
 
 /// All blocks are there; only the list of them is missing.
 #[derive(Debug)]
 #[must_use = "nothing is published before it is committed"]
-pub struct Ready {}
+pub struct Ready {
+    target: Target,
+    options: UploadOptions,
+    count: u64,
+    size: u64,
+    sha256: Sha256,
+}
 
 impl Ready {
     /// Bytes.
     pub fn size(&self) -> u64 {
-        todo!()
+        self.size
     }
 
     /// Of all bytes.
     pub fn sha256(&self) -> &Sha256 {
-        todo!()
+        &self.sha256
     }
 
     /// Makes the blob visible (Put Block List). An answer that is lost is resolved by looking.
@@ -89,7 +326,100 @@ impl Ready {
     /// # Errors
     /// As every request; kind [`Exists`](crate::ErrorKind::Exists) if the name is taken.
     pub fn commit(self) -> Result<Uploaded, Error> {
-        todo!()
+        let needs = self.options.needs();
+        let doing = format!("cannot commit block list of '{}'", self.target.name);
+        let asked = Asked::new(doing, &needs);
+        let etag = match self.put_list(&asked, "Uncommitted", !self.options.overwrite) {
+            Ok(etag) => etag,
+            Err(given_up) if given_up.in_doubt => match self.committed_etag() {
+                Some(etag) => etag,
+                None => return Err(self.name_taken(given_up.error)),
+            },
+            Err(given_up) => return Err(self.name_taken(given_up.error)),
+        };
+        Ok(Uploaded {
+            url: self.target.client.url(&self.target.name),
+            size: self.size,
+            sha256: self.sha256,
+            etag,
+        })
+    }
+
+    /// An unmet `If-None-Match: *` may also be said as 412.
+    fn name_taken(&self, error: Error) -> Error {
+        match error.kind() {
+            ErrorKind::Changed if !self.options.overwrite => error.of_kind(ErrorKind::Exists),
+            _ => error,
+        }
+        .hint_if(
+            ErrorKind::Exists,
+            "nothing was changed; --overwrite writes over it",
+        )
+    }
+
+    /// The ETag of our blob, if the commit whose answer was lost was done.
+    fn committed_etag(&self) -> Option<String> {
+        match self.target.client.properties(&self.target.name) {
+            Ok(there) => {
+                (there.size == self.size && there.sha256 == Some(self.sha256)).then_some(there.etag)
+            }
+            // The token may write and not read: a list of committed blocks is taken only if the blob
+            // that is there is made of these, and nobody else has their IDs.
+            Err(error) if error.kind() == ErrorKind::Token && self.count > 0 => {
+                let needs = [Need::Overwrite];
+                let doing = format!("cannot confirm '{}'", self.target.name);
+                self.put_list(&Asked::new(doing, &needs), "Committed", false)
+                    .ok()
+            }
+            Err(_) => None,
+        }
+    }
+
+    /// Gives the ETag.
+    fn put_list(&self, asked: &Asked, which: &str, only_new: bool) -> Result<String, GivenUp> {
+        let body = self.block_list(which);
+        let client = &self.target.client;
+        let mut call = Call::new(
+            Method::PUT,
+            client.url(&self.target.name).path(),
+            "comp=blocklist",
+        )
+        .header("content-type", "application/xml")
+        .header("content-md5", BASE64.encode(Md5::digest(&body)))
+        .header("x-ms-blob-content-type", "application/gzip")
+        .header("x-ms-meta-sha256", write_sha256(&self.sha256))
+        .body(body.as_bytes());
+        if only_new {
+            call = call.header("if-none-match", "*");
+        }
+        if let Some(tier) = &self.options.tier {
+            call = call.header("x-ms-access-tier", tier);
+        }
+        if let Some(until) = self.options.immutable_until {
+            let date = until.format("%a, %d %b %Y %H:%M:%S GMT").to_string();
+            call = call
+                .header("x-ms-immutability-policy-until-date", date)
+                .header("x-ms-immutability-policy-mode", "Unlocked");
+        }
+        if !self.options.tags.is_empty() {
+            call = call.header("x-ms-tags", tags(&self.options.tags));
+        }
+        // Fifty thousand blocks take their time to be listed.
+        call.expected = (self.count + 1) << 12;
+        client.retry(asked, &Cancel::default(), |token| {
+            let answer = client.send(&call, token)?;
+            let etag = answer
+                .headers()
+                .get("etag")
+                .and_then(|etag| etag.to_str().ok());
+            Ok(etag.unwrap_or_default().to_owned())
+        })
+    }
+
+    fn block_list(&self, which: &str) -> String {
+        let ids = (0..self.count).map(|index| self.target.block_id(index));
+        let entries: String = ids.map(|id| format!("<{which}>{id}</{which}>")).collect();
+        format!("<?xml version=\"1.0\" encoding=\"utf-8\"?><BlockList>{entries}</BlockList>")
     }
 }
 
@@ -104,4 +434,33 @@ pub struct Uploaded {
     pub sha256: Sha256,
     /// Its ETag.
     pub etag: String,
+}
+
+fn tags(tags: &[(String, String)]) -> String {
+    let pairs = tags.iter();
+    let pairs = pairs.map(|(key, value)| format!("{}={}", encode_value(key), encode_value(value)));
+    pairs.collect::<Vec<_>>().join("&")
+}
+
+fn random() -> Result<[u8; 8], Error> {
+    let mut bytes = [0; 8];
+    getrandom::fill(&mut bytes)
+        .map_err(|error| Error::new(ErrorKind::Refused, format!("no random numbers: {error}")))?;
+    Ok(bytes)
+}
+
+/// A thread whose stack is counted.
+pub(crate) fn spawn<T: Send + 'static>(
+    name: &str,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<thread::JoinHandle<T>, Error> {
+    let builder = thread::Builder::new()
+        .name(name.to_owned())
+        .stack_size(512 << 10);
+    builder.spawn(work).map_err(|error| {
+        Error::new(
+            ErrorKind::Refused,
+            job::Error::io("cannot start a thread", &error).to_string(),
+        )
+    })
 }

@@ -1,12 +1,32 @@
 //! Where a container or a blob is, without the token.
 
-use std::fmt;
+use std::net::IpAddr;
+use std::{env, fmt};
 
-use crate::Error;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+
+use crate::{Error, ErrorKind};
+
+/// All but RFC 3986's unreserved characters and the slash: `+` too, which some servers read as a space.
+const PATH: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~')
+    .remove(b'/');
+/// In a query's value the slash is encoded as well.
+const QUERY: &AsciiSet = &PATH.add(b'/');
+
+const EXAMPLE: &str = "write https://ACCOUNT.blob.core.windows.net/CONTAINER";
 
 /// A container and perhaps a prefix of the names in it. Displayed without the token.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ContainerUrl {
+    https: bool,
+    /// Host and perhaps port.
+    authority: String,
+    /// The account, where it is the path's first part and not the host's.
+    account: Option<String>,
     container: String,
     prefix: String,
 }
@@ -22,16 +42,30 @@ impl ContainerUrl {
     /// Reads a container's URL; what follows the container in its path is the prefix (a `/` is added at its
     /// end if it has none), and its query, the token, is handed out apart.
     ///
+    /// The account is the host's first part (`ACCOUNT.blob.core.windows.net`), or the path's first part if
+    /// the host is an address, `localhost`, or has no `.blob.` in it, as the emulator's.
+    /// Empty parts of the path are left out, so that `"$STORE/"` may end in two slashes.
+    ///
     /// # Errors
     /// What is no such URL; plain http to another host, unless `AZURE_STORAGE_ALLOW_HTTP=1` allows it.
     pub fn parse(text: &str) -> Result<(Self, Option<String>), Error> {
-        let _ = text;
-        todo!()
+        Self::parse_as(text, http_allowed())
+    }
+
+    fn parse_as(text: &str, http_allowed: bool) -> Result<(Self, Option<String>), Error> {
+        let (mut container, names, query) = split(text, http_allowed)?;
+        container.prefix = names.iter().map(|name| format!("{name}/")).collect();
+        Ok((container, query))
     }
 
     /// The container's name.
     pub fn container(&self) -> &str {
         &self.container
+    }
+
+    /// The host, with its port.
+    pub fn host(&self) -> &str {
+        &self.authority
     }
 
     /// What the names begin with: nothing, or something that ends in `/`.
@@ -41,8 +75,39 @@ impl ContainerUrl {
 
     /// The blob of that name under the prefix.
     pub fn blob(&self, name: &str) -> BlobUrl {
-        let _ = name;
-        todo!()
+        BlobUrl {
+            container: self.clone(),
+            name: name.to_owned(),
+        }
+    }
+
+    /// Whether the requests are encrypted.
+    pub fn is_https(&self) -> bool {
+        self.https
+    }
+
+    /// Whether the host is this machine.
+    pub(crate) fn is_loopback(&self) -> bool {
+        is_loopback(host_of(&self.authority))
+    }
+
+    /// `/CONTAINER`, after the account where that is in the path; encoded.
+    pub(crate) fn path(&self) -> String {
+        let container = utf8_percent_encode(&self.container, PATH);
+        match &self.account {
+            Some(account) => format!("/{}/{container}", utf8_percent_encode(account, PATH)),
+            None => format!("/{container}"),
+        }
+    }
+
+    /// The container's URL as requests use it: no prefix, no query.
+    pub(crate) fn request(&self) -> String {
+        format!("{}{}", self.origin(), self.path())
+    }
+
+    fn origin(&self) -> String {
+        let scheme = if self.https { "https" } else { "http" };
+        format!("{scheme}://{}", self.authority)
     }
 }
 
@@ -53,8 +118,17 @@ impl BlobUrl {
     /// # Errors
     /// As [`ContainerUrl::parse`], and a URL that ends at the container or in `/`.
     pub fn parse(text: &str) -> Result<(Self, Option<String>), Error> {
-        let _ = text;
-        todo!()
+        Self::parse_as(text, http_allowed())
+    }
+
+    fn parse_as(text: &str, http_allowed: bool) -> Result<(Self, Option<String>), Error> {
+        let (mut container, mut names, query) = split(text, http_allowed)?;
+        let name = names.pop().filter(|_| !path_of(text).ends_with('/'));
+        let Some(name) = name else {
+            return Err(wrong(text, "names no blob").hint("write …/CONTAINER/NAME"));
+        };
+        container.prefix = names.iter().map(|name| format!("{name}/")).collect();
+        Ok((Self { container, name }, query))
     }
 
     /// The container, with the prefix.
@@ -66,18 +140,310 @@ impl BlobUrl {
     pub fn name(&self) -> &str {
         &self.name
     }
+
+    /// The blob's path after the host, encoded.
+    pub(crate) fn path(&self) -> String {
+        let (container, prefix) = (&self.container, &self.container.prefix);
+        format!(
+            "{}/{}{}",
+            container.path(),
+            utf8_percent_encode(prefix, PATH),
+            utf8_percent_encode(&self.name, PATH)
+        )
+    }
 }
 
 impl fmt::Display for ContainerUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let _ = f;
-        todo!()
+        f.write_str(&self.request())?;
+        match self.prefix.strip_suffix('/') {
+            Some(prefix) => write!(f, "/{}", utf8_percent_encode(prefix, PATH)),
+            None => Ok(()),
+        }
     }
 }
 
 impl fmt::Display for BlobUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let _ = f;
-        todo!()
+        write!(f, "{}{}", self.container.origin(), self.path())
+    }
+}
+
+/// A value in a query.
+pub(crate) fn encode_value(text: &str) -> String {
+    utf8_percent_encode(text, QUERY).to_string()
+}
+
+fn http_allowed() -> bool {
+    env::var_os("AZURE_STORAGE_ALLOW_HTTP").is_some_and(|value| value == "1")
+}
+
+/// The container without a prefix, the decoded parts of the path after it, the query.
+fn split(
+    text: &str,
+    http_allowed: bool,
+) -> Result<(ContainerUrl, Vec<String>, Option<String>), Error> {
+    let (https, rest) = match (text.strip_prefix("https://"), text.strip_prefix("http://")) {
+        (Some(rest), _) => (true, rest),
+        (None, Some(rest)) => (false, rest),
+        (None, None) => return Err(wrong(text, "is no URL of a container").hint(EXAMPLE)),
+    };
+    if text
+        .split('?')
+        .next()
+        .is_some_and(|text| text.contains('#'))
+    {
+        return Err(wrong(text, "has a '#'").hint("in a name, write it %23"));
+    }
+    let query = rest.split_once('?').map(|(_, query)| query.to_owned());
+    let rest = rest.split('?').next().unwrap_or_default();
+    let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+    let host = host_of(authority);
+    check_host(text, authority)?;
+    if !https && !http_allowed && !is_loopback(host) {
+        return Err(wrong(text, "is not encrypted").hint(
+            "write https://, or allow it with AZURE_STORAGE_ALLOW_HTTP=1 (anyone on the way can read the token)",
+        ));
+    }
+    let mut names = path
+        .split('/')
+        .filter(|part| !part.is_empty())
+        .map(|part| decode(text, part))
+        .collect::<Result<Vec<_>, _>>()?
+        .into_iter();
+    let account = if is_path_style(host) {
+        names.next()
+    } else {
+        None
+    };
+    let Some(container) = names.next() else {
+        return Err(wrong(text, "names no container").hint(EXAMPLE));
+    };
+    if !is_container_name(&container) {
+        return Err(
+            wrong(text, &format!("has no container name: '{container}'")).hint(
+                "a container's name is 3 to 63 lower-case letters, digits and single hyphens",
+            ),
+        );
+    }
+    let container = ContainerUrl {
+        https,
+        authority: authority.to_owned(),
+        account,
+        container,
+        prefix: String::new(),
+    };
+    Ok((container, names.collect(), query.filter(|q| !q.is_empty())))
+}
+
+fn path_of(text: &str) -> &str {
+    text.split('?').next().unwrap_or_default()
+}
+
+/// An error about a URL, which shows it without its query.
+fn wrong(text: &str, what: &str) -> Error {
+    Error::new(ErrorKind::Usage, format!("'{}' {what}", path_of(text)))
+}
+
+fn host_of(authority: &str) -> &str {
+    match authority.strip_prefix('[') {
+        Some(rest) => rest.split(']').next().unwrap_or_default(),
+        None => authority.split(':').next().unwrap_or_default(),
+    }
+}
+
+fn check_host(text: &str, authority: &str) -> Result<(), Error> {
+    let host = host_of(authority);
+    let known = |c: char| c.is_ascii_alphanumeric() || "-._:[]".contains(c);
+    if host.is_empty() || !authority.chars().all(known) {
+        // A password before an '@' must not be shown.
+        return Err(Error::new(ErrorKind::Usage, "the URL has no proper host name").hint(EXAMPLE));
+    }
+    if host.ends_with(".core.windows.net") && !host.contains(".blob.") {
+        return Err(wrong(text, "is not of the Blob service").hint(EXAMPLE));
+    }
+    Ok(())
+}
+
+fn is_loopback(host: &str) -> bool {
+    host == "localhost"
+        || host.ends_with(".localhost")
+        || host
+            .parse()
+            .is_ok_and(|address: IpAddr| address.is_loopback())
+}
+
+fn is_path_style(host: &str) -> bool {
+    host.parse::<IpAddr>().is_ok() || host == "localhost" || !host.contains(".blob.")
+}
+
+/// "Naming and Referencing Containers, Blobs, and Metadata": and the special ones, `$root`, `$web`, `$logs`.
+fn is_container_name(name: &str) -> bool {
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    matches!(name, "$root" | "$web" | "$logs")
+        || ((3..=63).contains(&name.len())
+            && name.chars().all(plain)
+            && !name.starts_with('-')
+            && !name.ends_with('-')
+            && !name.contains("--"))
+}
+
+fn decode(text: &str, part: &str) -> Result<String, Error> {
+    let after_percent = part.split('%').skip(1);
+    let proper = |hex: &str| {
+        let digits = hex
+            .get(..2)
+            .is_some_and(|two| two.bytes().all(|c| c.is_ascii_hexdigit()));
+        digits
+    };
+    let decoded = percent_decode_str(part).decode_utf8();
+    match decoded {
+        Ok(name) if after_percent.into_iter().all(proper) => {
+            if name == "." || name == ".." || name.contains(char::is_control) {
+                return Err(wrong(
+                    text,
+                    &format!("has a part that is no name: '{}'", name.escape_debug()),
+                ));
+            }
+            Ok(name.into_owned())
+        }
+        _ => Err(wrong(text, "has a '%' that encodes nothing").hint("in a name, write it %25")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn container(text: &str) -> ContainerUrl {
+        ContainerUrl::parse_as(text, false).unwrap().0
+    }
+
+    #[test]
+    fn the_service_s_url() {
+        let (url, query) = ContainerUrl::parse_as(
+            "https://acc.blob.core.windows.net/backups/prod/eu?sv=1&sig=x%2By",
+            false,
+        )
+        .unwrap();
+        assert_eq!(url.container(), "backups");
+        assert_eq!(url.prefix(), "prod/eu/");
+        assert_eq!(query.as_deref(), Some("sv=1&sig=x%2By"));
+        assert_eq!(
+            url.to_string(),
+            "https://acc.blob.core.windows.net/backups/prod/eu"
+        );
+        assert_eq!(
+            url.blob("a b.gz").to_string(),
+            "https://acc.blob.core.windows.net/backups/prod/eu/a%20b.gz"
+        );
+    }
+
+    #[test]
+    fn the_emulator_s_url() {
+        for host in ["127.0.0.1:10000", "localhost:10000", "[::1]:10000"] {
+            let url = container(&format!("http://{host}/devstoreaccount1/backups/"));
+            assert_eq!(url.container(), "backups");
+            assert_eq!(url.prefix(), "");
+            assert_eq!(url.path(), "/devstoreaccount1/backups");
+            assert_eq!(
+                url.to_string(),
+                format!("http://{host}/devstoreaccount1/backups")
+            );
+        }
+        let url = container("https://azurite.storage.svc:10000/acc/backups");
+        assert_eq!(url.path(), "/acc/backups");
+    }
+
+    #[test]
+    fn slashes_do_not_matter() {
+        let plain = container("https://a.blob.core.windows.net/backups/x");
+        assert_eq!(
+            plain,
+            container("https://a.blob.core.windows.net/backups//x/")
+        );
+        assert_eq!(
+            plain,
+            container("https://a.blob.core.windows.net//backups/x//?")
+        );
+    }
+
+    #[test]
+    fn plain_http_only_to_this_machine() {
+        let text = "http://acc.blob.core.windows.net/backups?sig=secret";
+        let error = ContainerUrl::parse_as(text, false).unwrap_err();
+        assert!(error.to_string().contains("not encrypted"), "{error}");
+        assert!(!error.to_string().contains("secret"), "{error}");
+        assert!(ContainerUrl::parse_as(text, true).is_ok());
+        assert!(ContainerUrl::parse_as("http://127.0.0.9:1/a/backups", false).is_ok());
+        assert!(ContainerUrl::parse_as("http://127.0.0.1.example.org/a/backups", false).is_err());
+    }
+
+    #[test]
+    fn what_is_no_container_is_said() {
+        for (text, said) in [
+            ("backups", "no URL"),
+            ("ftp://x/y", "no URL"),
+            ("https://", "no proper host"),
+            (
+                "https://user:pw@x.blob.core.windows.net/backups",
+                "no proper host",
+            ),
+            ("https://acc.blob.core.windows.net", "names no container"),
+            (
+                "https://acc.blob.core.windows.net/?sig=1",
+                "names no container",
+            ),
+            ("http://127.0.0.1:10000/acc", "names no container"),
+            (
+                "https://acc.blob.core.windows.net/Backups",
+                "no container name",
+            ),
+            ("https://acc.blob.core.windows.net/ab", "no container name"),
+            (
+                "https://acc.dfs.core.windows.net/backups",
+                "not of the Blob service",
+            ),
+            ("https://acc.blob.core.windows.net/backups/%zz", "'%'"),
+            ("https://acc.blob.core.windows.net/backups/100%", "'%'"),
+            ("https://acc.blob.core.windows.net/backups/%ff", "'%'"),
+            ("https://acc.blob.core.windows.net/backups/a#b", "'#'"),
+            ("https://acc.blob.core.windows.net/backups/../x", "no name"),
+        ] {
+            let error = ContainerUrl::parse_as(text, false).unwrap_err();
+            assert!(error.to_string().contains(said), "{text}: {error}");
+            assert!(!error.to_string().contains("pw@"), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_blob_has_a_name() {
+        let text = "https://a.blob.core.windows.net/backups/prod/x%2B%C3%BC.gz?sig=s";
+        let (blob, query) = BlobUrl::parse_as(text, false).unwrap();
+        assert_eq!(blob.name(), "x+ü.gz");
+        assert_eq!(blob.container().prefix(), "prod/");
+        assert_eq!(query.as_deref(), Some("sig=s"));
+        assert_eq!(blob.to_string(), text.trim_end_matches("?sig=s"));
+        for text in [
+            "https://a.blob.core.windows.net/backups",
+            "https://a.blob.core.windows.net/backups/",
+            "https://a.blob.core.windows.net/backups/prod/",
+        ] {
+            let error = BlobUrl::parse_as(text, false).unwrap_err();
+            assert!(error.to_string().contains("names no blob"), "{error}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_name_survives_its_url(name in r"[a-z+% #?&=ü😀;:@!'()*,~^\[\]\\-]{1,20}") {
+            let url = container("https://a.blob.core.windows.net/backups/p q/").blob(&name);
+            let shown = url.to_string();
+            prop_assert!(shown.bytes().all(|c| c.is_ascii_graphic()), "{shown}");
+            prop_assert!(!shown.contains(['?', '#', '+']), "{shown}");
+            prop_assert_eq!(BlobUrl::parse_as(&shown, false).unwrap().0, url);
+        }
     }
 }
