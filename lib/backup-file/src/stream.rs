@@ -7,7 +7,7 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use crate::ReadError;
 use crate::audit::Audit;
 use crate::blocks::{Auditor, spawn, thread_lost};
-use crate::codec::{self, Decompress};
+use crate::codec::{self, Corrupt, Decompress};
 use crate::frames::{Batch, cut};
 use crate::member::HEADER;
 use crate::tail::{damaged, size};
@@ -204,17 +204,13 @@ struct Inflater {
     /// There are no more bytes.
     ended: bool,
     codec: Box<dyn Decompress>,
-    /// The member whose deflate stream is being read.
-    member: Option<Member>,
+    /// Where the member begins that is being read, its header done.
+    member: Option<u64>,
     members: u64,
     sql_size: u64,
 }
 
-struct Member {
-    offset: u64,
-    crc32: crc32fast::Hasher,
-    length: u64,
-}
+const DATA: &str = "its compressed data is not what was written";
 
 const FHCRC: u8 = 2;
 const FEXTRA: u8 = 4;
@@ -246,7 +242,7 @@ impl Inflater {
     fn fill(&mut self, out: &mut [u8]) -> Result<usize, ReadError> {
         let mut filled = 0;
         while filled < out.len() {
-            match self.member.take() {
+            match self.member {
                 Some(member) => filled += self.body(member, &mut out[filled..])?,
                 None => {
                     if !self.more()? {
@@ -261,50 +257,32 @@ impl Inflater {
         Ok(filled)
     }
 
-    /// Goes on with a member's deflate stream, up to its end or the end of the bytes at hand.
-    fn body(&mut self, mut member: Member, out: &mut [u8]) -> Result<usize, ReadError> {
+    /// Goes on with a member after its header, up to its end or the end of the bytes at hand.
+    fn body(&mut self, member: u64, out: &mut [u8]) -> Result<usize, ReadError> {
         if !self.more()? {
-            return Err(cut(self.offset, member.offset));
+            return Err(cut(self.offset, member));
         }
         let input = &self.chunks.bytes()[self.at..];
         let step = self
             .codec
             .stream(input, out)
-            .map_err(|_| wrong(member.offset, "its compressed data is not what was written"))?;
+            .map_err(|corrupt| match corrupt {
+                Corrupt::Data => wrong(member, DATA),
+                Corrupt::Sum => wrong(member, "its CRC-32 or its length is wrong"),
+            })?;
         if step.read == 0 && step.written == 0 && !step.ended {
-            return Err(wrong(
-                member.offset,
-                "its compressed data is not what was written",
-            ));
+            return Err(wrong(member, DATA));
         }
         self.used(step.read);
-        member.crc32.update(&out[..step.written]);
-        member.length += size(step.written);
         if step.ended {
-            self.trailer(member)?;
-        } else {
-            self.member = Some(member);
+            self.members += 1;
+            self.member = None;
         }
         Ok(step.written)
     }
 
-    /// Checks what follows a member's deflate stream.
-    fn trailer(&mut self, member: Member) -> Result<(), ReadError> {
-        let crc32 = u32::from_le_bytes(self.take(member.offset)?);
-        let length = u32::from_le_bytes(self.take(member.offset)?);
-        if crc32 != member.crc32.finalize() {
-            return Err(wrong(member.offset, "its CRC-32 is wrong"));
-        }
-        // ISIZE is the length modulo 2^32.
-        if u64::from(length) != member.length & u64::from(u32::MAX) {
-            return Err(wrong(member.offset, "its length is wrong"));
-        }
-        self.members += 1;
-        Ok(())
-    }
-
-    /// Reads a member's header.
-    fn header(&mut self) -> Result<Member, ReadError> {
+    /// Reads a member's header, and says where it begins.
+    fn header(&mut self) -> Result<u64, ReadError> {
         let start = self.offset;
         let mut header = Vec::with_capacity(HEADER.len());
         self.keep(2, start, &mut header)?;
@@ -346,11 +324,7 @@ impl Inflater {
                 return Err(wrong(start, "its header's CRC-16 is wrong"));
             }
         }
-        Ok(Member {
-            offset: start,
-            crc32: crc32fast::Hasher::new(),
-            length: 0,
-        })
+        Ok(start)
     }
 
     fn keep(&mut self, count: usize, member: u64, header: &mut Vec<u8>) -> Result<(), ReadError> {

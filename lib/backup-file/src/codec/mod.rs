@@ -1,8 +1,11 @@
 //! What compresses and decompresses: ISA-L where it is built in, else zlib-rs. Each reads what the other wrote.
 
-#[cfg(any())]
+#[cfg(feature = "isal")]
 mod isal;
-mod zlib;
+mod zlib_compressor;
+// Where ISA-L decompresses, the tests still compare the two.
+#[cfg(any(test, not(feature = "isal")))]
+mod zlib_decompressor;
 
 /// Compresses blocks. What comes out depends on the block and the level alone.
 pub(crate) trait Compress: Send {
@@ -10,46 +13,203 @@ pub(crate) trait Compress: Send {
     fn compress(&mut self, block: &[u8], out: &mut [u8]) -> Option<usize>;
 }
 
-/// Decompresses deflate streams.
+/// Decompresses.
 pub(crate) trait Decompress: Send {
-    /// Decompresses a whole stream: exactly `deflate` in, exactly `out` out.
+    /// Decompresses a whole deflate stream: exactly `deflate` in, exactly `out` out.
     fn block(&mut self, deflate: &[u8], out: &mut [u8]) -> Result<(), Corrupt>;
 
-    /// Begins a stream that comes in pieces.
+    /// Begins a gzip member, after its header, that comes in pieces.
     fn restart(&mut self);
 
-    /// Goes on with the stream: reads some of `input`, fills some of `out`.
+    /// Goes on with it: reads some of `input`, fills some of `out`, and checks the CRC-32 and the
+    /// length at its end.
     fn stream(&mut self, input: &[u8], out: &mut [u8]) -> Result<Step, Corrupt>;
 }
 
-/// How far a stream got.
-#[derive(Debug, Clone, Copy)]
+/// How far a member got.
+#[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Step {
     /// Bytes of the input that were used.
     pub(crate) read: usize,
     /// Bytes of the output that were filled.
     pub(crate) written: usize,
-    /// The stream has ended.
+    /// The member has ended.
     pub(crate) ended: bool,
 }
 
-/// The deflate stream is none, or not of the length that was given.
+/// What is wrong with compressed data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Corrupt;
+pub(crate) enum Corrupt {
+    /// It is no deflate stream, or not of the length that was given.
+    Data,
+    /// What came out has another CRC-32 or another length than the trailer says.
+    Sum,
+}
 
 /// The compressor of a level (of `LEVELS`).
+#[cfg(feature = "isal")]
 pub(crate) fn compressor(level: u8) -> Box<dyn Compress> {
-    #[cfg(any())]
-    if let Some(isal) = isal::Compressor::new(level) {
-        return Box::new(isal);
+    match isal::Compressor::new(level) {
+        Some(isal) => Box::new(isal),
+        None => Box::new(zlib_compressor::Compressor::new(level)),
     }
-    Box::new(zlib::Compressor::new(level))
+}
+
+/// The compressor of a level (of `LEVELS`).
+#[cfg(not(feature = "isal"))]
+pub(crate) fn compressor(level: u8) -> Box<dyn Compress> {
+    Box::new(zlib_compressor::Compressor::new(level))
 }
 
 /// The decompressor.
 pub(crate) fn decompressor() -> Box<dyn Decompress> {
-    #[cfg(any())]
-    return Box::new(isal::Decompressor::new());
-    #[cfg(all())]
-    Box::new(zlib::Decompressor::new())
+    #[cfg(feature = "isal")]
+    use isal::Decompressor;
+    #[cfg(not(feature = "isal"))]
+    use zlib_decompressor::Decompressor;
+    Box::new(Decompressor::new())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn compressors() -> Vec<Box<dyn Compress>> {
+        let mut all: Vec<Box<dyn Compress>> = Vec::new();
+        for level in crate::LEVELS {
+            all.push(Box::new(zlib_compressor::Compressor::new(level)));
+            all.push(compressor(level));
+        }
+        all
+    }
+
+    fn decompressors() -> Vec<Box<dyn Decompress>> {
+        vec![
+            Box::new(zlib_decompressor::Decompressor::new()),
+            decompressor(),
+        ]
+    }
+
+    /// A block by a few numbers (so that a failure is told by these): constant, easy, text or hard.
+    #[derive(Debug, Clone, Copy)]
+    struct Recipe {
+        kind: u8,
+        seed: u64,
+        size: usize,
+    }
+
+    fn recipe() -> impl Strategy<Value = Recipe> {
+        (0_u8..4, any::<u64>(), 0..=crate::member::BLOCK).prop_map(|(kind, seed, size)| Recipe {
+            kind,
+            seed,
+            size,
+        })
+    }
+
+    impl Recipe {
+        fn block(self) -> Vec<u8> {
+            let mut state = self.seed | 1;
+            let mut random = move || {
+                state ^= state << 13;
+                state ^= state >> 7;
+                state ^= state << 17;
+                state.to_le_bytes()[0]
+            };
+            let byte = |at: usize| match self.kind {
+                0 => self.seed.to_le_bytes()[0],
+                1 => random() % 4,
+                2 if at % 20 < 15 => b"INSERT INTO tab"[at % 20],
+                _ => random(),
+            };
+            (0..self.size).map(byte).collect()
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(24))]
+
+        #[test]
+        fn each_reads_what_any_wrote(recipes in proptest::collection::vec(recipe(), 1..3)) {
+            let blocks: Vec<_> = recipes.iter().map(|recipe| recipe.block()).collect();
+            for mut compressor in compressors() {
+                for block in &blocks {
+                    let mut deflate = vec![0; 2 * block.len() + 100];
+                    let length = compressor.compress(block, &mut deflate).unwrap();
+                    deflate.truncate(length);
+                    for mut decompressor in decompressors() {
+                        let mut out = vec![0; block.len()];
+                        prop_assert_eq!(decompressor.block(&deflate, &mut out), Ok(()));
+                        prop_assert!(&out == block);
+                        // Neither more nor less, in or out.
+                        let mut longer = vec![0; block.len() + 1];
+                        prop_assert!(decompressor.block(&deflate, &mut longer).is_err());
+                        if let Some(shorter) = out.len().checked_sub(1) {
+                            prop_assert!(decompressor.block(&deflate, &mut out[..shorter]).is_err());
+                        }
+                        prop_assert!(decompressor.block(&deflate[..length - 1], &mut out).is_err());
+                        deflate.push(0);
+                        prop_assert!(decompressor.block(&deflate, &mut out).is_err());
+                        deflate.pop();
+                    }
+                }
+            }
+        }
+
+        #[test]
+        fn too_little_room_is_no_compression(seed in any::<u64>(), size in 100_usize..2000) {
+            let block = Recipe { kind: 3, seed, size }.block();
+            for mut compressor in compressors() {
+                let mut out = vec![0; block.len() / 2];
+                prop_assert_eq!(compressor.compress(&block, &mut out), None);
+                let mut out = vec![0; 2 * block.len() + 100];
+                prop_assert!(compressor.compress(&block, &mut out).is_some());
+            }
+        }
+
+        #[test]
+        fn a_member_in_pieces(recipe in recipe(), piece in 1_usize..3000, room in 1_usize..3000) {
+            let block = recipe.block();
+            let mut bytes = vec![0; 2 * block.len() + 100];
+            let length = compressor(3).compress(&block, &mut bytes).unwrap();
+            bytes.truncate(length);
+            bytes.extend_from_slice(&crc32fast::hash(&block).to_le_bytes());
+            bytes.extend_from_slice(&u32::try_from(block.len()).unwrap().to_le_bytes());
+            let member = bytes.len();
+            bytes.extend_from_slice(b"what follows");
+            for mut decompressor in decompressors() {
+                let whole = read(decompressor.as_mut(), &bytes, piece, room);
+                prop_assert!(whole == Ok((block.clone(), member)));
+                for (from_end, bit) in [(1, 1), (4, 128), (5, 2), (8, 64)] {
+                    let mut wrong = bytes[..member].to_vec();
+                    wrong[member - from_end] ^= bit;
+                    let found = read(decompressor.as_mut(), &wrong, piece, room);
+                    prop_assert!(found == Err(Corrupt::Sum));
+                }
+            }
+        }
+    }
+
+    /// What a member holds and where it ends, read in pieces.
+    fn read(
+        codec: &mut dyn Decompress,
+        bytes: &[u8],
+        piece: usize,
+        room: usize,
+    ) -> Result<(Vec<u8>, usize), Corrupt> {
+        codec.restart();
+        let (mut sql, mut at) = (Vec::new(), 0);
+        let mut out = vec![0; room];
+        loop {
+            let input = &bytes[at..bytes.len().min(at + piece)];
+            let step = codec.stream(input, &mut out)?;
+            assert!(step.read + step.written > 0 || step.ended, "no progress");
+            sql.extend_from_slice(&out[..step.written]);
+            at += step.read;
+            if step.ended {
+                return Ok((sql, at));
+            }
+        }
+    }
 }
