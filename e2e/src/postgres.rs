@@ -292,18 +292,22 @@ impl Cluster {
     /// # Panics
     /// When it fails.
     pub fn dump_all<S: AsRef<OsStr>>(&self, args: &[S]) -> Vec<u8> {
-        let out = self
-            .command("pg_dumpall")
-            .args(["--restrict-key", RESTRICT_KEY])
-            .args(args)
-            .output()
-            .expect("pg_dumpall");
-        assert!(
-            out.status.success(),
-            "pg_dumpall: {}\n{}",
-            out.status,
-            String::from_utf8_lossy(&out.stderr)
-        );
+        Self::dumped(self.command("pg_dumpall").args(args))
+    }
+
+    /// What `pg_dump` prints about one database, whose name is not in it.
+    ///
+    /// # Panics
+    /// When it fails.
+    pub fn dump_one(&self, database: &str) -> Vec<u8> {
+        Self::dumped(self.command("pg_dump").env("PGDATABASE", database))
+    }
+
+    fn dumped(command: &mut Command) -> Vec<u8> {
+        let command = command.args(["--restrict-key", RESTRICT_KEY]);
+        let out = command.output().expect("a dump");
+        let said = String::from_utf8_lossy(&out.stderr);
+        assert!(out.status.success(), "{command:?}: {}\n{said}", out.status);
         out.stdout
     }
 

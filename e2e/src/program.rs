@@ -2,7 +2,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::Read;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
@@ -233,6 +233,24 @@ impl Running {
     /// Never: a child has a number.
     pub fn pid(&self) -> Pid {
         Pid::from_child(&self.child)
+    }
+
+    /// The processes that it has started and that still run.
+    ///
+    /// # Panics
+    /// When there is no `/proc`.
+    pub fn children(&self) -> Vec<Pid> {
+        let parent = self.pid().as_raw_nonzero().to_string();
+        let processes = fs::read_dir("/proc").expect("/proc").flatten();
+        let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+        pids.filter(|pid| {
+            let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+            // `pid (name) state ppid …`; the name may hold anything.
+            let after_name = stat.rsplit(')').next().unwrap_or_default();
+            after_name.split_whitespace().nth(1) == Some(parent.as_str())
+        })
+        .filter_map(Pid::from_raw)
+        .collect()
     }
 
     /// Whether it has ended.

@@ -14,22 +14,6 @@ fn ten_databases() -> Cluster {
     cluster
 }
 
-/// What `pg_dump` says about a database that may have another name in the other cluster.
-fn content(cluster: &Cluster, database: &str) -> Vec<u8> {
-    let out = cluster
-        .command("pg_dump")
-        .args(["--restrict-key", e2e::postgres::RESTRICT_KEY])
-        .env("PGDATABASE", database)
-        .output()
-        .unwrap();
-    assert!(
-        out.status.success(),
-        "{}",
-        String::from_utf8_lossy(&out.stderr)
-    );
-    out.stdout
-}
-
 #[test]
 fn only_its_part_is_asked_for() {
     let first = ten_databases();
@@ -62,10 +46,10 @@ fn only_its_part_is_asked_for() {
         }
         restore.succeeds();
         compare::same_text(
-            ("the database", &content(&first, database)),
+            ("the database", &first.dump_one(database)),
             (
                 "the restored one",
-                &content(&second, renamed.unwrap_or(database)),
+                &second.dump_one(renamed.unwrap_or(database)),
             ),
         );
         let asked = proxy.bytes_asked(".sql.gz");

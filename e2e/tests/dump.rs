@@ -1,0 +1,341 @@
+//! `pgdump-gz` on real clusters: the same bytes as `pg_dumpall`, and a failure that is one.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use e2e::{
+    Cluster, Program, Running, Scratch, Version, backup, compare, sample, scratch, tool, wait_for,
+};
+use rustix::process::Signal;
+
+#[test]
+fn jobs_do_not_change_a_byte() {
+    let cluster = Cluster::start();
+    sample::company(&cluster);
+    let one = backup::pgdump_gz(&cluster).succeeds().stdout;
+    let four = backup::pgdump_gz(&cluster)
+        .args(["--jobs", "4"])
+        .succeeds()
+        .stdout;
+    let threads = backup::pgdump_gz(&cluster)
+        .args(["--threads", "3"])
+        .succeeds()
+        .stdout;
+    // Up to the index, which holds the times.
+    let end = |dump: &[u8]| {
+        let dir = Scratch::new();
+        let text = backup::gunzip(dir.write("dump.gz", dump));
+        let sections = backup::sections(backup::divide(&text).1);
+        let last = sections.last().unwrap();
+        usize::try_from(last.offset + last.length).unwrap()
+    };
+    let wanted = &one[..end(&one)];
+    assert!(wanted == &four[..end(&four)], "--jobs 4");
+    assert!(wanted == &threads[..end(&threads)], "--threads 3");
+}
+
+#[test]
+fn patterns_exclude_what_pg_dumpall_excludes() {
+    let cluster = Cluster::start();
+    for name in [
+        "test1", "Test1", "TEST", "a.b", "x$y", "tést", "a\"b", "a*b", "(x)",
+    ] {
+        let create = format!("create database {}", sample::identifier(name));
+        cluster.sql("postgres", &create);
+    }
+    for patterns in [
+        &["test*"][..],
+        &["TEST*"],
+        &["\"TEST\"*"],
+        &["\"T\"*", "x$y"],
+        &["\"a.b\""],
+        &["t?st"],
+        &["t?st?"],
+        &["[tx]*"],
+        &["\"a\"\"b\""],
+        &["\"a*b\""],
+        &["\"(x)\""],
+        &["a*", "test1"],
+        &["*"],
+    ] {
+        let options: Vec<String> = patterns
+            .iter()
+            .map(|pattern| format!("--exclude-database={pattern}"))
+            .collect();
+        let seen = backup::pgdump_gz(&cluster).args(&options).succeeds();
+        let dir = Scratch::new();
+        let text = backup::gunzip(dir.write("dump.gz", &seen.stdout));
+        compare::same_text(
+            (
+                &format!("pg_dumpall {options:?}"),
+                &cluster.dump_all(&options),
+            ),
+            ("pgdump-gz", backup::divide(&text).0),
+        );
+    }
+}
+
+#[test]
+fn a_role_that_may_not_read_passwords_is_told_so() {
+    let cluster = Cluster::start();
+    cluster.sql(
+        "postgres",
+        "create role limited login; grant pg_read_all_data to limited",
+    );
+    let dir = Scratch::new();
+    let limited = || backup::pgdump_gz(&cluster).env("PGUSER", "limited");
+    let seen = limited().arg("--dir").arg(dir.path()).fails(1);
+    seen.says("pg_authid").says("--no-role-passwords");
+    assert!(backup::names(dir.path()).is_empty());
+    let seen = limited()
+        .args(["--no-role-passwords", "--dir"])
+        .arg(dir.path())
+        .succeeds();
+    let text = backup::gunzip(seen.out());
+    compare::same_text(
+        ("pg_dumpall", &cluster.dump_all(&["--no-role-passwords"])),
+        ("pgdump-gz", backup::divide(&text).0),
+    );
+}
+
+/// A directory with one program in it that comes first in `PATH`.
+fn instead_of(name: &str, script: &str, cluster: &Cluster, dir: &Scratch) -> std::ffi::OsString {
+    let bin = dir.make("bin");
+    let path = dir.write(format!("bin/{name}"), format!("#!/bin/sh\n{script}\n"));
+    let made = fs::set_permissions(path, Permissions::from_mode(0o755));
+    assert!(made.is_ok());
+    tool::path_with(&[bin, tool::programs(), cluster.version().bin().to_owned()])
+}
+
+#[test]
+fn a_pg_dump_that_lies_is_not_believed() {
+    let cluster = Cluster::start();
+    sample::company(&cluster);
+    let pg_dump = cluster.version().bin().join("pg_dump");
+    let pg_dump = pg_dump.display();
+    let dir = Scratch::new();
+    let backups = dir.make("backups");
+    for (what, script, says) in [
+        (
+            "cut, exit 0",
+            format!("{pg_dump} \"$@\" | head -c 100000; exit 0"),
+            "pg_dump",
+        ),
+        (
+            "last words",
+            format!(
+                "case \"$*\" in *--version*) exec {pg_dump} \"$@\";; esac\n\
+                 echo 'pg_dump: error: the dog ate it' >&2; exit 1"
+            ),
+            "the dog ate it",
+        ),
+        (
+            "killed",
+            format!(
+                "case \"$*\" in *--version*) exec {pg_dump} \"$@\";; esac\n\
+                 {pg_dump} \"$@\"; kill -KILL $$"
+            ),
+            "pg_dump",
+        ),
+    ] {
+        let path = instead_of("pg_dump", &script, &cluster, &dir);
+        let dump = backup::pgdump_gz(&cluster).env("PATH", &path);
+        let seen = dump.arg("--dir").arg(&backups).fails(1);
+        seen.says(says);
+        assert!(seen.stdout.is_empty(), "{what}\n{seen}");
+        assert!(backup::names(&backups).is_empty(), "{what}\n{seen}");
+        // To a pipe: what came through must not verify.
+        let seen = backup::pgdump_gz(&cluster).env("PATH", &path).fails(1);
+        Program::new("backup-verify")
+            .arg("-")
+            .stdin(seen.stdout)
+            .fails(3);
+    }
+}
+
+#[test]
+fn another_command_gets_the_same_guarantee() {
+    let dir = Scratch::new();
+    let run = |script: &str| {
+        Program::new("pgdump-gz")
+            .arg("--dir")
+            .arg(dir.path())
+            .args(["--", "sh", "-c", script])
+    };
+    for script in [
+        "echo some; echo 'the last words' >&2; exit 7",
+        "echo some; echo 'the last words' >&2; kill -KILL $$",
+    ] {
+        run(script).fails(1).says("the last words");
+        assert!(backup::names(dir.path()).is_empty());
+    }
+    let seen = run("seq 100000").succeeds();
+    let numbers = Program::other("seq").arg("100000").succeeds().stdout;
+    assert!(backup::gunzip(seen.out()) == numbers);
+    Program::new("backup-verify").arg(seen.out()).succeeds();
+}
+
+#[test]
+fn a_client_older_than_the_server_is_refused_before_it_starts() {
+    let versions = Version::installed();
+    let (old, new) = (&versions[0], versions.last().unwrap());
+    assert!(old < new, "two versions: run scripts/setup");
+    let cluster = Cluster::of(new.clone());
+    let dir = Scratch::new();
+    let path = tool::path_with(&[tool::programs(), old.bin().to_owned()]);
+    let seen = backup::pgdump_gz(&cluster)
+        .env("PATH", path)
+        .arg("--dir")
+        .arg(dir.path())
+        .fails(1);
+    seen.says(&old.major().to_string())
+        .says(&new.major().to_string());
+    assert!(backup::names(dir.path()).is_empty());
+    // The other way round is how one upgrades.
+    let cluster = Cluster::of(old.clone());
+    let path = tool::path_with(&[tool::programs(), new.bin().to_owned()]);
+    backup::pgdump_gz(&cluster)
+        .env("PATH", path)
+        .arg("--dir")
+        .arg(dir.path())
+        .succeeds();
+}
+
+/// A session that locks a table, so that a dump waits for it.
+fn locked(cluster: &Cluster) -> Running {
+    cluster.sql("postgres", "create table held (a integer)");
+    let lock = "begin; lock table held in access exclusive mode; select pg_sleep(1000)";
+    let session = Program::other(cluster.version().bin().join("psql"))
+        .args(["-XAtqc", lock])
+        .on(cluster)
+        .spawn();
+    let held = "select 1 from pg_locks where relation = 'held'::regclass and granted";
+    wait_for("the lock", || {
+        (cluster.sql("postgres", held) == "1").then_some(())
+    });
+    session
+}
+
+/// Starts a dump and waits until it waits for the lock.
+fn waiting_dump(cluster: &Cluster, dir: &Path) -> Running {
+    let mut dump = backup::pgdump_gz(cluster).arg("--dir").arg(dir).spawn();
+    let waiting = "select 1 from pg_locks where not granted limit 1";
+    wait_for("a dump that waits", || {
+        assert!(!dump.ended(), "it did not wait for the lock");
+        (cluster.sql("postgres", waiting) == "1").then_some(())
+    });
+    dump
+}
+
+#[test]
+fn a_signal_ends_it_and_leaves_nothing() {
+    let cluster = Cluster::start();
+    let _session = locked(&cluster);
+    let dir = Scratch::new();
+    for (signal, code) in [(Signal::TERM, 143), (Signal::INT, 130)] {
+        let dump = waiting_dump(&cluster, dir.path());
+        dump.signal(signal);
+        let seen = dump.wait();
+        assert_eq!(seen.code(), Some(code), "{seen}");
+        assert!(
+            !left(dir.path()).iter().any(|name| name.contains(".sql.gz")),
+            "{seen}"
+        );
+        let sessions = "select count(*) from pg_stat_activity where application_name = 'pg_dump'";
+        wait_for("its pg_dump to end", || {
+            (cluster.sql("postgres", sessions) == "0").then_some(())
+        });
+    }
+}
+
+/// What is in a directory, without the lock's file.
+fn left(dir: &Path) -> Vec<String> {
+    let names = scratch::names(dir).into_iter();
+    names.filter(|name| !name.contains("lock")).collect()
+}
+
+#[test]
+fn a_second_run_is_refused() {
+    let cluster = Cluster::start();
+    let _session = locked(&cluster);
+    let dir = Scratch::new();
+    let first = waiting_dump(&cluster, dir.path());
+    let seen = backup::pgdump_gz(&cluster)
+        .arg("--dir")
+        .arg(dir.path())
+        .fails(4);
+    seen.says(&dir.path().display().to_string());
+    // Killed without a chance to tidy up, it is no obstacle for the next one.
+    first.signal(Signal::KILL);
+    assert_eq!(first.wait().signal(), Some(9));
+    let terminate = "select pg_terminate_backend(pid) from pg_stat_activity where pid <> pg_backend_pid() and backend_type = 'client backend'";
+    cluster.sql("postgres", terminate);
+    let path = backup::dump(&cluster, dir.path());
+    let name = path.file_name().unwrap().to_string_lossy().into_owned();
+    assert_eq!(left(dir.path()), [name.clone(), format!("{name}.sha256")]);
+}
+
+#[test]
+fn a_lock_is_not_waited_for_longer_than_asked() {
+    let cluster = Cluster::start();
+    let _session = locked(&cluster);
+    let dir = Scratch::new();
+    let dump = backup::pgdump_gz(&cluster).args(["--lock-wait-timeout", "100", "--dir"]);
+    dump.arg(dir.path()).fails(1).says("lock");
+    assert!(left(dir.path()).is_empty());
+}
+
+/// Runs a line of `sh` where `$DIR` is a file system of 2 MB: in a mount namespace of its own, which is gone
+/// with its last process.
+fn on_a_small_disk(line: &str, cluster: &Cluster, dir: &Path) -> Program {
+    let script = format!("mount -t tmpfs -o size=2m small \"$DIR\" || exit 99\n{line}");
+    let unshare = match rustix::process::geteuid().is_root() {
+        true => &["--mount"][..],
+        false => &["--mount", "--map-root-user"],
+    };
+    Program::other("unshare")
+        .args(unshare)
+        .args(["sh", "-c", &script])
+        .env("DIR", dir)
+        .on(cluster)
+}
+
+#[test]
+fn a_full_disk_is_said_and_nothing_stays_on_it() {
+    let cluster = Cluster::start();
+    sample::bulk(&cluster, "postgres", "rows", 30);
+    let dir = Scratch::new();
+    let line = "pgdump-gz --dir \"$DIR\"; code=$?; ls -A \"$DIR\"; exit $code";
+    let seen = on_a_small_disk(line, &cluster, dir.path()).fails(1);
+    seen.says("No space left on device").says("hint: ");
+    assert!(!seen.out().contains(".sql.gz"), "{seen}");
+    // Standard output on a full disk, too.
+    let seen = backup::pgdump_gz(&cluster)
+        .stdout_file("/dev/full")
+        .fails(1);
+    seen.says("No space left on device");
+}
+
+#[test]
+fn a_reader_that_goes_away_is_a_failure() {
+    let cluster = Cluster::start();
+    sample::bulk(&cluster, "postgres", "rows", 10);
+    let line = "{ pgdump-gz; echo \"exit code $?\" >&2; } | head -c 1000 | wc -c";
+    let seen = Program::sh(line).on(&cluster).succeeds();
+    seen.says("exit code 1");
+    assert_eq!(seen.out().trim(), "1000");
+}
+
+#[test]
+fn a_server_that_is_not_there_is_named() {
+    let dir = Scratch::new();
+    let nowhere: PathBuf = dir.make("nowhere");
+    let dump = Program::new("pgdump-gz").env("PGHOST", &nowhere);
+    let seen = dump
+        .args(["--wait", "1s", "--dir"])
+        .arg(dir.path())
+        .fails(1);
+    seen.says(&nowhere.display().to_string());
+    assert!(backup::names(dir.path()).is_empty());
+}
