@@ -1,0 +1,209 @@
+#!/usr/bin/env bash
+# Restores a backup, or one database of it, into the PostgreSQL of a cluster. The work is done by a Job in the
+# cluster, with the image and the secrets of the backups; what is not given as an option is asked.
+# shellcheck disable=SC2016 # $(STORE) is for Kubernetes to expand, $STORE for the Job's shell
+set -euo pipefail
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+# shellcheck source=common.sh
+. "$here/common.sh"
+
+usage() {
+    cat <<'USAGE'
+usage: restore-backup.sh [options] [-- OPTION-OF-RESTORE-STREAM...]
+
+  --list             only list the backups: their age, size and state
+  --from STORE       local (the volume) or azure
+  --backup NAME      postgresql_backup_YYYYMMDD_HHMMSS.sql.gz
+  --latest           the newest good one
+  --before TIME      the newest good one before that moment (UTC): '2025-11-23 02:00'
+  --all              everything: roles and all databases
+  --database DB      one database
+  --as NAME          under another name (needs --database)
+  --replace          put it in the place of what is there, which is kept under the name DB_replaced_…
+  --context NAME     the kubectl context (default: the current one)
+  --yes              ask nothing
+  --dry-run          show the Job, do not start it
+  -h, --help
+
+Exit codes: those of restore-stream: 0 done, 1 failed, 2 wrong usage, 3 the backup is not good, 4 refused or
+not confirmed. When this script is stopped the Job goes on: kubectl logs -f shows it.
+USAGE
+}
+
+from="" backup="" choice="" before="" what="" database="" name="" replace="" list="" more=()
+while [ $# -gt 0 ]; do
+    case $1 in
+    --list) list=yes ;;
+    --from) need_value "$1" "$@" && from=$2 && shift ;;
+    --backup) need_value "$1" "$@" && choice=backup backup=$2 && shift ;;
+    --latest) choice=latest ;;
+    --before) need_value "$1" "$@" && choice=before before=$2 && shift ;;
+    --all) what=all ;;
+    --database) need_value "$1" "$@" && what=database database=$2 && shift ;;
+    --as) need_value "$1" "$@" && name=$2 && shift ;;
+    --replace) replace=yes ;;
+    --context) need_value "$1" "$@" && context=$2 && shift ;;
+    --yes) assume_yes=yes ;;
+    --dry-run) dry_run=yes ;;
+    -h | --help) usage && exit 0 ;;
+    --)
+        shift
+        more=("$@")
+        break
+        ;;
+    *) fail 2 "unknown option '$1'" "restore-backup.sh --help lists them" ;;
+    esac
+    shift
+done
+case $from in
+"" | local | azure) ;;
+*) fail 2 "--from is local or azure, not '$from'" ;;
+esac
+[ -z "$name" ] || [ "$what" = database ] || fail 2 "--as needs --database"
+
+# A text as a JSON string.
+json() { printf '"%s"' "$(printf '%s' "$1" | sed 's/\\/\\\\/g; s/"/\\"/g')"; }
+
+# An argument of the Job. Kubernetes expands $(STORE), the container's URL, and nothing else that a name has in it.
+argument() {
+    case $1 in
+    '$(STORE)'*) json "$1" ;;
+    *) json "$(printf '%s' "$1" | sed 's/\$(/$$(/g')" ;;
+    esac
+}
+
+# A Job's manifest with the image, the secrets and the settings of the suspended CronJob: job NAME JSON-PATCH
+job() {
+    kube create job "$1" --from=cronjob/postgresql-restore --dry-run=client --output json |
+        kubectl patch --local --filename - --output json --type json --patch "$2"
+}
+
+# Runs restore-stream in a Job, shows its log, and returns its exit code: restore_stream NAME ARGUMENT...
+restore_stream() {
+    local job arguments="" word
+    job=$(job_name "$1")
+    shift
+    for word in "$@"; do
+        arguments="$arguments${arguments:+, }$(argument "$word")"
+    done
+    run_job "$job" "[{\"op\": \"replace\", \"path\": \"/spec/template/spec/containers/0/args\", \"value\": [$arguments]}]"
+}
+
+run_job() { # NAME JSON-PATCH
+    job "$1" "$2" >"$scratch/job.json" || fail 1 "the Job '$1' could not be made from the CronJob 'postgresql-restore'"
+    kube create --filename "$scratch/job.json" >/dev/null || fail 1 "the Job '$1' could not be started"
+    say "job $1 in namespace $namespace"
+    follow_job "$1"
+}
+
+# Both stores, as `local NAME …` and `azure NAME …` lines, numbered.
+list_backups() {
+    local line='restore-stream /backups --list | sed "s/^/local  /"; restore-stream "$STORE" --list | sed "s/^/azure  /"'
+    run_job "$(job_name list-backups)" "[
+        {\"op\": \"replace\", \"path\": \"/spec/template/spec/containers/0/command\", \"value\": [\"sh\", \"-c\", $(json "$line")]},
+        {\"op\": \"replace\", \"path\": \"/spec/template/spec/containers/0/args\", \"value\": []}]" >"$scratch/list" ||
+        fail $? "the backups could not be listed"
+    # Some lines of the list are about no backup.
+    awk '/^(local|azure) .*postgresql_backup_[0-9_]*\.sql\.gz/ { printf "%3d  %s\n", ++n, $0; next } { print "     " $0 }' \
+        "$scratch/list"
+}
+
+ask() { # VARIABLE QUESTION
+    [ -t 0 ] || fail 2 "$2 is not said, and there is no terminal to ask on" "restore-backup.sh --help lists the options"
+    printf '%s ' "$2" >&2
+    local answer
+    read -r answer || fail 4 "nothing was done"
+    printf -v "$1" '%s' "$answer"
+}
+
+choose_backup() {
+    local number chosen
+    list_backups
+    ask number 'number of the backup:'
+    chosen=$(awk '/^(local|azure) .*postgresql_backup_[0-9_]*\.sql\.gz/' "$scratch/list" | sed -n "${number:-0}p") || chosen=""
+    [ -n "$chosen" ] || fail 2 "there is no backup of number '$number' in the list"
+    from=${chosen%% *}
+    backup=$(printf '%s' "$chosen" | sed 's/.*\(postgresql_backup_[0-9_]*\.sql\.gz\).*/\1/')
+    choice=backup
+}
+
+choose_what() {
+    local answer
+    restore_stream list-databases "${source[@]}" --list || fail $? "the backup could not be read"
+    ask answer 'database to restore (nothing: everything):'
+    what=all
+    if [ -n "$answer" ]; then
+        what=database database=$answer
+        ask name "under which name (nothing: '$database'):"
+    fi
+}
+
+# The words that name the backup to restore-stream.
+name_source() {
+    local store=/backups
+    [ "$from" != azure ] || store='$(STORE)'
+    case $choice in
+    backup) source=("$store/$backup") ;;
+    latest) source=("$store" --latest) ;;
+    before) source=("$store" --before "$before") ;;
+    esac
+}
+
+show_plan() {
+    say "context:  $context"
+    say "backup:   ${backup:-${before:+the newest before $before}${choice:+ ($choice)}} ($from)"
+    case $what in
+    all) say "restores: everything: the roles that are missing, and all databases" ;;
+    database) say "restores: the database '$database'${name:+ as '$name'}" ;;
+    esac
+    if [ -n "$replace" ]; then
+        say "          in the place of what is there; its connections are closed, it is kept as …_replaced_…"
+        say "stop the applications first: what they write from now on is not in the backup"
+    else
+        say "          beside what is there: a database of that name that is not empty is refused"
+    fi
+}
+
+scratch=$(umask 077 && mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+find_cluster
+find_namespace
+if [ -z "$dry_run" ]; then
+    kube get cronjob postgresql-restore --output name >/dev/null ||
+        fail 1 "the CronJob 'postgresql-restore' is not in namespace '$namespace'" "setup-backup.sh makes it"
+fi
+if [ -n "$list" ]; then
+    list_backups
+    exit
+fi
+if [ -z "$choice" ]; then
+    choose_backup
+fi
+if [ -z "$from" ]; then
+    ask from 'from local or azure?'
+fi
+source=()
+name_source
+if [ -z "$what" ]; then
+    choose_what
+fi
+
+arguments=("${source[@]}" --yes)
+[ "$what" = all ] || arguments+=(--database "$database")
+[ -z "$name" ] || arguments+=(--as "$name")
+[ -z "$replace" ] || arguments+=(--replace --force-disconnect)
+arguments+=(${more[@]+"${more[@]}"})
+show_plan
+if [ -n "$dry_run" ]; then
+    say "would run in a Job: restore-stream ${arguments[*]}"
+    exit
+fi
+confirm "restore now?"
+code=0
+restore_stream restore "${arguments[@]}" || code=$?
+if [ "$code" = 0 ]; then
+    say "restored"
+else
+    say "restore-backup: the restore failed with exit code $code; what was there before is unchanged where the log does not say otherwise"
+fi
+exit "$code"
