@@ -198,6 +198,12 @@ impl Frames {
         }
         if member == MARKER {
             self.marker = Some(self.offset);
+        } else if member.len() == MARKER.len() && member::isize(member) == 0 {
+            // The bits of it that mean nothing to gunzip count too.
+            return Err(damaged(format!(
+                "the end-of-file marker at byte {} is damaged",
+                self.offset
+            )));
         }
         Ok(Some(length))
     }
