@@ -97,6 +97,15 @@ impl Proxy {
     }
 }
 
+/// A port on loopback that was free a moment ago, and that nobody listens on: no network.
+///
+/// # Panics
+/// When there is none.
+pub fn closed_port() -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+    listener.local_addr().expect("an address").port()
+}
+
 fn lock(shared: &Mutex<Shared>) -> std::sync::MutexGuard<'_, Shared> {
     shared.lock().unwrap_or_else(PoisonError::into_inner)
 }

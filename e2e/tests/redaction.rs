@@ -1,9 +1,7 @@
 //! What is wrong with a token is said, and its signature never.
 
-use std::net::{Ipv4Addr, TcpListener};
-
 use chrono::{TimeDelta, Utc};
-use e2e::{Azurite, Cluster, Container, Program, Scratch, Seen, backup, sas};
+use e2e::{Azurite, Cluster, Container, Program, Scratch, Seen, backup, proxy, sas};
 
 /// A token that cannot be used, and the words that must be said about it.
 struct Case {
@@ -14,11 +12,6 @@ struct Case {
 }
 
 fn cases(container: &Container, other: &Container) -> Vec<Case> {
-    let nobody = {
-        // A port that was free a moment ago, and that nobody listens on.
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        listener.local_addr().unwrap().port()
-    };
     let (now, day) = (Utc::now(), TimeDelta::days(1));
     let case = |what, token, says| Case {
         what,
@@ -28,15 +21,11 @@ fn cases(container: &Container, other: &Container) -> Vec<Case> {
     };
     let mut wrong_container = case("wrong container", container.token(), &["403"][..]);
     wrong_container.url = other.url();
-    let mut no_container = case(
-        "no such container",
-        Container::token(container),
-        &["nowhere"],
-    );
+    let mut no_container = case("no such container", container.token(), &["nowhere"]);
     no_container.url = container.url().replace(container.name(), "nowhere");
     no_container.token = sas::Sas::new("nowhere").sign();
     let mut no_network = case("no network", container.token(), &["127.0.0.1"]);
-    no_network.url = container.url_at(nobody);
+    no_network.url = container.url_at(proxy::closed_port());
     vec![
         case(
             "wrong token",

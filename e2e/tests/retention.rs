@@ -50,6 +50,10 @@ impl Store {
     }
 
     fn prune(&self, args: &[&str]) -> Program {
+        self.prune_at(NOW, args)
+    }
+
+    fn prune_at(&self, now: &str, args: &[&str]) -> Program {
         let prune = Program::new("blob-prune");
         let prune = match self {
             Self::Directory(dir) => prune.arg(dir.path()),
@@ -57,7 +61,7 @@ impl Store {
                 .arg(container.url())
                 .env("AZURE_STORAGE_SAS_TOKEN", container.token()),
         };
-        prune.args(args).args(["--now", NOW])
+        prune.args(args).args(["--now", now])
     }
 
     fn write(&self, name: &str, bytes: &[u8]) {
@@ -173,20 +177,7 @@ fn a_policy_that_keeps_nothing_is_refused() {
         let all = store.names();
         store.prune(&[]).fails(2);
         // New ones have stopped coming: deleting by age would end with nothing.
-        let late = ["--keep-days", "7", "--now", "2025-08-30T12:00:00Z"];
-        let late = Program::new("blob-prune")
-            .env(
-                "AZURE_STORAGE_SAS_TOKEN",
-                match &store {
-                    Store::Container(container) => container.token(),
-                    Store::Directory(_) => String::new(),
-                },
-            )
-            .arg(match &store {
-                Store::Container(container) => container.url(),
-                Store::Directory(dir) => dir.path().display().to_string(),
-            })
-            .args(late);
+        let late = store.prune_at("2025-08-30T12:00:00Z", &["--keep-days", "7"]);
         late.fails(4);
         assert_eq!(store.names(), all);
     }
