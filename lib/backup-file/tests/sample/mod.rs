@@ -93,3 +93,34 @@ pub(crate) fn sql_of(file: &[u8], threads: usize) -> (Vec<u8>, Report) {
     assert_eq!(report.sql_size, sql.len() as u64);
     (sql, report)
 }
+
+/// A member that stores some bytes.
+fn stored(block: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(block.len()).unwrap();
+    let mut member = MARKER[..16].to_vec();
+    member.extend_from_slice(&(length + 30).to_le_bytes());
+    member.push(1);
+    member.extend_from_slice(&length.to_le_bytes());
+    member.extend_from_slice(&(!length).to_le_bytes());
+    member.extend_from_slice(block);
+    member.extend_from_slice(&crc32fast::hash(block).to_le_bytes());
+    member.extend_from_slice(&u32::from(length).to_le_bytes());
+    member
+}
+
+/// These members with an index of these lines, by the book but for the lines.
+pub(crate) fn with_tail(members: &[u8], lines: &str) -> Vec<u8> {
+    let (head, rest) = lines.split_once('\n').unwrap();
+    let index = [
+        stored(format!("{head}\n").as_bytes()),
+        stored(rest.as_bytes()),
+    ]
+    .concat();
+    let locator = format!(
+        "-- index offset={:020} length={:020} crc32={:08x}\n",
+        members.len(),
+        index.len(),
+        crc32fast::hash(&index)
+    );
+    [members, &index, &stored(locator.as_bytes()), &MARKER].concat()
+}

@@ -1,0 +1,153 @@
+//! The worked example of `docs/format.md` is read as the page says.
+
+mod sample;
+
+use std::io::Cursor;
+
+use backup_file::{Ending, Index, MARKER, ReadError, Reader, SectionKind, Tail, read_tail};
+use sample::{Bytes, sql_of};
+
+const PAGE: &str = include_str!("../../../docs/format.md");
+
+/// What the page's fenced block after a heading holds.
+fn fenced(after: &str) -> &'static str {
+    let (_, rest) = PAGE.split_once(after).unwrap();
+    let (_, rest) = rest.split_once("```text\n").unwrap();
+    rest.split_once("```").unwrap().0
+}
+
+/// The example's bytes: lines of `offset  bytes in hexadecimal`.
+fn example() -> Vec<u8> {
+    let mut file = Vec::new();
+    for line in fenced("### The bytes").lines() {
+        let (offset, hex) = line.trim_start().split_once("  ").unwrap();
+        assert_eq!(offset.parse(), Ok(file.len()), "{line}");
+        let byte = |pair| u8::from_str_radix(pair, 16).unwrap();
+        file.extend(hex.split(' ').map(byte));
+    }
+    file
+}
+
+fn index(file: &[u8]) -> Index {
+    match read_tail(&Bytes(file.to_vec())).unwrap() {
+        Tail::Index(index) => index,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn the_example_s_bytes() {
+    let file = example();
+    assert!(file.ends_with(&MARKER));
+    let (sql, report) = sql_of(&file, 1);
+    assert_eq!(String::from_utf8(sql).unwrap(), fenced("### The text"));
+    assert_eq!(report.ending, Ending::Marker);
+    assert_eq!(report.index, Some(index(&file)));
+}
+
+#[test]
+fn the_example_s_sections() {
+    let file = example();
+    let index = index(&file);
+    assert_eq!(index.about.server_version, "15.18 (Debian 15.18-0+deb12u1)");
+    assert_eq!(
+        index.about.started.to_rfc3339(),
+        "2025-11-23T02:00:00+00:00"
+    );
+    let kinds: Vec<_> = index.sections.iter().map(|section| &section.kind).collect();
+    let database = SectionKind::Database("grün\nund blau".into());
+    assert_eq!(kinds, [&SectionKind::Globals, &database, &SectionKind::End]);
+
+    let section = index.database("grün\nund blau").unwrap();
+    let from = usize::try_from(section.offset).unwrap();
+    let bytes = file[from..from + usize::try_from(section.length).unwrap()].to_vec();
+    let mut reader = Reader::section(Box::new(Cursor::new(bytes)), section, 1);
+    let sql = String::from_utf8(reader.next().unwrap().unwrap().to_vec()).unwrap();
+    assert!(
+        sql.starts_with("--\n-- Database") && sql.ends_with("\\.\n"),
+        "{sql}"
+    );
+    assert_eq!(sql.len() as u64, section.sql_length);
+    reader.finish().unwrap();
+}
+
+/// The example with other lines for an index.
+fn with_index(lines: &str) -> Vec<u8> {
+    let file = example();
+    let end = index(&file)
+        .sections
+        .last()
+        .map(|last| last.offset + last.length)
+        .unwrap();
+    sample::with_tail(&file[..usize::try_from(end).unwrap()], lines)
+}
+
+/// The lines of the example's index.
+fn lines() -> &'static str {
+    let text = fenced("### The text");
+    let from = text.find("-- index of this").unwrap();
+    let to = text.find("-- index offset=").unwrap();
+    &text[from..to]
+}
+
+#[test]
+fn keys_of_later_versions_are_ignored() {
+    let index = index(&with_index(lines()));
+    let more = lines().replace(
+        "\"seconds\"",
+        "\"rows\":{\"t\":[1,2]},\"tables\":7,\"seconds\"",
+    );
+    let more = more.replace("\"format\":1", "\"later\":true,\"format\":1");
+    assert_ne!(lines(), more);
+    let file = with_index(&more);
+    let Tail::Index(read) = read_tail(&Bytes(file.clone())).unwrap() else {
+        panic!("no index");
+    };
+    assert_eq!(read, index);
+    assert_eq!(sql_of(&file, 1).1.index, Some(index));
+}
+
+#[test]
+fn a_newer_format_is_refused() {
+    let file = with_index(&lines().replace("\"format\":1", "\"format\":2"));
+    let wanted =
+        "the backup is of format 2, this program reads format 1: it takes a newer release of it";
+    for read in [
+        read_tail(&Bytes(file.clone())).unwrap_err(),
+        Reader::whole(Box::new(Cursor::new(file)), 1)
+            .finish()
+            .unwrap_err(),
+    ] {
+        assert!(matches!(read, ReadError::Damaged(what) if what == wanted));
+    }
+}
+
+#[test]
+fn an_index_that_is_not_true() {
+    let good = lines();
+    let third = good.lines().nth(3).unwrap();
+    for (from, to) in [
+        ("\"crc32\":", "\"crc32\":1"),
+        ("\"kind\":\"end\"", "\"kind\":\"start\""),
+        ("\"sql_offset\":0", "\"sql_offset\":1"),
+        ("\"offset\":0", "\"offset\":1"),
+        ("\"started\":\"2025", "\"started\":\"about"),
+        ("\"format\":1,", ""),
+        ("\"server_version\"", "\"servant_version\""),
+        ("-- {", "{"),
+        (third, "--"),
+        (&format!("{third}\n"), ""),
+        ("-- index of this", "-- index of that"),
+        ("}\n", "}\n\n"),
+    ] {
+        let changed = good.replacen(from, to, 1);
+        assert_ne!(changed, good, "{from}");
+        let file = with_index(&changed);
+        let read = Reader::whole(Box::new(Cursor::new(file)), 1).finish();
+        assert!(
+            matches!(read, Err(ReadError::Damaged(_))),
+            "{from} -> {to}: {read:?}"
+        );
+    }
+    sql_of(&with_index(good), 1);
+}
