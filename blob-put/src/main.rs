@@ -1,3 +1,15 @@
-//! Uploads a backup to Azure Blob Storage.
+//! Uploads a backup to Azure Blob Storage, or into a directory.
 
-fn main() {}
+mod cli;
+mod command;
+mod container;
+mod destination;
+mod directory;
+mod members;
+mod source;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    job::main("blob-put", command::run)
+}

@@ -45,6 +45,21 @@ impl Default for Options {
     }
 }
 
+impl Options {
+    /// With this deadline, for a host that has never answered too (`--deadline`).
+    #[must_use]
+    pub fn within(self, deadline: Duration) -> Self {
+        Self {
+            deadline,
+            first_contact: deadline,
+            connect_timeout: self
+                .connect_timeout
+                .min(deadline.max(Duration::from_secs(1))),
+            ..self
+        }
+    }
+}
+
 /// Everything that is asked of one container. Names are relative to the container URL's prefix.
 /// Cloning shares connections and token.
 #[derive(Debug, Clone)]

@@ -1,0 +1,55 @@
+use std::io::Write;
+use std::time::Instant;
+
+use job::{Error, Progress, say, text};
+
+use crate::cli::Args;
+use crate::destination::{Destination, Place};
+use crate::source::{Intake, Source};
+use crate::{container, directory};
+
+/// What is there now.
+pub(crate) struct Put {
+    /// The URL without the token, or the path.
+    pub(crate) label: String,
+    pub(crate) size: u64,
+    pub(crate) sha256: [u8; 32],
+}
+
+/// Runs the program.
+///
+/// # Errors
+/// Whatever ends it with nothing published.
+pub(crate) fn run() -> Result<(), Error> {
+    let args: Args = job::parse_args()?;
+    let started = Instant::now();
+    let source = Source::open(&args.source)?;
+    let Destination { place, name } = Destination::open(&args, source.name())?;
+    let progress = Progress::new(format!("uploading '{name}'"), source.size());
+    let put = match place {
+        Place::Container(client) => {
+            let upload = container::begin(&client, &name, &source, &args)?;
+            let intake = Intake::new(source, args.raw, progress);
+            container::put(upload, intake)?
+        }
+        Place::Directory(place) => {
+            let publication = place.publish(&name)?;
+            let intake = Intake::new(source, args.raw, progress);
+            directory::put(publication, intake)?
+        }
+    };
+    say!(
+        "{}: {} in {} ({})",
+        put.label,
+        text::bytes(put.size),
+        text::duration(started.elapsed()),
+        text::rate(put.size, started.elapsed())
+    );
+    let sha256: String = put
+        .sha256
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    writeln!(std::io::stdout(), "{}\t{}\t{sha256}", put.label, put.size)
+        .map_err(|error| Error::io("cannot write to standard output", &error))
+}

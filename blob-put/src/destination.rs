@@ -1,0 +1,121 @@
+//! STORE/[NAME]: a container or a directory, and the name there.
+
+use std::path::{Path, PathBuf};
+
+use azure_blob::{BlobUrl, Client, ContainerUrl, Options};
+use backup_file::BackupName;
+use chrono::Utc;
+use job::Error;
+use store::Directory;
+
+use crate::cli::Args;
+
+/// Where the backup goes.
+pub(crate) struct Destination {
+    pub(crate) place: Place,
+    pub(crate) name: String,
+}
+
+/// The store.
+pub(crate) enum Place {
+    Container(Client),
+    Directory(Directory),
+}
+
+impl Destination {
+    /// `own_name` is the source's; standard input has none.
+    pub(crate) fn open(args: &Args, own_name: Option<&str>) -> Result<Self, Error> {
+        match is_url(&args.destination) {
+            true => in_container(args, own_name),
+            false => in_directory(args, own_name),
+        }
+    }
+}
+
+fn is_url(text: &str) -> bool {
+    text.starts_with("https://") || text.starts_with("http://")
+}
+
+fn in_container(args: &Args, own_name: Option<&str>) -> Result<Destination, Error> {
+    let text = &args.destination;
+    let options = options(args);
+    let (store, _) = ContainerUrl::parse(text)?;
+    let path = text.split('?').next().unwrap_or_default();
+    if path.ends_with('/') || store.prefix().is_empty() {
+        return Ok(Destination {
+            place: Place::Container(Client::open(text, options)?),
+            name: own_name.map_or_else(made_name, ToOwned::to_owned),
+        });
+    }
+    let (blob, _) = BlobUrl::parse(text)?;
+    // `blob-put - "$STORE"` with a prefix in STORE and its slash forgotten would make a blob of the
+    // prefix's name, which no other program takes for a backup.
+    if !blob.name().contains('.') && !args.raw {
+        return Err(
+            Error::usage(format!("'{blob}' may be a prefix or a name")).hint(format!(
+                "write {blob}/ for a prefix, or a name that ends in .sql.gz"
+            )),
+        );
+    }
+    let (client, name) = Client::open_blob(text, options)?;
+    Ok(Destination {
+        place: Place::Container(client),
+        name,
+    })
+}
+
+fn options(args: &Args) -> Options {
+    let mut options = Options {
+        concurrency: args.concurrency.into(),
+        ..Options::default()
+    };
+    if let Some(deadline) = args.deadline {
+        options = options.within(deadline);
+    }
+    options
+}
+
+fn in_directory(args: &Args, own_name: Option<&str>) -> Result<Destination, Error> {
+    for (given, option) in [
+        (args.overwrite, "--overwrite"),
+        (args.tier.is_some(), "--tier"),
+        (args.immutable_days.is_some(), "--immutable-days"),
+        (!args.tag.is_empty(), "--tag"),
+    ] {
+        if given {
+            return Err(Error::usage(format!(
+                "{option} is for a container, not for a directory"
+            )));
+        }
+    }
+    let path = Path::new(&args.destination);
+    let (directory, name) = match args.destination.ends_with('/') || path.is_dir() {
+        true => (
+            path.to_path_buf(),
+            own_name.map_or_else(made_name, ToOwned::to_owned),
+        ),
+        false => split(path)?,
+    };
+    Ok(Destination {
+        place: Place::Directory(Directory::open(directory)?),
+        name,
+    })
+}
+
+fn split(path: &Path) -> Result<(PathBuf, String), Error> {
+    let name = path.file_name().and_then(|name| name.to_str());
+    let Some(name) = name else {
+        return Err(Error::usage(format!("'{}' is no name", path.display())));
+    };
+    let directory = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty());
+    Ok((
+        directory.unwrap_or(Path::new(".")).to_path_buf(),
+        name.to_owned(),
+    ))
+}
+
+fn made_name() -> String {
+    BackupName::new(Utc::now()).to_string()
+}

@@ -1,0 +1,155 @@
+//! What is uploaded: a file or standard input, looked at while it passes.
+
+use std::fs::{self, File};
+use std::io::{self, IsTerminal, Read, Stdin};
+use std::path::{Path, PathBuf};
+
+use backup_file::{Sha256, sidecar_name, sidecar_sha256};
+use job::{Error, Progress};
+
+use crate::members::Members;
+
+/// A file or standard input.
+pub(crate) struct Source {
+    label: String,
+    bytes: Bytes,
+    size: Option<u64>,
+    sidecar: Option<PathBuf>,
+    name: Option<String>,
+}
+
+enum Bytes {
+    File(File),
+    Stdin(Stdin),
+}
+
+impl Source {
+    /// Opens what SOURCE names.
+    pub(crate) fn open(text: &str) -> Result<Self, Error> {
+        if text == "-" {
+            return Self::stdin();
+        }
+        let path = Path::new(text);
+        let cannot = |error: &io::Error| Error::io(format_args!("cannot read '{text}'"), error);
+        let file = File::open(path).map_err(|error| cannot(&error))?;
+        let metadata = file.metadata().map_err(|error| cannot(&error))?;
+        if metadata.is_dir() {
+            return Err(Error::usage(format!(
+                "'{text}' is a directory, not a backup"
+            )));
+        }
+        let name = path.file_name().and_then(|name| name.to_str());
+        Ok(Self {
+            label: format!("'{text}'"),
+            bytes: Bytes::File(file),
+            // A pipe's name has no size.
+            size: metadata.is_file().then_some(metadata.len()),
+            sidecar: name.map(|name| path.with_file_name(sidecar_name(name))),
+            name: name.map(ToOwned::to_owned),
+        })
+    }
+
+    fn stdin() -> Result<Self, Error> {
+        let stdin = io::stdin();
+        if stdin.is_terminal() {
+            return Err(Error::usage("standard input is a terminal")
+                .hint("put a dump before it: pgdump-gz | blob-put - …"));
+        }
+        Ok(Self {
+            label: "standard input".into(),
+            bytes: Bytes::Stdin(stdin),
+            size: None,
+            sidecar: None,
+            name: None,
+        })
+    }
+
+    /// The file's name; none for standard input.
+    pub(crate) fn name(&self) -> Option<&str> {
+        self.name.as_deref()
+    }
+
+    /// Bytes, where that is known.
+    pub(crate) fn size(&self) -> Option<u64> {
+        self.size
+    }
+
+    /// The SHA-256 that stands beside the file.
+    fn recorded_sha256(&self) -> Result<Option<Sha256>, Error> {
+        let (Some(path), Some(name)) = (&self.sidecar, &self.name) else {
+            return Ok(None);
+        };
+        match fs::read_to_string(path) {
+            Ok(text) => Ok(sidecar_sha256(&text, name)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(Error::io(
+                format_args!("cannot read '{}'", path.display()),
+                &error,
+            )),
+        }
+    }
+}
+
+/// The source's bytes on their way.
+pub(crate) struct Intake {
+    source: Source,
+    /// None with `--raw`.
+    members: Option<Members>,
+    progress: Progress,
+}
+
+impl Intake {
+    pub(crate) fn new(source: Source, raw: bool, progress: Progress) -> Self {
+        Self {
+            source,
+            members: (!raw).then(Members::default),
+            progress,
+        }
+    }
+
+    /// The next bytes into `space`, how many; 0 at the end.
+    pub(crate) fn read(&mut self, space: &mut [u8]) -> Result<usize, Error> {
+        let count = loop {
+            let read = match &mut self.source.bytes {
+                Bytes::File(file) => file.read(space),
+                Bytes::Stdin(stdin) => stdin.lock().read(space),
+            };
+            match read {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                read => break read,
+            }
+        };
+        let count = count.map_err(|error| {
+            Error::io(format_args!("cannot read {}", self.source.label), &error)
+        })?;
+        if let Some(members) = &mut self.members {
+            let bytes = space.get(..count).unwrap_or_default();
+            members.pass(bytes).map_err(|what| self.not_good(&what))?;
+        }
+        self.progress.advance(count as u64);
+        Ok(count)
+    }
+
+    /// Whether what has passed may be published.
+    pub(crate) fn check(&self, sha256: &Sha256) -> Result<(), Error> {
+        if let Some(members) = &self.members {
+            members.end().map_err(|what| self.not_good(&what))?;
+        }
+        match self.source.recorded_sha256()? {
+            Some(recorded) if recorded != *sha256 => Err(Error::not_good(format!(
+                "{} is not what its .sha256 says: nothing was published",
+                self.source.label
+            ))
+            .hint("the file was damaged after it was made")),
+            _ => Ok(()),
+        }
+    }
+
+    fn not_good(&self, what: &str) -> Error {
+        Error::not_good(format!(
+            "{} {what}: nothing was published",
+            self.source.label
+        ))
+        .hint("its own message says why a dump failed; what is no backup of pgdump-gz needs --raw")
+    }
+}
