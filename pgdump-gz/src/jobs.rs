@@ -139,11 +139,15 @@ impl Queue<'_> {
 
     /// What the other threads do.
     fn work(&self) {
-        while let Some(at) = self.lock().take() {
+        while let Some(at) = self.take() {
             if let Err(error) = self.dump_apart(at) {
                 self.fail(error);
             }
         }
+    }
+
+    fn take(&self) -> Option<usize> {
+        self.lock().take()
     }
 
     fn dump_apart(&self, at: usize) -> Result<(), Error> {
