@@ -8,7 +8,7 @@ use crate::ReadError;
 use crate::audit::Audit;
 use crate::codec::{self, Decompress};
 use crate::frames::{Batch, Frames};
-use crate::lanes::{self, Exit};
+use crate::lanes::{self, Exit, Lanes};
 
 /// All in the calling thread.
 pub(crate) struct Here {
@@ -57,8 +57,9 @@ pub(crate) struct Pool {
 
 impl Pool {
     pub(crate) fn new(mut frames: Frames, threads: usize) -> Result<Self, ReadError> {
-        // The lanes end by themselves when the entry is gone.
-        let (mut entry, exit, _) = lanes::open(threads, || {
+        let Lanes {
+            mut entry, exit, ..
+        } = lanes::open(threads, || {
             let mut codec = codec::decompressor();
             move |batch: &mut Batch| batch.decompress(codec.as_mut())
         })

@@ -20,11 +20,16 @@ pub(crate) struct Exit<J> {
     turn: usize,
 }
 
-/// Starts `count` lanes; each works with a `work` of its own, made by `equip`. They end when the entry is gone.
-pub(crate) fn open<J, F>(
-    count: usize,
-    equip: impl Fn() -> F,
-) -> io::Result<(Entry<J>, Exit<J>, Vec<JoinHandle<()>>)>
+/// Lanes that have been opened.
+pub(crate) struct Lanes<J> {
+    pub(crate) entry: Entry<J>,
+    pub(crate) exit: Exit<J>,
+    /// They end when the entry is gone and the jobs are done, or when the exit is gone.
+    pub(crate) threads: Vec<JoinHandle<()>>,
+}
+
+/// Starts `count` lanes; each works with a `work` of its own, made by `equip`.
+pub(crate) fn open<J, F>(count: usize, equip: impl Fn() -> F) -> io::Result<Lanes<J>>
 where
     J: Send + 'static,
     F: FnMut(&mut J) + Send + 'static,
@@ -47,15 +52,17 @@ where
         entry.push(send_in);
         exit.push(receive_out);
     }
-    let entry = Entry {
-        lanes: entry,
-        turn: 0,
-    };
-    let exit = Exit {
-        lanes: exit,
-        turn: 0,
-    };
-    Ok((entry, exit, threads))
+    Ok(Lanes {
+        entry: Entry {
+            lanes: entry,
+            turn: 0,
+        },
+        exit: Exit {
+            lanes: exit,
+            turn: 0,
+        },
+        threads,
+    })
 }
 
 impl<J> Entry<J> {

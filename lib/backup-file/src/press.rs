@@ -232,7 +232,7 @@ impl<W: Write + Send + 'static> Press<W> {
 
 impl<W: Write + Send + 'static> Pool<W> {
     fn new(output: Output<W>, level: u8, threads: usize) -> io::Result<Self> {
-        let (entry, exit, lanes) = lanes::open(threads, || {
+        let lanes = lanes::open(threads, || {
             let mut codec = codec::compressor(level);
             move |batch: &mut Batch| batch.compress(codec.as_mut())
         })?;
@@ -247,13 +247,13 @@ impl<W: Write + Send + 'static> Pool<W> {
         let stop = Arc::clone(&dropped);
         let writer = thread::Builder::new()
             .name("sink".into())
-            .spawn(move || write(output, &receive_steps, exit, &give_free, &stop))?;
+            .spawn(move || write(output, &receive_steps, lanes.exit, &give_free, &stop))?;
         Ok(Self {
-            entry,
+            entry: lanes.entry,
             steps,
             free,
             dropped,
-            lanes,
+            lanes: lanes.threads,
             writer,
         })
     }

@@ -70,6 +70,10 @@ impl Reader {
     ///
     /// # Errors
     /// The input's, or what is damaged.
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "it lends what it hands out: no iterator can"
+    )]
     pub fn next(&mut self) -> Result<Option<&[u8]>, ReadError> {
         while self.ended.is_none() {
             if let Source::Input(_) = self.source {

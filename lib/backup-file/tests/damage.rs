@@ -1,5 +1,7 @@
 //! Nothing that is not the whole, true backup passes for one.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "this is test code")]
+
 mod sample;
 
 use std::io::{Cursor, Write};

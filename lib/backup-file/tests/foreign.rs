@@ -1,5 +1,7 @@
 //! gzip of other programs: any number of members, any header, read as strictly as gunzip does and beyond.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "this is test code")]
+
 mod sample;
 
 use std::io::{Cursor, Read, Write};

@@ -1,5 +1,7 @@
 //! The worked example of `docs/format.md` is read as the page says.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "this is test code")]
+
 mod sample;
 
 use std::io::Cursor;
