@@ -59,10 +59,9 @@ fn contents(source: &Source, threads: usize) -> Result<Contents, Error> {
         )));
     }
     if report.ending == Ending::NoMarker {
-        return Err(
-            not_good("its end is missing: it was cut, or its dump failed")
-                .hint("take an older backup"),
-        );
+        return Err(not_good(
+            "its end is missing: it was cut, or its dump failed",
+        ));
     }
     if report.sql_size == 0 {
         return Err(not_good("it holds nothing"));

@@ -43,7 +43,7 @@ fn verify_store(args: &Args) -> Result<(), Error> {
         Some(newest) => {
             let checked = if args.all { 0 } else { newest };
             for at in checked..=newest {
-                report.add(check_one(&store, &backups, at, args))?;
+                report.add(check_one(&store, &backups, at, newest, args))?;
             }
             report.add(checks::age(backups[newest].name, now, args.max_age))?;
         }
@@ -67,14 +67,19 @@ fn none(store: &Store) -> Finding {
     Finding::bad("backup", error)
 }
 
-fn check_one(store: &Store, backups: &[Backup], at: usize, args: &Args) -> Finding {
+fn check_one(store: &Store, backups: &[Backup], at: usize, newest: usize, args: &Args) -> Finding {
     let backup = &backups[at];
-    let mut finding = match store.source(backup) {
-        Ok(source) => backup::check(&source, args.threads()),
-        Err(error) => Finding::bad("backup", error),
+    let source = match store.source(backup) {
+        Ok(source) => source,
+        Err(error) => return Finding::bad("backup", error),
     };
-    if let Grade::Bad(error) = &mut finding.grade
-        && error.exit() == job::Exit::NotGood
+    if source.is_archived() && at < newest {
+        let words = format!("'{}' is archived: it is not read", backup.name);
+        return Finding::ok("backup", words);
+    }
+    let mut finding = backup::check(&source, args.threads());
+    if at == newest
+        && let Grade::Bad(error) = &mut finding.grade
         && let Some(older) = checks::instead(store, &backups[..at])
     {
         *error = error.clone().hint(format!("'{older}' looks whole"));

@@ -77,9 +77,9 @@ impl Args {
 fn after_help() -> String {
     format!(
         "\
-Standard output says for each backup why it stays or goes. A backup that an immutability policy, a
-legal hold or a lease retains is no failure. A container's token needs the permissions d and l; with r
-too, the ends of the backups that are counted on are looked at.
+Standard output says for each backup why it stays or goes. A backup that an immutability policy,
+a legal hold or a lease retains is no failure. A container's token needs the permissions d and l;
+with r too, the ends of the backups that are counted on are looked at.
 
 Environment:
   AZURE_STORAGE_SAS_TOKEN_FILE  a file with the container's SAS token

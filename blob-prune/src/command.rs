@@ -31,10 +31,10 @@ fn prune(args: &Args) -> Result<(), Error> {
         report.refuse(&error)?;
         return Err(error);
     }
-    report.kept()?;
     if args.dry_run {
-        report.would_go()?;
+        report.would()?;
     } else {
+        report.kept()?;
         delete(&store, &survey, &mut report)?;
     }
     report.end()

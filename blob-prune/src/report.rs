@@ -105,12 +105,15 @@ impl Report {
 
     /// Those that stay.
     pub(crate) fn kept(&self) -> Result<(), Error> {
-        self.lines("keep", "keep")
+        self.lines(|decision| (decision == "keep").then_some("keep"))
     }
 
-    /// Those that would be deleted.
-    pub(crate) fn would_go(&self) -> Result<(), Error> {
-        self.lines("delete", "would delete")
+    /// All of them, while nothing is deleted.
+    pub(crate) fn would(&self) -> Result<(), Error> {
+        self.lines(|decision| match decision {
+            "keep" => Some("keep"),
+            _ => Some("would delete"),
+        })
     }
 
     /// What became of one that was to be deleted.
@@ -162,15 +165,15 @@ impl Report {
         }
     }
 
-    fn lines(&self, decision: &str, verdict: &str) -> Result<(), Error> {
+    fn lines(&self, verdict: fn(&str) -> Option<&'static str>) -> Result<(), Error> {
         if self.json {
             return Ok(());
         }
         let mut entries = self.document.backups.iter();
-        entries
-            .by_ref()
-            .filter(|entry| entry.decision == decision)
-            .try_for_each(|entry| line(verdict, entry))
+        entries.try_for_each(|entry| match verdict(entry.decision) {
+            Some(verdict) => line(verdict, entry),
+            None => Ok(()),
+        })
     }
 
     fn print_document(&self) -> Result<(), Error> {
@@ -193,7 +196,7 @@ fn line(verdict: &str, entry: &Entry) -> Result<(), Error> {
     }
     writeln!(
         io::stdout(),
-        "{verdict:<8}  {}  {age}: {reasons}",
+        "{verdict:<12}  {}  {age}: {reasons}",
         entry.name
     )
     .map_err(|error| cannot_print(&error))

@@ -15,6 +15,7 @@ mod directory;
 mod file;
 mod glance;
 mod publication;
+mod remote;
 mod source;
 mod store;
 

@@ -6,6 +6,7 @@ use backup_file::{ReadAt, ReadError, Sha256};
 use job::Error;
 
 use crate::file::{self, Opened, Seekable, Stream};
+use crate::remote::RemoteBlob;
 use crate::store::{is_url, path};
 
 /// Something that a backup is read from: a file, a blob, or standard input.
@@ -17,22 +18,8 @@ pub struct Source {
 #[derive(Debug)]
 enum Kind {
     File(Seekable),
-    Blob(WholeBlob),
+    Blob(RemoteBlob),
     Stream(Stream),
-}
-
-/// A blob that can be read anywhere.
-#[derive(Debug)]
-struct WholeBlob(Blob);
-
-impl ReadAt for WholeBlob {
-    fn size(&self) -> u64 {
-        self.0.size()
-    }
-
-    fn read_at(&self, offset: u64, length: usize) -> io::Result<Vec<u8>> {
-        Ok(self.0.read_at(offset, length)?)
-    }
 }
 
 impl Source {
@@ -54,7 +41,7 @@ impl Source {
     }
 
     pub(crate) fn blob(blob: Blob) -> Self {
-        let kind = Kind::Blob(WholeBlob(blob));
+        let kind = Kind::Blob(RemoteBlob::new(blob));
         Self { kind }
     }
 
@@ -70,8 +57,16 @@ impl Source {
     pub fn label(&self) -> String {
         match &self.kind {
             Kind::File(file) => file.label(),
-            Kind::Blob(blob) => blob.0.url().to_string(),
+            Kind::Blob(blob) => blob.label(),
             Kind::Stream(stream) => stream.label().to_owned(),
+        }
+    }
+
+    /// Whether it is an archived blob, which must be rehydrated before it can be read.
+    pub fn is_archived(&self) -> bool {
+        match &self.kind {
+            Kind::Blob(blob) => blob.is_archived(),
+            _ => false,
         }
     }
 
@@ -79,7 +74,7 @@ impl Source {
     pub fn file_name(&self) -> Option<&str> {
         match &self.kind {
             Kind::File(file) => file.file_name(),
-            Kind::Blob(blob) => Some(blob.0.name()),
+            Kind::Blob(blob) => Some(blob.file_name()),
             Kind::Stream(_) => None,
         }
     }
@@ -96,7 +91,7 @@ impl Source {
     pub fn recorded_sha256(&self) -> Result<Option<Sha256>, Error> {
         match &self.kind {
             Kind::File(file) => file.recorded_sha256(),
-            Kind::Blob(blob) => Ok(blob.0.properties().sha256),
+            Kind::Blob(blob) => Ok(blob.recorded_sha256()),
             Kind::Stream(_) => Ok(None),
         }
     }
@@ -108,7 +103,7 @@ impl Source {
     pub fn reader(&self) -> Result<Box<dyn Read + Send>, Error> {
         Ok(match &self.kind {
             Kind::File(file) => Box::new(file.reader(0, None)),
-            Kind::Blob(blob) => Box::new(blob.0.reader()),
+            Kind::Blob(blob) => Box::new(blob.reader(0, blob.size())),
             Kind::Stream(stream) => Box::new(stream.reader()?),
         })
     }
@@ -120,7 +115,7 @@ impl Source {
     pub fn range(&self, offset: u64, length: u64) -> Result<Box<dyn Read + Send>, Error> {
         match &self.kind {
             Kind::File(file) => Ok(Box::new(file.reader(offset, Some(length)))),
-            Kind::Blob(blob) => Ok(Box::new(blob.0.range(offset, length))),
+            Kind::Blob(blob) => Ok(Box::new(blob.reader(offset, length))),
             Kind::Stream(stream) => Err(Error::failed(format!(
                 "{} can only be read from its beginning",
                 stream.label()
@@ -150,9 +145,13 @@ impl Source {
 
     /// That bytes of it did not come: exit code 1.
     pub fn io_error(&self, error: &io::Error) -> Error {
-        match azure_blob::Error::from_io(error) {
+        let remote = match &self.kind {
+            Kind::Blob(blob) => blob.error(error),
+            _ => None,
+        };
+        match remote {
             // It names the blob, and says what to do.
-            Some(error) => error.clone().into(),
+            Some(error) => error.into(),
             None => Error::io(format_args!("cannot read '{}'", self.label()), error),
         }
     }
