@@ -11,7 +11,7 @@ use sha2::Sha256;
 pub const ACCOUNT: &str = "devstoreaccount1";
 
 /// Its key, the same on every machine, published by Microsoft.
-const KEY: &str =
+pub const KEY: &str =
     "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==";
 
 /// The newest version that Azurite and the service both take for signing.
