@@ -4,18 +4,27 @@ use std::time::Duration;
 use backup_file::{DEFAULT_LEVEL, LEVELS, Options};
 use clap::Parser;
 
-const EXAMPLES: &str = "\
-The dump is what pg_dumpall writes, compressed, with an index of its databases as SQL comments at its
-end. It ends in a marker that is written only when every dump command has succeeded and has written its
-closing line. Any gunzip and psql restore it; backup-verify and restore-stream do more with it.
+// Paragraphs are one line each: clap breaks them to the terminal's width.
+const MORE: &str = "\
+The dump is what pg_dumpall writes, compressed, with an index of its databases as SQL comments at \
+its end. It ends in a marker that is written only when every dump command has succeeded and has \
+written its closing line. Any gunzip and psql restore it; backup-verify and restore-stream do more \
+with it.
 
-In DIR the backup is called postgresql_backup_YYYYMMDD_HHMMSS.sql.gz (UTC), with its SHA-256 beside it.
-It is written under a hidden name that is changed when it is whole; what a killed run has left is
-removed by the next one. A second pgdump-gz on the same DIR is refused (exit code 4).
+In DIR the backup is called postgresql_backup_YYYYMMDD_HHMMSS.sql.gz (UTC, when the dump started), \
+with its SHA-256 beside it. It is written under a hidden name that is changed when it is whole; what \
+a killed run has left is removed by the next one. A second pgdump-gz on the same DIR is refused (exit \
+code 4), by a lock on the directory itself that goes with the program. A DIR with less room than its \
+newest backup takes is refused at once (exit code 1).
 
-The server is reached as pg_dump reaches it: PGHOST, PGPORT, PGUSER, PGPASSWORD, PGPASSFILE, PGSSLMODE,
-PGSERVICE and the others of libpq, or -d. A role that may not read pg_authid (managed servers) needs
---no-role-passwords.
+The server is reached as pg_dump reaches it: by PGHOST, PGPORT, PGUSER, PGPASSWORD, PGPASSFILE, \
+PGSSLMODE, PGSERVICE and libpq's other variables, or by -d. A role that may not read pg_authid (on \
+managed servers none may) needs --no-role-passwords. The clients (psql, pg_dump, pg_dumpall) may not \
+be older than the server.
+
+COMMAND gets no terminal. It fails the backup if it ends with another code than 0, is killed, writes \
+nothing, or writes a dump whose last line does not say that it is complete. A dump by pg_dumpall gets \
+an index, whatever else it is gets the marker only.
 
 Examples:
   pgdump-gz --dir /backups && backup-verify /backups
@@ -23,12 +32,12 @@ Examples:
   pgdump-gz -- kubectl exec postgres-0 -- pg_dumpall -U postgres > cluster.sql.gz
 
 Environment:
-  PG…     how the server is reached (see libpq)
+  PG…     how the server is reached (PostgreSQL documentation, 34.15 Environment Variables)
   TMPDIR  where databases wait for their turn with --jobs, compressed";
 
 /// Dumps a PostgreSQL cluster into a backup file, on standard output or in a directory.
 #[derive(Debug, Parser)]
-#[command(version, after_help = format!("{EXAMPLES}\n\n{}", job::EXIT_CODES))]
+#[command(version, after_help = format!("{MORE}\n\n{}", job::EXIT_CODES))]
 pub(crate) struct Args {
     /// Write into this directory, under the backup's proper name, and print its path
     #[arg(long, value_name = "DIR")]

@@ -7,7 +7,7 @@ use std::process::{ChildStdout, Command, Stdio};
 use backup_file::{About, SectionKind};
 use chrono::{DateTime, Utc};
 use job::{Error, Progress};
-use pg_client::{Child, Killer, Version};
+use pg_client::{Child, Conninfo, Killer, Version};
 
 use crate::cli::Args;
 use crate::completion::{CLUSTER_CLOSING, Text, Watch};
@@ -29,15 +29,17 @@ impl Dump<'_> {
     /// Writes the first section: roles, memberships, tablespaces, and the heading of the databases.
     pub(crate) fn globals(&self, output: &mut Output) -> Result<(), Error> {
         output.begin(SectionKind::Globals)?;
-        let mut command = Command::new("pg_dumpall");
+        let mut command = self.cluster.conninfo.command("pg_dumpall", None);
         command.arg("--globals-only");
         if self.args.no_role_passwords {
             command.arg("--no-role-passwords");
         }
         if let Some(database) = self.cluster.conninfo.database() {
-            command.arg(format!("--database={database}"));
+            // A name with '=' in it would be taken for a conninfo: it gets one.
+            let leading = Conninfo::default().with_database(database);
+            command.arg(format!("--database={leading}"));
         }
-        let (child, stdout) = self.start(command, None, |_| {})?;
+        let (child, stdout) = self.start(command, |_| {})?;
         let complete = self.all_but_the_closing(stdout, output)?;
         child.wait().map_err(explain)?;
         if !complete {
@@ -83,12 +85,12 @@ impl Dump<'_> {
     ) -> Result<(), Error> {
         let named = |error: Error| error.within(format_args!("cannot dump database {name:?}"));
         section.write(heading(name).as_bytes())?;
-        let mut command = Command::new("pg_dump");
+        let mut command = self.cluster.conninfo.command("pg_dump", Some(name));
         command.arg("--format=plain");
         if !exists_already(name) {
             command.arg("--create");
         }
-        let (child, mut stdout) = self.start(command, Some(name), started).map_err(named)?;
+        let (child, mut stdout) = self.start(command, started).map_err(named)?;
         let mut watch = Watch::default();
         section.copy_from(&mut stdout, &mut |piece| {
             watch.see(piece);
@@ -104,7 +106,6 @@ impl Dump<'_> {
     fn start(
         &self,
         mut command: Command,
-        database: Option<&str>,
         started: impl FnOnce(Killer),
     ) -> Result<(Child, ChildStdout), Error> {
         if let Some(key) = &self.args.restrict_key
@@ -115,7 +116,6 @@ impl Dump<'_> {
         if let Some(timeout) = &self.args.lock_wait_timeout {
             command.arg(format!("--lock-wait-timeout={timeout}"));
         }
-        self.cluster.conninfo.apply(&mut command, database);
         command.stdin(Stdio::null()).stdout(Stdio::piped());
         let mut child = Child::spawn_with(command, warnings())?;
         started(child.killer());

@@ -53,11 +53,15 @@ impl Target {
     }
 
     fn directory(dir: &str) -> Result<Self, Error> {
-        let store = Store::open(dir)?;
-        let Some(directory) = store.directory() else {
-            return Err(Error::usage("--dir takes a directory, not a URL")
-                .hint("pipe the backup into blob-put: pgdump-gz | blob-put - URL/"));
+        let url = || {
+            Error::usage("--dir takes a directory, not a URL")
+                .hint("pipe the backup into blob-put: pgdump-gz | blob-put - URL/")
         };
+        if dir.contains("://") {
+            return Err(url());
+        }
+        let store = Store::open(dir)?;
+        let directory = store.directory().ok_or_else(url)?;
         let lock = directory.lock()?;
         for name in directory.sweep()? {
             say!("removed '{name}', which a killed run had left in '{dir}'");

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use job::{Error, say};
-use pg_client::{Conninfo, Row, Server, Version};
+use pg_client::{Conninfo, Row, Server, Version, quote_literal};
 
 use crate::cli::Args;
 use crate::pattern;
@@ -28,20 +28,24 @@ pub(crate) fn cluster(args: &Args) -> Result<Cluster, Error> {
         Some(text) => Conninfo::parse(text)?,
         None => Conninfo::default(),
     };
-    let client = Version::of_client("pg_dump")?;
     let excluded = Exclusion::new(&args.exclude_database)?;
-    let asked = Server::new(conninfo.clone());
-    let (database, version, passwords) = reach(&asked, args.wait)?;
-    check_client(&client, &version)?;
-    if !passwords && !args.no_role_passwords {
+    let client = conninfo.client_version("pg_dump")?;
+    let answer = ask(&Server::new(conninfo.clone()), args.wait, &excluded.sql())?;
+    let Some((first, rows)) = answer.split_first() else {
+        return Err(Error::failed(
+            "the server does not answer the first question",
+        ));
+    };
+    let server = version(first)?;
+    check_client(&client, &server)?;
+    if !args.no_role_passwords && !is_true(first, 2) {
         return Err(no_passwords("permission denied for table pg_authid"));
     }
-    let databases = excluded.databases(&asked, &database, &version)?;
     Ok(Cluster {
+        databases: excluded.databases(rows)?,
         conninfo,
-        server: version,
+        server,
         client,
-        databases,
     })
 }
 
@@ -52,30 +56,37 @@ pub(crate) fn no_passwords(words: &str) -> Error {
     )
 }
 
-/// Connects as pg_dumpall does: to the database that the conninfo names, else postgres, else template1.
-/// Says which it was, the server's version, and whether the role may read passwords.
-fn reach(server: &Server, wait: Duration) -> Result<(String, Version, bool), Error> {
-    server.wait(wait)?;
-    let candidates = match server.conninfo().database() {
+/// Asks the server, waiting for it if it is starting. Connects as pg_dumpall does: to the database
+/// that the conninfo names, else postgres, else template1.
+fn ask(server: &Server, wait: Duration, sql: &str) -> Result<Vec<Row>, Error> {
+    let databases = match server.conninfo().database() {
         Some(name) => vec![name],
         None => vec!["postgres", "template1"],
     };
-    let mut refused = None;
-    for name in candidates {
-        match ask(server, name) {
-            Ok((version, passwords)) => return Ok((name.to_owned(), version, passwords)),
-            Err(error) => refused.get_or_insert(error),
-        };
+    let ask = |name: &str| server.query(Some(name), sql);
+    if let Ok(rows) = ask(databases[0]) {
+        return Ok(rows);
     }
-    Err(refused.unwrap_or_else(|| Error::failed("there is no database to connect to")))
+    server.wait(wait)?;
+    let refused = match ask(databases[0]) {
+        Ok(rows) => return Ok(rows),
+        Err(refused) => refused,
+    };
+    // What the first one said is what a person looks for, if none helps.
+    databases[1..]
+        .iter()
+        .find_map(|name| ask(name).ok())
+        .ok_or(refused)
 }
 
-fn ask(server: &Server, database: &str) -> Result<(Version, bool), Error> {
-    let version = server.version(Some(database))?;
-    let sql = "SELECT pg_catalog.has_table_privilege('pg_catalog.pg_authid', 'SELECT')";
-    let rows = server.query(Some(database), sql)?;
-    let passwords = rows.first().is_some_and(|row| is_true(row, 0));
-    Ok((version, passwords))
+fn version(row: &Row) -> Result<Version, Error> {
+    if let [Some(number), Some(text), ..] = row.as_slice()
+        && let Ok(number) = number.parse()
+    {
+        let text = text.clone();
+        return Ok(Version { number, text });
+    }
+    Err(Error::failed("the server says no version"))
 }
 
 fn is_true(row: &Row, column: usize) -> bool {
@@ -112,17 +123,11 @@ impl<'a> Exclusion<'a> {
         })
     }
 
-    /// The databases that are to be dumped.
-    fn databases(
-        &self,
-        server: &Server,
-        database: &str,
-        version: &Version,
-    ) -> Result<Vec<String>, Error> {
-        let rows = server.query(Some(database), &self.sql(version))?;
+    /// The databases that are to be dumped, from what was answered to the second question.
+    fn databases(&self, rows: &[Row]) -> Result<Vec<String>, Error> {
         let mut matched = vec![false; self.regexes.len()];
         let mut databases = Vec::new();
-        for row in &rows {
+        for row in rows {
             let mut excluded = false;
             for (at, matched) in matched.iter_mut().enumerate() {
                 if is_true(row, 3 + at) {
@@ -148,25 +153,23 @@ impl<'a> Exclusion<'a> {
         Ok(databases)
     }
 
-    /// Name, whether pg_dumpall would dump it, whether we may connect to it, and for each pattern whether
-    /// it matches; in the order of pg_dumpall's `dumpDatabases`.
-    fn sql(&self, version: &Version) -> String {
-        // As in `processSQLNamePattern`: otherwise the "C" collation of the column decides what \w is.
-        let collation = if version.number >= 120_000 {
-            " COLLATE pg_catalog.default"
-        } else {
-            ""
-        };
-        let matches: String = self
-            .regexes
-            .iter()
+    /// All that has to be known, in one go. One row: version number, version, whether the role may read
+    /// passwords. Then one row for each database, in the order of pg_dumpall's `dumpDatabases`: name,
+    /// whether it would be dumped, whether the role may connect to it, and for each pattern whether
+    /// it matches.
+    fn sql(&self) -> String {
+        let regexes = self.regexes.iter();
+        // As in `processSQLNamePattern`: otherwise the "C" collation of the column says what \w is.
+        let matches: String = regexes
             .map(|regex| {
-                let literal = pg_client::quote_literal(regex);
-                format!(", datname OPERATOR(pg_catalog.~) {literal}{collation}")
+                let regex = quote_literal(regex);
+                format!(", datname OPERATOR(pg_catalog.~) {regex} COLLATE pg_catalog.default")
             })
             .collect();
         format!(
             "SET search_path = pg_catalog;
+             SELECT current_setting('server_version_num'), current_setting('server_version'),
+                    has_table_privilege('pg_authid', 'SELECT');
              SELECT datname, datallowconn AND datconnlimit != -2,
                     has_database_privilege(oid, 'CONNECT'){matches}
              FROM pg_database
@@ -196,7 +199,7 @@ fn check_database(name: &str, connect: bool) -> Result<(), Error> {
 mod tests {
     use super::*;
 
-    fn version(number: u32) -> Version {
+    fn numbered(number: u32) -> Version {
         Version {
             number,
             text: number.to_string(),
@@ -205,9 +208,9 @@ mod tests {
 
     #[test]
     fn a_client_older_than_the_server_is_refused() {
-        assert!(check_client(&version(150_001), &version(150_018)).is_ok());
-        assert!(check_client(&version(180_006), &version(140_000)).is_ok());
-        let error = check_client(&version(150_018), &version(180_000)).unwrap_err();
+        assert!(check_client(&numbered(150_001), &numbered(150_018)).is_ok());
+        assert!(check_client(&numbered(180_006), &numbered(140_000)).is_ok());
+        let error = check_client(&numbered(150_018), &numbered(180_000)).unwrap_err();
         assert!(error.hint_text().unwrap().contains("postgresql-client-18"));
     }
 
@@ -222,12 +225,11 @@ mod tests {
     fn patterns_are_literals_for_the_server() {
         let patterns = ["o'clock".to_owned(), "a$".to_owned()];
         let exclusion = Exclusion::new(&patterns).unwrap();
-        let sql = exclusion.sql(&version(150_000));
+        let sql = exclusion.sql();
         assert!(
             sql.contains("'^(o''clock)$' COLLATE pg_catalog.default"),
             "{sql}"
         );
         assert!(sql.contains(r"E'^(a\\$)$'"), "{sql}");
-        assert!(!exclusion.sql(&version(110_000)).contains("COLLATE"));
     }
 }

@@ -4,6 +4,8 @@ use std::process::Command;
 
 use job::Error;
 
+use crate::{Version, program};
+
 /// Keywords whose values must not be seen, and which no environment variable can carry instead.
 const SECRETS: [&str; 4] = [
     "sslpassword",
@@ -82,6 +84,28 @@ impl Conninfo {
     pub fn apply(&self, command: &mut Command, database: Option<&str>) {
         self.lead(command, database);
         command.arg("--no-password");
+    }
+
+    /// The client program `name` (psql, pg_dump, pg_dumpall), which connects as
+    /// [`Conninfo::apply`] says.
+    pub fn command(&self, name: &str, database: Option<&str>) -> Command {
+        let mut command = self.program(name);
+        self.apply(&mut command, database);
+        command
+    }
+
+    /// The version of the client program `name` that [`Conninfo::command`] runs.
+    ///
+    /// # Errors
+    /// It is not installed (the hint names the package), or says no version.
+    pub fn client_version(&self, name: &str) -> Result<Version, Error> {
+        Version::said_by(self.program(name), name)
+    }
+
+    pub(crate) fn program(&self, name: &str) -> Command {
+        let mut keywords = self.options.iter().map(|(keyword, _)| keyword.as_str());
+        let known = keywords.any(|keyword| matches!(keyword, "host" | "hostaddr" | "service"));
+        program::program(name, known || program::environment_names_host())
     }
 
     /// As [`Conninfo::apply`] for a program that never asks for a password.

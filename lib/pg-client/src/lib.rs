@@ -3,6 +3,7 @@
 
 mod child;
 mod conninfo;
+mod program;
 mod server;
 mod version;
 

@@ -40,15 +40,17 @@ impl Server {
     /// wrong password, no such database) is no matter here: the first query says it.
     pub fn wait(&self, timeout: Duration) -> Result<(), Error> {
         let started = Instant::now();
-        let mut pause = Duration::from_millis(100);
+        let mut pause = Duration::from_millis(50);
+        let mut said = false;
         while !self.is_ready()? {
             let left = timeout.saturating_sub(started.elapsed());
             if left.is_zero() {
                 // It says why; or it has come up in this moment.
                 return self.execute(None, "");
             }
-            if pause > Duration::from_millis(300) && pause < Duration::from_millis(500) {
+            if !said {
                 say!("waiting for the server (at most {} s)", timeout.as_secs());
+                said = true;
             }
             thread::sleep(pause.min(left));
             pause = (pause * 2).min(Duration::from_secs(1));
@@ -58,7 +60,7 @@ impl Server {
 
     /// `pg_isready` tells "starting" and "no answer" from all else without a word in any language.
     fn is_ready(&self) -> Result<bool, Error> {
-        let mut command = Command::new("pg_isready");
+        let mut command = self.conninfo.program("pg_isready");
         command.args(["--quiet", "--timeout=5"]);
         self.conninfo.lead(&mut command, None);
         command.stdin(Stdio::null()).stdout(Stdio::null());
@@ -94,7 +96,7 @@ impl Server {
     }
 
     fn psql(&self, database: Option<&str>) -> Command {
-        let mut command = Command::new("psql");
+        let mut command = self.conninfo.command("psql", database);
         command.args(["--no-psqlrc", "--no-align", "--tuples-only", "--quiet"]);
         command.args(["--set=ON_ERROR_STOP=1", "--record-separator-zero"]);
         command
@@ -103,7 +105,6 @@ impl Server {
         command
             .arg("--pset")
             .arg(OsStr::from_bytes(&[b"null=", NULL].concat()));
-        self.conninfo.apply(&mut command, database);
         command.env("LC_ALL", "C").env_remove("PGCLIENTENCODING");
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         command

@@ -20,17 +20,19 @@ impl Version {
     /// # Errors
     /// It is not installed (the hint names the package), or says no version.
     pub fn of_client(program: &str) -> Result<Self, Error> {
-        let said = Command::new(program)
+        Self::said_by(Command::new(program), program)
+    }
+
+    pub(crate) fn said_by(mut command: Command, program: &str) -> Result<Self, Error> {
+        let said = command
             .arg("--version")
             .stdin(Stdio::null())
             .output()
             .map_err(|error| child::cannot_start(program, &error))?;
         let said = String::from_utf8_lossy(&said.stdout);
         Self::parse(&said).ok_or_else(|| {
-            Error::failed(format!(
-                "'{program} --version' says no version: '{}'",
-                said.trim()
-            ))
+            let said = said.trim();
+            Error::failed(format!("'{program} --version' says no version: '{said}'"))
         })
     }
 
