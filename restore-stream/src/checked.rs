@@ -1,0 +1,112 @@
+//! The SQL of a backup, or of one section of it, checked to the last byte.
+
+use backup_file::{Ending, Reader, Section};
+use job::Error;
+
+use crate::choose::{Chosen, cut};
+use crate::cli::Args;
+
+/// SQL that is checked as it is read. Only [`Checked::finish`] says that it was whole.
+pub(crate) struct Checked<'a> {
+    chosen: &'a Chosen,
+    reader: Option<Reader>,
+    /// How many bytes of SQL it has, where that is known.
+    length: Option<u64>,
+    whole: bool,
+    /// Whether another program made it: then the end of its SQL must be looked for.
+    foreign: bool,
+}
+
+impl<'a> Checked<'a> {
+    /// What the command line names: all, or one database by the index.
+    pub(crate) fn open(chosen: &'a Chosen, args: &Args) -> Result<Self, Error> {
+        let Some(database) = &args.database else {
+            return Self::whole(chosen, args.threads());
+        };
+        let Some(index) = &chosen.index else {
+            return Err(Error::failed(format!(
+                "'{}' has no index that can be read: one database of it cannot be fed to a command",
+                chosen.label()
+            ))
+            .hint("restore it with --database and without a command: then it is read through"));
+        };
+        match index.database(database) {
+            Some(section) => Self::section(chosen, section, args.threads()),
+            None => Err(crate::plan::no_such_database(chosen, index, database)),
+        }
+    }
+
+    /// All of it but its index.
+    pub(crate) fn whole(chosen: &'a Chosen, threads: usize) -> Result<Self, Error> {
+        let length = chosen
+            .index
+            .as_ref()
+            .and_then(|index| index.sections.last())
+            .map(|last| last.sql_offset + last.sql_length);
+        Ok(Self {
+            chosen,
+            reader: Some(Reader::whole(chosen.source.reader()?, threads).sql_only()),
+            length,
+            whole: true,
+            foreign: false,
+        })
+    }
+
+    /// One section of it.
+    pub(crate) fn section(
+        chosen: &'a Chosen,
+        section: &Section,
+        threads: usize,
+    ) -> Result<Self, Error> {
+        let input = chosen.source.range(section.offset, section.length)?;
+        Ok(Self {
+            chosen,
+            reader: Some(Reader::section(input, section, threads)),
+            length: Some(section.sql_length),
+            whole: false,
+            foreign: false,
+        })
+    }
+
+    pub(crate) fn sql_length(&self) -> Option<u64> {
+        self.length
+    }
+
+    /// Its name for people.
+    pub(crate) fn label(&self) -> String {
+        self.chosen.label()
+    }
+
+    /// The next SQL; none at the end.
+    pub(crate) fn next(&mut self) -> Result<Option<&[u8]>, Error> {
+        match &mut self.reader {
+            Some(reader) => reader
+                .next()
+                .map_err(|error| self.chosen.source.read_error(&error)),
+            None => Ok(None),
+        }
+    }
+
+    /// Checks what can only be checked at the end.
+    pub(crate) fn finish(&mut self) -> Result<(), Error> {
+        let Some(reader) = self.reader.take() else {
+            return Ok(());
+        };
+        let report = reader
+            .finish()
+            .map_err(|error| self.chosen.source.read_error(&error))?;
+        if self.whole {
+            if report.ending == Ending::NoMarker {
+                return Err(cut(&self.chosen.label()));
+            }
+            self.foreign = report.ending == Ending::Foreign;
+            self.chosen.compare(&report.sha256)?;
+        }
+        Ok(())
+    }
+
+    /// After [`Checked::finish`]: whether nothing but the SQL itself tells that it is whole.
+    pub(crate) fn is_foreign(&self) -> bool {
+        self.foreign
+    }
+}

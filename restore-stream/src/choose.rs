@@ -1,0 +1,180 @@
+//! Which backup it is.
+
+use backup_file::{Ending, Index, Reader, Tail, read_tail};
+use chrono::{DateTime, Local, Utc};
+use job::{Error, Progress, say, text};
+use store::{Backup, Glance, Source, Store};
+
+use crate::cli::Args;
+
+/// The backup that is to be restored.
+#[derive(Debug)]
+pub(crate) struct Chosen {
+    pub(crate) source: Source,
+    /// Its index, if it has one and can be entered anywhere.
+    pub(crate) index: Option<Index>,
+}
+
+impl Chosen {
+    /// The one that the command line names, or the best of the store that it names.
+    pub(crate) fn new(args: &Args) -> Result<Self, Error> {
+        if !Store::is_store(&args.backup) {
+            let chosen = Self::open(Source::open(&args.backup)?)?;
+            if args.verify_first {
+                chosen.verify(args.threads())?;
+            }
+            return Ok(chosen);
+        }
+        from_store(&Store::open(&args.backup)?, args)
+    }
+
+    fn open(source: Source) -> Result<Self, Error> {
+        let index = match source.read_at() {
+            None => None,
+            Some(file) => match read_tail(file).map_err(|error| source.read_error(&error))? {
+                Tail::Index(index) => Some(index),
+                // How it ends is judged when it has been read to its end.
+                Tail::Marker | Tail::NoMarker => None,
+            },
+        };
+        Ok(Self { source, index })
+    }
+
+    /// Its name for people.
+    pub(crate) fn label(&self) -> String {
+        self.source.label()
+    }
+
+    /// Reads all of it and checks every byte.
+    fn verify(&self, threads: usize) -> Result<(), Error> {
+        let label = self.label();
+        let doing = format!("verifying '{label}'");
+        let progress = Progress::new(doing, None);
+        let mut reader = Reader::whole(self.source.reader()?, threads);
+        let report = loop {
+            match reader.next() {
+                Ok(Some(sql)) => progress.advance(sql.len() as u64),
+                Ok(None) => break reader.finish(),
+                Err(error) => break Err(error),
+            }
+        };
+        drop(progress);
+        let report = report.map_err(|error| self.source.read_error(&error))?;
+        if report.ending == Ending::NoMarker {
+            return Err(cut(&label));
+        }
+        self.compare(&report.sha256)?;
+        let known = match report.ending {
+            Ending::Foreign => ", as far as a backup of another program can be",
+            _ => "",
+        };
+        say!(
+            "'{label}' is good{known}: {} of SQL, {}",
+            text::bytes(report.sql_size),
+            text::count(
+                usize::try_from(report.members).unwrap_or(usize::MAX),
+                "member"
+            )
+        );
+        Ok(())
+    }
+
+    /// Compares the digest of all its bytes with the one that was recorded when it was made.
+    pub(crate) fn compare(&self, sha256: &backup_file::Sha256) -> Result<(), Error> {
+        match self.source.recorded_sha256()? {
+            Some(recorded) if recorded != *sha256 => Err(Error::not_good(format!(
+                "'{}' is not the one that was made: its SHA-256 is another",
+                self.label()
+            ))),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The error of a backup whose marker is missing.
+pub(crate) fn cut(label: &str) -> Error {
+    Error::not_good(format!(
+        "'{label}' is cut: the end-of-file marker is missing"
+    ))
+    .hint("take an older backup: restore-stream STORE --before TIME")
+}
+
+fn from_store(store: &Store, args: &Args) -> Result<Chosen, Error> {
+    let label = store.label();
+    let mut backups = store.list()?;
+    if backups.is_empty() {
+        return Err(Error::not_good(format!("there is no backup in '{label}'")));
+    }
+    if let Some(before) = args.before {
+        backups.retain(|backup| backup.name.started() < before);
+        say!("looking for the newest backup before {}", moment(before));
+    }
+    for backup in backups.iter().rev() {
+        match candidate(store, backup, args)? {
+            Ok(chosen) => {
+                say!(
+                    "'{}' of {}, {}",
+                    backup.name,
+                    moment(backup.name.started()),
+                    text::bytes(backup.size)
+                );
+                return Ok(chosen);
+            }
+            Err(why) => say!("passed over '{}': {why}", backup.name),
+        }
+    }
+    let when = match args.before {
+        Some(before) => format!(" before {}", moment(before)),
+        None => String::new(),
+    };
+    Err(
+        Error::not_good(format!("there is no good backup in '{label}'{when}"))
+            .hint("restore-stream STORE --list shows what is there"),
+    )
+}
+
+/// The backup, or why it is passed over.
+fn candidate(store: &Store, backup: &Backup, args: &Args) -> Result<Result<Chosen, String>, Error> {
+    let chosen = |index: Option<Box<Index>>| {
+        let source = store.source(backup)?;
+        let index = index.map(|index| *index);
+        Ok::<_, Error>(Chosen { source, index })
+    };
+    let chosen = match store.glance(backup)? {
+        Glance::Whole(index) => chosen(index)?,
+        Glance::Foreign => {
+            say!(
+                "'{}' was made by another program: whether it is whole is seen when it has been read",
+                backup.name
+            );
+            chosen(None)?
+        }
+        Glance::NotGood(why) => return Ok(Err(why)),
+        Glance::Archived => {
+            return Ok(Err(
+                "it is in the archive tier, and must be rehydrated first".into(),
+            ));
+        }
+        Glance::NotAllowed(why) => {
+            return Err(Error::failed(format!("'{}': {why}", backup.name))
+                .hint("the token needs the permission r, to read blobs"));
+        }
+    };
+    if args.verify_first {
+        match chosen.verify(args.threads()) {
+            Err(error) if error.exit() == job::Exit::NotGood => return Ok(Err(error.to_string())),
+            other => other?,
+        }
+    }
+    Ok(Ok(chosen))
+}
+
+/// A moment in UTC, and in the local zone where that is another.
+pub(crate) fn moment(moment: DateTime<Utc>) -> String {
+    let utc = moment.format("%Y-%m-%d %H:%M:%S UTC");
+    let local = moment.with_timezone(&Local);
+    match local.offset().local_minus_utc() {
+        0 => utc.to_string(),
+        _ => format!("{utc} ({})", local.format("%H:%M:%S %:z here")),
+    }
+}

@@ -1,0 +1,218 @@
+use std::ffi::OsString;
+
+use chrono::{DateTime, Utc};
+use clap::Parser;
+use job::Error;
+use store::Store;
+
+const EXAMPLES: &str = "\
+BACKUP is a file, a blob's URL, or - for standard input. STORE is a directory or a container's URL; then
+--latest or --before says which of its backups. A newer one that is not good is passed over, which is
+said.
+
+A database is restored beside its name, into NAME_restoring_…, and gets its name when every byte of it
+was checked and every statement has succeeded; until then nothing of that name is changed. A database
+that is there and not empty is refused, unless --replace or --as says otherwise. postgres and template1
+are restored in place, each in one transaction. Roles that are there are left as they are.
+
+Backups of pg_dumpall | gzip are read through; those of pgdump-gz are entered where their index says, and
+--database reads that database only.
+
+Examples:
+  restore-stream \"$STORE\" --latest --list
+  restore-stream \"$STORE\" --latest --database jupyterhub --as jupyterhub_check
+  restore-stream \"$STORE\" --before '2025-11-23 02:00' --database shop --replace --yes
+  restore-stream /backups/postgresql_backup_20251123_020000.sql.gz --jobs 4
+  kubectl exec postgres-0 -- cat backup.sql.gz | restore-stream - -d 'host=new user=postgres'
+
+Environment:
+  PG…                                how the server is reached (see libpq)
+  AZURE_STORAGE_SAS_TOKEN[_FILE]     the token for blobs, or the file that holds it
+  TZ                                 the time zone of a TIME that names none";
+
+/// Restores a backup, or one database of it, through psql; or feeds it to a command.
+#[derive(Debug, Parser)]
+#[command(version, after_help = format!("{EXAMPLES}\n\n{}", job::EXIT_CODES))]
+pub(crate) struct Args {
+    /// The backup (a file, a blob's URL, -), or the store that it is in
+    #[arg(value_name = "BACKUP|STORE")]
+    pub(crate) backup: String,
+
+    /// Of a STORE, the newest backup that is good
+    #[arg(long, conflicts_with = "before")]
+    pub(crate) latest: bool,
+
+    /// Of a STORE, the newest good backup that was started before this moment
+    #[arg(long, value_name = "TIME", value_parser = job::time::parse)]
+    pub(crate) before: Option<DateTime<Utc>>,
+
+    /// List the backups of the STORE, or what the backup holds, and restore nothing
+    #[arg(long, conflicts_with_all = ["command", "replace"])]
+    pub(crate) list: bool,
+
+    /// Restore this database only, and no roles
+    #[arg(long, value_name = "DB", allow_hyphen_values = true)]
+    pub(crate) database: Option<String>,
+
+    /// Restore it under this name
+    #[arg(
+        long = "as",
+        value_name = "NAME",
+        requires = "database",
+        allow_hyphen_values = true
+    )]
+    pub(crate) name: Option<String>,
+
+    /// Leave this database out; may be repeated
+    #[arg(
+        long,
+        value_name = "DB",
+        conflicts_with = "database",
+        allow_hyphen_values = true
+    )]
+    pub(crate) exclude_database: Vec<String>,
+
+    /// Put restored databases in the place of those that are there, whose names are changed to NAME_replaced_…
+    #[arg(long)]
+    pub(crate) replace: bool,
+
+    /// Close the connections to databases that are replaced
+    #[arg(long)]
+    pub(crate) force_disconnect: bool,
+
+    /// Drop the databases that were replaced when all has succeeded
+    #[arg(long, requires = "replace")]
+    pub(crate) drop_old: bool,
+
+    /// Restore so many databases at once
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub(crate) jobs: u16,
+
+    /// Do not ask; --replace needs it where there is no terminal
+    #[arg(long)]
+    pub(crate) yes: bool,
+
+    /// Restore roles and tablespaces only
+    #[arg(long, conflicts_with_all = ["no_globals", "database", "exclude_database"])]
+    pub(crate) globals_only: bool,
+
+    /// Restore no roles and tablespaces
+    #[arg(long)]
+    pub(crate) no_globals: bool,
+
+    /// Give roles that are there the attributes and passwords of the backup
+    #[arg(long, conflicts_with_all = ["no_globals", "database"])]
+    pub(crate) role_passwords: bool,
+
+    /// Read the whole backup through and check it before anything is restored
+    #[arg(long)]
+    pub(crate) verify_first: bool,
+
+    /// Restore into a server that is older than the backup's all the same
+    #[arg(long)]
+    pub(crate) older_server: bool,
+
+    /// Say what was done as JSON on standard output
+    #[arg(long)]
+    pub(crate) json: bool,
+
+    /// How to reach the server: 'host=… user=…', postgresql://…, or a database to connect to first
+    #[arg(short, long, value_name = "CONNINFO", allow_hyphen_values = true)]
+    pub(crate) dbname: Option<String>,
+
+    /// Decompress with so many threads [default: the CPUs that this process may use]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    threads: Option<u16>,
+
+    /// Feed the SQL to this command's standard input instead of to psql
+    #[arg(
+        last = true,
+        value_name = "COMMAND",
+        conflicts_with_all = ["replace", "name", "globals_only", "no_globals", "role_passwords", "dbname", "exclude_database", "json"]
+    )]
+    pub(crate) command: Vec<OsString>,
+}
+
+impl Args {
+    /// How many threads decompress.
+    pub(crate) fn threads(&self) -> usize {
+        self.threads.map_or_else(job::cpus, usize::from)
+    }
+
+    /// Whether roles and tablespaces are restored.
+    pub(crate) fn globals(&self) -> bool {
+        !self.no_globals && self.database.is_none()
+    }
+
+    /// Whether any database is.
+    pub(crate) fn databases(&self) -> bool {
+        !self.globals_only
+    }
+
+    /// What the parser cannot see.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        let store = Store::is_store(&self.backup);
+        let chosen = self.latest || self.before.is_some();
+        match (store, chosen) {
+            (true, false) if !self.list => Err(Error::usage(format!(
+                "'{}' is a store: which of its backups?",
+                self.backup
+            ))
+            .hint("say --latest, or --before TIME, or name the backup")),
+            (false, true) => Err(Error::usage(format!(
+                "--latest and --before choose from a store, and '{}' is one backup",
+                self.backup
+            ))
+            .hint("name the directory or the container instead")),
+            _ if self.verify_first && self.backup == "-" => Err(Error::usage(
+                "standard input cannot be read twice, as --verify-first wants",
+            )),
+            _ => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn what_does_not_go_together() {
+        for options in [
+            &["--as", "x"][..],
+            &["--drop-old"],
+            &["--latest", "--before", "2025-11-23"],
+            &["--globals-only", "--database", "x"],
+            &["--list", "--replace"],
+            &["--replace", "--", "cat"],
+            &["--jobs", "0"],
+            &["--before", "yesterday"],
+        ] {
+            let words = ["restore-stream", "x.sql.gz"].iter().chain(options);
+            assert!(Args::try_parse_from(words).is_err(), "{options:?}");
+        }
+    }
+
+    #[test]
+    fn a_store_needs_a_choice_and_a_backup_none() {
+        let check = |words: &[&str]| {
+            let all = ["restore-stream"].iter().chain(words);
+            Args::try_parse_from(all).unwrap().check()
+        };
+        let directory = std::env::temp_dir();
+        let directory = directory.to_str().unwrap();
+        assert!(check(&[directory]).is_err());
+        assert!(check(&[directory, "--latest"]).is_ok());
+        assert!(check(&[directory, "--list"]).is_ok());
+        assert!(check(&["x.sql.gz", "--latest"]).is_err());
+        assert!(check(&["x.sql.gz"]).is_ok());
+        assert!(check(&["-", "--verify-first"]).is_err());
+    }
+}

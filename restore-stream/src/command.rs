@@ -1,0 +1,38 @@
+//! From the command line to what is done.
+
+use std::io::Write;
+
+use job::Error;
+
+use crate::choose::Chosen;
+use crate::cli::Args;
+use crate::ledger::Ledger;
+use crate::{list, pipe, restore};
+
+/// Runs the program.
+pub(crate) fn run() -> Result<(), Error> {
+    let args: Args = job::parse_args()?;
+    args.check()?;
+    if args.list {
+        return list::run(&args);
+    }
+    let chosen = Chosen::new(&args)?;
+    if !args.command.is_empty() {
+        return pipe::run(&chosen, &args);
+    }
+    let mut ledger = Ledger::new(chosen.label());
+    let done = restore::run(&chosen, &args, &mut ledger);
+    if done.is_ok() {
+        ledger.say();
+    }
+    if args.json {
+        print(&ledger.json(done.as_ref().err())?)?;
+    }
+    done
+}
+
+/// Prints a result.
+pub(crate) fn print(line: &str) -> Result<(), Error> {
+    writeln!(std::io::stdout().lock(), "{line}")
+        .map_err(|error| Error::io("cannot write to standard output", &error))
+}

@@ -1,0 +1,158 @@
+//! What was done.
+
+use std::time::{Duration, Instant};
+
+use job::{Error, say, text};
+use serde::Serialize;
+
+use crate::edit::Skipped;
+
+/// What a run has done so far, and what it has left out.
+#[derive(Debug)]
+pub(crate) struct Ledger {
+    source: String,
+    started: Instant,
+    globals: bool,
+    databases: Vec<Entry>,
+    skipped: Vec<Skipped>,
+}
+
+/// A database that was restored.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Entry {
+    /// Its name in the backup.
+    pub(crate) name: String,
+    /// Its name on the server.
+    pub(crate) restored_as: String,
+    /// Bytes of its SQL.
+    pub(crate) bytes: u64,
+    /// Rows that came by COPY.
+    pub(crate) rows: u64,
+    pub(crate) seconds: f64,
+    /// The name that the one it took the place of is kept under.
+    pub(crate) replaced: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Said<'a> {
+    ok: bool,
+    source: &'a str,
+    globals: bool,
+    databases: &'a [Entry],
+    skipped: &'a [Skipped],
+    seconds: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    exit: Option<u8>,
+}
+
+impl Ledger {
+    pub(crate) fn new(source: String) -> Self {
+        Self {
+            source,
+            started: Instant::now(),
+            globals: false,
+            databases: Vec::new(),
+            skipped: Vec::new(),
+        }
+    }
+
+    pub(crate) fn globals_done(&mut self) {
+        self.globals = true;
+    }
+
+    pub(crate) fn done(&mut self, entry: Entry) {
+        self.databases.push(entry);
+    }
+
+    pub(crate) fn skip(&mut self, skipped: Vec<Skipped>) {
+        self.skipped.extend(skipped);
+    }
+
+    /// Tells a person.
+    pub(crate) fn say(&self) {
+        for Skipped { what, why } in &self.skipped {
+            say!("left out: {what}: {why}");
+        }
+        for entry in &self.databases {
+            let name = match entry.name == entry.restored_as {
+                true => format!("'{}'", entry.name),
+                false => format!("'{}' as '{}'", entry.name, entry.restored_as),
+            };
+            let time = Duration::try_from_secs_f64(entry.seconds).unwrap_or_default();
+            say!(
+                "restored {name}: {} rows, {} of SQL, in {}",
+                entry.rows,
+                text::bytes(entry.bytes),
+                text::duration(time)
+            );
+            if let Some(kept) = &entry.replaced {
+                say!(
+                    "the '{}' that was there is kept as '{kept}' until you drop it",
+                    entry.restored_as
+                );
+            }
+        }
+        let bytes = self.databases.iter().map(|entry| entry.bytes).sum();
+        let rows: u64 = self.databases.iter().map(|entry| entry.rows).sum();
+        let globals = match self.globals {
+            true => "roles and tablespaces, ",
+            false => "",
+        };
+        say!(
+            "done: {globals}{}, {rows} rows, {} of SQL, in {}",
+            text::count(self.databases.len(), "database"),
+            text::bytes(bytes),
+            text::duration(self.started.elapsed())
+        );
+    }
+
+    /// Tells a script, on one line.
+    pub(crate) fn json(&self, error: Option<&Error>) -> Result<String, Error> {
+        let said = Said {
+            ok: error.is_none(),
+            source: &self.source,
+            globals: self.globals,
+            databases: &self.databases,
+            skipped: &self.skipped,
+            seconds: self.started.elapsed().as_secs_f64(),
+            error: error.map(Error::to_string),
+            exit: error.map(|error| error.exit().code()),
+        };
+        serde_json::to_string(&said)
+            .map_err(|error| Error::failed(format!("cannot write JSON: {error}")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_script_reads_what_was_done() {
+        let mut ledger = Ledger::new("x.sql.gz".into());
+        ledger.globals_done();
+        ledger.skip(vec![Skipped {
+            what: "role 'x'".into(),
+            why: "it is there".into(),
+        }]);
+        ledger.done(Entry {
+            name: "a".into(),
+            restored_as: "b".into(),
+            bytes: 10,
+            rows: 2,
+            seconds: 0.5,
+            replaced: None,
+        });
+        let said: serde_json::Value = serde_json::from_str(&ledger.json(None).unwrap()).unwrap();
+        assert_eq!(said["ok"], true);
+        assert_eq!(said["databases"][0]["restored_as"], "b");
+        assert_eq!(said["skipped"][0]["what"], "role 'x'");
+        let error = Error::not_good("cut");
+        let said = ledger.json(Some(&error)).unwrap();
+        let said: serde_json::Value = serde_json::from_str(&said).unwrap();
+        assert_eq!(said["ok"], false);
+        assert_eq!(said["exit"], 3);
+    }
+}

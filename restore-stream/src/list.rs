@@ -1,0 +1,146 @@
+//! What a store or a backup holds.
+
+use std::convert::Infallible;
+
+use backup_file::{Index, SectionKind};
+use dump_text::{Event, Part, PartScanner, Piece};
+use job::{Error, Progress, text};
+use serde_json::{Value, json};
+use store::Store;
+
+use crate::checked::Checked;
+use crate::choose::{Chosen, moment};
+use crate::cli::Args;
+use crate::command::print;
+use crate::load::unfinished;
+
+/// Lists the backups of a store, or the databases of a backup.
+pub(crate) fn run(args: &Args) -> Result<(), Error> {
+    if Store::is_store(&args.backup) && !args.latest && args.before.is_none() {
+        return backups(&Store::open(&args.backup)?, args.json);
+    }
+    let chosen = Chosen::new(args)?;
+    match &chosen.index {
+        Some(index) => sections(index, args.json),
+        None => databases(&chosen, args),
+    }
+}
+
+fn backups(store: &Store, as_json: bool) -> Result<(), Error> {
+    let backups = store.list()?;
+    if as_json {
+        let all: Vec<Value> = backups
+            .iter()
+            .map(|backup| {
+                json!({
+                    "name": backup.name.to_string(),
+                    "started": backup.name.started().to_rfc3339(),
+                    "size": backup.size,
+                })
+            })
+            .collect();
+        return print(&json!({ "backups": all }).to_string());
+    }
+    for backup in &backups {
+        print(&format!(
+            "{}  {:>10}  {}",
+            backup.name,
+            text::bytes(backup.size),
+            moment(backup.name.started())
+        ))?;
+    }
+    Ok(())
+}
+
+fn sections(index: &Index, as_json: bool) -> Result<(), Error> {
+    let about = &index.about;
+    let databases = index
+        .sections
+        .iter()
+        .filter_map(|section| match &section.kind {
+            SectionKind::Database(name) => Some((name, section)),
+            _ => None,
+        });
+    if as_json {
+        let all: Vec<Value> = databases
+            .map(|(name, section)| {
+                json!({
+                    "name": name,
+                    "size": section.length,
+                    "sql_size": section.sql_length,
+                    "seconds": section.seconds,
+                })
+            })
+            .collect();
+        let said = json!({
+            "server_version": about.server_version,
+            "client_version": about.client_version,
+            "started": about.started.to_rfc3339(),
+            "finished": about.finished.to_rfc3339(),
+            "databases": all,
+        });
+        return print(&said.to_string());
+    }
+    print(&format!(
+        "PostgreSQL {}, dumped from {} to {}",
+        about.server_version,
+        moment(about.started),
+        about.finished.format("%H:%M:%S")
+    ))?;
+    for (name, section) in databases {
+        print(&format!(
+            "{:>10} of SQL  {:>10} compressed  {}",
+            text::bytes(section.sql_length),
+            text::bytes(section.length),
+            name.escape_debug()
+        ))?;
+    }
+    Ok(())
+}
+
+/// The databases of a backup without an index, and their bytes of SQL.
+fn databases(chosen: &Chosen, args: &Args) -> Result<(), Error> {
+    let mut input = Checked::whole(chosen, args.threads())?;
+    let progress = Progress::new(format!("reading '{}'", chosen.label()), None);
+    let mut databases: Vec<(String, u64, u64)> = Vec::new();
+    let mut inside = false;
+    let mut look = |event: Event<'_>| {
+        match event {
+            Event::Begin(Part::Database(name)) => {
+                databases.push((name.clone(), 0, 0));
+                inside = true;
+            }
+            Event::Begin(_) => inside = false,
+            Event::Piece(piece) => {
+                if let (true, Some((_, bytes, rows))) = (inside, databases.last_mut()) {
+                    *bytes += piece.bytes().len() as u64;
+                    if let Piece::DataEnd { rows: more, .. } = piece {
+                        *rows += more;
+                    }
+                }
+            }
+        }
+        Ok::<(), Infallible>(())
+    };
+    let mut scanner = PartScanner::new();
+    while let Some(sql) = input.next()? {
+        progress.advance(sql.len() as u64);
+        let Ok(()) = scanner.feed(sql, &mut look);
+    }
+    input.finish()?;
+    let Ok(ended) = scanner.finish(&mut look);
+    ended.map_err(|how| unfinished(chosen.label(), how))?;
+    drop(progress);
+    if args.json {
+        let all: Vec<Value> = databases
+            .iter()
+            .map(|(name, bytes, rows)| json!({ "name": name, "sql_size": bytes, "rows": rows }))
+            .collect();
+        return print(&json!({ "databases": all }).to_string());
+    }
+    for (name, bytes, rows) in &databases {
+        let (size, name) = (text::bytes(*bytes), name.escape_debug());
+        print(&format!("{size:>10} of SQL  {rows:>10} rows  {name}"))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,152 @@
+//! One part of a dump on its way into the server.
+
+use std::time::Instant;
+
+use dump_text::{Piece, Scanner, Unfinished};
+use job::{Error, Progress};
+
+use crate::checked::Checked;
+use crate::edit::{DatabaseEdit, Edit, GlobalsEdit, Place};
+use crate::keeper::Begun;
+use crate::ledger::Entry;
+use crate::plan::{Old, Target};
+use crate::preflight::Cluster;
+use crate::session::{Killers, Session};
+
+/// A part that is being loaded. Dropped before its end, it is stopped where it is.
+#[derive(Debug)]
+pub(crate) struct Load<E> {
+    session: Session,
+    edit: E,
+    rows: u64,
+    bytes: u64,
+    started: Instant,
+}
+
+impl<E: Edit> Load<E> {
+    fn new(session: Session, edit: E) -> Self {
+        Self {
+            session,
+            edit,
+            rows: 0,
+            bytes: 0,
+            started: Instant::now(),
+        }
+    }
+
+    pub(crate) fn piece(&mut self, piece: Piece<'_>) -> Result<(), Error> {
+        if let Piece::DataEnd { rows, .. } = piece {
+            self.rows += rows;
+        }
+        self.bytes += piece.bytes().len() as u64;
+        self.edit.piece(piece, &mut self.session)
+    }
+
+    /// Loads all of `input`, and checks it to its end.
+    pub(crate) fn all(
+        &mut self,
+        input: &mut Checked<'_>,
+        progress: &Progress,
+    ) -> Result<(), Error> {
+        let mut scanner = Scanner::new();
+        while let Some(sql) = input.next()? {
+            let length = sql.len() as u64;
+            scanner.feed(sql, &mut |piece| self.piece(piece))?;
+            progress.advance(length);
+        }
+        input.finish()?;
+        let ended = scanner.finish(&mut |piece| self.piece(piece))?;
+        ended.map_err(|how| unfinished(input.label(), how))
+    }
+}
+
+/// The error of SQL that ends too early.
+pub(crate) fn unfinished(label: String, how: Unfinished) -> Error {
+    Error::not_good(format!("'{label}' is cut: {how}"))
+        .hint("take an older backup: restore-stream STORE --before TIME")
+}
+
+impl Load<GlobalsEdit> {
+    pub(crate) fn globals(
+        cluster: &Cluster,
+        edit: GlobalsEdit,
+        killers: &Killers,
+    ) -> Result<Self, Error> {
+        let what = "roles and tablespaces".to_owned();
+        let session = Session::start(
+            cluster.server.conninfo(),
+            &cluster.maintenance,
+            &cluster.run.application(),
+            what,
+            killers,
+        )?;
+        Ok(Self::new(session, edit))
+    }
+
+    /// All was checked: ends the session.
+    pub(crate) fn end(self) -> Result<GlobalsEdit, Error> {
+        self.session.end("")?;
+        Ok(self.edit)
+    }
+}
+
+impl Load<DatabaseEdit> {
+    pub(crate) fn database(
+        cluster: &Cluster,
+        target: &Target,
+        begun: &Begun,
+        killers: &Killers,
+    ) -> Result<Self, Error> {
+        let database = match &target.place {
+            Place::InPlace => &target.name,
+            Place::Beside(working) => {
+                begun.add(working);
+                &cluster.maintenance
+            }
+        };
+        let mut session = Session::start(
+            cluster.server.conninfo(),
+            database,
+            &cluster.run.application(),
+            format!("database '{}'", target.name),
+            killers,
+        )?;
+        let edit = DatabaseEdit::new(
+            target.from.clone(),
+            target.place.clone(),
+            cluster.restrict,
+            cluster.settings.clone(),
+        );
+        edit.begin(&mut session)?;
+        Ok(Self::new(session, edit))
+    }
+
+    /// Statements about the database that came before its part.
+    pub(crate) fn define(&mut self, statements: Vec<Vec<u8>>) {
+        self.edit.define(statements);
+    }
+
+    /// Connects to the database although the dump does not say so.
+    pub(crate) fn connect(&mut self) -> Result<(), Error> {
+        self.edit.connect(&mut self.session)
+    }
+
+    /// All was checked: ends the session. A database that is restored in place is committed by it.
+    pub(crate) fn end(mut self, target: &Target) -> Result<Entry, Error> {
+        if !self.edit.is_connected() {
+            self.connect()?;
+        }
+        self.session.end(self.edit.end())?;
+        Ok(Entry {
+            name: target.from.clone().unwrap_or_else(|| target.name.clone()),
+            restored_as: target.name.clone(),
+            bytes: self.bytes,
+            rows: self.rows,
+            seconds: self.started.elapsed().as_secs_f64(),
+            replaced: match &target.old {
+                Old::Kept(kept) => Some(kept.clone()),
+                _ => None,
+            },
+        })
+    }
+}

@@ -1,0 +1,262 @@
+//! A backup without an index, or one that cannot be entered anywhere: read through once.
+
+use std::mem;
+
+use dump_text::{Event, Part, PartScanner, Piece};
+use job::{Error, Progress};
+
+use crate::checked::Checked;
+use crate::choose::Chosen;
+use crate::cli::Args;
+use crate::edit::{DatabaseEdit, Edit, GlobalsEdit, Out, Place, is_setting};
+use crate::keeper::Begun;
+use crate::ledger::Ledger;
+use crate::load::{Load, unfinished};
+use crate::plan::{Target, is_wanted};
+use crate::preflight::Cluster;
+use crate::restore::Restored;
+use crate::session::Killers;
+
+/// How much SQL may come before it is clear what a dump is of.
+const PRELUDE_LIMIT: usize = 1 << 20;
+
+/// Loads what the command line says. Nothing has its name when this returns.
+pub(crate) fn load(
+    chosen: &Chosen,
+    cluster: &Cluster,
+    args: &Args,
+    begun: &Begun,
+    ledger: &mut Ledger,
+) -> Result<Restored, Error> {
+    let mut input = Checked::whole(chosen, args.threads())?;
+    let progress = Progress::new(format!("restoring '{}'", chosen.label()), None);
+    let mut passage = Passage {
+        cluster,
+        args,
+        begun,
+        ledger,
+        killers: Killers::default(),
+        stage: Stage::Opening(Vec::new()),
+        kind: Kind::Unknown,
+        complete: false,
+        definitions: Vec::new(),
+        names: Vec::new(),
+        restored: Restored::default(),
+    };
+    let mut scanner = PartScanner::new();
+    while let Some(sql) = input.next()? {
+        let length = sql.len() as u64;
+        scanner.feed(sql, &mut |event| passage.event(event))?;
+        progress.advance(length);
+    }
+    input.finish()?;
+    let ended = scanner.finish(&mut |event| passage.event(event))?;
+    ended.map_err(|how| unfinished(chosen.label(), how))?;
+    if input.is_foreign() && !passage.complete {
+        return Err(Error::not_good(format!(
+            "'{}' is cut: its dump's closing line is missing",
+            chosen.label()
+        ))
+        .hint("the dump failed when the backup was made: take another backup"));
+    }
+    passage.end(&chosen.label())
+}
+
+/// A dump passing by.
+struct Passage<'a> {
+    cluster: &'a Cluster,
+    args: &'a Args,
+    begun: &'a Begun,
+    ledger: &'a mut Ledger,
+    killers: Killers,
+    stage: Stage,
+    kind: Kind,
+    /// Whether the dump's closing line has come.
+    complete: bool,
+    /// What was said of databases before their parts.
+    definitions: Vec<(String, Vec<u8>)>,
+    /// The databases that passed.
+    names: Vec<String>,
+    restored: Restored,
+}
+
+/// What kind of dump it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Unknown,
+    /// Of pg_dumpall.
+    Cluster,
+    /// Of pg_dump.
+    Database,
+}
+
+/// Where the next piece goes.
+enum Stage {
+    /// It is not clear yet: what came so far.
+    Opening(Vec<u8>),
+    Globals(Box<Load<GlobalsEdit>>),
+    /// Roles that are not restored; databases may be defined among them.
+    Definitions(GlobalsEdit),
+    Database(Target, Box<Load<DatabaseEdit>>),
+    /// What was not asked for.
+    Other,
+}
+
+/// Takes what goes nowhere.
+struct Nowhere;
+
+impl Out for Nowhere {
+    fn write(&mut self, _: &[u8]) -> Result<(), Error> {
+        Ok(())
+    }
+}
+
+impl Passage<'_> {
+    fn event(&mut self, event: Event<'_>) -> Result<(), Error> {
+        match event {
+            Event::Begin(part) => {
+                self.leave()?;
+                match part {
+                    Part::Database(name) => self.enter(name)?,
+                    Part::Globals | Part::End => self.complete |= *part == Part::End,
+                }
+                Ok(())
+            }
+            Event::Piece(piece) => {
+                self.look(piece);
+                self.piece(piece)
+            }
+        }
+    }
+
+    /// What the dump says of itself in its comments.
+    fn look(&mut self, piece: Piece<'_>) {
+        let Piece::Comment(line) = piece else {
+            return;
+        };
+        match (line, self.kind) {
+            (b"-- PostgreSQL database cluster dump\n", Kind::Unknown) => self.kind = Kind::Cluster,
+            (b"-- PostgreSQL database dump\n", Kind::Unknown) => self.kind = Kind::Database,
+            (b"-- PostgreSQL database dump complete\n", Kind::Database) => self.complete = true,
+            _ => {}
+        }
+    }
+
+    fn piece(&mut self, piece: Piece<'_>) -> Result<(), Error> {
+        match &mut self.stage {
+            Stage::Other => Ok(()),
+            Stage::Globals(load) => load.piece(piece),
+            Stage::Definitions(edit) => edit.piece(piece, &mut Nowhere),
+            Stage::Database(_, load) => load.piece(piece),
+            Stage::Opening(prelude) => {
+                let opens = match piece {
+                    Piece::Statement(sql) | Piece::Head(sql) => !is_setting(sql),
+                    Piece::Space(_) | Piece::Comment(_) | Piece::Command(_) => {
+                        prelude.len() > PRELUDE_LIMIT
+                    }
+                    _ => true,
+                };
+                if !opens {
+                    prelude.extend_from_slice(piece.bytes());
+                    return Ok(());
+                }
+                self.open(piece)?;
+                self.piece(piece)
+            }
+        }
+    }
+
+    /// The first statement that is more than a setting shows what a dump is of.
+    fn open(&mut self, first: Piece<'_>) -> Result<(), Error> {
+        let about = dump_text::subject(first.bytes());
+        let unnamed = self.kind == Kind::Database && about.is_none();
+        let Stage::Opening(prelude) = mem::replace(&mut self.stage, Stage::Other) else {
+            return Ok(());
+        };
+        if unnamed {
+            let name = self.args.name.as_ref().or(self.args.database.as_ref());
+            let name = name.ok_or_else(|| {
+                Error::usage("the backup is of one database, and does not say its name")
+                    .hint("name it with --database NAME")
+            })?;
+            let target = Target::new(self.cluster, self.args, None, name)?;
+            target.say();
+            self.names.push(name.clone());
+            let mut load = Load::database(self.cluster, &target, self.begun, &self.killers)?;
+            load.connect()?;
+            self.stage = Stage::Database(target, Box::new(load));
+        } else {
+            self.stage = self.globals()?;
+        }
+        let mut scanner = dump_text::Scanner::new();
+        scanner.feed(&prelude, &mut |piece| self.piece(piece))
+    }
+
+    fn globals(&self) -> Result<Stage, Error> {
+        let edit = GlobalsEdit::new(
+            self.cluster.roles.clone(),
+            self.cluster.tablespaces.clone(),
+            self.args.role_passwords,
+            self.cluster.restrict,
+        );
+        if !self.args.globals() {
+            return Ok(Stage::Definitions(edit));
+        }
+        let load = Load::globals(self.cluster, edit, &self.killers)?;
+        Ok(Stage::Globals(Box::new(load)))
+    }
+
+    /// A database begins.
+    fn enter(&mut self, name: &str) -> Result<(), Error> {
+        self.names.push(name.to_owned());
+        if !self.args.databases() || !is_wanted(self.args, name) {
+            return Ok(());
+        }
+        let new = self.args.name.as_deref().unwrap_or(name);
+        let target = Target::new(self.cluster, self.args, Some(name), new)?;
+        target.say();
+        let mut load = Load::database(self.cluster, &target, self.begun, &self.killers)?;
+        let definitions = mem::take(&mut self.definitions);
+        let (its, others) = definitions.into_iter().partition(|(of, _)| of == name);
+        self.definitions = others;
+        load.define(its.into_iter().map(|(_, statement)| statement).collect());
+        self.stage = Stage::Database(target, Box::new(load));
+        Ok(())
+    }
+
+    /// A part has ended.
+    fn leave(&mut self) -> Result<(), Error> {
+        match mem::replace(&mut self.stage, Stage::Other) {
+            Stage::Opening(_) | Stage::Other => {}
+            Stage::Globals(load) => {
+                let mut edit = load.end()?;
+                self.ledger.skip(edit.take_skipped());
+                self.ledger.globals_done();
+                self.definitions = edit.take_databases();
+            }
+            Stage::Definitions(mut edit) => self.definitions = edit.take_databases(),
+            Stage::Database(target, load) if target.place == Place::InPlace => {
+                self.restored.uncommitted.push((target, *load));
+            }
+            Stage::Database(target, load) => {
+                let entry = load.end(&target)?;
+                self.restored.beside.push((target, entry));
+            }
+        }
+        Ok(())
+    }
+
+    /// The dump has ended, and was whole.
+    fn end(mut self, label: &str) -> Result<Restored, Error> {
+        self.leave()?;
+        if let Some(name) = &self.args.database
+            && self.restored.is_empty()
+        {
+            return Err(
+                Error::failed(format!("there is no database '{name}' in '{label}'"))
+                    .hint(format!("it has '{}'", self.names.join("', '"))),
+            );
+        }
+        Ok(self.restored)
+    }
+}
