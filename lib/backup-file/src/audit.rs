@@ -53,7 +53,7 @@ impl Audit {
         let bytes = batch.bytes();
         self.sha256.update(bytes);
         self.size += size(bytes.len());
-        self.sql_size += size(batch.sql.len());
+        self.sql_size += size(batch.sql().len());
         if batch.index {
             let (_, tail) = self.tail.get_or_insert((batch.offset, Vec::new()));
             if tail.len() <= tail::MOST {

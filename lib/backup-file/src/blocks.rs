@@ -38,7 +38,7 @@ impl Here {
 
     /// What the batch holds.
     pub(crate) fn sql(&self) -> &[u8] {
-        &self.batch.sql
+        self.batch.sql()
     }
 
     pub(crate) fn audit(self) -> Audit {
@@ -94,7 +94,7 @@ impl Pool {
 
     /// What the batch holds.
     pub(crate) fn sql(&self) -> &[u8] {
-        self.batch.as_ref().map_or(&[], |batch| &batch.sql)
+        self.batch.as_ref().map_or(&[], Batch::sql)
     }
 
     pub(crate) fn audit(mut self) -> Result<Audit, ReadError> {

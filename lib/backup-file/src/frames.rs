@@ -22,7 +22,9 @@ pub(crate) struct Batch {
     members: Vec<usize>,
     /// They belong to the index or come after it.
     pub(crate) index: bool,
-    pub(crate) sql: Vec<u8>,
+    /// What they hold.
+    sql: Box<[u8]>,
+    sql_filled: usize,
     /// No more comes after this one: how the file ended, or what is wrong.
     pub(crate) end: Option<Result<Ending, ReadError>>,
 }
@@ -35,13 +37,19 @@ impl Batch {
             offset: 0,
             members: Vec::with_capacity(MOST),
             index: false,
-            sql: Vec::new(),
+            // Not touched, so not there, before it is needed.
+            sql: vec![0; MOST * LIMIT].into_boxed_slice(),
+            sql_filled: 0,
             end: None,
         }
     }
 
     pub(crate) fn bytes(&self) -> &[u8] {
         &self.bytes[..self.filled]
+    }
+
+    pub(crate) fn sql(&self) -> &[u8] {
+        &self.sql[..self.sql_filled]
     }
 
     /// The members and where they begin in the file.
@@ -69,16 +77,19 @@ impl Batch {
 
     /// Decompresses and checks the members; on damage, what is wrong becomes the end.
     pub(crate) fn decompress(&mut self, codec: &mut dyn Decompress) {
-        let mut sql = std::mem::take(&mut self.sql);
-        let wrong = self.members().find_map(|(offset, member)| {
-            let error = tail::decompress(member, &mut sql, codec).err()?;
-            Some(damaged(format!(
-                "the member at byte {offset} is damaged: {error}"
-            )))
-        });
-        self.sql = sql;
-        if let Some(wrong) = wrong {
-            self.end = Some(Err(wrong));
+        let mut start = 0;
+        for length in &self.members {
+            let member = &self.bytes[start..start + length];
+            // No more than LIMIT: that was seen when it was framed.
+            let sql = &mut self.sql[self.sql_filled..][..member::isize(member)];
+            if let Err(what) = member::unpack(member, sql, codec) {
+                let offset = self.offset + size(start);
+                let what = format!("the member at byte {offset} is damaged: {what}");
+                self.end = Some(Err(damaged(what)));
+                return;
+            }
+            self.sql_filled += sql.len();
+            start += length;
         }
     }
 
@@ -87,7 +98,7 @@ impl Batch {
         self.offset = offset;
         self.members.clear();
         self.index = false;
-        self.sql.clear();
+        self.sql_filled = 0;
         self.end = None;
     }
 }

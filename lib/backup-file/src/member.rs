@@ -1,6 +1,6 @@
 //! One member: a BGZF block, to the bit as `docs/format.md` has it.
 
-use crate::codec::Compress;
+use crate::codec::{self, Compress, Decompress};
 
 /// How many bytes of SQL a member holds, unless it is a section's last.
 pub(crate) const BLOCK: usize = 65_280;
@@ -31,33 +31,51 @@ pub(crate) fn blocks(sql: &[u8], last: bool) -> impl Iterator<Item = &[u8]> {
     body.chunks(BLOCK).chain(tail.chunks(BLOCK))
 }
 
-/// Appends a member that holds `block` (at most [`BLOCK`] bytes), stored where compression gains nothing.
-pub(crate) fn compressed(out: &mut Vec<u8>, block: &[u8], codec: &mut dyn Compress) {
-    let start = out.len();
-    let stored = STORED + block.len();
-    out.resize(start + BEFORE + stored, 0);
-    match codec.compress(block, &mut out[start + BEFORE..]) {
-        Some(length) => {
-            out.truncate(start + BEFORE + length);
-            close(out, start, block);
+/// Makes members.
+pub(crate) struct Packer {
+    codec: Box<dyn Compress>,
+    /// Where a deflate stream comes to be: as large as the stored block that would take its place.
+    deflate: Box<[u8]>,
+}
+
+impl Packer {
+    pub(crate) fn new(level: u8) -> Self {
+        Self {
+            codec: codec::compressor(level),
+            deflate: vec![0; STORED + BLOCK].into_boxed_slice(),
         }
-        None => {
-            out.truncate(start);
-            self::stored(out, block);
+    }
+
+    /// Appends a member that holds `block` (at most [`BLOCK`] bytes), stored where compression gains nothing.
+    pub(crate) fn pack(&mut self, out: &mut Vec<u8>, block: &[u8]) {
+        let room = &mut self.deflate[..STORED + block.len()];
+        match self.codec.compress(block, room) {
+            Some(length) => {
+                let start = open(out);
+                out.extend_from_slice(&room[..length]);
+                close(out, start, block);
+            }
+            None => stored(out, block),
         }
     }
 }
 
 /// Appends a member that stores `block` (at most [`BLOCK`] bytes) as it is.
 pub(crate) fn stored(out: &mut Vec<u8>, block: &[u8]) {
-    let start = out.len();
-    out.resize(start + BEFORE, 0);
+    let start = open(out);
     let length = u16::try_from(block.len()).unwrap_or(u16::MAX);
     out.push(1);
     out.extend_from_slice(&length.to_le_bytes());
     out.extend_from_slice(&(!length).to_le_bytes());
     out.extend_from_slice(block);
     close(out, start, block);
+}
+
+/// Leaves room for a header, and says where.
+fn open(out: &mut Vec<u8>) -> usize {
+    let start = out.len();
+    out.resize(start + BEFORE, 0);
+    start
 }
 
 /// Writes header and trailer around the deflate stream of the member that begins at `start`.
@@ -99,19 +117,25 @@ impl Header {
     }
 }
 
+/// Decompresses a member (whole) to `out`, as long as its ISIZE says; the error says what is wrong with it.
+pub(crate) fn unpack(
+    member: &[u8],
+    out: &mut [u8],
+    codec: &mut dyn Decompress,
+) -> Result<(), &'static str> {
+    let deflate = &member[BEFORE..member.len() - AFTER];
+    codec
+        .block(deflate, out)
+        .map_err(|_| "its compressed data is not what was written")?;
+    if crc32fast::hash(out) != last_u32(member, 4) {
+        return Err("its CRC-32 is wrong");
+    }
+    Ok(())
+}
+
 /// How many bytes the member (whole, at least 28 bytes) says it holds.
 pub(crate) fn isize(member: &[u8]) -> usize {
     usize::try_from(last_u32(member, 0)).unwrap_or(usize::MAX)
-}
-
-/// The CRC-32 that the member (whole) says its SQL has.
-pub(crate) fn crc32(member: &[u8]) -> u32 {
-    last_u32(member, 4)
-}
-
-/// The deflate stream of a member (whole).
-pub(crate) fn deflate(member: &[u8]) -> &[u8] {
-    &member[BEFORE..member.len() - AFTER]
 }
 
 fn last_u32(bytes: &[u8], before_end: usize) -> u32 {

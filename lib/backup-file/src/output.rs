@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, Read, Seek, Write};
 use std::time::Duration;
 
-use crate::codec::Compress;
+use crate::member::Packer;
 use crate::tail::{self, milliseconds, size};
 use crate::{About, Index, MARKER, Section, SectionKind};
 
@@ -107,7 +107,7 @@ impl<W: Write> Output<W> {
     }
 
     /// Writes the index, its locator, the marker.
-    pub(crate) fn finish(mut self, about: About, codec: &mut dyn Compress) -> io::Result<W> {
+    pub(crate) fn finish(mut self, about: About, packer: &mut Packer) -> io::Result<W> {
         let covered: u64 = self.sections.iter().map(|section| section.length).sum();
         if covered != self.offset {
             return Err(io::Error::other(
@@ -118,7 +118,7 @@ impl<W: Write> Output<W> {
             about,
             sections: std::mem::take(&mut self.sections),
         };
-        let tail = tail::write(&index, self.offset, codec)?;
+        let tail = tail::write(&index, self.offset, packer)?;
         self.sink.write_all(&tail)?;
         self.flush()
     }

@@ -8,10 +8,9 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use crate::SectionKind;
-use crate::codec::{self, Compress};
 use crate::failure::Failure;
 use crate::lanes::{self, Entry, Exit};
-use crate::member::{self, BLOCK};
+use crate::member::{self, BLOCK, Packer};
 use crate::output::{Output, Part};
 
 /// How many blocks go from hand to hand at once.
@@ -63,10 +62,10 @@ impl Batch {
         self.filled == 0
     }
 
-    fn compress(&mut self, codec: &mut dyn Compress) {
+    fn compress(&mut self, packer: &mut Packer) {
         self.members.clear();
         for block in member::blocks(&self.sql[..self.filled], self.last) {
-            member::compressed(&mut self.members, block, codec);
+            packer.pack(&mut self.members, block);
         }
     }
 
@@ -90,10 +89,7 @@ enum Step {
 /// Compresses batches into an output.
 pub(crate) enum Press<W> {
     /// In the calling thread.
-    Here {
-        output: Output<W>,
-        codec: Box<dyn Compress>,
-    },
+    Here { output: Output<W>, packer: Packer },
     /// In threads: some compress, one writes.
     Pool(Pool<W>),
     /// It has failed.
@@ -115,8 +111,8 @@ impl<W: Write + Send + 'static> Press<W> {
     pub(crate) fn new(sink: W, level: u8, threads: usize) -> Self {
         let output = Output::new(sink);
         if threads <= 1 {
-            let codec = codec::compressor(level);
-            return Self::Here { output, codec };
+            let packer = Packer::new(level);
+            return Self::Here { output, packer };
         }
         match Pool::new(output, level, threads) {
             Ok(pool) => Self::Pool(pool),
@@ -160,8 +156,8 @@ impl<W: Write + Send + 'static> Press<W> {
     /// Takes the SQL of `batch`, and leaves an empty one in its place.
     pub(crate) fn press(&mut self, batch: &mut Batch) -> io::Result<()> {
         match self {
-            Self::Here { output, codec } => {
-                batch.compress(codec.as_mut());
+            Self::Here { output, packer } => {
+                batch.compress(packer);
                 let done = output.members(&batch.members, batch.filled);
                 batch.clear();
                 self.check(done)
@@ -233,8 +229,8 @@ impl<W: Write + Send + 'static> Press<W> {
 impl<W: Write + Send + 'static> Pool<W> {
     fn new(output: Output<W>, level: u8, threads: usize) -> io::Result<Self> {
         let lanes = lanes::open(threads, || {
-            let mut codec = codec::compressor(level);
-            move |batch: &mut Batch| batch.compress(codec.as_mut())
+            let mut packer = Packer::new(level);
+            move |batch: &mut Batch| batch.compress(&mut packer)
         })?;
         let (steps, receive_steps) = mpsc::channel();
         let (give_free, free) = mpsc::channel();

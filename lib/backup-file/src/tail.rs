@@ -5,8 +5,8 @@ use std::io;
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::codec::{self, Compress, Decompress};
-use crate::member::{self, BEFORE, HEAD_LINE, Header, LIMIT, STORED};
+use crate::codec;
+use crate::member::{self, BEFORE, HEAD_LINE, Header, LIMIT, Packer, STORED};
 use crate::{About, Index, MARKER, ReadError, Section, SectionKind};
 
 /// The format this program writes, and the newest it reads.
@@ -29,11 +29,11 @@ pub(crate) fn head() -> Vec<u8> {
 }
 
 /// The whole tail for a file whose sections end at `offset`: the index, its locator, the marker.
-pub(crate) fn write(index: &Index, offset: u64, codec: &mut dyn Compress) -> io::Result<Vec<u8>> {
+pub(crate) fn write(index: &Index, offset: u64, packer: &mut Packer) -> io::Result<Vec<u8>> {
     let text = lines(index)?;
     let mut tail = head();
     for block in member::blocks(text.as_bytes(), true) {
-        member::compressed(&mut tail, block, codec);
+        packer.pack(&mut tail, block);
     }
     if text.len() > MOST || tail.len() > MOST {
         return Err(io::Error::other(
@@ -217,34 +217,15 @@ fn text(mut bytes: &[u8], offset: u64) -> Result<String, ReadError> {
             return Err(wrong());
         };
         let (member, rest) = bytes.split_at_checked(length).ok_or_else(wrong)?;
-        decompress(member, &mut text, codec.as_mut()).map_err(|_| wrong())?;
+        let start = text.len();
+        text.resize(start + member::isize(member).min(LIMIT), 0);
+        member::unpack(member, &mut text[start..], codec.as_mut()).map_err(|_| wrong())?;
         bytes = rest;
         if text.len() > MOST {
             return Err(damaged("the index is larger than 16 MiB"));
         }
     }
     String::from_utf8(text).map_err(|_| wrong())
-}
-
-/// Appends what a member (whole) holds; the error says what is wrong with it.
-pub(crate) fn decompress(
-    member: &[u8],
-    out: &mut Vec<u8>,
-    codec: &mut dyn Decompress,
-) -> Result<(), &'static str> {
-    let length = member::isize(member);
-    if length > LIMIT {
-        return Err("its length is wrong");
-    }
-    let start = out.len();
-    out.resize(start + length, 0);
-    codec
-        .block(member::deflate(member), &mut out[start..])
-        .map_err(|_| "its compressed data is not what was written")?;
-    if crc32fast::hash(&out[start..]) != member::crc32(member) {
-        return Err("its CRC-32 is wrong");
-    }
-    Ok(())
 }
 
 /// The index's lines, after the head.

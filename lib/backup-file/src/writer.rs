@@ -4,9 +4,10 @@ use std::io::{self, Read, Write};
 use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 
+use crate::member::Packer;
 use crate::output::Part;
 use crate::press::{Batch, Press};
-use crate::{About, SectionKind, codec};
+use crate::{About, SectionKind};
 
 /// The levels that `--level` takes: the fastest to the smallest.
 pub const LEVELS: RangeInclusive<u8> = 1..=8;
@@ -127,8 +128,8 @@ impl<W: Write + Send + 'static> Writer<W> {
     /// The sink's, or that SQL was written before the first section began, or that the index would be larger than 16 MiB.
     pub fn finish(mut self, about: About) -> io::Result<W> {
         self.end()?;
-        let mut codec = codec::compressor(self.level);
-        self.press.close()?.finish(about, codec.as_mut())
+        let mut packer = Packer::new(self.level);
+        self.press.close()?.finish(about, &mut packer)
     }
 
     /// Ends the output of some other command: no index, only the marker.
