@@ -79,10 +79,7 @@ fn patterns_exclude_what_pg_dumpall_excludes() {
 #[test]
 fn a_role_that_may_not_read_passwords_is_told_so() {
     let cluster = Cluster::start();
-    cluster.sql(
-        "postgres",
-        "create role limited login; grant pg_read_all_data to limited",
-    );
+    cluster.sql("postgres", "create role limited login");
     let dir = Scratch::new();
     let limited = || backup::pgdump_gz(&cluster).env("PGUSER", "limited");
     let seen = limited().arg("--dir").arg(dir.path()).fails(1);
@@ -120,7 +117,7 @@ fn a_pg_dump_that_lies_is_not_believed() {
         (
             "cut, exit 0",
             format!("{pg_dump} \"$@\" | head -c 100000; exit 0"),
-            "pg_dump",
+            "not whole",
         ),
         (
             "last words",
@@ -282,7 +279,7 @@ fn a_lock_is_not_waited_for_longer_than_asked() {
     let _session = locked(&cluster);
     let dir = Scratch::new();
     let dump = backup::pgdump_gz(&cluster).args(["--lock-wait-timeout", "100", "--dir"]);
-    dump.arg(dir.path()).fails(1).says("lock");
+    dump.arg(dir.path()).fails(1).says("statement timeout");
     assert!(left(dir.path()).is_empty());
 }
 

@@ -1,0 +1,181 @@
+//! The image, built once from the programs that are tested, on a base that mmdebstrap makes.
+
+use std::path::Path;
+use std::sync::OnceLock;
+
+use e2e::{Program, Scratch, tool};
+
+/// The programs of the image that are ours.
+pub(crate) const PROGRAMS: [&str; 5] = [
+    "pgdump-gz",
+    "blob-put",
+    "blob-prune",
+    "backup-verify",
+    "restore-stream",
+];
+
+const TAG: &str = "localhost/postgresql-backup:e2e";
+
+/// Without cgroups that systemd made, and where the limit of open files cannot be raised.
+const CONTAINERS_CONF: &str = r#"
+[containers]
+default_ulimits = ["nofile=4096:4096", "nproc=4096:4096"]
+log_driver = "k8s-file"
+[engine]
+cgroup_manager = "cgroupfs"
+runtime = "runc"
+events_logger = "file"
+"#;
+
+/// An image, by its ID.
+#[derive(Debug)]
+pub(crate) struct Image {
+    pub(crate) id: String,
+    /// The configuration of podman and buildah, and the stripped programs.
+    scratch: Scratch,
+}
+
+impl Image {
+    /// The one that all tests run.
+    pub(crate) fn shared() -> &'static Self {
+        static SHARED: OnceLock<Image> = OnceLock::new();
+        SHARED.get_or_init(|| {
+            let scratch = Scratch::new();
+            scratch.write("containers.conf", CONTAINERS_CONF);
+            strip(&scratch.make("programs"));
+            let mut image = Self {
+                id: String::new(),
+                scratch,
+            };
+            image.id = image.build(&[]);
+            image
+        })
+    }
+
+    /// Builds it, and gives its ID.
+    pub(crate) fn build(&self, options: &[&str]) -> String {
+        let programs = self.scratch.join("programs");
+        let seen = self
+            .tool(tool::workspace().join("images/build"))
+            .args([
+                "--with",
+                "buildah",
+                "--base",
+                "mmdebstrap",
+                "--tag",
+                TAG,
+                "--programs",
+            ])
+            .arg(programs)
+            .args(options)
+            .env("BUILDAH_ISOLATION", "chroot")
+            .succeeds();
+        seen.out()
+    }
+
+    /// podman, buildah, or what runs them.
+    pub(crate) fn tool(&self, program: impl AsRef<Path>) -> Program {
+        Program::other(program.as_ref())
+            .env("CONTAINERS_CONF", self.scratch.join("containers.conf"))
+    }
+
+    /// The environment that podman needs.
+    pub(crate) fn env(&self) -> (&'static str, std::path::PathBuf) {
+        ("CONTAINERS_CONF", self.scratch.join("containers.conf"))
+    }
+
+    /// Runs a shell line in it, as it is without a manifest.
+    pub(crate) fn sh(&self, line: &str) -> e2e::Seen {
+        self.tool("podman")
+            .args([
+                "run",
+                "--rm",
+                "--network=none",
+                "--read-only",
+                "--cap-drop=ALL",
+            ])
+            .args([self.id.as_str(), "sh", "-c", line])
+            .run()
+    }
+}
+
+/// The programs without what only a debugger reads, as a release has them.
+fn strip(into: &Path) {
+    for name in PROGRAMS {
+        Program::other("strip")
+            .arg("-o")
+            .arg(into.join(name))
+            .arg(tool::program(name))
+            .succeeds();
+    }
+}
+
+#[test]
+fn it_is_small_and_has_what_it_needs_and_nothing_else() {
+    let image = Image::shared();
+    for name in PROGRAMS {
+        let seen = image.sh(&format!("{name} --help"));
+        assert_eq!(seen.code(), Some(0), "{seen}");
+    }
+    for client in ["psql", "pg_dump", "pg_dumpall", "pg_basebackup"] {
+        let seen = image.sh(&format!("{client} --version"));
+        assert!(seen.out().contains("(PostgreSQL) 17."), "{seen}");
+    }
+    let seen = image.sh(
+        "set -e; id -u; ls -lh /backups; du -sh /backups; df -h /backups; tail -n 1 /etc/passwd
+         date -u; TZ=Europe/Berlin date +%Z; printf x | gzip | gunzip -c
+         test -s /etc/ssl/certs/ca-certificates.crt; test \"$PATH\" = /usr/local/bin:/usr/bin",
+    );
+    assert_eq!(seen.code(), Some(0), "{seen}");
+    assert!(seen.out().starts_with("10001\n"), "not root\n{seen}");
+    assert!(seen.out().contains("\nCE"), "a time zone\n{seen}");
+
+    let seen = image.sh("find / -xdev \\( -name 'perl*' -o -name 'python*' -o -name 'apt*' -o -name dpkg -o -name 'pip*' \\) -type f; \
+        find / -xdev \\( -perm -4000 -o -perm -2000 \\) -type f; for it in perl python3 apt dpkg curl wget; do command -v $it; done; true");
+    assert_eq!(seen.out(), "", "what does not belong there");
+
+    let size = image
+        .tool("podman")
+        .args(["image", "inspect", "--format", "{{.Size}}", &image.id])
+        .succeeds();
+    let size: u64 = size.out().parse().expect("a number");
+    assert!(size < 60_000_000, "{size} bytes");
+    println!("the image has {size} bytes");
+}
+
+#[test]
+fn two_builds_give_the_same_image() {
+    let image = Image::shared();
+    assert_eq!(
+        image.build(&["--no-cache", "--tag", "localhost/postgresql-backup:again"]),
+        image.id
+    );
+}
+
+#[test]
+fn scanners_see_its_packages() {
+    let image = Image::shared();
+    let scratch = Scratch::new();
+    let archive = scratch.join("image.tar");
+    image
+        .tool("podman")
+        .args(["save", "--quiet", "--format", "oci-archive", "--output"])
+        .arg(&archive)
+        .arg(&image.id)
+        .succeeds();
+    let seen = Program::other(tool::tools().join("kubernetes/bin/syft"))
+        .args(["scan", "--quiet", "--output", "syft-table"])
+        .arg(format!("oci-archive:{}", archive.display()))
+        .env("SYFT_CHECK_FOR_APP_UPDATE", "false")
+        .succeeds();
+    for package in [
+        "libpq5",
+        "libssl3t64",
+        "libc6",
+        "postgresql-client-17",
+        "busybox",
+        "tzdata",
+    ] {
+        assert!(seen.out().contains(package), "{package}\n{seen}");
+    }
+}

@@ -1,0 +1,262 @@
+//! setup-backup.sh and restore-backup.sh, whole: with the real azure-cli on Azurite, and the real kubectl on
+//! an API that runs what it is given.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use e2e::postgres::RESTRICT_KEY;
+use e2e::{Azurite, Cluster, Program, compare, sample, sas, tool};
+use serde_json::Value;
+
+use crate::pod::text;
+use crate::site::{NAMESPACE, Site};
+
+const STORE: &str = "postgresql-backups";
+const SECRET: &str = "postgresql-backup-azure-secret";
+
+fn script(site: &Site, name: &str, words: &[&str]) -> Program {
+    let connection = format!(
+        "DefaultEndpointsProtocol=http;AccountName={};AccountKey={};BlobEndpoint=http://127.0.0.1:{}/{};",
+        sas::ACCOUNT,
+        sas::KEY,
+        Azurite::shared().port(),
+        sas::ACCOUNT
+    );
+    site.with(Program::other(tool::workspace().join("k8s").join(name)))
+        .args(words)
+        .env("AZURE_STORAGE_CONNECTION_STRING", connection)
+        .env("AZURE_CONFIG_DIR", site.scratch().join("azure"))
+        .env("AZURE_CORE_COLLECT_TELEMETRY", "0")
+}
+
+fn secret(site: &Site, key: &str) -> String {
+    let path = format!("/api/v1/namespaces/{NAMESPACE}/secrets/{SECRET}");
+    let state = site.shared.lock();
+    let value = text(&state.objects[&path]["data"][key]);
+    String::from_utf8(BASE64.decode(value).unwrap()).unwrap()
+}
+
+fn changes(site: &Site) -> Vec<String> {
+    std::mem::take(&mut site.shared.lock().changes)
+}
+
+fn policies(site: &Site) -> Vec<String> {
+    let seen = script(
+        site,
+        "../target/tools/kubernetes/bin/az",
+        &[
+            "storage",
+            "container",
+            "policy",
+            "list",
+            "--container-name",
+            STORE,
+            "--only-show-errors",
+        ],
+    )
+    .succeeds();
+    let all: Value = serde_json::from_slice(&seen.stdout).unwrap();
+    all.as_object().unwrap().keys().cloned().collect()
+}
+
+#[test]
+fn from_nothing_to_a_restored_database() {
+    let site = Site::new();
+    sample::company(&site.cluster);
+    let set_up: &[&str] = &["--storage-account", sas::ACCOUNT, "--container", STORE];
+
+    // Nothing is touched by looking, or without a yes.
+    let seen = script(
+        &site,
+        "setup-backup.sh",
+        &[set_up, &["--dry-run", "--run"]].concat(),
+    )
+    .succeeds();
+    seen.says("would run: az storage container create")
+        .says("would run: kubectl");
+    script(&site, "setup-backup.sh", set_up)
+        .fails(4)
+        .says("not confirmed");
+    script(
+        &site,
+        "setup-backup.sh",
+        &[set_up, &["--yes", "--no-run"]].concat(),
+    )
+    .fails(1)
+    .says("--password-from");
+    script(
+        &site,
+        "setup-backup.sh",
+        &["--context", "elsewhere", "--yes"],
+    )
+    .fails(1)
+    .says("'elsewhere' does not answer");
+    script(&site, "setup-backup.sh", &["--days", "soon"])
+        .fails(2)
+        .says("a number of days");
+    script(
+        &site,
+        "restore-backup.sh",
+        &["--latest", "--from", "local", "--all", "--yes"],
+    )
+    .fails(1)
+    .says("setup-backup.sh makes it");
+    assert_eq!(changes(&site), Vec::<String>::new());
+
+    // All five steps, and a backup at the end.
+    site.login();
+    let seen = script(
+        &site,
+        "setup-backup.sh",
+        &[set_up, &["--yes", "--run"]].concat(),
+    )
+    .succeeds();
+    let token = secret(&site, "sas-token");
+    for signature in sas::signatures(&token) {
+        seen.hides(&signature);
+    }
+    assert!(
+        seen.out().contains("/backups/postgresql_backup_"),
+        "the log of the backup\n{seen}"
+    );
+    assert!(
+        token.contains("se=") && token.contains("sp=rcwdl"),
+        "{token}"
+    );
+    assert_eq!(policies(&site).len(), 1);
+
+    // Again: nothing changes.
+    changes(&site);
+    script(
+        &site,
+        "setup-backup.sh",
+        &[set_up, &["--yes", "--no-run"]].concat(),
+    )
+    .succeeds()
+    .says("and stays");
+    assert_eq!(changes(&site), Vec::<String>::new());
+
+    // Another token, and nothing else; the old one's policy is gone.
+    let before = policies(&site);
+    script(&site, "setup-backup.sh", &["--rotate-sas", "--yes"])
+        .succeeds()
+        .says("revoked");
+    assert_ne!(secret(&site, "sas-token"), token);
+    assert_eq!(secret(&site, "container-name"), STORE);
+    let after = policies(&site);
+    assert!(after.len() == 1 && after != before, "{before:?} {after:?}");
+    assert!(changes(&site).iter().all(|change| change.ends_with(SECRET)));
+
+    site.run("postgresql-backup-to-azure", "azure-1")
+        .with_code(0);
+    restores(&site);
+}
+
+fn assert_same(cluster: &Cluster, one: &str, other: &str) {
+    let dump = |database: &str| {
+        let words = ["--restrict-key", RESTRICT_KEY, "--dbname", database];
+        let dumped = cluster.command("pg_dump").args(words).output().unwrap();
+        assert!(
+            dumped.status.success(),
+            "pg_dump {database}: {}",
+            String::from_utf8_lossy(&dumped.stderr)
+        );
+        dumped.stdout
+    };
+    compare::same_text((one, &dump(one)), (other, &dump(other)));
+}
+
+fn restores(site: &Site) {
+    let restore = |words: &[&str]| script(site, "restore-backup.sh", words);
+    let seen = restore(&["--list"]).succeeds();
+    let list = seen.out();
+    assert!(
+        list.contains("1  local") && list.contains("2  azure"),
+        "{seen}"
+    );
+
+    let there = |database: &str| site.cluster.databases().contains(&database.to_owned());
+    restore(&[
+        "--from",
+        "azure",
+        "--latest",
+        "--database",
+        "jupyterhub",
+        "--as",
+        "from_azure",
+        "--dry-run",
+    ])
+    .succeeds();
+    assert!(!there("from_azure"));
+    let seen = restore(&[
+        "--from",
+        "azure",
+        "--latest",
+        "--database",
+        "jupyterhub",
+        "--as",
+        "from_azure",
+        "--yes",
+    ])
+    .succeeds();
+    seen.says("job restore-");
+    assert_same(&site.cluster, "jupyterhub", "from_azure");
+
+    // A database that is there is refused; with --replace its rows come back.
+    restore(&[
+        "--from",
+        "local",
+        "--latest",
+        "--database",
+        "from_azure",
+        "--yes",
+    ])
+    .fails(3);
+    restore(&[
+        "--from",
+        "local",
+        "--latest",
+        "--database",
+        "jupyterhub",
+        "--yes",
+    ])
+    .fails(4);
+    site.cluster
+        .sql("jupyterhub", "create table made_after_the_backup ()");
+    restore(&[
+        "--from",
+        "local",
+        "--latest",
+        "--database",
+        "jupyterhub",
+        "--replace",
+        "--yes",
+    ])
+    .succeeds();
+    assert_same(&site.cluster, "jupyterhub", "from_azure");
+    restore(&[
+        "--from",
+        "local",
+        "--backup",
+        "postgresql_backup_20200101_000000.sql.gz",
+        "--all",
+        "--yes",
+    ])
+    .fails(1);
+    restore(&["--from", "nowhere"]).fails(2);
+    restore(&["--from", "local", "--latest", "--all"])
+        .fails(4)
+        .says("not confirmed");
+
+    // By hand, on a terminal.
+    let words = format!("{}/k8s/restore-backup.sh", tool::workspace().display());
+    let seen = site
+        .with(Program::other("script"))
+        .args(["-qec", &words, "/dev/null"])
+        .stdin("2\njupyterhub\nby_hand\ny\n")
+        .succeeds();
+    assert!(
+        seen.out().contains("number of the backup:") && seen.out().contains("restored"),
+        "{seen}"
+    );
+    assert!(there("by_hand"));
+}

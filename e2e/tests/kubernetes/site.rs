@@ -1,0 +1,385 @@
+//! A cluster as our scripts and runbooks see it: the API for kubectl, Jobs that run in the image by podman, a
+//! PostgreSQL, and a container in Azurite.
+
+use std::collections::BTreeMap;
+use std::io::{self, Read};
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::thread;
+
+use e2e::{Azurite, Cluster, Container, Program, Scratch, Seen, Version, sas, tool, wait_for};
+use serde_json::{Value, json};
+
+use crate::api::{Shared, serve};
+use crate::image::Image;
+use crate::pod::{Pod, World, text};
+
+pub(crate) const NAMESPACE: &str = "database";
+const PASSWORD: &str = "it's \"secret\" $HOME \\ ";
+/// A role that has to give its password, as the one of a real cluster has to.
+const LOGIN: &str = "backup_login";
+
+pub(crate) struct Site {
+    pub(crate) cluster: Cluster,
+    pub(crate) container: Container,
+    pub(crate) shared: Arc<Shared>,
+    inner: Arc<Inner>,
+    kubeconfig: PathBuf,
+}
+
+/// What the threads that run pods need.
+struct Inner {
+    image: &'static Image,
+    shared: Arc<Shared>,
+    scratch: Scratch,
+    socket: PathBuf,
+    store: String,
+}
+
+impl Site {
+    /// An empty cluster, but for its namespace and PostgreSQL.
+    pub(crate) fn new() -> Self {
+        let cluster = Cluster::of(Version::debian());
+        let role = format!(
+            "create role {LOGIN} superuser login password '{}'",
+            PASSWORD.replace('\'', "''")
+        );
+        cluster.sql("postgres", &role);
+        let hba = cluster.scratch().join("data/pg_hba.conf");
+        let trust = std::fs::read_to_string(&hba).expect("pg_hba.conf");
+        std::fs::write(&hba, format!("local all {LOGIN} scram-sha-256\n{trust}"))
+            .expect("pg_hba.conf");
+        cluster.sql("postgres", "select pg_reload_conf()");
+
+        let container = Azurite::shared().container();
+        let shared = Arc::new(Shared::default());
+        let inner = Arc::new(Inner {
+            image: Image::shared(),
+            shared: Arc::clone(&shared),
+            scratch: Scratch::new(),
+            socket: cluster.socket(),
+            store: container
+                .url()
+                .rsplit_once('/')
+                .expect("a URL")
+                .0
+                .to_owned(),
+        });
+        let path = format!("/api/v1/namespaces/{NAMESPACE}");
+        let namespace =
+            json!({"kind": "Namespace", "apiVersion": "v1", "metadata": {"name": NAMESPACE}});
+        shared.change(|state| state.objects.insert(path, namespace));
+        let runner = Arc::clone(&inner);
+        let address = serve(&shared, move |object| {
+            if object["kind"] == "Job" {
+                start(&runner, object);
+            }
+        });
+        let config = json!({"apiVersion": "v1", "kind": "Config", "current-context": "primary-aks-cluster",
+            "clusters": [{"name": "it", "cluster": {"server": address}}], "users": [{"name": "me", "user": {}}],
+            "contexts": [{"name": "primary-aks-cluster", "context": {"cluster": "it", "user": "me"}}]});
+        let kubeconfig = inner.scratch.write("kubeconfig", config.to_string());
+        Self {
+            cluster,
+            container,
+            shared,
+            inner,
+            kubeconfig,
+        }
+    }
+
+    /// One with the overlay `primary` applied and the secrets made, as the strategy's manual setup does.
+    pub(crate) fn set_up() -> Self {
+        let site = Self::new();
+        site.secrets(&site.container.token());
+        site.kubectl(&["apply", "-k", &overlay("primary")])
+            .succeeds();
+        site
+    }
+
+    fn secrets(&self, token: &str) {
+        let make = |name: &str, literals: &[String]| {
+            let mut words = vec!["create", "secret", "generic", name, "-n", NAMESPACE];
+            words.extend(literals.iter().map(String::as_str));
+            self.kubectl(&words).succeeds();
+        };
+        make(
+            "postgresql-backup-azure-secret",
+            &[
+                format!("--from-literal=storage-account={}", sas::ACCOUNT),
+                format!("--from-literal=container-name={}", self.container.name()),
+                format!("--from-literal=sas-token={token}"),
+            ],
+        );
+        self.login();
+    }
+
+    /// The secret with the password.
+    pub(crate) fn login(&self) {
+        let literal = format!("--from-literal=password={PASSWORD}");
+        self.kubectl(&[
+            "create",
+            "secret",
+            "generic",
+            "postgresql-backup-login",
+            "-n",
+            NAMESPACE,
+            &literal,
+        ])
+        .succeeds();
+    }
+
+    /// The real kubectl on this cluster.
+    pub(crate) fn kubectl(&self, words: &[&str]) -> Program {
+        self.with(Program::other("kubectl")).args(words)
+    }
+
+    /// A program that finds kubectl, az, and this cluster.
+    pub(crate) fn with(&self, program: Program) -> Program {
+        program
+            .env("KUBECONFIG", &self.kubeconfig)
+            .env("HOME", self.inner.scratch.path())
+            .env(
+                "PATH",
+                tool::path_with(&[tool::tools().join("kubernetes/bin")]),
+            )
+    }
+
+    /// The directory of the local backups.
+    pub(crate) fn backups(&self) -> PathBuf {
+        self.inner.scratch.join("volume-postgresql-backups")
+    }
+
+    pub(crate) fn scratch(&self) -> &Scratch {
+        &self.inner.scratch
+    }
+
+    /// Starts a job from a CronJob, as the runbook's manual backup does.
+    pub(crate) fn begin(&self, cronjob: &str, job: &str) -> Job<'_> {
+        let from = format!("--from=cronjob/{cronjob}");
+        self.kubectl(&["create", "job", &from, job, "-n", NAMESPACE])
+            .succeeds();
+        Job {
+            site: self,
+            name: job.to_owned(),
+        }
+    }
+
+    /// Runs a job from a CronJob to its end.
+    pub(crate) fn run(&self, cronjob: &str, job: &str) -> Ended {
+        self.begin(cronjob, job).wait()
+    }
+}
+
+/// A job that was started.
+pub(crate) struct Job<'a> {
+    site: &'a Site,
+    name: String,
+}
+
+/// A job that has ended.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub(crate) code: i64,
+    pub(crate) log: String,
+}
+
+impl Ended {
+    pub(crate) fn with_code(self, code: i64) -> String {
+        assert_eq!(self.code, code, "{}", self.log);
+        self.log
+    }
+}
+
+impl Job<'_> {
+    pub(crate) fn wait(self) -> Ended {
+        let path = format!("/api/v1/namespaces/{NAMESPACE}/pods/{}-pod", self.name);
+        self.site.shared.wait("the job's end", |state| {
+            let code = &state.objects.get(&path)?["status"]["containerStatuses"][0]["state"]["terminated"]["exitCode"];
+            let log = state.logs.get(&format!("{}-pod", self.name)).cloned().unwrap_or_default();
+            Some(Ended { code: code.as_i64()?, log: String::from_utf8_lossy(&log).into_owned() })
+        })
+    }
+
+    /// Ends it as a deleted pod ends: its preStop hook, SIGTERM; it has to go by itself.
+    pub(crate) fn terminate(self) -> Ended {
+        let template = self.template();
+        let hook = self.pod(&template).pre_stop;
+        assert!(!hook.is_empty(), "a shell that is process 1 needs one");
+        let mut words = vec!["exec".to_owned(), container(&self.name)];
+        words.extend(hook);
+        self.podman(&words).succeeds();
+        // It may be gone already.
+        self.podman(&["kill".into(), "--signal=TERM".into(), container(&self.name)])
+            .run();
+        self.wait()
+    }
+
+    /// Ends it as a lost node does.
+    pub(crate) fn kill(self) -> Ended {
+        self.podman(&["kill".into(), "--signal=KILL".into(), container(&self.name)])
+            .succeeds();
+        self.wait()
+    }
+
+    fn podman(&self, words: &[String]) -> Program {
+        self.site.inner.image.tool("podman").args(words)
+    }
+
+    fn template(&self) -> Value {
+        let path = format!("/apis/batch/v1/namespaces/{NAMESPACE}/jobs/{}", self.name);
+        self.site.shared.lock().objects[&path]["spec"]["template"].clone()
+    }
+
+    fn pod(&self, template: &Value) -> Pod {
+        self.site.inner.pod(&container(&self.name), template)
+    }
+}
+
+fn container(job: &str) -> String {
+    format!("e2e-{}-{job}", std::process::id())
+}
+
+/// The directory of an overlay.
+pub(crate) fn overlay(name: &str) -> String {
+    tool::workspace()
+        .join("k8s/overlays")
+        .join(name)
+        .display()
+        .to_string()
+}
+
+impl Inner {
+    fn pod(&self, name: &str, template: &Value) -> Pod {
+        let state = self.shared.lock();
+        // The cluster's names are not this machine's: its PostgreSQL and its storage account are elsewhere.
+        let azure = format!("https://{}.blob.core.windows.net", sas::ACCOUNT);
+        let settle = |name: &str, value: String| match (name, value.strip_prefix(&azure)) {
+            ("PGHOST", _) => self.socket.display().to_string(),
+            ("PGUSER", _) => LOGIN.to_owned(),
+            (_, Some(rest)) => format!("{}{rest}", self.store),
+            _ => value,
+        };
+        let world = World {
+            state: &state,
+            namespace: NAMESPACE,
+            scratch: &self.scratch,
+            mounts: vec![self.socket.clone()],
+            settle: &settle,
+        };
+        Pod::new(name, template, &world)
+    }
+}
+
+/// What the Job controller, the scheduler and the kubelet do with a Job.
+fn start(inner: &Arc<Inner>, job: &Value) {
+    let name = text(&job["metadata"]["name"]).to_owned();
+    let template = job["spec"]["template"].clone();
+    let pod_name = format!("{name}-pod");
+    let at = format!("/api/v1/namespaces/{NAMESPACE}/pods/{pod_name}");
+    let job_at = format!("/apis/batch/v1/namespaces/{NAMESPACE}/jobs/{name}");
+    let mut labels: BTreeMap<String, Value> = template["metadata"]["labels"]
+        .as_object()
+        .map(|labels| {
+            labels
+                .iter()
+                .map(|(name, value)| (name.clone(), value.clone()))
+                .collect()
+        })
+        .unwrap_or_default();
+    labels.insert("job-name".into(), json!(name));
+    labels.insert("batch.kubernetes.io/job-name".into(), json!(name));
+    let pod = json!({"kind": "Pod", "apiVersion": "v1", "spec": template["spec"], "status": {"phase": "Pending"},
+        "metadata": {"name": pod_name, "namespace": NAMESPACE, "labels": labels}});
+    inner.shared.change(|state| {
+        state.objects.insert(at.clone(), pod);
+        let job = state.objects.get_mut(&job_at).expect("the job");
+        job["spec"]["selector"] = json!({"matchLabels": {"batch.kubernetes.io/job-name": name}});
+        job["status"] = json!({"active": 1});
+    });
+    let inner = Arc::clone(inner);
+    thread::spawn(move || {
+        let code = run(&inner, &name, &pod_name, &at, &template);
+        let phase = if code == 0 { "Succeeded" } else { "Failed" };
+        let status = json!({"phase": phase,
+            "containerStatuses": [{"name": "backup", "state": {"terminated": {"exitCode": code}}}]});
+        inner.shared.change(|state| {
+            state.objects.get_mut(&at).expect("the pod")["status"] = status;
+            let job = state.objects.get_mut(&job_at).expect("the job");
+            job["status"] = match code {
+                0 => {
+                    json!({"succeeded": 1, "conditions": [{"type": "Complete", "status": "True"}]})
+                }
+                _ => json!({"failed": 1, "conditions": [{"type": "Failed", "status": "True"}]}),
+            };
+        });
+    });
+}
+
+/// Runs the container, and gives its exit code.
+fn run(inner: &Inner, job: &str, pod_name: &str, at: &str, template: &Value) -> i32 {
+    let pod = inner.pod(&container(job), template);
+    let (mut log, writer) = io::pipe().expect("a pipe");
+    let mut command = Command::new("podman");
+    let (name, value) = inner.image.env();
+    command
+        .env(name, value)
+        .args(["run", "--rm"])
+        .args(&pod.options)
+        .arg(&inner.image.id)
+        .args(&pod.command)
+        .stdin(Stdio::null())
+        .stdout(writer.try_clone().expect("a pipe"))
+        .stderr(writer);
+    let mut child = command.spawn().expect("podman");
+    // Or the pipe never ends.
+    drop(command);
+    inner.shared.change(|state| {
+        state.objects.get_mut(at).expect("the pod")["status"] = json!({"phase": "Running"});
+    });
+    let mut bytes = [0; 4096];
+    loop {
+        match log.read(&mut bytes) {
+            Ok(0) | Err(_) => break,
+            Ok(read) => inner.shared.change(|state| {
+                state
+                    .logs
+                    .entry(pod_name.to_owned())
+                    .or_default()
+                    .extend_from_slice(&bytes[..read]);
+            }),
+        }
+    }
+    child.wait().expect("podman").code().unwrap_or(255)
+}
+
+/// Waits until nobody is connected to the server as the jobs are.
+pub(crate) fn nobody_is_connected(cluster: &Cluster) {
+    let count = format!("select count(*) from pg_stat_activity where usename = '{LOGIN}'");
+    wait_for("the jobs' sessions to end", || {
+        (cluster.sql("postgres", &count) == "0").then_some(())
+    });
+}
+
+impl Drop for Site {
+    fn drop(&mut self) {
+        // A test that failed may have left a container running.
+        let filter = format!("name=e2e-{}-", std::process::id());
+        if thread::panicking() {
+            let left: Seen = self
+                .inner
+                .image
+                .tool("podman")
+                .args(["ps", "-aq", "--filter", &filter])
+                .run();
+            for id in left.out().lines() {
+                self.inner
+                    .image
+                    .tool("podman")
+                    .args(["rm", "-f", "-t", "0", id])
+                    .run();
+            }
+        }
+    }
+}
