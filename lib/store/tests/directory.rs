@@ -4,9 +4,13 @@
 use std::fs;
 use std::io::Write;
 use std::path::Path;
+use std::sync::Barrier;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 
 use backup_file::{BackupName, sidecar_sha256};
 use job::Exit;
+use sha2::Digest;
 use store::{Backup, Deletion, Directory, Source, Store};
 use tempfile::TempDir;
 
@@ -144,6 +148,72 @@ fn only_what_a_killed_program_left_is_swept() {
     }
     file.commit().unwrap();
     assert!(directory.unfinished().unwrap().is_empty());
+}
+
+#[test]
+fn of_many_writers_of_one_name_one_wins() {
+    let home = tempfile::tempdir().unwrap();
+    let directory = open(&home);
+    let writers = 8;
+    let start = Barrier::new(writers);
+    let won: Vec<bool> = thread::scope(|scope| {
+        let writers: Vec<_> = (0..writers)
+            .map(|number| {
+                let (directory, start) = (&directory, &start);
+                scope.spawn(move || {
+                    let mut file = directory.publish(NAME).unwrap();
+                    file.write_all(&[b'0' + u8::try_from(number).unwrap(); 9])
+                        .unwrap();
+                    start.wait();
+                    file.commit().is_ok()
+                })
+            })
+            .collect();
+        writers.into_iter().map(|it| it.join().unwrap()).collect()
+    });
+    assert_eq!(won.iter().filter(|won| **won).count(), 1, "{won:?}");
+    let winner = won.iter().position(|won| *won).unwrap();
+    let text = fs::read_to_string(home.path().join(NAME)).unwrap();
+    assert_eq!(text, winner.to_string().repeat(9));
+    // A sidecar that lost its place to another writer's clean-up is a loss; a wrong one would be a lie.
+    let source = Source::open(home.path().join(NAME).to_str().unwrap()).unwrap();
+    if let Some(recorded) = source.recorded_sha256().unwrap() {
+        let digest = sha2::Sha256::digest(text.as_bytes());
+        assert_eq!(recorded, <[u8; 32]>::from(digest));
+    }
+    assert!(directory.unfinished().unwrap().is_empty());
+}
+
+#[test]
+fn a_sweeper_takes_nothing_from_a_writer() {
+    let home = tempfile::tempdir().unwrap();
+    let directory = open(&home);
+    let writing = AtomicBool::new(true);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while writing.load(Ordering::Relaxed) {
+                directory.sweep().unwrap();
+                directory.unfinished().unwrap();
+            }
+        });
+        // However this thread ends.
+        let _stop = Stop(&writing);
+        for number in 0..100 {
+            let name = format!("postgresql_backup_20251123_0200{:02}.sql.gz", number % 60);
+            let mut file = directory.publish(&name).unwrap();
+            file.write_all(b"whole").unwrap();
+            let published = file.commit().unwrap();
+            fs::remove_file(published.path).unwrap();
+        }
+    });
+}
+
+struct Stop<'a>(&'a AtomicBool);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Relaxed);
+    }
 }
 
 #[test]
