@@ -1,0 +1,184 @@
+//! `-- COMMAND`.
+
+use std::fs::{self, File};
+use std::io::Read;
+use std::process::{Command, Stdio};
+
+use crate::program::{Place, Seen, gunzip};
+
+const DATABASE: &str = "--\n-- PostgreSQL database dump\n--\n\n\\restrict key\n\n\
+    -- Dumped from database version 14.5\n-- Dumped by pg_dump version 15.18\n\n\
+    CREATE TABLE t (a text);\nCOPY t (a) FROM stdin;\n-- Database \"evil\" dump\n\\\\connect evil\n\\.\n\n\
+    --\n-- PostgreSQL database dump complete\n--\n\n\\unrestrict key\n\n";
+
+fn cluster() -> String {
+    format!(
+        "--\n-- PostgreSQL database cluster dump\n--\n\n\\restrict key\n\nCREATE ROLE a;\n\n\\unrestrict key\n\n\
+         --\n-- Databases\n--\n\n\
+         --\n-- Database \"template1\" dump\n--\n\n\\connect template1\n\n{DATABASE}\
+         --\n-- Database \"it's\" dump\n--\n\n{DATABASE}\
+         --\n-- PostgreSQL database cluster dump complete\n--\n\n"
+    )
+}
+
+fn wrapped(place: &Place, text: &str) -> Seen {
+    let file = place.path("text");
+    fs::write(&file, text).unwrap();
+    let output = place
+        .program(["--", "cat"])
+        .stdin(File::open(file).unwrap())
+        .output()
+        .unwrap();
+    Seen::of(output)
+}
+
+#[test]
+fn any_output_gets_the_marker() {
+    let place = Place::new();
+    let seen = place.sh("echo hello; echo 'some words' >&2").done();
+    assert_eq!(seen.text(), "hello\n");
+    assert!(
+        seen.stderr
+            .starts_with("some words\npgdump-gz: standard output: "),
+        "{seen}"
+    );
+    assert!(
+        seen.stderr.contains("without an index, from 'sh'"),
+        "{seen}"
+    );
+}
+
+#[test]
+fn a_large_output_is_the_same_afterwards() {
+    let place = Place::new();
+    let script = "i=0; while [ $i -lt 40000 ]; do echo \"line $i of many\"; i=$((i+1)); done";
+    let seen = place
+        .run(["--threads", "3", "--", "sh", "-c", script])
+        .done();
+    let wanted: String = (0..40000)
+        .map(|at| format!("line {at} of many\n"))
+        .collect();
+    assert!(seen.text() == wanted);
+}
+
+#[test]
+fn a_command_that_fails() {
+    let place = Place::new();
+    place
+        .sh("echo data; echo 'cannot go on' >&2; exit 5")
+        .failed(1, "'sh' failed with exit code 5: cannot go on");
+    place
+        .sh("echo data; kill -KILL $$")
+        .failed(1, "'sh' was killed by SIGKILL");
+    place.sh("exit 0").failed(1, "'sh' wrote nothing");
+    place
+        .run(["--", "no-such-command"])
+        .failed(1, "cannot run 'no-such-command'");
+    assert_eq!(place.stored(), [""; 0]);
+}
+
+#[test]
+fn a_command_that_fails_leaves_no_file() {
+    let place = Place::new();
+    for script in ["echo data; exit 5", "echo data; kill -KILL $$", "exit 0"] {
+        let seen = place.run(["--dir", "store", "--", "sh", "-c", script]);
+        seen.failed(1, "'sh'");
+        assert!(seen.stdout.is_empty(), "{seen}");
+        assert_eq!(place.stored(), [""; 0], "{script}");
+    }
+}
+
+#[test]
+fn a_dump_of_one_database() {
+    let place = Place::new();
+    assert_eq!(wrapped(&place, DATABASE).done().text(), DATABASE);
+    for cut in [DATABASE.len() - 2, DATABASE.len() / 2, 60] {
+        wrapped(&place, &DATABASE[..cut - 20]).failed(1, "what 'cat' wrote is not whole");
+    }
+}
+
+#[test]
+fn a_dump_of_a_cluster_gets_an_index() {
+    let place = Place::new();
+    let cluster = cluster();
+    let seen = wrapped(&place, &cluster).done();
+    assert!(seen.stderr.contains("2 databases, from 'cat'"), "{seen}");
+    let text = seen.text();
+    let index = text.strip_prefix(&cluster).unwrap();
+    assert!(index.contains("\"server_version\":\"14.5\""), "{index}");
+    assert!(index.contains("\"client_version\":\"15.18\""), "{index}");
+    assert!(index.contains("\"name\":\"template1\""), "{index}");
+    assert!(index.contains("\"name\":\"it's\""), "{index}");
+    assert!(!index.contains("evil"), "{index}");
+    for cut in [cluster.len() - 60, cluster.len() / 2, 50] {
+        wrapped(&place, &cluster[..cut]).failed(1, "what 'cat' wrote is not whole");
+    }
+}
+
+#[test]
+fn the_command_reads_our_standard_input() {
+    let place = Place::new();
+    let seen = wrapped(&place, "from outside").done();
+    assert_eq!(seen.text(), "from outside");
+}
+
+#[test]
+fn the_command_has_no_terminal() {
+    let place = Place::new();
+    // What would ask for a password there must fail, not be stopped in the background.
+    let try_it = "(exec < /dev/tty) 2> /dev/null && echo terminal || echo none";
+    fs::write(place.path("try"), try_it).unwrap();
+    let program = env!("CARGO_BIN_EXE_pgdump-gz");
+    let on_a_terminal = format!("sh ./try > without; '{program}' -- sh ./try > with");
+    let script = Command::new("script")
+        .args([
+            "--quiet",
+            "--return",
+            "--command",
+            &on_a_terminal,
+            "/dev/null",
+        ])
+        .current_dir(place.path("."))
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    assert!(script.status.success(), "{script:?}");
+    assert_eq!(
+        fs::read_to_string(place.path("without")).unwrap(),
+        "terminal\n"
+    );
+    assert_eq!(gunzip(&fs::read(place.path("with")).unwrap()), "none\n");
+}
+
+#[test]
+fn a_full_disk() {
+    let place = Place::new();
+    let full = File::options().write(true).open("/dev/full").unwrap();
+    let mut program = place.program(["--", "echo", "hello"]);
+    let seen = Seen::of(
+        program
+            .stdout(full)
+            .stderr(Stdio::piped())
+            .output()
+            .unwrap(),
+    );
+    seen.failed(
+        1,
+        "cannot write to standard output: No space left on device",
+    );
+}
+
+#[test]
+fn a_broken_pipe_is_a_failure() {
+    let place = Place::new();
+    let mut child = place
+        .program(["--", "sh", "-c", "head -c 100000000 /dev/urandom"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdout = child.stdout.take().unwrap();
+    stdout.read_exact(&mut [0; 1000]).unwrap();
+    drop(stdout);
+    Seen::end_of(child).failed(1, "cannot write to standard output: Broken pipe");
+}

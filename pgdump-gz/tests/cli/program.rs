@@ -1,0 +1,199 @@
+//! pgdump-gz run by a test, in a directory of the test's own.
+
+use std::ffi::OsStr;
+use std::fmt;
+use std::fs::{self, File};
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+/// A directory with the stores and the clients of one test.
+pub(crate) struct Place {
+    root: TempDir,
+}
+
+/// How a program ended.
+pub(crate) struct Seen {
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: Vec<u8>,
+    pub(crate) stderr: String,
+}
+
+impl Place {
+    pub(crate) fn new() -> Self {
+        let root = tempfile::tempdir().unwrap();
+        for directory in ["bin", "store", "tmp"] {
+            fs::create_dir(root.path().join(directory)).unwrap();
+        }
+        Self { root }
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.root.path().join(name)
+    }
+
+    /// The names in the store, the hidden ones too.
+    pub(crate) fn stored(&self) -> Vec<String> {
+        let entries = fs::read_dir(self.path("store")).unwrap();
+        let mut names: Vec<String> = entries
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    }
+
+    /// A program of the test's own, found before all others.
+    pub(crate) fn client(&self, name: &str, script: &str) {
+        let path = self.path("bin").join(name);
+        // Renamed into place: a file that is open for writing, in another thread's fork too, cannot be run.
+        let draft = self.path(&format!("draft-{name}"));
+        let mut file = File::create(&draft).unwrap();
+        write!(file, "#!/bin/sh\n{script}\n").unwrap();
+        file.set_permissions(fs::Permissions::from_mode(0o755))
+            .unwrap();
+        drop(file);
+        fs::rename(draft, path).unwrap();
+    }
+
+    /// pgdump-gz, which sees nothing of the machine's own PostgreSQL.
+    pub(crate) fn program<I: AsRef<OsStr>>(
+        &self,
+        arguments: impl IntoIterator<Item = I>,
+    ) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_pgdump-gz"));
+        command.args(arguments).current_dir(self.root.path());
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("PG") {
+                command.env_remove(name);
+            }
+        }
+        let path = format!("{}:/usr/bin:/bin", self.path("bin").display());
+        command.env("PATH", path).env("TMPDIR", self.path("tmp"));
+        command.stdin(Stdio::null());
+        command
+    }
+
+    pub(crate) fn run<I: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = I>) -> Seen {
+        Seen::of(self.program(arguments).output().unwrap())
+    }
+
+    /// What `sh -c script` writes, as a backup.
+    pub(crate) fn sh(&self, script: &str) -> Seen {
+        self.run(["--", "sh", "-c", script])
+    }
+
+    /// Begins `pgdump-gz --dir store -- sh -c script`.
+    pub(crate) fn begin(&self, script: &str) -> Child {
+        self.program(["--dir", "store", "--", "sh", "-c", script])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap()
+    }
+}
+
+impl Seen {
+    pub(crate) fn of(output: Output) -> Self {
+        Self {
+            code: output.status.code(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+            stdout: output.stdout,
+        }
+    }
+
+    pub(crate) fn end_of(child: Child) -> Self {
+        Self::of(child.wait_with_output().unwrap())
+    }
+
+    #[track_caller]
+    pub(crate) fn done(self) -> Self {
+        assert_eq!(self.code, Some(0), "{self}");
+        self
+    }
+
+    /// It failed with this code, said these words, and left no backup on standard output.
+    #[track_caller]
+    pub(crate) fn failed(&self, code: i32, words: &str) {
+        assert_eq!(self.code, Some(code), "{self}");
+        assert!(self.stderr.contains(words), "{words}: {self}");
+        assert!(!self.stderr.contains("panicked"), "{self}");
+        assert!(!self.stdout.ends_with(&backup_file::MARKER), "{self}");
+    }
+
+    /// What `gunzip` makes of its standard output, which is a whole backup.
+    #[track_caller]
+    pub(crate) fn text(&self) -> String {
+        assert!(self.stdout.ends_with(&backup_file::MARKER), "{self}");
+        gunzip(&self.stdout)
+    }
+}
+
+impl fmt::Display for Seen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            code,
+            stdout,
+            stderr,
+        } = self;
+        write!(
+            f,
+            "exit code {code:?}, {} bytes on stdout, stderr:\n{stderr}",
+            stdout.len()
+        )
+    }
+}
+
+pub(crate) fn gunzip(bytes: &[u8]) -> String {
+    let mut gunzip = Command::new("gunzip")
+        .arg("-c")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = gunzip.stdin.take().unwrap();
+    let bytes = bytes.to_vec();
+    let feeder = thread::spawn(move || stdin.write_all(&bytes));
+    let output = gunzip.wait_with_output().unwrap();
+    feeder.join().unwrap().unwrap();
+    assert!(output.status.success(), "gunzip finds fault");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Waits until the condition holds.
+#[track_caller]
+pub(crate) fn until(what: &str, mut condition: impl FnMut() -> bool) {
+    let started = Instant::now();
+    while !condition() {
+        assert!(
+            started.elapsed() < Duration::from_secs(120),
+            "not seen: {what}"
+        );
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// The process number that a script has written into a file (`echo $$ > FILE`).
+pub(crate) fn pid_in(file: &Path) -> String {
+    let mut pid = String::new();
+    until("a process number", || {
+        pid = fs::read_to_string(file).unwrap_or_default();
+        pid.ends_with('\n')
+    });
+    pid.trim().to_owned()
+}
+
+/// Whether a process runs; one that only waits to be collected does not.
+pub(crate) fn runs(pid: &str) -> bool {
+    fs::read_to_string(format!("/proc/{pid}/stat"))
+        .is_ok_and(|stat| !stat.contains(") Z ") && !stat.contains(") X "))
+}
+
+pub(crate) fn signal(child: &Child, signal: rustix::process::Signal) {
+    let pid = rustix::process::Pid::from_child(child);
+    rustix::process::kill_process(pid, signal).unwrap();
+}
