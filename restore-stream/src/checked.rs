@@ -13,7 +13,8 @@ pub(crate) struct Checked<'a> {
     /// How many bytes of SQL it has, where that is known.
     length: Option<u64>,
     whole: bool,
-    /// Whether another program made it: then the end of its SQL must be looked for.
+    /// Whether it has no index: another program made it, and the end of its SQL must be looked for. The
+    /// marker alone says nothing of the dump: bgzip writes it too.
     foreign: bool,
 }
 
@@ -99,7 +100,7 @@ impl<'a> Checked<'a> {
             if report.ending == Ending::NoMarker {
                 return Err(cut(&self.chosen.label()));
             }
-            self.foreign = report.ending == Ending::Foreign;
+            self.foreign = report.index.is_none();
             self.chosen.compare(&report.sha256)?;
         }
         Ok(())

@@ -1,6 +1,8 @@
 //! Which backup it is.
 
-use backup_file::{Ending, Index, Reader, Tail, read_tail};
+use std::io;
+
+use backup_file::{Ending, Index, MARKER, ReadAt, Reader, Tail, read_tail};
 use chrono::{DateTime, Local, Utc};
 use job::{Error, Progress, say, text};
 use store::{Backup, Glance, Source, Store};
@@ -33,6 +35,9 @@ impl Chosen {
             None => None,
             Some(file) => match read_tail(file).map_err(|error| source.read_error(&error))? {
                 Tail::Index(index) => Some(index),
+                Tail::NoMarker if is_bgzf(file).map_err(|error| source.io_error(&error))? => {
+                    return Err(cut(&source.label()));
+                }
                 // How it ends is judged when it has been read to its end.
                 Tail::Marker | Tail::NoMarker => None,
             },
@@ -89,6 +94,17 @@ impl Chosen {
             _ => Ok(()),
         }
     }
+}
+
+/// Whether its first member is a BGZF block: then its end-of-file marker is to be expected.
+fn is_bgzf(file: &dyn ReadAt) -> io::Result<bool> {
+    let length = usize::try_from(file.size().min(16)).unwrap_or(0);
+    let head = file.read_at(0, length)?;
+    let subfield = 12..14;
+    Ok(
+        head.get(..4) == Some(&MARKER[..4])
+            && head.get(subfield.clone()) == Some(&MARKER[subfield]),
+    )
 }
 
 /// The error of a backup whose marker is missing.

@@ -2,7 +2,7 @@
 //! begun.
 
 use std::io::{BufRead, BufReader, Write};
-use std::process::{ChildStdin, Command, Stdio};
+use std::process::{ChildStdin, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use job::{Error, OnStop, say};
@@ -21,12 +21,9 @@ pub(crate) struct Keeper {
 impl Keeper {
     /// Connects; returns when others can see it.
     pub(crate) fn start(cluster: &Cluster) -> Result<Self, Error> {
-        let mut command = Command::new("psql");
+        let conninfo = cluster.server.conninfo();
+        let mut command = conninfo.command("psql", Some(&cluster.maintenance));
         command.args(["--no-psqlrc", "--quiet"]);
-        cluster
-            .server
-            .conninfo()
-            .apply(&mut command, Some(&cluster.maintenance));
         command.env("PGAPPNAME", cluster.run.application());
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = Child::spawn(command)?;
@@ -120,9 +117,8 @@ fn drop_sql(name: &str) -> String {
 
 /// Without [`Child`], which must not be used while a signal ends the program.
 fn drop_now(conninfo: &Conninfo, maintenance: &str, name: &str) {
-    let mut command = Command::new("psql");
+    let mut command = conninfo.command("psql", Some(maintenance));
     command.args(["--no-psqlrc", "--quiet"]);
-    conninfo.apply(&mut command, Some(maintenance));
     for statement in drop_sql(name).split_inclusive(';') {
         command.args(["-c", statement]);
     }

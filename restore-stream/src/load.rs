@@ -1,6 +1,6 @@
 //! One part of a dump on its way into the server.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use dump_text::{Piece, Scanner, Unfinished};
 use job::{Error, Progress};
@@ -21,6 +21,8 @@ pub(crate) struct Load<E> {
     rows: u64,
     bytes: u64,
     started: Instant,
+    /// How long it took, if it waits for others.
+    took: Option<Duration>,
 }
 
 impl<E: Edit> Load<E> {
@@ -31,6 +33,7 @@ impl<E: Edit> Load<E> {
             rows: 0,
             bytes: 0,
             started: Instant::now(),
+            took: None,
         }
     }
 
@@ -131,6 +134,11 @@ impl Load<DatabaseEdit> {
         self.edit.connect(&mut self.session)
     }
 
+    /// It waits for the others, which does not count as its time.
+    pub(crate) fn wait(&mut self) {
+        self.took = Some(self.started.elapsed());
+    }
+
     /// All was checked: ends the session. A database that is restored in place is committed by it.
     pub(crate) fn end(mut self, target: &Target) -> Result<Entry, Error> {
         if !self.edit.is_connected() {
@@ -142,7 +150,10 @@ impl Load<DatabaseEdit> {
             restored_as: target.name.clone(),
             bytes: self.bytes,
             rows: self.rows,
-            seconds: self.started.elapsed().as_secs_f64(),
+            seconds: self
+                .took
+                .unwrap_or_else(|| self.started.elapsed())
+                .as_secs_f64(),
             replaced: match &target.old {
                 Old::Kept(kept) => Some(kept.clone()),
                 _ => None,

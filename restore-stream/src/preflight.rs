@@ -62,7 +62,7 @@ impl Cluster {
             Some(text) => Conninfo::parse(text)?,
             None => Conninfo::default(),
         };
-        let psql = Version::of_client("psql")?;
+        let psql = conninfo.client_version("psql")?;
         let named = conninfo.database().map(str::to_owned);
         let maintenance = named
             .or_else(|| std::env::var("PGDATABASE").ok())

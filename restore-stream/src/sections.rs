@@ -54,6 +54,7 @@ pub(crate) fn load(
         let mut input = Checked::section(chosen, section, args.threads())?;
         let mut load = Load::database(cluster, target, begun, &killers)?;
         load.all(&mut input, &progress)?;
+        load.wait();
         restored.uncommitted.push((target.clone(), load));
     }
     let jobs = usize::from(args.jobs).clamp(1, beside.len().max(1));

@@ -1,7 +1,7 @@
 //! A psql that is fed SQL.
 
 use std::io::{self, PipeWriter, Write};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use job::Error;
@@ -58,9 +58,8 @@ impl Session {
         let (output, input) = io::pipe().map_err(cannot)?;
         // A smaller pipe is slower, no more.
         let _ = rustix::pipe::fcntl_setpipe_size(&input, PIPE_SIZE);
-        let mut command = Command::new("psql");
+        let mut command = conninfo.command("psql", Some(database));
         command.args(["--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1"]);
-        conninfo.apply(&mut command, Some(database));
         command
             .env("PGAPPNAME", application)
             .env_remove("PGCLIENTENCODING");

@@ -235,7 +235,8 @@ impl Passage<'_> {
                 self.definitions = edit.take_databases();
             }
             Stage::Definitions(mut edit) => self.definitions = edit.take_databases(),
-            Stage::Database(target, load) if target.place == Place::InPlace => {
+            Stage::Database(target, mut load) if target.place == Place::InPlace => {
+                load.wait();
                 self.restored.uncommitted.push((target, *load));
             }
             Stage::Database(target, load) => {
