@@ -3,8 +3,10 @@
 use std::fmt::Write;
 use std::io::{self, Read};
 use std::sync::Arc;
+use std::time::Instant;
 
-use backup_file::{Ending, Index, Reader, Report, SectionKind, Sha256};
+use backup_file::{BackupName, Ending, Index, Reader, Report, SectionKind, Sha256};
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use job::text::{bytes, count};
 use job::{Error, Progress};
 use serde::Serialize;
@@ -12,6 +14,9 @@ use store::Source;
 
 use crate::completion::{Text, Watch};
 use crate::report::Finding;
+
+/// A stream gets its name when its first bytes come, not when its dump was started.
+const NAME_TOLERANCE: TimeDelta = TimeDelta::hours(1);
 
 /// What a backup holds.
 #[derive(Debug, Serialize)]
@@ -25,23 +30,46 @@ pub(crate) struct Contents {
     sha256_recorded: bool,
     /// Whether it ends in the marker: whoever made it says that it is whole.
     marker: bool,
-    /// Where it has an index.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    databases: Option<Vec<String>>,
-    /// What cannot be promised of it.
+    /// What its index says, where it has one.
+    #[serde(flatten)]
+    cluster: Option<Cluster>,
+    /// When its dump was started, by its index.
+    #[serde(skip)]
+    pub(crate) started: Option<DateTime<Utc>>,
+    /// How long the reading took.
+    seconds: f64,
+    /// What cannot be promised of it, or is odd.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     remarks: Vec<String>,
+}
+
+/// Which cluster it is of, and what of it.
+#[derive(Debug, Serialize)]
+struct Cluster {
+    server_version: String,
+    started: String,
+    finished: String,
+    databases: Vec<Database>,
+}
+
+#[derive(Debug, Serialize)]
+struct Database {
+    name: String,
+    size: u64,
+    sql_size: u64,
 }
 
 /// Checks a backup.
 pub(crate) fn check(source: &Source, threads: usize) -> Finding {
     match contents(source, threads) {
-        Ok(contents) => Finding::ok("backup", contents.line()).of(contents),
+        Ok((contents, Dated::Rightly)) => Finding::ok("backup", contents.line()).of(contents),
+        Ok((contents, Dated::Wrongly)) => Finding::warning("backup", contents.line()).of(contents),
         Err(error) => Finding::bad("backup", error),
     }
 }
 
-fn contents(source: &Source, threads: usize) -> Result<Contents, Error> {
+fn contents(source: &Source, threads: usize) -> Result<(Contents, Dated), Error> {
+    let began = Instant::now();
     let label = source.label();
     let not_good = |why: &str| Error::not_good(format!("'{label}' is not good: {why}"));
     if source.size() == Some(0) {
@@ -72,13 +100,27 @@ fn contents(source: &Source, threads: usize) -> Result<Contents, Error> {
         )
         .hint("take an older backup"));
     }
-    let name = source.file_name().unwrap_or("-").to_owned();
-    Ok(Contents::new(
-        name,
-        &report,
-        watch.text(),
-        recorded.is_some(),
-    ))
+    let name = source.file_name().unwrap_or("-");
+    let dated = Dated::of(name, &report);
+    let mut remarks = remarks(&report, watch.text());
+    if let (Dated::Wrongly, Some(index)) = (dated, &report.index) {
+        let started = moment(index.about.started);
+        remarks.push(format!("its name is wrong: its dump was started {started}"));
+    }
+    let contents = Contents {
+        name: name.to_owned(),
+        size: report.size,
+        sql_size: report.sql_size,
+        members: report.members,
+        sha256: hex(&report.sha256),
+        sha256_recorded: recorded.is_some(),
+        marker: report.ending == Ending::Marker,
+        cluster: report.index.as_ref().map(Cluster::new),
+        started: report.index.as_ref().map(|index| index.about.started),
+        seconds: began.elapsed().as_secs_f64(),
+        remarks,
+    };
+    Ok((contents, dated))
 }
 
 fn read(source: &Source, threads: usize) -> Result<(Report, Watch), Error> {
@@ -114,30 +156,38 @@ impl Read for Counted {
     }
 }
 
-impl Contents {
-    fn new(name: String, report: &Report, text: Text, sha256_recorded: bool) -> Self {
-        let mut remarks = Vec::new();
-        match (report.ending, text) {
-            (Ending::Marker, _) => {}
-            (_, Text::Other) => remarks.push(
-                "made by another program, and its text is no dump: whether it is whole cannot be known"
-                    .to_owned(),
-            ),
-            _ => remarks.push("made by another program: it has no marker and no index".to_owned()),
-        }
-        Self {
-            name,
-            size: report.size,
-            sql_size: report.sql_size,
-            members: report.members,
-            sha256: hex(&report.sha256),
-            sha256_recorded,
-            marker: report.ending == Ending::Marker,
-            databases: report.index.as_ref().map(databases),
-            remarks,
+/// Whether its name says when its dump was started. Ages are reckoned from names.
+#[derive(Debug, Clone, Copy)]
+enum Dated {
+    Rightly,
+    Wrongly,
+}
+
+impl Dated {
+    fn of(name: &str, report: &Report) -> Self {
+        let Some((name, index)) = BackupName::parse(name).zip(report.index.as_ref()) else {
+            return Self::Rightly;
+        };
+        if (name.started() - index.about.started).abs() <= NAME_TOLERANCE {
+            Self::Rightly
+        } else {
+            Self::Wrongly
         }
     }
+}
 
+fn remarks(report: &Report, text: Text) -> Vec<String> {
+    let remark = match (report.ending, text) {
+        (Ending::Marker, _) => return Vec::new(),
+        (_, Text::Other) => {
+            "made by another program, and its text is no dump: whether it is whole cannot be known"
+        }
+        _ => "made by another program: it has no marker and no index",
+    };
+    vec![remark.to_owned()]
+}
+
+impl Contents {
     fn line(&self) -> String {
         let mut line = format!(
             "{}  {}, {} of SQL",
@@ -145,8 +195,8 @@ impl Contents {
             bytes(self.size),
             bytes(self.sql_size)
         );
-        if let Some(databases) = &self.databases {
-            line = line + ", " + &count(databases.len(), "database");
+        if let Some(cluster) = &self.cluster {
+            line = line + ", " + &count(cluster.databases.len(), "database");
         }
         let recorded = if self.sha256_recorded {
             "as recorded"
@@ -161,14 +211,28 @@ impl Contents {
     }
 }
 
-fn databases(index: &Index) -> Vec<String> {
-    let sections = index.sections.iter();
-    sections
-        .filter_map(|section| match &section.kind {
-            SectionKind::Database(name) => Some(name.clone()),
+impl Cluster {
+    fn new(index: &Index) -> Self {
+        let sections = index.sections.iter();
+        let databases = sections.filter_map(|section| match &section.kind {
+            SectionKind::Database(name) => Some(Database {
+                name: name.clone(),
+                size: section.length,
+                sql_size: section.sql_length,
+            }),
             _ => None,
-        })
-        .collect()
+        });
+        Self {
+            server_version: index.about.server_version.clone(),
+            started: moment(index.about.started),
+            finished: moment(index.about.finished),
+            databases: databases.collect(),
+        }
+    }
+}
+
+fn moment(moment: DateTime<Utc>) -> String {
+    moment.to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
 fn hex(digest: &Sha256) -> String {

@@ -21,9 +21,16 @@ pub(crate) fn newest(backups: &[Backup], now: DateTime<Utc>) -> Option<usize> {
         .rposition(|backup| backup.name.started() - now <= SKEW)
 }
 
-/// Whether the newest backup is young enough.
-pub(crate) fn age(newest: BackupName, now: DateTime<Utc>, max: TimeDelta) -> Finding {
-    let age = now - newest.started();
+/// Whether the newest backup is young enough, by its name, and by its index where it has one: an old
+/// backup under a new name is old.
+pub(crate) fn age(
+    newest: BackupName,
+    started: Option<DateTime<Utc>>,
+    now: DateTime<Utc>,
+    max: TimeDelta,
+) -> Finding {
+    let named = newest.started();
+    let age = now - started.map_or(named, |started| started.min(named));
     let most = format!("at most {} are allowed", words(max));
     if age <= max {
         return Finding::ok("age", format!("{}; {most}", words(age)));

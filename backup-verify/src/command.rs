@@ -42,10 +42,18 @@ fn verify_store(args: &Args) -> Result<(), Error> {
         None => report.add(none(&store))?,
         Some(newest) => {
             let checked = if args.all { 0 } else { newest };
-            for at in checked..=newest {
+            for at in checked..newest {
                 report.add(check_one(&store, &backups, at, newest, args))?;
             }
-            report.add(checks::age(backups[newest].name, now, args.max_age))?;
+            let finding = check_one(&store, &backups, newest, newest, args);
+            let started = finding.contents.as_ref().and_then(|it| it.started);
+            report.add(finding)?;
+            report.add(checks::age(
+                backups[newest].name,
+                started,
+                now,
+                args.max_age,
+            ))?;
         }
     }
     let future = &backups[newest.map_or(0, |newest| newest + 1)..];

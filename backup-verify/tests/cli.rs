@@ -175,7 +175,12 @@ fn json() {
     assert_eq!(check["check"], "backup");
     assert_eq!(check["name"], NEW);
     assert_eq!(check["size"], fs::metadata(path).unwrap().len());
-    assert_eq!(check["databases"], serde_json::json!(["app", "jupyterhub"]));
+    assert_eq!(check["server_version"], "15.18");
+    assert_eq!(check["started"], "2025-11-23T02:00:00Z");
+    let databases = check["databases"].as_array().unwrap();
+    let names: Vec<_> = databases.iter().map(|it| it["name"].as_str()).collect();
+    assert_eq!(names, [Some("app"), Some("jupyterhub")]);
+    assert!(databases[0]["sql_size"].as_u64() > Some(400_000));
     assert_eq!(check["sha256_recorded"], true);
     assert_eq!(check["marker"], true);
 
@@ -263,6 +268,20 @@ fn a_store_whose_newest_is_good_and_young() {
         .prints(NEW)
         .prints("60 min; at most 36 h");
     run(&[home.path(), "--now", NOW, "--all"]).code(3).says(OLD);
+}
+
+#[test]
+fn a_name_that_is_wrong_is_told() {
+    let home = Home::new();
+    let renamed = "postgresql_backup_20251130_020000.sql.gz";
+    let path = home.write(renamed, &backup());
+    run(&[&path])
+        .code(0)
+        .prints("warning")
+        .says("its dump was started 2025-11-23T02:00:00Z");
+    run(&[home.path(), "--now", "2025-11-30T03:00:00Z"])
+        .code(3)
+        .says("is 7 days old");
 }
 
 #[test]
