@@ -9,7 +9,7 @@ use crate::{Ending, Index, ReadError, Report, Section};
 
 /// The most runs that are kept: more than any cluster has sections. A file with more has short members all
 /// over, as some other program makes them, and no index.
-const MOST_RUNS: usize = 1 << 18;
+const MOST_RUNS: usize = 1 << 17;
 
 /// Members of which only the last is shorter than [`BLOCK`]: a section is one such run, or two.
 struct Run {

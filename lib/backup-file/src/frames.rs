@@ -93,6 +93,16 @@ impl Batch {
         }
     }
 
+    fn has_room(&self, length: usize) -> bool {
+        self.filled + length <= self.bytes.len()
+    }
+
+    fn push(&mut self, member: &[u8]) {
+        self.bytes[self.filled..self.filled + member.len()].copy_from_slice(member);
+        self.filled += member.len();
+        self.members.push(member.len());
+    }
+
     fn clear(&mut self, offset: u64) {
         self.filled = 0;
         self.offset = offset;
@@ -106,11 +116,13 @@ impl Batch {
 /// The members of an input.
 pub(crate) struct Frames {
     input: Box<dyn Read + Send>,
-    /// What was read after the last batch's members.
-    carry: Vec<u8>,
-    /// Where the carry begins in the file.
-    offset: u64,
+    /// What was read, and which of it is not in a batch yet.
+    ahead: Box<[u8]>,
+    from: usize,
+    to: usize,
     ended: bool,
+    /// Where the next member begins in the file.
+    offset: u64,
     /// Where the marker is.
     marker: Option<u64>,
     /// The index has begun.
@@ -118,13 +130,25 @@ pub(crate) struct Frames {
     head: Vec<u8>,
 }
 
+/// What comes next.
+enum Next {
+    /// A member of so many bytes.
+    Member(usize),
+    /// Not all of it was read.
+    Incomplete,
+    /// A member that cannot join the batch.
+    Waits,
+}
+
 impl Frames {
     pub(crate) fn new(input: Box<dyn Read + Send>) -> Self {
         Self {
             input,
-            carry: Vec::new(),
-            offset: 0,
+            ahead: vec![0; ROOM].into_boxed_slice(),
+            from: 0,
+            to: 0,
             ended: false,
+            offset: 0,
             marker: None,
             index: false,
             head: tail::head(),
@@ -134,47 +158,47 @@ impl Frames {
     /// Fills a batch with the next members, or says in it how the file ended.
     pub(crate) fn fill(&mut self, batch: &mut Batch) {
         batch.clear(self.offset);
+        let filled = self.gather(batch);
         batch.index = self.index;
-        batch.bytes[..self.carry.len()].copy_from_slice(&self.carry);
-        let mut filled = self.carry.len();
-        self.carry.clear();
-        let mut framed = 0;
-        let found = loop {
-            match self.frame(&batch.bytes[framed..filled], batch.members.is_empty()) {
-                Ok(Some(length)) => {
-                    batch.members.push(length);
-                    batch.index = self.index;
-                    framed += length;
-                    self.offset += size(length);
-                    if batch.members.len() == MOST {
-                        break Ok(());
-                    }
-                }
-                Ok(None) if self.ended || filled == batch.bytes.len() => break Ok(()),
-                Ok(None) if self.waits(&batch.bytes[framed..filled]) => break Ok(()),
-                Ok(None) => match read(self.input.as_mut(), &mut batch.bytes[filled..]) {
-                    Ok(count) => {
-                        self.ended = count == 0;
-                        filled += count;
-                    }
-                    Err(error) => break Err(error),
-                },
-                Err(error) => break Err(error),
-            }
-        };
-        batch.filled = framed;
-        self.carry.extend_from_slice(&batch.bytes[framed..filled]);
-        if let Err(error) = found {
+        if let Err(error) = filled {
             batch.end = Some(Err(error));
         } else if batch.members.is_empty() {
             batch.end = Some(self.end());
         }
     }
 
-    /// The length of the next member, if it is all there and can join the batch.
-    fn frame(&mut self, bytes: &[u8], first: bool) -> Result<Option<usize>, ReadError> {
+    fn gather(&mut self, batch: &mut Batch) -> Result<(), ReadError> {
+        while batch.members.len() < MOST {
+            match self.next(batch)? {
+                Next::Member(length) => {
+                    batch.push(&self.ahead[self.from..self.from + length]);
+                    self.from += length;
+                    self.offset += size(length);
+                }
+                Next::Incomplete if !self.ended => self.read()?,
+                Next::Incomplete | Next::Waits => break,
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads on.
+    fn read(&mut self) -> Result<(), ReadError> {
+        // What is left is part of one member.
+        self.ahead.copy_within(self.from..self.to, 0);
+        self.to -= self.from;
+        self.from = 0;
+        let count = read(self.input.as_mut(), &mut self.ahead[self.to..])?;
+        self.to += count;
+        self.ended = count == 0;
+        Ok(())
+    }
+
+    /// Looks at the next member.
+    fn next(&mut self, batch: &Batch) -> Result<Next, ReadError> {
+        let bytes = &self.ahead[self.from..self.to];
         if bytes.is_empty() {
-            return Ok(None);
+            return Ok(Next::Incomplete);
         }
         if let Some(marker) = self.marker {
             return Err(damaged(format!(
@@ -183,30 +207,21 @@ impl Frames {
         }
         let length = match Header::of(bytes) {
             Header::Block(length) => length,
-            Header::Short => return Ok(None),
-            Header::Other => {
-                return Err(damaged(format!(
-                    "the member at byte {} is damaged: its header is not a BGZF member's",
-                    self.offset
-                )));
-            }
+            Header::Short => return Ok(Next::Incomplete),
+            Header::Other => return Err(self.wrong("its header is not a BGZF member's")),
         };
         let Some(member) = bytes.get(..length) else {
-            return Ok(None);
+            return Ok(Next::Incomplete);
         };
         if member::isize(member) > LIMIT {
-            return Err(damaged(format!(
-                "the member at byte {} is damaged: its length is wrong",
-                self.offset
-            )));
+            return Err(self.wrong("its length is wrong"));
         }
-        if member == self.head && !self.index {
-            // The index has batches of its own.
-            if !first {
-                return Ok(None);
-            }
-            self.index = true;
+        let head = !self.index && member == self.head;
+        // The index has batches of its own.
+        if !batch.has_room(length) || head && !batch.members.is_empty() {
+            return Ok(Next::Waits);
         }
+        self.index |= head;
         if member == MARKER {
             self.marker = Some(self.offset);
         } else if member.len() == MARKER.len() && member::isize(member) == 0 {
@@ -216,17 +231,19 @@ impl Frames {
                 self.offset
             )));
         }
-        Ok(Some(length))
+        Ok(Next::Member(length))
     }
 
-    /// Whether a whole member waits for the next batch.
-    fn waits(&self, bytes: &[u8]) -> bool {
-        bytes.starts_with(&self.head) && !self.index
+    fn wrong(&self, what: &str) -> ReadError {
+        damaged(format!(
+            "the member at byte {} is damaged: {what}",
+            self.offset
+        ))
     }
 
     fn end(&self) -> Result<Ending, ReadError> {
-        if !self.carry.is_empty() {
-            return Err(cut(self.offset + size(self.carry.len()), self.offset));
+        if self.from < self.to {
+            return Err(cut(self.offset + size(self.to - self.from), self.offset));
         }
         Ok(match self.marker {
             Some(_) => Ending::Marker,
