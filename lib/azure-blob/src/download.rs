@@ -163,8 +163,8 @@ impl Blob {
         length: usize,
     ) -> Result<(), Fault> {
         let headers = answer.headers();
-        let etag = text(headers, "etag").unwrap_or_default();
-        if etag != self.properties.etag && !etag.is_empty() {
+        let etag = text(headers, "etag");
+        if etag.is_some_and(|etag| etag != self.properties.etag) {
             return Err(Fault::Final(
                 Error::new(
                     ErrorKind::Changed,
@@ -180,7 +180,7 @@ impl Blob {
             offset + length as u64 - 1,
             self.size()
         );
-        match whole || (answer.status() == 206 && range == wanted) {
+        match etag.is_some() && (whole || (answer.status() == 206 && range == wanted)) {
             true => Ok(()),
             false => Err(Fault::Malformed(format!(
                 "asked for {wanted}, got {} '{range}'",

@@ -1,0 +1,62 @@
+//! The client against a service that does every thing wrong that a service and a network can do. Each
+//! fault ends in success, or in the right error.
+
+mod deletion;
+mod download;
+mod listing;
+mod service;
+mod token;
+mod upload;
+
+use std::time::Duration;
+
+use azure_blob::{Client, ContainerUrl, Options, Token, TokenSource};
+use service::Service;
+
+/// A token that allows everything; its signature is looked for in what must not show it.
+const SIGNATURE: &str = "S3CRETS3CRETS3CRET";
+
+fn token(permissions: &str) -> TokenSource {
+    let text = format!("se=2999-01-01&sr=c&sp={permissions}&sig={SIGNATURE}");
+    TokenSource::Given(Token::parse(&text).unwrap())
+}
+
+/// Patient enough for a slow machine, with short pauses.
+fn options() -> Options {
+    Options {
+        deadline: Duration::from_secs(120),
+        first_contact: Duration::from_millis(100),
+        stall_timeout: Duration::from_secs(60),
+        first_pause: Duration::from_millis(1),
+        max_pause: Duration::from_millis(20),
+        concurrency: 3,
+        ..Options::default()
+    }
+}
+
+/// Gives up soon.
+fn hasty() -> Options {
+    Options {
+        deadline: Duration::from_millis(200),
+        ..options()
+    }
+}
+
+fn open(service: &Service, token: TokenSource, options: Options) -> Client {
+    let (url, _) = ContainerUrl::parse(&service.url()).unwrap();
+    Client::new(url, token, options).unwrap()
+}
+
+fn client(service: &Service) -> Client {
+    open(service, token("racwdl"), options())
+}
+
+/// Bytes that differ from place to place.
+fn bytes(length: usize) -> Vec<u8> {
+    let mut seed = 1_u32;
+    let mut next = || {
+        seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        seed.to_be_bytes()[0]
+    };
+    (0..length).map(|_| next()).collect()
+}
