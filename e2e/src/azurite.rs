@@ -114,8 +114,16 @@ impl Azurite {
     /// When that fails.
     pub fn container(&self) -> Container {
         let number = self.containers.fetch_add(1, Ordering::Relaxed);
+        self.container_named(&format!("backups-{number}"))
+    }
+
+    /// Makes a container of this name.
+    ///
+    /// # Panics
+    /// When that fails.
+    pub fn container_named(&self, name: &str) -> Container {
         let container = Container {
-            name: format!("backups-{number}"),
+            name: name.into(),
             base: self.base.clone(),
             agent: self.agent.clone(),
         };

@@ -136,10 +136,15 @@ fn from_nothing_to_a_restored_database() {
     assert_eq!(changes(&site), Vec::<String>::new());
 
     // Another token, and nothing else; the old one's policy is gone.
+    // (On the emulator the policy is not in the token, and one of the same minute would be the same.)
     let before = policies(&site);
-    script(&site, "setup-backup.sh", &["--rotate-sas", "--yes"])
-        .succeeds()
-        .says("revoked");
+    script(
+        &site,
+        "setup-backup.sh",
+        &["--rotate-sas", "--yes", "--days", "366"],
+    )
+    .succeeds()
+    .says("revoked");
     assert_ne!(secret(&site, "sas-token"), token);
     assert_eq!(secret(&site, "container-name"), STORE);
     let after = policies(&site);
@@ -210,7 +215,8 @@ fn restores(site: &Site) {
         "from_azure",
         "--yes",
     ])
-    .fails(3);
+    .fails(1)
+    .says("the restore failed with exit code 1");
     restore(&[
         "--from",
         "local",

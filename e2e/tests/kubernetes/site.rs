@@ -40,7 +40,7 @@ struct Inner {
 impl Site {
     /// An empty cluster, but for its namespace and PostgreSQL.
     pub(crate) fn new() -> Self {
-        let cluster = Cluster::of(Version::debian());
+        let cluster = Cluster::of(Version::of(17));
         let role = format!(
             "create role {LOGIN} superuser login password '{}'",
             PASSWORD.replace('\'', "''")
@@ -102,7 +102,7 @@ impl Site {
         let make = |name: &str, literals: &[String]| {
             let mut words = vec!["create", "secret", "generic", name, "-n", NAMESPACE];
             words.extend(literals.iter().map(String::as_str));
-            self.kubectl(&words).succeeds();
+            self.create(&words);
         };
         make(
             "postgresql-backup-azure-secret",
@@ -118,7 +118,7 @@ impl Site {
     /// The secret with the password.
     pub(crate) fn login(&self) {
         let literal = format!("--from-literal=password={PASSWORD}");
-        self.kubectl(&[
+        self.create(&[
             "create",
             "secret",
             "generic",
@@ -126,8 +126,18 @@ impl Site {
             "-n",
             NAMESPACE,
             &literal,
-        ])
-        .succeeds();
+        ]);
+    }
+
+    /// `kubectl create …` in two steps: in one it would speak protobuf, which this API does not.
+    fn create(&self, words: &[&str]) {
+        let made = self
+            .kubectl(words)
+            .args(["--dry-run=client", "-o", "json"])
+            .succeeds();
+        self.kubectl(&["create", "-f", "-"])
+            .stdin(made.stdout)
+            .succeeds();
     }
 
     /// The real kubectl on this cluster.
@@ -158,8 +168,7 @@ impl Site {
     /// Starts a job from a CronJob, as the runbook's manual backup does.
     pub(crate) fn begin(&self, cronjob: &str, job: &str) -> Job<'_> {
         let from = format!("--from=cronjob/{cronjob}");
-        self.kubectl(&["create", "job", &from, job, "-n", NAMESPACE])
-            .succeeds();
+        self.create(&["create", "job", &from, job, "-n", NAMESPACE]);
         Job {
             site: self,
             name: job.to_owned(),
