@@ -129,7 +129,7 @@ fn databases(chosen: &Chosen, args: &Args) -> Result<(), Error> {
     }
     input.finish()?;
     let Ok(ended) = scanner.finish(&mut look);
-    ended.map_err(|how| unfinished(chosen.label(), how))?;
+    ended.map_err(|how| unfinished(&chosen.label(), how))?;
     drop(progress);
     if args.json {
         let all: Vec<Value> = databases

@@ -59,12 +59,12 @@ impl<E: Edit> Load<E> {
         }
         input.finish()?;
         let ended = scanner.finish(&mut |piece| self.piece(piece))?;
-        ended.map_err(|how| unfinished(input.label(), how))
+        ended.map_err(|how| unfinished(&input.label(), how))
     }
 }
 
 /// The error of SQL that ends too early.
-pub(crate) fn unfinished(label: String, how: Unfinished) -> Error {
+pub(crate) fn unfinished(label: &str, how: Unfinished) -> Error {
     Error::not_good(format!("'{label}' is cut: {how}"))
         .hint("take an older backup: restore-stream STORE --before TIME")
 }

@@ -51,7 +51,7 @@ pub(crate) fn load(
     }
     input.finish()?;
     let ended = scanner.finish(&mut |event| passage.event(event))?;
-    ended.map_err(|how| unfinished(chosen.label(), how))?;
+    ended.map_err(|how| unfinished(&chosen.label(), how))?;
     if input.is_foreign() && !passage.complete {
         return Err(Error::not_good(format!(
             "'{}' is cut: its dump's closing line is missing",

@@ -1,5 +1,5 @@
 //! The command line, as far as it goes without a server.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "test code, all of it")]
+#![expect(clippy::unwrap_used, reason = "test code, all of it")]
 
 use std::fs;
 use std::io::Write;
