@@ -21,7 +21,7 @@ const NAME_TOLERANCE: TimeDelta = TimeDelta::hours(1);
 /// What a backup holds.
 #[derive(Debug, Serialize)]
 pub(crate) struct Contents {
-    pub(crate) name: String,
+    name: String,
     size: u64,
     sql_size: u64,
     members: u64,
@@ -176,18 +176,29 @@ impl Dated {
     }
 }
 
+/// What cannot be promised.
 fn remarks(report: &Report, text: Text) -> Vec<String> {
     let remark = match (report.ending, text) {
-        (Ending::Marker, _) => return Vec::new(),
+        (Ending::Marker, _) if report.index.is_some() => return Vec::new(),
+        (Ending::Marker, _) => "it has no index",
         (_, Text::Other) => {
             "made by another program, and its text is no dump: whether it is whole cannot be known"
         }
-        _ => "made by another program: it has no marker and no index",
+        _ => {
+            "made by another program: it has neither marker nor index, only its dump's last line says that it is whole"
+        }
     };
     vec![remark.to_owned()]
 }
 
 impl Contents {
+    /// What cannot be promised of it, or is odd, each with its name.
+    pub(crate) fn remarks(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.remarks
+            .iter()
+            .map(|remark| (self.name.as_str(), remark.as_str()))
+    }
+
     fn line(&self) -> String {
         let mut line = format!(
             "{}  {}, {} of SQL",
@@ -203,11 +214,7 @@ impl Contents {
         } else {
             "none was recorded"
         };
-        line = format!("{line}, sha256 {} ({recorded})", self.sha256);
-        for remark in &self.remarks {
-            line = line + "; " + remark;
-        }
-        line
+        format!("{line}, sha256 {} ({recorded})", self.sha256)
     }
 }
 

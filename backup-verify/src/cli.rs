@@ -1,3 +1,4 @@
+use azure_blob::Options;
 use chrono::{DateTime, TimeDelta, Utc};
 use clap::Parser;
 use job::time::{parse, parse_duration};
@@ -32,6 +33,11 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub(crate) threads: Option<u16>,
 
+    /// Give a request to the service up when it has been tried so long [default: 15m, 10s for a host
+    /// that never answers]
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    pub(crate) deadline: Option<TimeDelta>,
+
     /// Print one JSON document instead of lines
     #[arg(long)]
     pub(crate) json: bool,
@@ -42,6 +48,15 @@ pub(crate) struct Args {
 }
 
 impl Args {
+    /// How patient to be with the service.
+    pub(crate) fn patience(&self) -> Options {
+        let deadline = self.deadline.and_then(|deadline| deadline.to_std().ok());
+        match deadline {
+            Some(deadline) => Options::default().within(deadline),
+            None => Options::default(),
+        }
+    }
+
     pub(crate) fn threads(&self) -> usize {
         self.threads.map_or_else(job::cpus, usize::from)
     }

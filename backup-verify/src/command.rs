@@ -16,7 +16,7 @@ pub(crate) fn run() -> Result<(), Error> {
 }
 
 fn verify_backup(args: &Args) -> Result<(), Error> {
-    let source = Source::open(&args.target)?;
+    let source = Source::open_with(&args.target, args.patience())?;
     if args.all {
         let label = source.label();
         return Err(Error::usage(format!(
@@ -30,7 +30,7 @@ fn verify_backup(args: &Args) -> Result<(), Error> {
 
 fn verify_store(args: &Args) -> Result<(), Error> {
     let now = args.now();
-    let store = Store::open(&args.target)?;
+    let store = Store::open_with(&args.target, args.patience())?;
     let mut report = Report::new(store.label(), now, args.json);
     if let Some(client) = store.container() {
         client.check(&[Need::List, Need::Read])?;

@@ -1,3 +1,4 @@
+use azure_blob::Options;
 use chrono::{DateTime, TimeDelta, Utc};
 use clap::{ArgGroup, Parser};
 use job::time::{parse, parse_duration};
@@ -54,6 +55,11 @@ pub(crate) struct Args {
     #[arg(long)]
     pub(crate) even_if_stale: bool,
 
+    /// Give a request to the service up when it has been tried so long [default: 15m, 10s for a host
+    /// that never answers]
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    pub(crate) deadline: Option<TimeDelta>,
+
     /// Print one JSON document instead of lines
     #[arg(long)]
     pub(crate) json: bool,
@@ -64,6 +70,15 @@ pub(crate) struct Args {
 }
 
 impl Args {
+    /// How patient to be with the service.
+    pub(crate) fn patience(&self) -> Options {
+        let deadline = self.deadline.and_then(|deadline| deadline.to_std().ok());
+        match deadline {
+            Some(deadline) => Options::default().within(deadline),
+            None => Options::default(),
+        }
+    }
+
     pub(crate) fn policy(&self) -> Policy {
         Policy {
             days: self.keep_days.unwrap_or(0),

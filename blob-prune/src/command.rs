@@ -19,7 +19,7 @@ fn prune(args: &Args) -> Result<(), Error> {
         return Err(Error::refused("a policy that keeps nothing is refused")
             .hint("give --keep-days a number of days"));
     }
-    let store = Store::open(&args.store)?;
+    let store = Store::open_with(&args.store, args.patience())?;
     if let Some(client) = store.container() {
         let needs = [Need::List, Need::Delete];
         client.check(if args.dry_run { &needs[..1] } else { &needs })?;

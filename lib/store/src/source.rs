@@ -1,7 +1,7 @@
 use std::io::{self, Read};
 use std::path::Path;
 
-use azure_blob::{Blob, Client};
+use azure_blob::{Blob, Client, Need, Options};
 use backup_file::{ReadAt, ReadError, Sha256};
 use job::Error;
 
@@ -27,14 +27,23 @@ impl Source {
     /// standard input is).
     ///
     /// # Errors
-    /// What is not there, cannot be read, or is a directory.
+    /// What is not there, cannot be read, or is a directory; a token that does not allow to read.
     pub fn open(text: &str) -> Result<Self, Error> {
+        Self::open_with(text, Options::default())
+    }
+
+    /// As [`Source::open`], with the patience of one's own for a blob.
+    ///
+    /// # Errors
+    /// As [`Source::open`].
+    pub fn open_with(text: &str, options: Options) -> Result<Self, Error> {
         if text == "-" {
             let kind = Kind::Stream(Stream::standard_input()?);
             return Ok(Self { kind });
         }
         if is_url(text) {
-            let (client, name) = Client::open_blob(text, azure_blob::Options::default())?;
+            let (client, name) = Client::open_blob(text, options)?;
+            client.check(&[Need::Read])?;
             return Ok(Self::blob(client.blob(&name)?));
         }
         Self::file(path(text)?)

@@ -1,6 +1,6 @@
 use std::path::Path;
 
-use azure_blob::Client;
+use azure_blob::{Client, Options};
 use backup_file::{BackupName, Sha256, sidecar_name};
 use job::Error;
 
@@ -65,8 +65,16 @@ impl Store {
     /// A directory that is not there or cannot be read; a URL or token that cannot be understood.
     /// A container is not asked anything yet.
     pub fn open(text: &str) -> Result<Self, Error> {
+        Self::open_with(text, Options::default())
+    }
+
+    /// As [`Store::open`], with the patience of one's own for a container.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub fn open_with(text: &str, options: Options) -> Result<Self, Error> {
         let place = if is_url(text) {
-            Place::Container(Client::open(text, azure_blob::Options::default())?)
+            Place::Container(Client::open(text, options)?)
         } else {
             Place::Directory(Directory::open(path(text)?)?)
         };
