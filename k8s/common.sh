@@ -124,3 +124,12 @@ follow_job() {
         since=(--since=15s)
     done
 }
+
+# Starts a Job with all that a CronJob has, changed by a JSON patch, and follows it: run_job CRONJOB NAME [PATCH]
+run_job() {
+    kube create job "$2" --from="cronjob/$1" --dry-run=client --output json |
+        kubectl patch --local --filename - --output json --type json --patch "${3:-[]}" |
+        kube create --filename - >/dev/null || fail 1 "the Job '$2' could not be made from the CronJob '$1'"
+    say "job $2 in namespace $namespace"
+    follow_job "$2"
+}

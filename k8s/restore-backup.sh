@@ -72,12 +72,6 @@ argument() {
     esac
 }
 
-# A Job's manifest with the image, the secrets and the settings of the suspended CronJob: job NAME JSON-PATCH
-job() {
-    kube create job "$1" --from=cronjob/postgresql-restore --dry-run=client --output json |
-        kubectl patch --local --filename - --output json --type json --patch "$2"
-}
-
 # Runs restore-stream in a Job, shows its log, and returns its exit code: restore_stream NAME ARGUMENT...
 restore_stream() {
     local job arguments="" word
@@ -86,20 +80,13 @@ restore_stream() {
     for word in "$@"; do
         arguments="$arguments${arguments:+, }$(argument "$word")"
     done
-    run_job "$job" "[{\"op\": \"replace\", \"path\": \"/spec/template/spec/containers/0/args\", \"value\": [$arguments]}]"
-}
-
-run_job() { # NAME JSON-PATCH
-    job "$1" "$2" >"$scratch/job.json" || fail 1 "the Job '$1' could not be made from the CronJob 'postgresql-restore'"
-    kube create --filename "$scratch/job.json" >/dev/null || fail 1 "the Job '$1' could not be started"
-    say "job $1 in namespace $namespace"
-    follow_job "$1"
+    run_job postgresql-restore "$job" "[{\"op\": \"replace\", \"path\": \"/spec/template/spec/containers/0/args\", \"value\": [$arguments]}]"
 }
 
 # Both stores, as `local NAME …` and `azure NAME …` lines, numbered.
 list_backups() {
     local line='restore-stream /backups --list | sed "s/^/local  /"; restore-stream "$STORE" --list | sed "s/^/azure  /"'
-    run_job "$(job_name list-backups)" "[
+    run_job postgresql-restore "$(job_name list-backups)" "[
         {\"op\": \"replace\", \"path\": \"/spec/template/spec/containers/0/command\", \"value\": [\"sh\", \"-c\", $(json "$line")]},
         {\"op\": \"replace\", \"path\": \"/spec/template/spec/containers/0/args\", \"value\": []}]" >"$scratch/list" ||
         fail $? "the backups could not be listed"
@@ -111,9 +98,9 @@ list_backups() {
 ask() { # VARIABLE QUESTION
     [ -t 0 ] || fail 2 "$2 is not said, and there is no terminal to ask on" "restore-backup.sh --help lists the options"
     printf '%s ' "$2" >&2
-    local answer
-    read -r answer || fail 4 "nothing was done"
-    printf -v "$1" '%s' "$answer"
+    local typed
+    read -r typed || fail 4 "nothing was done"
+    printf -v "$1" '%s' "$typed"
 }
 
 choose_backup() {

@@ -259,8 +259,11 @@ run_backup() {
         read -r answer || answer=""
         case $answer in y* | Y*) ;; *) return 0 ;; esac
     fi
-    change kube create job --from=cronjob/postgresql-backup "$job"
-    [ -n "$dry_run" ] || follow_job "$job"
+    if [ -n "$dry_run" ]; then
+        change kube create job "$job" --from=cronjob/postgresql-backup
+    else
+        run_job postgresql-backup "$job"
+    fi
 }
 
 set_up() {
