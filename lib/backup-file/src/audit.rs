@@ -3,8 +3,9 @@
 use sha2::{Digest, Sha256};
 
 use crate::frames::Batch;
-use crate::member::{self, BLOCK};
-use crate::tail::{self, damaged, size};
+use crate::member::{self, BLOCK, size};
+use crate::reader::damaged;
+use crate::tail;
 use crate::{Ending, Index, ReadError, Report, Section};
 
 /// The most runs that are kept: more than any cluster has sections. A file with more has short members all

@@ -3,8 +3,9 @@
 use std::io::{self, Read};
 
 use crate::codec::Decompress;
-use crate::member::{self, Header, LIMIT};
-use crate::tail::{self, damaged, size};
+use crate::member::{self, Header, LIMIT, size};
+use crate::reader::damaged;
+use crate::tail;
 use crate::{Ending, MARKER, ReadError};
 
 /// Bytes of the file that a batch can hold: several members of any size.

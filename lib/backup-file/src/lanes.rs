@@ -82,3 +82,45 @@ impl<J> Exit<J> {
         self.lanes[lane].recv().ok()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn in_order_however_long_each_takes() {
+        for count in [1, 2, 5] {
+            let mut lanes = open(count, || {
+                |job: &mut u64| {
+                    // The earlier of two neighbours takes longer.
+                    let turns = if job.is_multiple_of(2) { 20_000 } else { 10 };
+                    *job = (0..turns).fold(*job, |sum, _| std::hint::black_box(sum));
+                    *job *= 3;
+                }
+            })
+            .unwrap();
+            for job in 0..100 {
+                assert!(lanes.entry.send(job));
+            }
+            for job in 0..100 {
+                assert_eq!(lanes.exit.receive(), Some(job * 3));
+            }
+            drop(lanes.entry);
+            assert_eq!(lanes.exit.receive(), None);
+            for thread in lanes.threads {
+                thread.join().unwrap();
+            }
+        }
+    }
+
+    #[test]
+    fn a_lane_that_is_lost() {
+        let mut lanes = open(2, || |job: &mut u32| assert_ne!(*job, 1, "meant to fail")).unwrap();
+        for job in 0..3 {
+            lanes.entry.send(job);
+        }
+        assert_eq!(lanes.exit.receive(), Some(0));
+        assert_eq!(lanes.exit.receive(), None);
+        assert_eq!(lanes.exit.receive(), Some(2));
+    }
+}

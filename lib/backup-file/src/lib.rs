@@ -8,6 +8,7 @@ mod codec;
 mod failure;
 mod frames;
 mod index;
+mod index_text;
 mod lanes;
 mod member;
 mod name;

@@ -138,8 +138,66 @@ pub(crate) fn isize(member: &[u8]) -> usize {
     usize::try_from(last_u32(member, 0)).unwrap_or(usize::MAX)
 }
 
+/// A length in memory as one in a file.
+pub(crate) fn size(length: usize) -> u64 {
+    u64::try_from(length).unwrap_or(u64::MAX)
+}
+
 fn last_u32(bytes: &[u8], before_end: usize) -> u32 {
     bytes[..bytes.len() - before_end]
         .last_chunk()
         .map_or(0, |four| u32::from_le_bytes(*four))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lengths(sql: &[u8], last: bool) -> Vec<usize> {
+        blocks(sql, last).map(<[u8]>::len).collect()
+    }
+
+    #[test]
+    fn a_section_ends_in_a_short_block() {
+        let sql = vec![b'x'; 2 * BLOCK];
+        assert_eq!(lengths(b"", true), [0; 0]);
+        assert_eq!(lengths(&sql[..1], true), [1]);
+        assert_eq!(lengths(&sql[..BLOCK - 1], true), [BLOCK - 1]);
+        assert_eq!(lengths(&sql[..BLOCK], true), [BLOCK - 1, 1]);
+        assert_eq!(lengths(&sql[..BLOCK + 1], true), [BLOCK, 1]);
+        assert_eq!(lengths(&sql, true), [BLOCK, BLOCK - 1, 1]);
+        assert_eq!(lengths(&sql, false), [BLOCK, BLOCK]);
+    }
+
+    #[test]
+    fn no_block_is_the_index_s_head() {
+        let length = HEAD_LINE.len();
+        assert_eq!(lengths(HEAD_LINE, true), [length - 1, 1]);
+        let after_a_block = [&[b'x'; BLOCK], HEAD_LINE].concat();
+        assert_eq!(lengths(&after_a_block, true), [BLOCK, length - 1, 1]);
+        assert_eq!(lengths(&[HEAD_LINE, b"\n"].concat(), true), [length + 1]);
+    }
+
+    #[test]
+    fn what_gains_nothing_is_stored() {
+        // Each byte differs from what was there before in no way that can be told shorter.
+        let mut state = 1_u32;
+        let mut random = move || {
+            state = state.wrapping_mul(747_796_405).wrapping_add(2_891_336_453);
+            (state >> 24).to_le_bytes()[0]
+        };
+        let block: Vec<u8> = (0..BLOCK).map(|_| random()).collect();
+        for level in crate::LEVELS {
+            let mut member = Vec::new();
+            Packer::new(level).pack(&mut member, &block);
+            assert!(
+                member.len() <= BEFORE + STORED + BLOCK + AFTER,
+                "level {level}"
+            );
+            assert_eq!(Header::of(&member), Header::Block(member.len()));
+            let mut out = vec![0; isize(&member)];
+            unpack(&member, &mut out, codec::decompressor().as_mut()).unwrap();
+            assert!(out == block);
+        }
+    }
 }

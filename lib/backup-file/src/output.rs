@@ -4,8 +4,9 @@ use std::fs::File;
 use std::io::{self, Read, Seek, Write};
 use std::time::Duration;
 
-use crate::member::Packer;
-use crate::tail::{self, milliseconds, size};
+use crate::index_text::milliseconds;
+use crate::member::{Packer, size};
+use crate::tail;
 use crate::{About, Index, MARKER, Section, SectionKind};
 
 /// A sink that keeps the account of its sections.

@@ -5,7 +5,6 @@ use crate::audit::Audit;
 use crate::failure::Failure;
 use crate::frames::{self, Frames};
 use crate::member::{BEFORE, Header};
-use crate::tail::damaged;
 use crate::{Index, Section, Sha256, blocks, stream};
 
 /// Reads a backup, or any gzip file, checking every byte: SQL out, in order, with bounded memory.
@@ -13,7 +12,7 @@ use crate::{Index, Section, Sha256, blocks, stream};
 /// What [`Reader::next`] hands out belongs to members whose CRC-32 and length were found right (in a
 /// stream of another program: so far as it was read), but only [`Reader::finish`] says whether the whole is whole.
 ///
-/// With more than one thread, others read ahead, about 2 MiB for each; they end soon after the reader is dropped.
+/// With more than one thread, others read ahead, up to 3 MiB for each; they end soon after the reader is dropped.
 pub struct Reader {
     source: Source,
     threads: usize,
@@ -253,6 +252,10 @@ pub enum ReadError {
     Io(io::Error),
     /// The bytes that came are not a good backup: what is wrong (`the member at byte 1234 is damaged: its CRC-32 is wrong`).
     Damaged(String),
+}
+
+pub(crate) fn damaged(what: impl Into<String>) -> ReadError {
+    ReadError::Damaged(what.into())
 }
 
 impl fmt::Display for ReadError {

@@ -9,8 +9,8 @@ use crate::audit::Audit;
 use crate::blocks::{Auditor, spawn, thread_lost};
 use crate::codec::{self, Corrupt, Decompress};
 use crate::frames::{Batch, cut};
-use crate::member::HEADER;
-use crate::tail::{damaged, size};
+use crate::member::{HEADER, size};
+use crate::reader::damaged;
 
 /// How much SQL is handed out at once.
 const PIECE: usize = 512 << 10;

@@ -27,7 +27,8 @@ pub struct Options {
 }
 
 /// Writes a backup: SQL in, members out, in order, with bounded memory. Nothing that was written is a
-/// whole backup before [`Writer::finish`] has written the marker; a writer that is dropped never writes it.
+/// whole backup before [`Writer::finish`] has written the marker; a writer that is dropped never writes it,
+/// and ends its threads and drops the sink before it is gone (it waits for a write that is under way).
 ///
 /// When the sink fails, the call that finds out or the next one gives the error, and so does every later one.
 pub struct Writer<W: Write + Send + 'static> {
