@@ -185,20 +185,13 @@ fn remarks(report: &Report, text: Text) -> Vec<String> {
             "made by another program, and its text is no dump: whether it is whole cannot be known"
         }
         _ => {
-            "made by another program: it has neither marker nor index, only its dump's last line says that it is whole"
+            "made by another program: it has no marker and no index, only its dump's last line says that it is whole"
         }
     };
     vec![remark.to_owned()]
 }
 
 impl Contents {
-    /// What cannot be promised of it, or is odd, each with its name.
-    pub(crate) fn remarks(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.remarks
-            .iter()
-            .map(|remark| (self.name.as_str(), remark.as_str()))
-    }
-
     fn line(&self) -> String {
         let mut line = format!(
             "{}  {}, {} of SQL",
@@ -214,7 +207,11 @@ impl Contents {
         } else {
             "none was recorded"
         };
-        format!("{line}, sha256 {} ({recorded})", self.sha256)
+        line = format!("{line}, sha256 {} ({recorded})", self.sha256);
+        for remark in &self.remarks {
+            line = line + "; " + remark;
+        }
+        line
     }
 }
 

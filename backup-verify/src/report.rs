@@ -128,12 +128,8 @@ impl Report {
                 .map_err(|error| cannot_print(&error))?;
         }
         let mut hint = None;
-        for (name, remark) in contents.iter().flat_map(Contents::remarks) {
-            say!("'{name}': {remark}");
-        }
         match grade {
             Grade::Ok => {}
-            Grade::Warning if contents.is_some() => {}
             Grade::Warning => say!("warning: {words}"),
             Grade::Bad(error) => {
                 hint = error.hint_text().map(str::to_owned);
