@@ -4,15 +4,17 @@ use chrono::TimeDelta;
 use clap::Parser;
 
 const DETAILS: &str = "\
+STORE is https://ACCOUNT.blob.core.windows.net/CONTAINER[/PREFIX], the emulator's
+http://127.0.0.1:10000/ACCOUNT/CONTAINER[/PREFIX], or a directory. STORE/ without a NAME keeps the name
+of the file; standard input becomes postgresql_backup_YYYYMMDD_HHMMSS.sql.gz (UTC), the moment it was
+begun to be read.
+
 SOURCE is streamed: nothing is staged on disk, and its length need not be known. What is written becomes
 visible at the end, as a whole, or not at all. Only a backup that ends in the marker which pgdump-gz
 writes after success is published; anything else needs --raw, or is exit code 3. A name that is taken is
 left alone (exit code 4) unless --overwrite says otherwise. Each block is sent with its MD5, the blob
 gets its SHA-256 as metadata. Standard output gets the URL without the token, the size in bytes and the
 SHA-256, separated by tabs.
-
-STORE/ without a NAME keeps the name of the file; standard input becomes
-postgresql_backup_YYYYMMDD_HHMMSS.sql.gz (UTC), the moment it was begun to be read.
 
 Before anything is read, the token is read and a block that is never committed is put, so that a wrong
 network, container or token is told before the dump is made. What may pass is tried again: after
@@ -45,7 +47,7 @@ pub(crate) struct Args {
     /// The backup: a file, or - for standard input
     pub(crate) source: String,
 
-    /// Where it goes: https://ACCOUNT.blob.core.windows.net/CONTAINER/[PREFIX/][NAME], or a directory
+    /// Where it goes: a container's URL (and prefix) or a directory, a slash, and perhaps a name
     #[arg(value_name = "STORE/[NAME]")]
     pub(crate) destination: String,
 

@@ -1,4 +1,4 @@
-//! STORE/[NAME]: a container or a directory, and the name there.
+//! `STORE/[NAME]`: a container or a directory, and the name there.
 
 use std::path::{Path, PathBuf};
 

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, Utc};
 use ureq::Agent;
 
-use crate::token::{Token, Tokens};
-use crate::{BlobUrl, ContainerUrl, Error, Need, TokenSource, exchange};
+use crate::token_source::Tokens;
+use crate::{BlobUrl, ContainerUrl, Error, Need, Token, TokenSource, exchange};
 
 /// How patient a client is, and how many requests it makes at once.
 #[derive(Debug, Clone)]

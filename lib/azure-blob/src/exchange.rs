@@ -1,6 +1,7 @@
 //! One request and its answer; how many of them make one success is decided by [`Client::retry`].
 
 use std::io::{self, Read};
+use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -203,7 +204,7 @@ impl Client {
             .inner()
             .told
             .lock()
-            .unwrap_or_else(|error| error.into_inner());
+            .unwrap_or_else(PoisonError::into_inner);
         if pause >= Duration::from_secs(1) && told.is_none_or(|at| at.elapsed() >= TELL_EVERY) {
             *told = Some(Instant::now());
             let said = self.inner().tokens.current().redact(&fault.to_string());

@@ -27,6 +27,7 @@ mod refusal;
 mod retry;
 mod secret;
 mod token;
+mod token_source;
 mod upload;
 mod url;
 
@@ -36,7 +37,8 @@ pub use download::{Blob, Download};
 pub use error::{Error, ErrorKind};
 pub use list::Item;
 pub use properties::Properties;
-pub use token::{Need, Token, TokenSource};
+pub use token::{Need, Token};
+pub use token_source::TokenSource;
 pub use upload::{Ready, Upload, UploadOptions, Uploaded};
 pub use url::{BlobUrl, ContainerUrl};
 

@@ -1,19 +1,13 @@
-//! The SAS token ("Create a service SAS"): where it comes from, and what it says of itself.
+//! The SAS token ("Create a service SAS"): what it says of itself.
 
-use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
-use std::{env, fmt, fs};
+use std::fmt;
+use std::sync::Arc;
 
 use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, Utc};
 use percent_encoding::percent_decode_str;
 
 use crate::secret::Secret;
 use crate::{ContainerUrl, Error, ErrorKind};
-
-/// The variable that names the token's file.
-pub(crate) const FILE_VARIABLE: &str = "AZURE_STORAGE_SAS_TOKEN_FILE";
-/// The variable that holds the token.
-pub(crate) const VARIABLE: &str = "AZURE_STORAGE_SAS_TOKEN";
 
 /// What is going to be done, so that the token can be asked whether it allows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -52,6 +46,11 @@ impl Need {
 /// A SAS token. Neither `Debug` nor any error shows its signature.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Token {
+    parts: Arc<Parts>,
+}
+
+#[derive(PartialEq, Eq)]
+struct Parts {
     query: Secret,
     signature: Secret,
     fields: Fields,
@@ -112,15 +111,17 @@ impl Token {
             return Err(unusable("has no signature (sig)"));
         }
         Ok(Self {
-            query: Secret::new(query),
-            signature: Secret::new(signature),
-            fields,
+            parts: Arc::new(Parts {
+                query: Secret::new(query),
+                signature: Secret::new(signature),
+                fields,
+            }),
         })
     }
 
     /// When it expires; none if it does not say itself (a stored access policy does).
     pub fn expires(&self) -> Option<DateTime<Utc>> {
-        self.fields.expires
+        self.parts.fields.expires
     }
 
     /// Whether it allows all `needs` in `container`, at `now`, as far as it says itself.
@@ -149,7 +150,7 @@ impl Token {
     }
 
     fn check_time(&self, now: DateTime<Utc>) -> Result<(), Error> {
-        let fields = &self.fields;
+        let fields = &self.parts.fields;
         match (fields.expires, fields.starts) {
             (Some(expires), _) if expires <= now => Err(Error::new(
                 ErrorKind::Token,
@@ -172,7 +173,7 @@ impl Token {
     }
 
     fn check_place(&self, needs: &[Need], container: &ContainerUrl) -> Result<(), Error> {
-        let fields = &self.fields;
+        let fields = &self.parts.fields;
         if let Some(protocols) = &fields.protocols
             && !container.is_https()
             && !protocols.split(',').any(|protocol| protocol == "http")
@@ -223,7 +224,7 @@ impl Token {
     /// What its permissions lack for `need`: `sp=r lacks 'c' or 'w'`.
     pub(crate) fn lack(&self, need: Need) -> Option<String> {
         let (any, words) = need.permissions();
-        match (&self.fields.permissions, &self.fields.policy) {
+        match (&self.parts.fields.permissions, &self.parts.fields.policy) {
             (Some(permissions), _) if permissions.contains(|c| any.contains(c)) => None,
             // A policy may add what the token itself does not say.
             (_, Some(_)) => None,
@@ -234,33 +235,34 @@ impl Token {
 
     /// Whether it says that it has the permission.
     pub(crate) fn has(&self, permission: char) -> bool {
-        let permissions = self.fields.permissions.as_deref();
+        let permissions = self.parts.fields.permissions.as_deref();
         permissions.is_some_and(|all| all.contains(permission))
     }
 
     /// The addresses from which it may be used (`sip`).
     pub(crate) fn addresses(&self) -> Option<&str> {
-        self.fields.addresses.as_deref()
+        self.parts.fields.addresses.as_deref()
     }
 
     /// The stored access policy that it names (`si`).
     pub(crate) fn policy(&self) -> Option<&str> {
-        self.fields.policy.as_deref()
+        self.parts.fields.policy.as_deref()
     }
 
     /// The query that a request carries. A secret.
     pub(crate) fn query(&self) -> &str {
-        self.query.expose()
+        self.parts.query.expose()
     }
 
     /// Takes the signature out of a text that came from elsewhere.
     pub(crate) fn redact(&self, text: &str) -> String {
         let written = self
+            .parts
             .query
             .expose()
             .split('&')
             .find_map(|pair| pair.strip_prefix("sig="));
-        let shown = [Some(self.signature.expose()), written];
+        let shown = [Some(self.parts.signature.expose()), written];
         // What is shorter is no signature, and may be a word.
         let shown = shown.into_iter().flatten().filter(|sig| sig.len() >= 4);
         shown.fold(text.to_owned(), |text, sig| text.replace(sig, "***"))
@@ -290,7 +292,7 @@ impl Fields {
 
 impl fmt::Debug for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.fields.fmt(f)
+        self.parts.fields.fmt(f)
     }
 }
 
@@ -315,91 +317,6 @@ fn read_moment(key: &str, value: &str) -> Result<DateTime<Utc>, Error> {
     match time.or_else(date) {
         Some(time) => Ok(time.and_utc()),
         None => Err(unusable(&format!("has no proper time in {key}"))),
-    }
-}
-
-/// Where the token comes from.
-#[derive(Debug, Clone)]
-pub enum TokenSource {
-    /// A file, read again when a request is refused and the file has changed.
-    File(PathBuf),
-    /// The token itself.
-    Given(Token),
-}
-
-impl TokenSource {
-    /// `AZURE_STORAGE_SAS_TOKEN_FILE`, else `AZURE_STORAGE_SAS_TOKEN`, else the URL's own query.
-    /// A variable that is empty counts as not there.
-    ///
-    /// # Errors
-    /// None of them is there, or it cannot be understood.
-    pub fn find(query: Option<&str>) -> Result<Self, Error> {
-        let set = |name| env::var_os(name).filter(|value| !value.is_empty());
-        if let Some(path) = set(FILE_VARIABLE) {
-            return Ok(Self::File(path.into()));
-        }
-        if let Some(token) = set(VARIABLE) {
-            let token = Token::parse(&token.to_string_lossy());
-            return Ok(Self::Given(token.map_err(|error| error.within(VARIABLE))?));
-        }
-        match query {
-            Some(query) => Ok(Self::Given(Token::parse(query)?)),
-            None => Err(Error::new(ErrorKind::Token, "there is no SAS token")
-                .hint(format!("set {FILE_VARIABLE} or {VARIABLE}"))),
-        }
-    }
-
-    fn read(&self) -> Result<Token, Error> {
-        match self {
-            Self::Given(token) => Ok(token.clone()),
-            Self::File(path) => read_file(path),
-        }
-    }
-}
-
-fn read_file(path: &Path) -> Result<Token, Error> {
-    let path_shown = path.display();
-    let text = fs::read_to_string(path).map_err(|error| {
-        let said = job::Error::io(
-            format_args!("cannot read the SAS token '{path_shown}'"),
-            &error,
-        );
-        Error::new(ErrorKind::Token, said.to_string())
-            .hint(format!("{FILE_VARIABLE} names that file"))
-    })?;
-    Token::parse(&text).map_err(|error| error.within(format_args!("'{path_shown}'")))
-}
-
-/// The token in use, and its source.
-#[derive(Debug)]
-pub(crate) struct Tokens {
-    source: TokenSource,
-    current: Mutex<Token>,
-}
-
-impl Tokens {
-    pub(crate) fn new(source: TokenSource) -> Result<Self, Error> {
-        let current = Mutex::new(source.read()?);
-        Ok(Self { source, current })
-    }
-
-    pub(crate) fn current(&self) -> Token {
-        self.current
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
-    }
-
-    /// After `refused` was refused: whether there is another one now. A file that cannot be read at this
-    /// moment, or holds half a token, has not changed yet.
-    pub(crate) fn renewed(&self, refused: &Token) -> bool {
-        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
-        if *current == *refused
-            && let Ok(token) = self.source.read()
-        {
-            *current = token;
-        }
-        *current != *refused
     }
 }
 
@@ -445,7 +362,7 @@ mod tests {
     #[test]
     fn the_signature_is_never_shown() {
         let token = Token::parse(PLAIN).unwrap();
-        let shown = format!("{token:?} {:?}", TokenSource::Given(token.clone()));
+        let shown = format!("{token:?} {:?}", token.clone());
         assert!(!shown.contains("ab") || !shown.contains("cd"), "{shown}");
         assert!(shown.contains("cw"), "{shown}");
         let text = "GET /x?sig=ab%2Bcd%3D and ab+cd= once more";
@@ -574,25 +491,6 @@ mod tests {
             assert!(error.to_string().contains(said), "{text}: {error}");
             assert!(!error.to_string().contains("hidden"));
         }
-    }
-
-    #[test]
-    fn a_rotated_file_is_read_again() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("token");
-        fs::write(&path, PLAIN).unwrap();
-        let tokens = Tokens::new(TokenSource::File(path.clone())).unwrap();
-        let first = tokens.current();
-        assert!(!tokens.renewed(&first));
-        fs::write(&path, "").unwrap();
-        assert!(!tokens.renewed(&first));
-        fs::write(&path, PLAIN.replace("ab", "xy")).unwrap();
-        assert!(tokens.renewed(&first));
-        assert!(
-            tokens.renewed(&first),
-            "another thread was refused with the old one too"
-        );
-        assert!(!tokens.renewed(&tokens.current()));
     }
 
     proptest! {

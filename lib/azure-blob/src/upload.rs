@@ -230,7 +230,7 @@ impl Upload {
         if self.blocks.add(block)? {
             let (target, blocks) = (self.target.clone(), Arc::clone(&self.blocks));
             spawn("put-block", move || {
-                blocks.work(|block, cancel| target.put(block, cancel))
+                blocks.work(|block, cancel| target.put(block, cancel));
             })?;
         }
         Ok(())

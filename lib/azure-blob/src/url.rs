@@ -291,10 +291,8 @@ fn is_container_name(name: &str) -> bool {
 fn decode(text: &str, part: &str) -> Result<String, Error> {
     let after_percent = part.split('%').skip(1);
     let proper = |hex: &str| {
-        let digits = hex
-            .get(..2)
-            .is_some_and(|two| two.bytes().all(|c| c.is_ascii_hexdigit()));
-        digits
+        hex.get(..2)
+            .is_some_and(|two| two.bytes().all(|c| c.is_ascii_hexdigit()))
     };
     let decoded = percent_decode_str(part).decode_utf8();
     match decoded {

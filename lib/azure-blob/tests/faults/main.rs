@@ -1,5 +1,6 @@
 //! The client against a service that does every thing wrong that a service and a network can do. Each
 //! fault ends in success, or in the right error.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on ends so")]
 
 mod deletion;
 mod download;

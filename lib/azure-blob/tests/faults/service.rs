@@ -269,7 +269,7 @@ fn read_head(reader: &mut BufReader<&TcpStream>) -> io::Result<Option<Request>> 
         .filter_map(|line| line.split_once(": "))
         .map(|(name, value)| (name.to_lowercase(), value.to_owned()))
         .collect();
-    let name = path.strip_prefix("/account/backups").expect(path);
+    let name = path.strip_prefix("/account/backups").unwrap();
     let name = decode(name.trim_start_matches('/'));
     let comp = query.get("comp").map(String::as_str);
     let kind = match (method, comp) {
@@ -281,7 +281,7 @@ fn read_head(reader: &mut BufReader<&TcpStream>) -> io::Result<Option<Request>> 
         ("GET", None) => Kind::Get,
         ("HEAD", None) => Kind::Head,
         ("DELETE", None) => Kind::Delete,
-        other => panic!("{other:?}"),
+        _ => unreachable!("{method} {comp:?}"),
     };
     Ok(Some(Request {
         kind,
