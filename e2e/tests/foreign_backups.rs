@@ -65,8 +65,9 @@ fn a_whole_one_is_verified_and_restored() {
         let dir = Scratch::new();
         let path = made_by(line, &first, &dir);
         let seen = Program::new("backup-verify").arg(&path).succeeds();
-        // What it cannot promise is said.
-        assert!(seen.out().contains("no marker"), "{seen}");
+        // What it cannot promise is said; bgzip writes a marker.
+        let said = seen.out().contains("no marker");
+        assert!(said != line.ends_with("bgzip"), "{seen}");
         let second = Cluster::start();
         Program::new("restore-stream")
             .arg(&path)

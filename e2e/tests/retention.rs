@@ -164,8 +164,11 @@ fn the_newest_good_one_stays_whatever_is_asked() {
             let name = format!("postgresql_backup_202506{day}_020000.sql.gz");
             store.write(&name, &good[..chance.below(good.len())]);
         }
-        let seen = store.prune(&["--keep-days", "1", "--keep-min", "1"]).run();
-        assert!(matches!(seen.code(), Some(0 | 3)), "{seen}");
+        let all = store.names();
+        let policy = ["--keep-days", "1", "--keep-min", "1"];
+        store.prune(&policy).fails(4).says("stopped coming");
+        assert_eq!(store.names(), all);
+        let seen = store.prune(&policy).arg("--even-if-stale").succeeds();
         assert!(store.days().contains(&"20250627".to_owned()), "{seen}");
         assert!(store.days().contains(&"20250630".to_owned()), "{seen}");
     }

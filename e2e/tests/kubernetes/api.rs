@@ -81,6 +81,32 @@ impl Shared {
     }
 }
 
+/// The path of an object in the API.
+pub(crate) fn path_of(object: &Value) -> String {
+    let resource = RESOURCES
+        .iter()
+        .find(|resource| object["kind"] == resource.1)
+        .unwrap_or_else(|| panic!("not a part of this API: {}", object["kind"]));
+    let (root, plural) = (root(resource.0), resource.2);
+    let word = |key: &str| object["metadata"][key].as_str().expect("a name").to_owned();
+    match resource.3 {
+        true => format!(
+            "/{root}/namespaces/{}/{plural}/{}",
+            word("namespace"),
+            word("name")
+        ),
+        false => format!("/{root}/{plural}/{}", word("name")),
+    }
+}
+
+/// Where a group's version is in the API.
+fn root(version: &str) -> String {
+    match version {
+        "v1" => "api/v1".to_owned(),
+        other => format!("apis/{other}"),
+    }
+}
+
 /// Serves the API on a loopback port until the process ends; gives its address. `made` is told of each object
 /// that is made, after it was stored.
 pub(crate) fn serve(shared: &Arc<Shared>, made: impl Fn(&Value) + Send + Sync + 'static) -> String {
@@ -192,10 +218,6 @@ fn discovery(path: &str) -> Option<Value> {
             .rsplit_once('/')
             .map_or("", |(group, _)| group)
             .to_owned()
-    };
-    let root = |version: &str| match version {
-        "v1" => "api/v1".to_owned(),
-        other => format!("apis/{other}"),
     };
     let mut versions: Vec<&str> = RESOURCES.iter().map(|resource| resource.0).collect();
     versions.dedup();

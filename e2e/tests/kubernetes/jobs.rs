@@ -1,26 +1,120 @@
-//! The CronJobs' containers, run from the manifests.
+//! The CronJobs' containers, run from the manifests, and the strategy's commands on what they leave.
+
+use std::fs;
 
 use e2e::{backup, sample};
 
-use crate::site::Site;
+use crate::site::{NAMESPACE, Site};
 
 #[test]
-fn the_nights_of_a_cluster() {
+fn a_night_and_the_commands_of_the_morning() {
     let site = Site::set_up();
     sample::company(&site.cluster);
-    let log = site.run("postgresql-backup", "manual-backup").with_code(0);
-    println!("{log}");
-    assert_eq!(backup::names(site.backups()).len(), 1);
+    let databases = site.cluster.databases();
+    // Old backups, as earlier nights made them: those that may go are gone afterwards.
+    fs::create_dir_all(site.backups()).unwrap();
+    site.run("postgresql-backup", "first").with_code(0);
+    let first = backup::names(site.backups());
+    let bytes = fs::read(site.backups().join(&first[0])).unwrap();
+    for name in old_names() {
+        fs::write(site.backups().join(&name), &bytes).unwrap();
+        site.container.write(&name, &bytes);
+    }
+
     let log = site
-        .run("postgresql-backup-to-azure", "manual-backup-azure")
+        .run("postgresql-backup", "postgresql-backup-29405160")
         .with_code(0);
-    println!("{log}");
+    assert!(
+        log.contains("/backups/postgresql_backup_") && log.contains("2 backups deleted"),
+        "{log}"
+    );
+    let names = backup::names(site.backups());
+    assert_eq!(names.len(), 3, "{names:?}\n{log}");
+
+    let log = site
+        .run(
+            "postgresql-backup-to-azure",
+            "postgresql-backup-to-azure-29405220",
+        )
+        .with_code(0);
+    assert!(
+        log.contains(&format!("{}/postgresql_backup_", site.container.url())),
+        "{log}"
+    );
     let log = site
         .run("postgresql-backup-prune-azure", "prune")
         .with_code(0);
-    println!("{log}");
+    assert!(
+        log.contains("ok       backup") && log.contains("0 backups deleted"),
+        "the newest 7 stay\n{log}"
+    );
+
     let log = site
         .run("postgresql-restore-test", "restore-test")
         .with_code(0);
-    println!("{log}");
+    assert!(
+        log.contains("restored 'jupyterhub' as 'jupyterhub_restore_test'")
+            && log.contains("| tables |"),
+        "{log}"
+    );
+    assert_eq!(
+        site.cluster.databases(),
+        databases,
+        "the scratch database is gone"
+    );
+
+    the_strategy_s_commands(&site);
+}
+
+/// Four old backups: 5 and 6 days, which 7 days keep, and 20 and 40.
+fn old_names() -> Vec<String> {
+    let name = |days: i64| {
+        let then = chrono::Utc::now() - chrono::TimeDelta::days(days);
+        then.format("postgresql_backup_%Y%m%d_%H%M%S.sql.gz")
+            .to_string()
+    };
+    [5, 20, 40].map(name).to_vec()
+}
+
+fn the_strategy_s_commands(site: &Site) {
+    let kubectl = |line: &str| {
+        site.kubectl(&line.split(' ').collect::<Vec<_>>())
+            .succeeds()
+            .out()
+    };
+    let said = kubectl("get cronjob -n database");
+    for name in [
+        "postgresql-backup ",
+        "postgresql-backup-to-azure ",
+        "postgresql-backup-prune-azure ",
+        "postgresql-restore-test ",
+    ] {
+        assert!(said.contains(name), "{said}");
+    }
+    assert!(kubectl("get jobs -n database").contains("postgresql-backup-29405160"));
+    let said = kubectl("logs -n database -l app=postgresql-backup --tail=50");
+    assert!(said.contains("blob-prune: 2 backups deleted"), "{said}");
+    let said = kubectl("logs -n database -l app=postgresql-backup-azure --tail=50");
+    assert!(said.contains("blob-put: "), "{said}");
+    let said = kubectl("get jobs -n database -l app=postgresql-backup --sort-by=.status.startTime");
+    assert!(
+        said.contains("first") && !said.contains("to-azure"),
+        "{said}"
+    );
+    assert!(kubectl("get pvc -n database").contains("postgresql-backups"));
+
+    // In one step kubectl would speak protobuf, which this API does not.
+    let said = kubectl(
+        "create job --from=cronjob/postgresql-backup manual-backup-20251123-1010 -n database --dry-run=client -o json",
+    );
+    site.kubectl(&["create", "-f", "-"]).stdin(said).succeeds();
+    let said = kubectl("logs -n database -f job/manual-backup-20251123-1010");
+    assert!(said.contains("/backups/postgresql_backup_"), "{said}");
+
+    // In the postgres pod, which sees the volume: ls -lh, du -sh, df -h, gunzip -t.
+    for line in ["ls -lh", "du -sh", "gunzip -t"] {
+        let paths = site.backups().join("*.sql.gz").display().to_string();
+        e2e::Program::sh(&format!("{line} {paths}")).succeeds();
+    }
+    assert_eq!(NAMESPACE, "database");
 }

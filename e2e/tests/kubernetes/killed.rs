@@ -119,7 +119,7 @@ const SLOW_INDEX: &str = "
 #[test]
 fn a_restore_that_is_stopped_is_cleared_away_by_the_next() {
     let site = Site::set_up();
-    sample::company(&site.cluster);
+    site.cluster.sql("postgres", "create database jupyterhub");
     site.cluster.sql("jupyterhub", SLOW_INDEX);
     site.run("postgresql-backup-to-azure", "azure").with_code(0);
     let databases = site.cluster.databases();

@@ -22,7 +22,7 @@ fn relative(from: &Path, to: &Path) -> String {
 }
 
 /// An overlay with more components, rendered.
-fn render(overlay: &str, components: &[&str]) -> String {
+pub(crate) fn render(overlay: &str, components: &[&str]) -> String {
     let k8s = tool::workspace().join("k8s");
     let scratch = Scratch::new();
     let at = scratch.path().canonicalize().expect("a path");
@@ -36,7 +36,7 @@ fn render(overlay: &str, components: &[&str]) -> String {
     tools("kubectl").arg("kustomize").arg(&at).succeeds().out()
 }
 
-fn objects(rendered: &str) -> Vec<Value> {
+pub(crate) fn objects(rendered: &str) -> Vec<Value> {
     let seen = tools("kubectl")
         .args(["annotate", "--local", "-f", "-", "-o", "json", "none-"])
         .stdin(rendered)
@@ -412,7 +412,6 @@ fn scripts_and_the_dockerfile_are_clean() {
     ];
     Program::other("shellcheck")
         .arg("-x")
-        .arg("--source-path=k8s")
         .args(scripts)
         .in_dir(workspace)
         .succeeds();

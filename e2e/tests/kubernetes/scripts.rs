@@ -13,7 +13,8 @@ use crate::site::{NAMESPACE, Site};
 const STORE: &str = "postgresql-backups";
 const SECRET: &str = "postgresql-backup-azure-secret";
 
-fn script(site: &Site, name: &str, words: &[&str]) -> Program {
+/// A script with its options, divided at spaces.
+fn script(site: &Site, name: &str, words: &str) -> Program {
     let connection = format!(
         "DefaultEndpointsProtocol=http;AccountName={};AccountKey={};BlobEndpoint=http://127.0.0.1:{}/{};",
         sas::ACCOUNT,
@@ -22,7 +23,7 @@ fn script(site: &Site, name: &str, words: &[&str]) -> Program {
         sas::ACCOUNT
     );
     site.with(Program::other(tool::workspace().join("k8s").join(name)))
-        .args(words)
+        .args(words.split_whitespace())
         .env("AZURE_STORAGE_CONNECTION_STRING", connection)
         .env("AZURE_CONFIG_DIR", site.scratch().join("azure"))
         .env("AZURE_CORE_COLLECT_TELEMETRY", "0")
@@ -40,20 +41,10 @@ fn changes(site: &Site) -> Vec<String> {
 }
 
 fn policies(site: &Site) -> Vec<String> {
-    let seen = script(
-        site,
-        "../target/tools/kubernetes/bin/az",
-        &[
-            "storage",
-            "container",
-            "policy",
-            "list",
-            "--container-name",
-            STORE,
-            "--only-show-errors",
-        ],
-    )
-    .succeeds();
+    let az = "../target/tools/kubernetes/bin/az";
+    let words =
+        format!("storage container policy list --container-name {STORE} --only-show-errors");
+    let seen = script(site, az, &words).succeeds();
     let all: Value = serde_json::from_slice(&seen.stdout).unwrap();
     all.as_object().unwrap().keys().cloned().collect()
 }
@@ -62,41 +53,24 @@ fn policies(site: &Site) -> Vec<String> {
 fn from_nothing_to_a_restored_database() {
     let site = Site::new();
     sample::company(&site.cluster);
-    let set_up: &[&str] = &["--storage-account", sas::ACCOUNT, "--container", STORE];
+    let store = format!("--storage-account {} --container {STORE}", sas::ACCOUNT);
+    let set_up = |words: &str| script(&site, "setup-backup.sh", &format!("{store} {words}"));
 
-    // Nothing is touched by looking, or without a yes.
-    let seen = script(
-        &site,
-        "setup-backup.sh",
-        &[set_up, &["--dry-run", "--run"]].concat(),
-    )
-    .succeeds();
-    seen.says("would run: az storage container create")
+    // Nothing is touched by looking, without a yes, or when something is missing.
+    set_up("--dry-run --run")
+        .succeeds()
+        .says("would run: az storage container create")
         .says("would run: kubectl");
-    script(&site, "setup-backup.sh", set_up)
-        .fails(4)
-        .says("not confirmed");
-    script(
-        &site,
-        "setup-backup.sh",
-        &[set_up, &["--yes", "--no-run"]].concat(),
-    )
-    .fails(1)
-    .says("--password-from");
-    script(
-        &site,
-        "setup-backup.sh",
-        &["--context", "elsewhere", "--yes"],
-    )
-    .fails(1)
-    .says("'elsewhere' does not answer");
-    script(&site, "setup-backup.sh", &["--days", "soon"])
-        .fails(2)
-        .says("a number of days");
+    set_up("").fails(4).says("not confirmed");
+    set_up("--yes --no-run").fails(1).says("--password-from");
+    set_up("--context elsewhere --yes")
+        .fails(1)
+        .says("'elsewhere' does not answer");
+    set_up("--days soon").fails(2).says("a number of days");
     script(
         &site,
         "restore-backup.sh",
-        &["--latest", "--from", "local", "--all", "--yes"],
+        "--latest --from local --all --yes",
     )
     .fails(1)
     .says("setup-backup.sh makes it");
@@ -104,12 +78,7 @@ fn from_nothing_to_a_restored_database() {
 
     // All five steps, and a backup at the end.
     site.login();
-    let seen = script(
-        &site,
-        "setup-backup.sh",
-        &[set_up, &["--yes", "--run"]].concat(),
-    )
-    .succeeds();
+    let seen = set_up("--yes --run").succeeds();
     let token = secret(&site, "sas-token");
     for signature in sas::signatures(&token) {
         seen.hides(&signature);
@@ -118,33 +87,20 @@ fn from_nothing_to_a_restored_database() {
         seen.out().contains("/backups/postgresql_backup_"),
         "the log of the backup\n{seen}"
     );
-    assert!(
-        token.contains("se=") && token.contains("sp=rcwdl"),
-        "{token}"
-    );
-    assert_eq!(policies(&site).len(), 1);
+    assert!(token.contains("se=") && token.contains("sp=rcwdl"));
+    let before = policies(&site);
+    assert_eq!(before.len(), 1);
 
     // Again: nothing changes.
     changes(&site);
-    script(
-        &site,
-        "setup-backup.sh",
-        &[set_up, &["--yes", "--no-run"]].concat(),
-    )
-    .succeeds()
-    .says("and stays");
+    set_up("--yes --no-run").succeeds().says("and stays");
     assert_eq!(changes(&site), Vec::<String>::new());
 
     // Another token, and nothing else; the old one's policy is gone.
     // (On the emulator the policy is not in the token, and one of the same minute would be the same.)
-    let before = policies(&site);
-    script(
-        &site,
-        "setup-backup.sh",
-        &["--rotate-sas", "--yes", "--days", "366"],
-    )
-    .succeeds()
-    .says("revoked");
+    script(&site, "setup-backup.sh", "--rotate-sas --yes --days 366")
+        .succeeds()
+        .says("revoked");
     assert_ne!(secret(&site, "sas-token"), token);
     assert_eq!(secret(&site, "container-name"), STORE);
     let after = policies(&site);
@@ -154,6 +110,57 @@ fn from_nothing_to_a_restored_database() {
     site.run("postgresql-backup-to-azure", "azure-1")
         .with_code(0);
     restores(&site);
+    by_hand(&site);
+}
+
+fn restores(site: &Site) {
+    let restore = |words: &str| script(site, "restore-backup.sh", words);
+    let seen = restore("--list").succeeds();
+    let list = seen.out();
+    assert!(
+        list.contains("1  local") && list.contains("2  azure"),
+        "{seen}"
+    );
+
+    let from_azure = "--from azure --latest --database jupyterhub --as from_azure";
+    restore(&format!("{from_azure} --dry-run")).succeeds();
+    assert!(!site.cluster.databases().contains(&"from_azure".to_owned()));
+    restore(&format!("{from_azure} --yes"))
+        .succeeds()
+        .says("job restore-");
+    assert_same(&site.cluster, "jupyterhub", "from_azure");
+
+    // What is there is refused; with --replace its rows come back.
+    let local = "--from local --latest --database jupyterhub";
+    restore(&format!("{local} --yes")).fails(4);
+    site.cluster
+        .sql("jupyterhub", "create table made_after_the_backup ()");
+    restore(&format!("{local} --replace --yes")).succeeds();
+    assert_same(&site.cluster, "jupyterhub", "from_azure");
+
+    // The exit code is that of restore-stream, and of a wrong choice.
+    restore("--from local --latest --database nowhere --yes")
+        .fails(1)
+        .says("the restore failed with exit code 1");
+    restore("--from nowhere").fails(2);
+    restore("--from local --latest --all")
+        .fails(4)
+        .says("not confirmed");
+}
+
+/// Everything asked, on a terminal.
+fn by_hand(site: &Site) {
+    let script = tool::workspace().join("k8s/restore-backup.sh");
+    let seen = site
+        .with(Program::other("script"))
+        .args(["-qec", &script.display().to_string(), "/dev/null"])
+        .stdin("2\njupyterhub\nby_hand\ny\n")
+        .succeeds();
+    assert!(
+        seen.out().contains("number of the backup:") && seen.out().contains("restored"),
+        "{seen}"
+    );
+    assert_same(&site.cluster, "jupyterhub", "by_hand");
 }
 
 fn assert_same(cluster: &Cluster, one: &str, other: &str) {
@@ -168,101 +175,4 @@ fn assert_same(cluster: &Cluster, one: &str, other: &str) {
         dumped.stdout
     };
     compare::same_text((one, &dump(one)), (other, &dump(other)));
-}
-
-fn restores(site: &Site) {
-    let restore = |words: &[&str]| script(site, "restore-backup.sh", words);
-    let seen = restore(&["--list"]).succeeds();
-    let list = seen.out();
-    assert!(
-        list.contains("1  local") && list.contains("2  azure"),
-        "{seen}"
-    );
-
-    let there = |database: &str| site.cluster.databases().contains(&database.to_owned());
-    restore(&[
-        "--from",
-        "azure",
-        "--latest",
-        "--database",
-        "jupyterhub",
-        "--as",
-        "from_azure",
-        "--dry-run",
-    ])
-    .succeeds();
-    assert!(!there("from_azure"));
-    let seen = restore(&[
-        "--from",
-        "azure",
-        "--latest",
-        "--database",
-        "jupyterhub",
-        "--as",
-        "from_azure",
-        "--yes",
-    ])
-    .succeeds();
-    seen.says("job restore-");
-    assert_same(&site.cluster, "jupyterhub", "from_azure");
-
-    // A database that is there is refused; with --replace its rows come back.
-    restore(&[
-        "--from",
-        "local",
-        "--latest",
-        "--database",
-        "from_azure",
-        "--yes",
-    ])
-    .fails(1)
-    .says("the restore failed with exit code 1");
-    restore(&[
-        "--from",
-        "local",
-        "--latest",
-        "--database",
-        "jupyterhub",
-        "--yes",
-    ])
-    .fails(4);
-    site.cluster
-        .sql("jupyterhub", "create table made_after_the_backup ()");
-    restore(&[
-        "--from",
-        "local",
-        "--latest",
-        "--database",
-        "jupyterhub",
-        "--replace",
-        "--yes",
-    ])
-    .succeeds();
-    assert_same(&site.cluster, "jupyterhub", "from_azure");
-    restore(&[
-        "--from",
-        "local",
-        "--backup",
-        "postgresql_backup_20200101_000000.sql.gz",
-        "--all",
-        "--yes",
-    ])
-    .fails(1);
-    restore(&["--from", "nowhere"]).fails(2);
-    restore(&["--from", "local", "--latest", "--all"])
-        .fails(4)
-        .says("not confirmed");
-
-    // By hand, on a terminal.
-    let words = format!("{}/k8s/restore-backup.sh", tool::workspace().display());
-    let seen = site
-        .with(Program::other("script"))
-        .args(["-qec", &words, "/dev/null"])
-        .stdin("2\njupyterhub\nby_hand\ny\n")
-        .succeeds();
-    assert!(
-        seen.out().contains("number of the backup:") && seen.out().contains("restored"),
-        "{seen}"
-    );
-    assert!(there("by_hand"));
 }

@@ -5,14 +5,17 @@ use std::collections::BTreeMap;
 use std::io::{self, Read};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::thread;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use e2e::{Azurite, Cluster, Container, Program, Scratch, Seen, Version, sas, tool, wait_for};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
-use crate::api::{Shared, serve};
+use crate::api::{Shared, path_of, serve};
 use crate::image::Image;
+use crate::manifests::{objects, render};
 use crate::pod::{Pod, World, text};
 
 pub(crate) const NAMESPACE: &str = "database";
@@ -89,55 +92,40 @@ impl Site {
         }
     }
 
-    /// One with the overlay `primary` applied and the secrets made, as the strategy's manual setup does.
+    /// One with the overlay `primary`, and the secrets that the strategy's manual setup makes.
     pub(crate) fn set_up() -> Self {
+        static PRIMARY: LazyLock<Vec<Value>> = LazyLock::new(|| objects(&render("primary", &[])));
         let site = Self::new();
-        site.secrets(&site.container.token());
-        site.kubectl(&["apply", "-k", &overlay("primary")])
-            .succeeds();
+        site.shared.change(|state| {
+            for object in PRIMARY.iter() {
+                state.objects.insert(path_of(object), object.clone());
+            }
+        });
+        site.secret(
+            "postgresql-backup-azure-secret",
+            &[
+                ("storage-account", sas::ACCOUNT),
+                ("container-name", site.container.name()),
+                ("sas-token", &site.container.token()),
+            ],
+        );
+        site.login();
         site
     }
 
-    fn secrets(&self, token: &str) {
-        let make = |name: &str, literals: &[String]| {
-            let mut words = vec!["create", "secret", "generic", name, "-n", NAMESPACE];
-            words.extend(literals.iter().map(String::as_str));
-            self.create(&words);
-        };
-        make(
-            "postgresql-backup-azure-secret",
-            &[
-                format!("--from-literal=storage-account={}", sas::ACCOUNT),
-                format!("--from-literal=container-name={}", self.container.name()),
-                format!("--from-literal=sas-token={token}"),
-            ],
-        );
-        self.login();
+    fn secret(&self, name: &str, values: &[(&str, &str)]) {
+        let data = values
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), json!(BASE64.encode(value))));
+        let secret = json!({"kind": "Secret", "apiVersion": "v1", "data": data.collect::<Map<_, _>>(),
+            "metadata": {"name": name, "namespace": NAMESPACE}});
+        self.shared
+            .change(|state| state.objects.insert(path_of(&secret), secret.clone()));
     }
 
     /// The secret with the password.
     pub(crate) fn login(&self) {
-        let literal = format!("--from-literal=password={PASSWORD}");
-        self.create(&[
-            "create",
-            "secret",
-            "generic",
-            "postgresql-backup-login",
-            "-n",
-            NAMESPACE,
-            &literal,
-        ]);
-    }
-
-    /// `kubectl create …` in two steps: in one it would speak protobuf, which this API does not.
-    fn create(&self, words: &[&str]) {
-        let made = self
-            .kubectl(words)
-            .args(["--dry-run=client", "-o", "json"])
-            .succeeds();
-        self.kubectl(&["create", "-f", "-"])
-            .stdin(made.stdout)
-            .succeeds();
+        self.secret("postgresql-backup-login", &[("password", PASSWORD)]);
     }
 
     /// The real kubectl on this cluster.
@@ -165,10 +153,15 @@ impl Site {
         &self.inner.scratch
     }
 
-    /// Starts a job from a CronJob, as the runbook's manual backup does.
+    /// Starts a job from a CronJob, as the CronJob controller and `kubectl create job --from` do.
     pub(crate) fn begin(&self, cronjob: &str, job: &str) -> Job<'_> {
-        let from = format!("--from=cronjob/{cronjob}");
-        self.create(&["create", "job", &from, job, "-n", NAMESPACE]);
+        let from = format!("/apis/batch/v1/namespaces/{NAMESPACE}/cronjobs/{cronjob}");
+        let template = self.shared.lock().objects[&from]["spec"]["jobTemplate"].clone();
+        let object = json!({"kind": "Job", "apiVersion": "batch/v1", "spec": template["spec"],
+            "metadata": {"name": job, "namespace": NAMESPACE, "labels": template["metadata"]["labels"]}});
+        self.shared
+            .change(|state| state.objects.insert(path_of(&object), object.clone()));
+        start(&self.inner, &object);
         Job {
             site: self,
             name: job.to_owned(),
@@ -248,15 +241,6 @@ impl Job<'_> {
 
 fn container(job: &str) -> String {
     format!("e2e-{}-{job}", std::process::id())
-}
-
-/// The directory of an overlay.
-pub(crate) fn overlay(name: &str) -> String {
-    tool::workspace()
-        .join("k8s/overlays")
-        .join(name)
-        .display()
-        .to_string()
 }
 
 impl Inner {
