@@ -6,7 +6,7 @@ use std::thread;
 use std::time::Instant;
 
 use backup_file::{Options, Part, SectionKind};
-use job::Error;
+use job::{Error, OnStop};
 use pg_client::Killer;
 
 use crate::cluster::Dump;
@@ -25,6 +25,9 @@ struct Queue<'a> {
 struct State {
     slots: Vec<Slot>,
     running: Vec<Killer>,
+    /// Asks all of them at once to end when a signal stops us: one after the other would take longer
+    /// than a second. It is newer than what each child has registered for itself, and so comes first.
+    on_stop: Option<OnStop>,
     /// The first failure; those that follow from it are not kept.
     failure: Option<Error>,
 }
@@ -69,6 +72,7 @@ pub(crate) fn databases(
         state: Mutex::new(State {
             slots: (0..databases).map(|_| Slot::Open).collect(),
             running: Vec::new(),
+            on_stop: None,
             failure: None,
         }),
         changed: Condvar::new(),
@@ -170,6 +174,8 @@ impl Queue<'_> {
             killer.terminate();
         } else {
             state.running.push(killer);
+            let all = state.running.clone();
+            state.on_stop = Some(job::on_stop(move || all.iter().for_each(Killer::ask)));
         }
     }
 
@@ -179,9 +185,8 @@ impl Queue<'_> {
         let running = std::mem::take(&mut state.running);
         drop(state);
         self.changed.notify_all();
-        for killer in running {
-            killer.terminate();
-        }
+        running.iter().for_each(Killer::ask);
+        running.iter().for_each(Killer::terminate);
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -266,6 +266,14 @@ impl Killer {
         }
     }
 
+    /// Asks it to end, and does not wait for that: before several are terminated.
+    pub fn ask(&self) {
+        let running = self.running();
+        if *running {
+            self.signal(Signal::TERM);
+        }
+    }
+
     /// Asks it to end (pg_dump then cancels its query on the server), and kills what is left of it
     /// when it has, or 300 ms later.
     pub fn terminate(&self) {
