@@ -33,11 +33,13 @@ fn prune(args: &Args) -> Result<(), Error> {
     }
     if args.dry_run {
         report.would()?;
-    } else {
-        report.kept()?;
-        delete(&store, &survey, &mut report)?;
+        return report.end();
     }
-    report.end()
+    report.kept()?;
+    let deleted = delete(&store, &survey, &mut report);
+    // What was deleted before an error is told all the same.
+    let ended = report.end();
+    deleted.and(ended)
 }
 
 /// Whether anything may be deleted here at all.

@@ -1,0 +1,97 @@
+//! What the ends of a file tell.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on ends so")]
+
+use std::fs;
+
+use backup_file::{About, BackupName, MARKER, Options, SectionKind, Writer};
+use store::{Backup, Glance, Store};
+
+const NAME: &str = "postgresql_backup_20251123_020000.sql.gz";
+
+fn writer() -> Writer<Vec<u8>> {
+    let options = Options {
+        level: 1,
+        threads: 1,
+    };
+    let mut writer = Writer::new(Vec::new(), options);
+    writer.begin(SectionKind::Globals).unwrap();
+    writer.write_all(b"SELECT 1;\n").unwrap();
+    writer
+}
+
+fn whole() -> Vec<u8> {
+    let moment = "2025-11-23T02:00:00Z".parse().unwrap();
+    let about = About {
+        server_version: "15.18".into(),
+        client_version: "15.18".into(),
+        started: moment,
+        finished: moment,
+    };
+    writer().finish(about).unwrap()
+}
+
+fn glance(bytes: &[u8]) -> Glance {
+    let home = tempfile::tempdir().unwrap();
+    fs::write(home.path().join(NAME), bytes).unwrap();
+    let store = Store::open(home.path().to_str().unwrap()).unwrap();
+    let backups = store.list().unwrap();
+    store.glance(&backups[0]).unwrap()
+}
+
+#[track_caller]
+fn is_not_good(bytes: &[u8], words: &str) {
+    let found = glance(bytes);
+    assert!(
+        matches!(&found, Glance::NotGood(why) if why.contains(words)),
+        "{found:?}"
+    );
+}
+
+#[test]
+fn a_whole_backup() {
+    let Glance::Whole(Some(index)) = glance(&whole()) else {
+        panic!("no index");
+    };
+    assert_eq!(index.about.server_version, "15.18");
+    let other = writer().finish_without_index().unwrap();
+    assert_eq!(glance(&other), Glance::Whole(None));
+}
+
+#[test]
+fn a_backup_that_was_cut() {
+    let good = whole();
+    is_not_good(&good[..good.len() - MARKER.len()], "its end is missing");
+    is_not_good(&good[..good.len() / 2], "its end is missing");
+    let mut twisted = good.clone();
+    let at = good.len() - MARKER.len() - 20;
+    twisted[at] ^= 1;
+    is_not_good(&twisted, "");
+}
+
+#[test]
+fn what_is_no_backup_at_all() {
+    is_not_good(b"", "empty");
+    is_not_good(&MARKER, "holds nothing");
+    is_not_good(&[7; 100], "no gzip file");
+}
+
+#[test]
+fn a_backup_of_another_program() {
+    let head = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3];
+    assert_eq!(glance(&[&head[..], &[7; 100]].concat()), Glance::Foreign);
+}
+
+#[test]
+fn a_backup_that_is_gone() {
+    let home = tempfile::tempdir().unwrap();
+    let store = Store::open(home.path().to_str().unwrap()).unwrap();
+    let gone = Backup {
+        name: BackupName::parse(NAME).unwrap(),
+        size: 0,
+        sha256: None,
+    };
+    let Glance::NotGood(why) = store.glance(&gone).unwrap() else {
+        panic!("it is there");
+    };
+    assert!(why.contains("No such file"), "{why}");
+}
