@@ -446,6 +446,13 @@ fn what_the_service_refuses_is_named_by_its_option() {
 }
 
 #[test]
+fn a_certificate_file_that_is_not_there_is_named() {
+    let mut command = program(&["-", "https://127.0.0.1:1/acc/backups/"]);
+    command.env("SSL_CERT_FILE", "/nowhere/ca.pem");
+    fed(&mut command, &backup()).is(2, "cannot read SSL_CERT_FILE '/nowhere/ca.pem'");
+}
+
+#[test]
 fn a_host_that_is_not_there_is_named() {
     let service = Service::start();
     let url = format!("{}/x.sql.gz", service.url());

@@ -4,6 +4,7 @@ use std::io::{self, Read};
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
+use std::{env, fs};
 
 use ureq::http::{Method, Request, Response};
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
@@ -287,29 +288,27 @@ pub(crate) fn agent(container: &ContainerUrl, options: &Options) -> Result<Agent
 /// The system's certificates, or those that `SSL_CERT_FILE` and `SSL_CERT_DIR` name. In an image without
 /// any, Mozilla's list that is compiled in.
 fn roots() -> Result<RootCerts, Error> {
-    let found = rustls_native_certs::load_native_certs();
-    if !found.certs.is_empty() {
-        let certs = found
-            .certs
-            .iter()
-            .map(|cert| Certificate::from_der(cert).to_owned());
-        return Ok(RootCerts::Specific(certs.collect::<Vec<_>>().into()));
+    let named = env::var_os("SSL_CERT_FILE").filter(|path| !path.is_empty());
+    if let Some(path) = &named
+        && let Err(error) = fs::metadata(path)
+    {
+        let doing = format!("cannot read SSL_CERT_FILE '{}'", path.display());
+        let said = job::Error::io(doing, &error).to_string();
+        return Err(Error::new(ErrorKind::Usage, said));
     }
-    let named = ["SSL_CERT_FILE", "SSL_CERT_DIR"];
-    let Some(name) = named
-        .into_iter()
-        .find(|name| std::env::var_os(name).is_some())
-    else {
-        return Ok(RootCerts::WebPki);
-    };
-    let why = found.errors.first().map(ToString::to_string);
-    Err(Error::new(
-        ErrorKind::Usage,
-        format!(
-            "no certificates in {name}: {}",
-            why.unwrap_or_else(|| "it has none".into())
-        ),
-    ))
+    let certs = rustls_native_certs::load_native_certs().certs;
+    let certs: Vec<_> = certs
+        .iter()
+        .map(|cert| Certificate::from_der(cert).to_owned())
+        .collect();
+    match (certs.is_empty(), named) {
+        (false, _) => Ok(RootCerts::Specific(certs.into())),
+        (true, None) => Ok(RootCerts::WebPki),
+        (true, Some(path)) => Err(Error::new(
+            ErrorKind::Usage,
+            format!("no certificates in SSL_CERT_FILE '{}'", path.display()),
+        )),
+    }
 }
 
 /// All of a body, no longer than `limit`.

@@ -101,8 +101,11 @@ pub(crate) fn judge(fault: &Fault, tried: Tried, options: &Options, chance: f64)
     // told soon. What worked a moment ago is waited for.
     let limit = match fault {
         Fault::Unreachable(_) if !tried.reached => options.first_contact,
+        // It took the connection, so something is there: perhaps of another kind (TLS on a plain port).
+        Fault::Broken(_) if !tried.reached => options.first_contact + options.stall_timeout,
         _ => options.deadline,
-    };
+    }
+    .min(options.deadline);
     let left = limit.saturating_sub(tried.elapsed);
     if left.is_zero() || fault.retry_after() > left {
         return Verdict::TooLate;
@@ -134,6 +137,7 @@ mod tests {
         Options {
             deadline: Duration::from_secs(100),
             first_contact: Duration::from_secs(10),
+            stall_timeout: Duration::from_secs(20),
             first_pause: Duration::from_secs(1),
             max_pause: Duration::from_secs(8),
             ..Options::default()
@@ -212,6 +216,9 @@ mod tests {
         assert_eq!(judge(&fault, never(10), &options(), 1.0), Verdict::TooLate);
         assert_eq!(judge(&fault, never(9), &options(), 1.0), seconds(1));
         assert_eq!(judge(&fault, tried(4, 10), &options(), 1.0), seconds(8));
+        let fault = Fault::Broken("cut".into());
+        assert_eq!(judge(&fault, never(29), &options(), 1.0), seconds(1));
+        assert_eq!(judge(&fault, never(30), &options(), 1.0), Verdict::TooLate);
     }
 
     #[test]
