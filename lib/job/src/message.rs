@@ -1,8 +1,4 @@
 //! What is said to a person, on standard error.
-#![expect(
-    clippy::print_stderr,
-    reason = "this is the one place that prints to it"
-)]
 
 use std::fmt;
 use std::io::Write;

@@ -12,12 +12,6 @@ pub fn bytes(bytes: u64) -> String {
 /// Bytes a second.
 pub fn rate(bytes: u64, elapsed: Duration) -> String {
     let seconds = elapsed.as_secs_f64().max(0.001);
-    #[expect(
-        clippy::cast_precision_loss,
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "a figure for a person"
-    )]
     let rate = (bytes as f64 / seconds) as u64;
     format!("{}/s", self::bytes(rate))
 }
