@@ -4,7 +4,7 @@
 # shellcheck disable=SC2016 # $(STORE) is for Kubernetes to expand, $STORE for the Job's shell
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-# shellcheck source=common.sh
+# shellcheck source-path=SCRIPTDIR source=common.sh
 . "$here/common.sh"
 
 usage() {

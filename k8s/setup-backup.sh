@@ -3,7 +3,7 @@
 # Azure, its token, and the backups to it. Running it again changes only what differs.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-# shellcheck source=common.sh
+# shellcheck source-path=SCRIPTDIR source=common.sh
 . "$here/common.sh"
 
 usage() {

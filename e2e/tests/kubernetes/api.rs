@@ -255,7 +255,7 @@ fn discovery(path: &str) -> Option<Value> {
                 false => {
                     let resources = resources.map(|(_, kind, plural, namespaced)| {
                         json!({"name": plural, "singularName": kind.to_lowercase(), "kind": kind,
-                            "namespaced": namespaced,
+                            "namespaced": namespaced, "shortNames": short(kind),
                             "verbs": ["get", "list", "create", "patch", "delete"]})
                     });
                     json!({"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": version,
@@ -277,6 +277,13 @@ fn discovery(path: &str) -> Option<Value> {
         }
     };
     Some(found)
+}
+
+fn short(kind: &str) -> &'static [&'static str] {
+    match kind {
+        "PersistentVolumeClaim" => &["pvc"],
+        _ => &[],
+    }
 }
 
 /// An object, or all of a kind that have the labels asked for.

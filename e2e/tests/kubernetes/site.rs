@@ -10,6 +10,7 @@ use std::thread;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use chrono::Utc;
 use e2e::{Azurite, Cluster, Container, Program, Scratch, Seen, Version, sas, tool, wait_for};
 use serde_json::{Map, Value, json};
 
@@ -36,6 +37,7 @@ struct Inner {
     image: &'static Image,
     shared: Arc<Shared>,
     scratch: Scratch,
+    prefix: String,
     socket: PathBuf,
     store: String,
 }
@@ -61,6 +63,7 @@ impl Site {
             image: Image::shared(),
             shared: Arc::clone(&shared),
             scratch: Scratch::new(),
+            prefix: format!("e2e-{}-{}-", std::process::id(), container.name()),
             socket: cluster.socket(),
             store: container
                 .url()
@@ -209,20 +212,24 @@ impl Job<'_> {
         let template = self.template();
         let hook = self.pod(&template).pre_stop;
         assert!(!hook.is_empty(), "a shell that is process 1 needs one");
-        let mut words = vec!["exec".to_owned(), container(&self.name)];
+        let mut words = vec!["exec".to_owned(), self.container()];
         words.extend(hook);
-        self.podman(&words).succeeds();
-        // It may be gone already.
-        self.podman(&["kill".into(), "--signal=TERM".into(), container(&self.name)])
+        // It ends with the container, or before it.
+        self.podman(&words).run();
+        self.podman(&["kill".into(), "--signal=TERM".into(), self.container()])
             .run();
         self.wait()
     }
 
     /// Ends it as a lost node does.
     pub(crate) fn kill(self) -> Ended {
-        self.podman(&["kill".into(), "--signal=KILL".into(), container(&self.name)])
+        self.podman(&["kill".into(), "--signal=KILL".into(), self.container()])
             .succeeds();
         self.wait()
+    }
+
+    fn container(&self) -> String {
+        self.site.inner.container(&self.name)
     }
 
     fn podman(&self, words: &[String]) -> Program {
@@ -235,15 +242,16 @@ impl Job<'_> {
     }
 
     fn pod(&self, template: &Value) -> Pod {
-        self.site.inner.pod(&container(&self.name), template)
+        self.site.inner.pod(&self.container(), template)
     }
 }
 
-fn container(job: &str) -> String {
-    format!("e2e-{}-{job}", std::process::id())
-}
-
 impl Inner {
+    /// The name of a job's container: no other site has it.
+    fn container(&self, job: &str) -> String {
+        format!("{}{job}", self.prefix)
+    }
+
     fn pod(&self, name: &str, template: &Value) -> Pod {
         let state = self.shared.lock();
         // The cluster's names are not this machine's: its PostgreSQL and its storage account are elsewhere.
@@ -289,7 +297,8 @@ fn start(inner: &Arc<Inner>, job: &Value) {
         state.objects.insert(at.clone(), pod);
         let job = state.objects.get_mut(&job_at).expect("the job");
         job["spec"]["selector"] = json!({"matchLabels": {"batch.kubernetes.io/job-name": name}});
-        job["status"] = json!({"active": 1});
+        job["status"] = json!({"active": 1,
+            "startTime": Utc::now().format("%Y-%m-%dT%H:%M:%SZ").to_string()});
     });
     let inner = Arc::clone(inner);
     thread::spawn(move || {
@@ -300,19 +309,20 @@ fn start(inner: &Arc<Inner>, job: &Value) {
         inner.shared.change(|state| {
             state.objects.get_mut(&at).expect("the pod")["status"] = status;
             let job = state.objects.get_mut(&job_at).expect("the job");
-            job["status"] = match code {
-                0 => {
-                    json!({"succeeded": 1, "conditions": [{"type": "Complete", "status": "True"}]})
-                }
-                _ => json!({"failed": 1, "conditions": [{"type": "Failed", "status": "True"}]}),
+            let (count, condition) = match code {
+                0 => ("succeeded", "Complete"),
+                _ => ("failed", "Failed"),
             };
+            job["status"]["active"] = json!(0);
+            job["status"][count] = json!(1);
+            job["status"]["conditions"] = json!([{"type": condition, "status": "True"}]);
         });
     });
 }
 
 /// Runs the container, and gives its exit code.
 fn run(inner: &Inner, job: &str, pod_name: &str, at: &str, template: &Value) -> i32 {
-    let pod = inner.pod(&container(job), template);
+    let pod = inner.pod(&inner.container(job), template);
     let (mut log, writer) = io::pipe().expect("a pipe");
     let mut command = Command::new("podman");
     let (name, value) = inner.image.env();
@@ -358,7 +368,7 @@ pub(crate) fn nobody_is_connected(cluster: &Cluster) {
 impl Drop for Site {
     fn drop(&mut self) {
         // A test that failed may have left a container running.
-        let filter = format!("name=e2e-{}-", std::process::id());
+        let filter = format!("name=^{}", self.inner.prefix);
         if thread::panicking() {
             let left: Seen = self
                 .inner
