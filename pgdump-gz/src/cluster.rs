@@ -45,10 +45,9 @@ impl Dump<'_> {
         if !complete {
             return Err(incomplete("the dump of the globals"));
         }
-        if !self.cluster.databases.is_empty() {
-            output.write(b"--\n-- Databases\n--\n\n")?;
-        }
-        Ok(())
+        // There is always a database that may be connected to, and pg_dumpall writes this before it looks
+        // which ones are excluded.
+        output.write(b"--\n-- Databases\n--\n\n")
     }
 
     /// Hands the globals on, and says whether they ended with the comment that closes a cluster's dump,
