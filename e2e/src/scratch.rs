@@ -3,6 +3,7 @@
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use tempfile::TempDir;
 
@@ -63,6 +64,23 @@ impl Scratch {
     pub fn write(&self, name: impl AsRef<Path>, bytes: impl AsRef<[u8]>) -> PathBuf {
         let path = self.join(name);
         fs::write(&path, bytes).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        path
+    }
+
+    /// Writes a shell script in it that can be run.
+    ///
+    /// # Panics
+    /// When that fails.
+    pub fn script(&self, name: &str, script: &str) -> PathBuf {
+        let draft = self.write(format!("{name}.draft"), format!("#!/bin/sh\n{script}\n"));
+        let path = self.join(name);
+        // Written by another process: one that another thread forks here while the file is open for
+        // writing holds it open too, and the kernel runs no such file ("Text file busy").
+        let installed = Command::new("install")
+            .args(["-D", "--mode=755", "--"])
+            .args([&draft, &path])
+            .status();
+        assert!(installed.is_ok_and(|status| status.success()), "{name}");
         path
     }
 }

@@ -1,7 +1,6 @@
 //! `pgdump-gz` on real clusters: the same bytes as `pg_dumpall`, and a failure that is one.
 
-use std::fs::{self, Permissions};
-use std::os::unix::fs::PermissionsExt;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use e2e::{
@@ -96,13 +95,15 @@ fn a_role_that_may_not_read_passwords_is_told_so() {
     );
 }
 
-/// A directory with one program in it that comes first in `PATH`.
-fn instead_of(name: &str, script: &str, cluster: &Cluster, dir: &Scratch) -> std::ffi::OsString {
-    let bin = dir.make("bin");
-    let path = dir.write(format!("bin/{name}"), format!("#!/bin/sh\n{script}\n"));
-    let made = fs::set_permissions(path, Permissions::from_mode(0o755));
-    assert!(made.is_ok());
-    tool::path_with(&[bin, tool::programs(), cluster.version().bin().to_owned()])
+/// A `PATH` in which one program comes first.
+fn instead_of(name: &str, script: &str, cluster: &Cluster, dir: &Scratch) -> OsString {
+    dir.script(name, script);
+    let bins = [
+        dir.path().to_owned(),
+        tool::programs(),
+        cluster.version().bin().to_owned(),
+    ];
+    tool::path_with(&bins)
 }
 
 #[test]

@@ -66,7 +66,7 @@ fn a_whole_one_is_verified_and_restored() {
         let path = made_by(line, &first, &dir);
         let seen = Program::new("backup-verify").arg(&path).succeeds();
         // What it cannot promise is said; bgzip writes a marker.
-        let said = seen.out().contains("no marker");
+        let said = (seen.out() + &seen.err()).contains("no marker");
         assert!(said != line.ends_with("bgzip"), "{seen}");
         let second = Cluster::start();
         Program::new("restore-stream")
