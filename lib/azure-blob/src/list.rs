@@ -114,8 +114,7 @@ impl Client {
                 query.push_str(&format!("&{name}={}", encode_value(value)));
             }
         }
-        let mut call = Call::new(Method::GET, container.path(), query);
-        call.expected = 8 << 20;
+        let call = Call::new(Method::GET, container.path(), query);
         let asked = Asked::new(format!("cannot list '{container}'"), &[Need::List]);
         self.ask(&asked, |token| {
             let answer = self.send(&call, token)?;

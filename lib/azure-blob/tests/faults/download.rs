@@ -216,3 +216,15 @@ fn a_reader_that_is_dropped_stops() {
         service.count(Kind::Get)
     );
 }
+
+#[test]
+fn an_answer_that_drips_is_left() {
+    let service = holding(b"text");
+    service.fault(Kind::Get, 1, Fault::Drip);
+    let options = Options {
+        request_timeout: Duration::from_millis(300),
+        ..options()
+    };
+    assert!(read(&service, options).unwrap() == b"text");
+    assert!(service.count(Kind::Get) >= 2);
+}

@@ -1,4 +1,6 @@
-use azure_blob::{Client, ContainerUrl, ErrorKind};
+use std::time::Duration;
+
+use azure_blob::{Client, ContainerUrl, ErrorKind, Options};
 
 use crate::service::{Fault, Kind, Service};
 use crate::{client, hasty, open, options, token};
@@ -124,4 +126,16 @@ fn the_right_error_is_told() {
     let error = open(&service, token("l"), hasty()).list().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Deadline);
     assert!(error.to_string().contains("times in"), "{error}");
+}
+
+#[test]
+fn an_answer_that_drips_is_left() {
+    let (service, stored) = holding(2);
+    service.fault(Kind::List, 1, Fault::Drip);
+    let options = Options {
+        request_timeout: Duration::from_millis(300),
+        ..options()
+    };
+    assert_eq!(names(&open(&service, token("l"), options)), stored);
+    assert!(service.count(Kind::List) >= 2);
 }

@@ -5,6 +5,7 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
+use std::time::Duration;
 
 use percent_encoding::percent_decode_str;
 
@@ -38,6 +39,8 @@ pub(crate) enum Fault {
     Stall,
     /// Sends so many bytes of the answer's body, then no more.
     StallBody(usize),
+    /// Does it, and sends the answer byte by byte: the socket never stands still, and nothing comes of it.
+    Drip,
     /// Answers 200 with this instead.
     Say(&'static str),
     /// Takes the body for another one than was sent.
@@ -221,6 +224,7 @@ fn serve(stream: &TcpStream, shared: &Shared) -> io::Result<()> {
             Some(Fault::LoseAnswer) => return Ok(()),
             Some(Fault::CutHead) => return (&mut &*stream).write_all(b"HTTP/1.1 200 OK\r\nConte"),
             Some(Fault::CutBody(some)) => return write_answer(stream, &answer, Some(some)),
+            Some(Fault::Drip) => return shared.drip(stream),
             Some(Fault::StallBody(some)) => {
                 write_answer(stream, &answer, Some(some))?;
                 return shared.hold();
@@ -231,6 +235,18 @@ fn serve(stream: &TcpStream, shared: &Shared) -> io::Result<()> {
 }
 
 impl Shared {
+    /// A head without end, one byte after the other, until the other side leaves or the service ends.
+    fn drip(&self, mut stream: &TcpStream) -> io::Result<()> {
+        stream.write_all(b"HTTP/1.1 200 OK\r\nx: ")?;
+        let mut state = self.state.lock().unwrap();
+        while !state.stopped {
+            stream.write_all(b"x")?;
+            let pause = Duration::from_millis(20);
+            (state, _) = self.changed.wait_timeout(state, pause).unwrap();
+        }
+        Ok(())
+    }
+
     /// Keeps the connection open until the service ends.
     fn hold(&self) -> io::Result<()> {
         let state = self.state.lock().unwrap();

@@ -402,3 +402,16 @@ fn a_host_that_is_not_there_is_told_soon() {
     );
     assert!(error.to_string().contains("connection refused"), "{error}");
 }
+
+#[test]
+fn an_answer_that_drips_is_left() {
+    let service = Service::start();
+    service.fault(Kind::PutList, 1, Fault::Drip);
+    let options = Options {
+        request_timeout: Duration::from_millis(300),
+        ..options()
+    };
+    put(&open(&service, token("racwdl"), options), b"text").unwrap();
+    is_there(&service, b"text");
+    assert!(service.count(Kind::PutList) >= 2);
+}
