@@ -149,7 +149,7 @@ fn a_dump_that_was_cut_before_it_was_compressed() {
             .unwrap(),
     ];
     let mut chance = Chance::new();
-    cuts.extend((0..25).map(|_| chance.below(sql.len() - 1)));
+    cuts.extend((0..12).map(|_| chance.below(sql.len() - 1)));
     for cut in cuts {
         let seen = victim.restore(&gzipped(&dir, &sql[..cut])).run();
         let shown = String::from_utf8_lossy(&sql[cut.saturating_sub(60)..cut]);
@@ -165,7 +165,7 @@ fn a_backup_that_is_cut_or_changed() {
     let victim = Victim::new();
     let damaged = Scratch::new();
     let mut chance = Chance::new();
-    for round in 0..36 {
+    for round in 0..24 {
         let mut bytes = good.clone();
         let place = chance.below(good.len());
         match round % 2 {
@@ -196,12 +196,18 @@ fn another_program_s_backup_that_is_changed() {
     let good = fs::read(gzipped(&dir, &sql)).unwrap();
     let victim = Victim::new();
     let mut chance = Chance::new();
-    for _ in 0..16 {
+    for _ in 0..10 {
         let mut bytes = good.clone();
         // Not in the header, most of which means nothing.
         let place = 10 + chance.below(good.len() - 10);
         bytes[place] ^= 1 << chance.below(8);
-        let seen = victim.restore(&dir.write(NAME, &bytes)).run();
+        let path = dir.write(NAME, &bytes);
+        let plain = Program::other("gzip").arg("-dc").arg(&path).run();
+        if plain.code() == Some(0) && plain.stdout == sql {
+            // A bit that means nothing.
+            continue;
+        }
+        let seen = victim.restore(&path).run();
         assert!(matches!(seen.code(), Some(1 | 3)), "byte {place}\n{seen}");
         victim.is_intact(&seen);
     }
@@ -237,7 +243,7 @@ fn psql_is_killed() {
     let mut chance = Chance::new();
     let usual = usual(&victim, &path);
     let mut hit = 0;
-    for _ in 0..10 {
+    for _ in 0..8 {
         let mut running = victim.restore(&path).spawn();
         until(&mut running, Instant::now() + chance.moment(usual));
         for child in running.children() {
@@ -263,7 +269,7 @@ fn it_is_stopped_by_a_signal() {
     let victim = Victim::new();
     let mut chance = Chance::new();
     let usual = usual(&victim, &path);
-    for round in 0..10 {
+    for round in 0..8 {
         let (signal, code) = match round % 2 {
             0 => (Signal::TERM, 143),
             _ => (Signal::INT, 130),
@@ -358,7 +364,7 @@ fn the_server_is_stopped() {
     let usual = usual(&victim, &path);
     // What fsync = off would lose is not what this is about.
     victim.cluster.sql("postgres", "checkpoint");
-    for _ in 0..5 {
+    for _ in 0..3 {
         let mut running = victim.restore(&path).spawn();
         until(&mut running, Instant::now() + chance.moment(usual));
         victim.cluster.stop();
@@ -387,18 +393,12 @@ fn the_connection_to_the_store_is_cut() {
     let victim = Victim::new();
     let proxy = Proxy::to(azurite.port());
     let url = format!("{}/{NAME}", container.url_at(proxy.port()));
-    let restore = || {
-        victim
-            .restore(Path::new(&url))
-            .env("AZURE_STORAGE_SAS_TOKEN", container.token())
-    };
-    // A few times: it reads on where it was.
+    // It reads on where it was.
     proxy.cut("GET", 3, 100_000);
-    let seen = restore().succeeds();
+    let seen = victim
+        .restore(Path::new(&url))
+        .env("AZURE_STORAGE_SAS_TOKEN", container.token())
+        .succeeds();
+    assert_eq!(proxy.cuts_left(), 0);
     victim.was_replaced(&seen);
-    // For good.
-    proxy.cut("GET", 100_000, 100_000);
-    let seen = restore().run();
-    assert_eq!(seen.code(), Some(1), "{seen}");
-    victim.is_intact(&seen);
 }

@@ -6,7 +6,7 @@ use std::process::{ChildStdin, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use job::{Error, OnStop, say};
-use pg_client::{Child, Conninfo, Server, quote_ident};
+use pg_client::{Child, Conninfo, Server, quote_ident, quote_literal};
 
 use crate::preflight::Cluster;
 
@@ -51,6 +51,8 @@ impl Keeper {
 pub(crate) struct Begun {
     server: Server,
     maintenance: String,
+    /// What its sessions call themselves.
+    application: String,
     names: Names,
     on_stop: Option<OnStop>,
 }
@@ -70,15 +72,13 @@ impl Begun {
         let on_stop = job::on_stop({
             let (names, conninfo) = (names.clone(), cluster.server.conninfo().clone());
             let maintenance = cluster.maintenance.clone();
-            move || {
-                for name in names.lock().iter() {
-                    drop_now(&conninfo, &maintenance, name);
-                }
-            }
+            let application = cluster.run.application();
+            move || drop_now(&conninfo, &maintenance, &application, &names.lock())
         });
         Self {
             server: cluster.server.clone(),
             maintenance: cluster.maintenance.clone(),
+            application: cluster.run.application(),
             names,
             on_stop: Some(on_stop),
         }
@@ -99,28 +99,49 @@ impl Drop for Begun {
     fn drop(&mut self) {
         // A signal that is ending the program drops them itself.
         drop(self.on_stop.take());
-        for name in self.names.lock().drain(..) {
-            let sql = drop_sql(&name);
-            if let Err(error) = self.server.execute(Some(&self.maintenance), &sql) {
-                say!("cannot drop '{name}', which is not whole: {error}");
-            }
+        let names = std::mem::take(&mut *self.names.lock());
+        if names.is_empty() {
+            return;
+        }
+        let sql = drops(&self.application, &names).join(";\n");
+        if let Err(error) = self.server.execute(Some(&self.maintenance), &sql) {
+            let names = names.join("', '");
+            say!("cannot drop '{names}', which is not whole (the next restore will): {error}");
         }
     }
 }
 
-fn drop_sql(name: &str) -> String {
-    format!(
-        "SET client_min_messages = error; DROP DATABASE IF EXISTS {} WITH (FORCE);",
-        quote_ident(name)
-    )
+/// The statements that drop databases, whoever is still at work in them. The sessions first: the psql of one may be
+/// dead, and the server still creating its database.
+fn drops(application: &str, names: &[String]) -> Vec<String> {
+    let wait = format!(
+        "DO $$BEGIN
+           FOR i IN 1..400 LOOP
+             PERFORM pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity
+              WHERE application_name = {} AND pid <> pg_catalog.pg_backend_pid();
+             EXIT WHEN NOT FOUND;
+             PERFORM pg_catalog.pg_sleep(0.05);
+             PERFORM pg_catalog.pg_stat_clear_snapshot();
+           END LOOP;
+         END$$",
+        quote_literal(application)
+    );
+    let mut statements = vec![wait, "SET client_min_messages = error".into()];
+    let drop =
+        |name: &String| format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", quote_ident(name));
+    statements.extend(names.iter().map(drop));
+    statements
 }
 
 /// Without [`Child`], which must not be used while a signal ends the program.
-fn drop_now(conninfo: &Conninfo, maintenance: &str, name: &str) {
+fn drop_now(conninfo: &Conninfo, maintenance: &str, application: &str, names: &[String]) {
+    if names.is_empty() {
+        return;
+    }
     let mut command = conninfo.command("psql", Some(maintenance));
     command.args(["--no-psqlrc", "--quiet"]);
-    for statement in drop_sql(name).split_inclusive(';') {
-        command.args(["-c", statement]);
+    for statement in drops(application, names) {
+        command.args(["-c", &statement]);
     }
     command.stdin(Stdio::null());
     command.stdout(Stdio::null()).stderr(Stdio::null());
