@@ -208,7 +208,7 @@ fn serve(stream: &TcpStream, shared: &Shared) -> io::Result<()> {
         if let Some(Fault::Stall) = fault {
             return shared.hold();
         }
-        let answer = match status_of(fault.as_ref()) {
+        let mut answer = match status_of(fault.as_ref()) {
             Some(answer) => answer,
             None => {
                 let mut state = shared.state.lock().unwrap();
@@ -220,6 +220,9 @@ fn serve(stream: &TcpStream, shared: &Shared) -> io::Result<()> {
                 state.answer(&request)
             }
         };
+        if request.kind == Kind::Head {
+            answer.body.clear();
+        }
         match fault {
             Some(Fault::LoseAnswer) => return Ok(()),
             Some(Fault::CutHead) => return (&mut &*stream).write_all(b"HTTP/1.1 200 OK\r\nConte"),
