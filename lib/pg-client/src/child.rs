@@ -61,23 +61,24 @@ impl Child {
         let name = program_name(&command);
         command.stderr(Stdio::piped());
         leave_the_terminal(&mut command);
-        let process = command
-            .spawn()
-            .map_err(|error| cannot_start(&name, &error))?;
-        widen(&process);
-        let killer = Killer::new(&process);
+        let killer = Killer::default();
+        // Before it runs: a signal that comes while it is started waits for that, and kills it.
         let on_stop = job::on_stop({
             let killer = killer.clone();
             move || killer.terminate()
         });
+        let process = killer
+            .start(&mut command)
+            .map_err(|error| cannot_start(&name, &error))?;
+        widen(&process);
+        // From here on the process is killed if anything fails.
         let mut child = Self {
             name,
-            words: Words::default(),
+            process,
             killer,
+            words: Words::default(),
             on_stop: Some(on_stop),
             thread_bound: PhantomData,
-            // From here on the process is killed if anything fails.
-            process,
         };
         if let Some(stderr) = child.process.stderr.take() {
             child.words = Words::listen(stderr, on_line)?;
@@ -120,7 +121,7 @@ impl Child {
     /// The system does not let us wait.
     pub fn ended(mut self) -> Result<Ended, Error> {
         drop(self.process.stdin.take());
-        if !self.killer.wait_for_success() {
+        if !self.wait_for_success() {
             // The rest of a pipeline whose shell failed is of no use.
             self.killer.kill();
         }
@@ -141,8 +142,21 @@ impl Child {
             .process
             .wait()
             .map_err(|error| Error::io(format_args!("cannot wait for '{}'", self.name), &error));
-        *running = false;
+        *running = None;
         status
+    }
+
+    /// Waits for its end, and leaves the exit status where it is. Whether that is 0.
+    fn wait_for_success(&self) -> bool {
+        let pid = Pid::from_child(&self.process);
+        loop {
+            match exit_of(pid, WaitIdOptions::empty()) {
+                Ok(Some(status)) => return status.exit_status() == Some(0),
+                Err(Errno::INTR) | Ok(None) => {}
+                // Nothing to wait for: the one who reaps will say why.
+                Err(_) => return true,
+            }
+        }
     }
 }
 
@@ -243,81 +257,64 @@ fn remedy(lines: &[String]) -> Option<&'static str> {
 }
 
 /// Kills a child process and whatever it started in its session.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Killer {
-    pid: Option<Pid>,
-    /// Whether the process has not been reaped: only then its number is its own.
-    running: Arc<Mutex<bool>>,
+    /// Its number, from its start until it is reaped: no longer is the number its own.
+    running: Arc<Mutex<Option<Pid>>>,
 }
 
 impl Killer {
-    fn new(process: &process::Child) -> Self {
-        Self {
-            pid: Some(Pid::from_child(process)),
-            running: Arc::new(Mutex::new(true)),
-        }
-    }
-
     /// Kills at once. Nothing happens if it has ended.
     pub fn kill(&self) {
-        let running = self.running();
-        if *running {
-            self.signal(Signal::KILL);
+        if let Some(pid) = *self.running() {
+            signal(pid, Signal::KILL);
         }
     }
 
     /// Asks it to end, and does not wait for that: before several are terminated.
     pub fn ask(&self) {
-        let running = self.running();
-        if *running {
-            self.signal(Signal::TERM);
+        if let Some(pid) = *self.running() {
+            signal(pid, Signal::TERM);
         }
     }
 
     /// Asks it to end (pg_dump then cancels its query on the server), and kills what is left of it
     /// when it has, or 300 ms later.
     pub fn terminate(&self) {
-        // Held until the last signal is sent, so that it is not reaped before that.
+        // Locked until the last signal is sent, so that it is not reaped before that.
         let running = self.running();
-        if !*running {
-            return;
-        }
-        self.signal(Signal::TERM);
+        let Some(pid) = *running else { return };
+        signal(pid, Signal::TERM);
         let asked = Instant::now();
-        while matches!(self.exit(WaitIdOptions::NOHANG), Ok(None)) && asked.elapsed() < GRACE {
+        while matches!(exit_of(pid, WaitIdOptions::NOHANG), Ok(None)) && asked.elapsed() < GRACE {
             thread::sleep(Duration::from_millis(5));
         }
-        self.signal(Signal::KILL);
+        signal(pid, Signal::KILL);
     }
 
-    /// Waits for its end, and leaves the exit status where it is. Whether that is 0.
-    fn wait_for_success(&self) -> bool {
-        loop {
-            match self.exit(WaitIdOptions::empty()) {
-                Ok(Some(status)) => return status.exit_status() == Some(0),
-                Err(Errno::INTR) | Ok(None) => {}
-                // Nothing to wait for: the one who reaps will say why.
-                Err(_) => return true,
-            }
-        }
+    /// Starts the process. Whoever wants to kill it waits until it runs.
+    fn start(&self, command: &mut Command) -> io::Result<process::Child> {
+        let mut running = self.running();
+        let process = command.spawn()?;
+        *running = Some(Pid::from_child(&process));
+        Ok(process)
     }
 
-    fn exit(&self, options: WaitIdOptions) -> Result<Option<WaitIdStatus>, Errno> {
-        let pid = self.pid.ok_or(Errno::SRCH)?;
-        let options = options | WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
-        rustix::process::waitid(WaitId::Pid(pid), options)
-    }
-
-    fn signal(&self, signal: Signal) {
-        if let Some(pid) = self.pid {
-            // Nobody left in the group is what we want.
-            let _ = rustix::process::kill_process_group(pid, signal);
-        }
-    }
-
-    fn running(&self) -> MutexGuard<'_, bool> {
+    fn running(&self) -> MutexGuard<'_, Option<Pid>> {
         lock(&self.running)
     }
+}
+
+/// How a process has ended, if it has; its exit status can still be waited for.
+fn exit_of(pid: Pid, options: WaitIdOptions) -> Result<Option<WaitIdStatus>, Errno> {
+    let options = options | WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+    rustix::process::waitid(WaitId::Pid(pid), options)
+}
+
+/// Sends a signal to a process and all others of its session's first group.
+fn signal(pid: Pid, signal: Signal) {
+    // Nobody left there is what we want.
+    let _ = rustix::process::kill_process_group(pid, signal);
 }
 
 /// What a process says on standard error.

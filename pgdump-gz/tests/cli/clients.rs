@@ -134,7 +134,7 @@ fn a_dump_that_fails() {
 fn a_failure_stops_the_other_jobs() {
     let place = cluster();
     let script = "case $name in\n\
-        two) until [ -e pid-one ] && [ -e pid-template1 ]; do sleep 0.01; done; echo 'pg_dump: error: no luck' >&2; exit 1;;\n\
+        two) until [ -s pid-one ] && [ -s pid-template1 ]; do sleep 0.01; done; echo 'pg_dump: error: no luck' >&2; exit 1;;\n\
         *) echo $$ > pid-$name; exec sleep 1000;;\nesac";
     dump(&place, script);
     place

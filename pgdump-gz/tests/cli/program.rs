@@ -2,9 +2,8 @@
 
 use std::ffi::OsStr;
 use std::fmt;
-use std::fs::{self, File};
+use std::fs;
 use std::io::Write;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::thread;
@@ -49,15 +48,16 @@ impl Place {
 
     /// A program of the test's own, found before all others.
     pub(crate) fn client(&self, name: &str, script: &str) {
-        let path = self.path("bin").join(name);
-        // Renamed into place: a file that is open for writing, in another thread's fork too, cannot be run.
         let draft = self.path(&format!("draft-{name}"));
-        let mut file = File::create(&draft).unwrap();
-        write!(file, "#!/bin/sh\n{script}\n").unwrap();
-        file.set_permissions(fs::Permissions::from_mode(0o755))
+        fs::write(&draft, format!("#!/bin/sh\n{script}\n")).unwrap();
+        // Written by another process: one that another thread forks here while the file is open for
+        // writing holds it open too, and the kernel runs no such file ("Text file busy").
+        let installed = Command::new("install")
+            .args(["--mode=755", "--"])
+            .args([draft, self.path("bin").join(name)])
+            .status()
             .unwrap();
-        drop(file);
-        fs::rename(draft, path).unwrap();
+        assert!(installed.success());
     }
 
     /// pgdump-gz, which sees nothing of the machine's own PostgreSQL.
