@@ -90,9 +90,22 @@ list_backups() {
         {\"op\": \"replace\", \"path\": \"/spec/template/spec/containers/0/command\", \"value\": [\"sh\", \"-c\", $(json "$line")]},
         {\"op\": \"replace\", \"path\": \"/spec/template/spec/containers/0/args\", \"value\": []}]" >"$scratch/list" ||
         fail $? "the backups could not be listed"
-    # Some lines of the list are about no backup.
-    awk '/^(local|azure) .*postgresql_backup_[0-9_]*\.sql\.gz/ { printf "%3d  %s\n", ++n, $0; next } { print "     " $0 }' \
-        "$scratch/list"
+    # Numbered, with the age that the name tells; other lines as they are.
+    awk -v now="$(date -u +%s)" '
+        # Days since 1970 of a date (the year begins in March).
+        function days(y, m, d) {
+            if (m < 3) { y--; m += 12 }
+            return 365 * y + int(y / 4) - int(y / 100) + int(y / 400) + int((153 * m - 457) / 5) + d - 719469
+        }
+        match($0, /postgresql_backup_[0-9]*_[0-9]*\.sql\.gz/) && /^(local|azure) / {
+            t = substr($0, RSTART + 18, 15)
+            then = days(substr(t, 1, 4) + 0, substr(t, 5, 2) + 0, substr(t, 7, 2) + 0) * 86400
+            then += substr(t, 10, 2) * 3600 + substr(t, 12, 2) * 60 + substr(t, 14, 2)
+            hours = int((now - then) / 3600)
+            printf "%3d  %s  %s\n", ++n, $0, hours < 48 ? hours " h old" : int(hours / 24) " days old"
+            next
+        }
+        { print "     " $0 }' "$scratch/list"
 }
 
 ask() { # VARIABLE QUESTION

@@ -295,10 +295,10 @@ fn check_pod(name: &str, template: &Value, objects: &[Value], secrets: &[&str]) 
             &volume["persistentVolumeClaim"]["claimName"],
         ) {
             (Value::String(secret), Value::Null) => {
-                assert!(secrets.contains(&secret.as_str()), "{name}: {volume}")
+                assert!(secrets.contains(&secret.as_str()), "{name}: {volume}");
             }
             (Value::Null, claim @ Value::String(_)) => {
-                assert!(there("PersistentVolumeClaim", claim), "{name}: {volume}")
+                assert!(there("PersistentVolumeClaim", claim), "{name}: {volume}");
             }
             // No dump is staged on an emptyDir, and nothing else is needed.
             _ => panic!("{name}: {volume}"),

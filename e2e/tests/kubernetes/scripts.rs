@@ -1,6 +1,9 @@
 //! setup-backup.sh and restore-backup.sh, whole: with the real azure-cli on Azurite, and the real kubectl on
 //! an API that runs what it is given.
 
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use e2e::postgres::RESTRICT_KEY;
@@ -61,6 +64,7 @@ fn from_nothing_to_a_restored_database() {
         .succeeds()
         .says("would run: az storage container create")
         .says("would run: kubectl");
+    as_on_macos(set_up("--dry-run --days 10"), &site);
     set_up("").fails(4).says("not confirmed");
     set_up("--yes --no-run").fails(1).says("--password-from");
     set_up("--context elsewhere --yes")
@@ -113,12 +117,30 @@ fn from_nothing_to_a_restored_database() {
     by_hand(&site);
 }
 
+/// The moment at which a token expires is computed with the date of macOS too, which has -v and not -d.
+fn as_on_macos(set_up: Program, site: &Site) {
+    let date = "#!/bin/sh
+case $* in
+*-d*) exit 1 ;;
+'-u -v '*) days=${3%d}; exec /bin/date -u -d \"$days days\" \"$4\" ;;
+*) exec /bin/date \"$@\" ;;
+esac
+";
+    let bin = site.scratch().make("macos");
+    let file = site.scratch().write("macos/date", date);
+    fs::set_permissions(file, Permissions::from_mode(0o755)).unwrap();
+    let path = tool::path_with(&[bin, tool::tools().join("kubernetes/bin")]);
+    let seen = set_up.env("PATH", path).succeeds();
+    let then = chrono::Utc::now() + chrono::TimeDelta::days(10);
+    seen.says(&then.format("valid until %Y-%m-%dT").to_string());
+}
+
 fn restores(site: &Site) {
     let restore = |words: &str| script(site, "restore-backup.sh", words);
     let seen = restore("--list").succeeds();
     let list = seen.out();
     assert!(
-        list.contains("1  local") && list.contains("2  azure"),
+        list.contains("1  local") && list.contains("2  azure") && list.contains(" UTC  0 h old"),
         "{seen}"
     );
 
