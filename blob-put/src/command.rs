@@ -1,6 +1,7 @@
 use std::io::Write;
 use std::time::Instant;
 
+use backup_file::BackupName;
 use job::{Error, Progress, say, text};
 
 use crate::cli::Args;
@@ -25,6 +26,11 @@ pub(crate) fn run() -> Result<(), Error> {
     let started = Instant::now();
     let source = Source::open(&args.source)?;
     let Destination { place, name } = Destination::open(&args, source.name())?;
+    if !args.raw && BackupName::parse(&name).is_none() {
+        say!(
+            "note: '{name}' is no backup's name: backup-verify, blob-prune and --latest will not see it"
+        );
+    }
     let progress = Progress::new(format!("uploading '{name}'"), source.size());
     let put = match place {
         Place::Container(client) => {

@@ -192,6 +192,13 @@ fn a_file_keeps_its_name_or_gets_one() {
     ] {
         let ended = run(&[&file, &destination]);
         ended.is(0, "66 B in ");
+        let seen = name.ends_with(NAME);
+        assert_eq!(
+            ended.err.contains("is no backup's name"),
+            !seen,
+            "{}",
+            ended.err
+        );
         let blob = service.blob(&name).unwrap();
         assert_eq!(blob.bytes, bytes);
         let words: Vec<_> = ended.out.trim_end().split('\t').collect();

@@ -2,6 +2,7 @@
 //! fault ends in success, or in the right error.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on ends so")]
 
+mod bad_day;
 mod deletion;
 mod download;
 mod listing;
