@@ -109,7 +109,9 @@ impl Session {
         self.write(b"\n\\q\n")?;
         self.flush()?;
         match self.child.take() {
-            Some(child) => child.wait().map_err(|error| error.within(&self.what)),
+            Some(child) => child
+                .wait()
+                .map_err(|error| explained(error).within(&self.what)),
             None => Err(self.gone()),
         }
     }
