@@ -15,6 +15,7 @@ mod batch;
 mod blocks;
 mod cancel;
 mod client;
+mod commit;
 mod delete;
 mod download;
 mod error;
@@ -32,6 +33,7 @@ mod upload;
 mod url;
 
 pub use client::{Client, Options};
+pub use commit::{Ready, Uploaded};
 pub use delete::Deletion;
 pub use download::{Blob, Download};
 pub use error::{Error, ErrorKind};
@@ -39,7 +41,7 @@ pub use list::Item;
 pub use properties::Properties;
 pub use token::{Need, Token};
 pub use token_source::TokenSource;
-pub use upload::{Ready, Upload, UploadOptions, Uploaded};
+pub use upload::{Upload, UploadOptions};
 pub use url::{BlobUrl, ContainerUrl};
 
 /// A SHA-256 digest.
