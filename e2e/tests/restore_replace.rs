@@ -1,4 +1,5 @@
 //! What restore-stream does with what is there already: databases, their connections, roles.
+#![expect(clippy::unwrap_used, reason = "test code, all of it")]
 
 use std::fs::File;
 use std::io::Write;
@@ -348,7 +349,7 @@ fn two_restores_of_one_database_do_not_harm_each_other() {
     ];
     for _ in 0..3 {
         let both = [0, 1].map(|_| restore(&path, &cluster).args(replace).spawn());
-        let seen = both.map(|running| running.wait());
+        let seen = both.map(e2e::Running::wait);
         // The later one may find that the name was taken meanwhile.
         assert!(
             seen.iter().any(|seen| seen.code() == Some(0)),

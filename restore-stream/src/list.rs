@@ -92,10 +92,20 @@ fn sections(index: &Index, as_json: bool) -> Result<(), Error> {
             "{:>10} of SQL  {:>10} compressed  {}",
             text::bytes(section.sql_length),
             text::bytes(section.length),
-            name.escape_debug()
+            shown(name)
         ))?;
     }
     Ok(())
+}
+
+/// A name on one line, whatever characters it has.
+fn shown(name: &str) -> String {
+    name.chars()
+        .flat_map(|c| match c.is_control() {
+            true => c.escape_default().collect::<Vec<_>>(),
+            false => vec![c],
+        })
+        .collect()
 }
 
 /// The databases of a backup without an index, and their bytes of SQL.
@@ -139,7 +149,7 @@ fn databases(chosen: &Chosen, args: &Args) -> Result<(), Error> {
         return print(&json!({ "databases": all }).to_string());
     }
     for (name, bytes, rows) in &databases {
-        let (size, name) = (text::bytes(*bytes), name.escape_debug());
+        let (size, name) = (text::bytes(*bytes), shown(name));
         print(&format!("{size:>10} of SQL  {rows:>10} rows  {name}"))?;
     }
     Ok(())
