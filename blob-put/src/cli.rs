@@ -4,27 +4,27 @@ use chrono::TimeDelta;
 use clap::Parser;
 
 const DETAILS: &str = "\
-STORE is https://ACCOUNT.blob.core.windows.net/CONTAINER[/PREFIX], the emulator's
-http://127.0.0.1:10000/ACCOUNT/CONTAINER[/PREFIX], or a directory. STORE/ without a NAME keeps the name
-of the file; standard input becomes postgresql_backup_YYYYMMDD_HHMMSS.sql.gz (UTC), the moment it was
-begun to be read.
+STORE is https://ACCOUNT.blob.core.windows.net/CONTAINER[/PREFIX], the emulator's \
+http://127.0.0.1:10000/ACCOUNT/CONTAINER[/PREFIX], or a directory. STORE/ without a NAME keeps the \
+name of the file; standard input becomes postgresql_backup_YYYYMMDD_HHMMSS.sql.gz (UTC), the \
+moment it was begun to be read.
 
-SOURCE is streamed: nothing is staged on disk, and its length need not be known. What is written becomes
-visible at the end, as a whole, or not at all. Only a backup that ends in the marker which pgdump-gz
-writes after success is published; anything else needs --raw, or is exit code 3. A name that is taken is
-left alone (exit code 4) unless --overwrite says otherwise. Each block is sent with its MD5, the blob
-gets its SHA-256 as metadata. Standard output gets the URL without the token, the size in bytes and the
-SHA-256, separated by tabs.
+SOURCE is streamed: nothing is staged on disk, and its length need not be known. What is written \
+becomes visible at the end, as a whole, or not at all. Only a backup that ends in the marker which \
+pgdump-gz writes after success is published; anything else needs --raw, or is exit code 3. A name \
+that is taken is left alone (exit code 4) unless --overwrite says otherwise. Each block is sent \
+with its MD5, the blob gets its SHA-256 as metadata. Standard output gets the URL without the \
+token, the size in bytes and the SHA-256, separated by tabs.
 
-Before anything is read, the token is read and a block that is never committed is put, so that a wrong
-network, container or token is told before the dump is made. What may pass is tried again: after
---deadline without success, or after 10 seconds if the host has never answered, it is given up. Without
-a token that has 'r' a taken name is found only at the end.
+Before anything is read, the token is read and a block that is never committed is put, so that a \
+wrong network, container or token is told before the dump is waited for. What may pass is tried again: \
+after --deadline without success, or after 10 seconds if the host has never answered, it is given \
+up. Without a token that has 'r' a taken name is found only at the end.
 
-Memory: some 10 MiB, and the blocks under way: at most --concurrency + 1, never more than --memory.
-Blocks have 4 MiB for the first 2 GiB (36 MiB of memory with the defaults), then they grow up to a
-quarter of --memory. As a blob has 50,000 blocks, the default of 256M is enough for 3.0 TiB, 1G for
-11.9 TiB; a SOURCE whose size is known is given blocks that fit at once.
+Memory: some 10 MiB, and the blocks under way: at most --concurrency + 1, never more than \
+--memory. Blocks have 4 MiB for the first 2 GiB (36 MiB of memory with the defaults), then they \
+grow up to a quarter of --memory. As a blob has 50,000 blocks, the default of 256M is enough for \
+3.0 TiB, 1G for 11.9 TiB; a SOURCE whose size is known is given blocks that fit at once.
 
 Least privilege: a container SAS with sp=cw (and t for --tag, i for --immutable-days).
 

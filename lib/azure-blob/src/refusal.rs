@@ -315,6 +315,7 @@ mod tests {
                 "--immutable-days",
             ),
             ("<Code>InvalidTag</Code>", "--tag"),
+            ("<Code>InvalidBlobOrBlock</Code>", "another program"),
         ] {
             let (_, hint) = explain(&refusal(400, &format!("<Error>{body}</Error>")), &[], GOOD);
             assert!(hint.contains(option), "{hint}");

@@ -110,6 +110,12 @@ impl Client {
     /// As every request; kind [`Exists`](crate::ErrorKind::Exists) if the token can read and the name is taken.
     pub fn upload(&self, name: &str, options: UploadOptions) -> Result<Upload, Error> {
         self.check(&options.needs())?;
+        if options
+            .expected_size
+            .is_some_and(|size| size > options.capacity())
+        {
+            return Err(too_long(name, options.capacity()));
+        }
         if !options.overwrite {
             self.look_for(name)?;
         }
@@ -168,7 +174,10 @@ impl Upload {
     /// What a block met that is under way; more bytes than 50,000 blocks hold.
     pub fn space(&mut self) -> Result<&mut [u8], Error> {
         if self.filling.is_empty() {
-            let size = self.plan.block(self.count).ok_or_else(|| self.too_long())?;
+            let size = self
+                .plan
+                .block(self.count)
+                .ok_or_else(|| too_long(&self.target.name, self.plan.capacity()))?;
             self.filling = self
                 .blocks
                 .buffer(usize::try_from(size).unwrap_or(usize::MAX))?;
@@ -234,19 +243,6 @@ impl Upload {
         }
         Ok(())
     }
-
-    fn too_long(&self) -> Error {
-        let most = job::text::bytes(self.plan.capacity());
-        let blocks = format!("{MAX_BLOCKS} blocks hold {most}");
-        Error::new(
-            ErrorKind::Usage,
-            format!(
-                "cannot write '{}': the stream is longer than its {blocks}",
-                self.target.name
-            ),
-        )
-        .hint("more memory allows larger blocks: --memory")
-    }
 }
 
 impl Drop for Upload {
@@ -296,6 +292,17 @@ impl Target {
         })?;
         Ok(())
     }
+}
+
+fn too_long(name: &str, capacity: u64) -> Error {
+    let most = job::text::bytes(capacity);
+    Error::new(
+        ErrorKind::Usage,
+        format!(
+            "cannot write '{name}': it is longer than the {most} that {MAX_BLOCKS} blocks hold"
+        ),
+    )
+    .hint("more memory allows larger blocks: --memory")
 }
 
 fn random() -> Result<[u8; 8], Error> {

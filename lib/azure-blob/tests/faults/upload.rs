@@ -415,3 +415,22 @@ fn an_answer_that_drips_is_left() {
     is_there(&service, b"text");
     assert!(service.count(Kind::PutList) >= 2);
 }
+
+#[test]
+fn a_file_too_long_for_the_memory_is_refused_at_once() {
+    let service = Service::start();
+    let options = UploadOptions {
+        expected_size: Some(200 << 30),
+        memory: 16 << 20,
+        ..UploadOptions::default()
+    };
+    let error = client(&service).upload(NAME, options).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Usage, "{error}");
+    assert!(
+        error
+            .to_string()
+            .contains("195.31 GiB that 50000 blocks hold"),
+        "{error}"
+    );
+    assert_eq!(service.count(Kind::Probe), 0);
+}
