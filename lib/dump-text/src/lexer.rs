@@ -137,14 +137,15 @@ impl Lexer {
     pub(crate) fn statement(&mut self, input: &[u8]) -> Stop {
         let mut at = 0;
         while at < input.len() {
-            if self.at_base(input[at]) {
-                match input[at] {
+            let byte = input[at];
+            at += match self.at_base(byte) {
+                false => self.step(&input[at..]),
+                true => match byte {
                     b';' if self.parens == 0 && self.begins == 0 => return Stop::End(at + 1),
                     b'\\' => return Stop::Backslash(at),
-                    _ => {}
-                }
-            }
-            at += self.step(&input[at..]);
+                    _ => self.base(byte),
+                },
+            };
         }
         Stop::Never
     }
@@ -211,12 +212,9 @@ impl Lexer {
         }
     }
 
-    /// Reads at least one byte; says how many.
+    /// Reads on in what has begun, at least one byte; says how many.
     fn step(&mut self, input: &[u8]) -> usize {
         let byte = input[0];
-        if self.at_base(byte) {
-            return self.base(byte);
-        }
         let all = input.len();
         match self.state {
             State::Base => self.base(byte),
@@ -224,7 +222,10 @@ impl Lexer {
                 Some(state) => self.go(state),
                 None => self.in_word(input),
             },
-            State::Number => 1,
+            State::Number => input
+                .iter()
+                .position(|byte| !continues_number(*byte))
+                .unwrap_or(all),
             State::Dash => self.go(State::LineComment),
             State::Slash => self.go(State::Comment { depth: 1, last: 0 }),
             State::Tag => {
