@@ -4,6 +4,7 @@
 
 use std::fs::{self, File};
 use std::io::Write;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -402,4 +403,38 @@ fn the_connection_to_the_store_is_cut() {
         .succeeds();
     assert_eq!(proxy.cuts_left(), 0);
     victim.was_replaced(&seen);
+}
+
+/// Lets the server's new sessions write files of 24 MiB at most: more than a segment of WAL has.
+fn limit_files(cluster: &Cluster) {
+    let file = cluster.scratch().join("data/postmaster.pid");
+    let owner = file.metadata().unwrap();
+    let text = fs::read_to_string(&file).unwrap();
+    let pid = text.lines().next().unwrap();
+    let limit = ["prlimit", "--pid", pid, "--fsize=25165824"];
+    if rustix::process::geteuid().is_root() {
+        let (user, group) = (owner.uid().to_string(), owner.gid().to_string());
+        let as_owner = ["--reuid", &user, "--regid", &group, "--clear-groups"];
+        Program::other("setpriv")
+            .args(as_owner)
+            .args(limit)
+            .succeeds();
+    } else {
+        Program::other(limit[0]).args(&limit[1..]).succeeds();
+    }
+}
+
+/// The server cannot write any more: to it, a limit on the size of a file is a full disk.
+#[test]
+fn the_server_s_disk_is_full() {
+    let dir = Scratch::new();
+    let cluster = first();
+    sample::bulk(&cluster, "shop", "bulk", 40);
+    let path = backup::dump(&cluster, dir.path());
+    drop(cluster);
+    let victim = Victim::new();
+    limit_files(&victim.cluster);
+    let seen = victim.restore(&path).fails(1);
+    seen.says("could not extend file");
+    victim.is_intact(&seen);
 }

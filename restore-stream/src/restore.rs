@@ -94,7 +94,12 @@ fn summary(chosen: &Chosen, plan: Option<&Plan>, cluster: &Cluster, args: &Args)
             plan.databases.iter().for_each(|(_, target)| target.say());
             cluster.check_room(plan.sql_length());
         }
-        None => say!("it is read through: its databases are seen when they come"),
+        None => {
+            say!("it is read through: its databases are seen when they come");
+            if args.jobs > 1 {
+                say!("--jobs: one after the other, as they come");
+            }
+        }
     }
     let settings = cluster.settings.replace("SET ", "").replace(";\n", ", ");
     say!(
