@@ -26,7 +26,6 @@ pub(crate) struct Session {
     child: Option<Child>,
     input: PipeWriter,
     buffer: Vec<u8>,
-    killers: Killers,
 }
 
 /// The sessions of this run, to be killed together when one has failed.
@@ -77,7 +76,6 @@ impl Session {
             child: Some(child),
             input,
             buffer: Vec::with_capacity(BUFFER),
-            killers: killers.clone(),
         })
     }
 
@@ -143,7 +141,6 @@ impl Drop for Session {
             child.killer().kill();
         }
         drop(self.child.take());
-        let _ = &self.killers;
     }
 }
 

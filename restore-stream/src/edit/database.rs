@@ -1,7 +1,6 @@
-use dump_text::{
-    Command, Named, Piece, Verb, connect_line, quote_ident, quote_literal, subject, tokens,
-};
+use dump_text::{Command, Named, Piece, Verb, connect_line, subject, tokens};
 use job::Error;
+use pg_client::{quote_ident, quote_literal};
 
 use super::guard::{Guard, Let, foreign, line};
 use super::{Edit, Out};

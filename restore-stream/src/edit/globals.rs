@@ -233,6 +233,7 @@ mod tests {
             "SELECT 1 \\g x\n;",
             "\\connect x\n",
             "CREATE TABLE t (a int);",
+            "CREATE ROLE a;-- \0\n",
             "COPY t FROM stdin;\n\\.\n",
         ] {
             let error = edited(dump, &mut edit(false)).unwrap_err();

@@ -24,6 +24,10 @@ pub(crate) enum Let<'a> {
 
 impl Guard {
     pub(crate) fn judge<'a>(&mut self, piece: Piece<'a>) -> Result<Let<'a>, Error> {
+        // psql reads lines as C strings: what stands behind it would be read as something else.
+        if piece.bytes().contains(&0) {
+            return Err(foreign("a zero byte"));
+        }
         Ok(match piece {
             Piece::Space(bytes) | Piece::Comment(bytes) | Piece::Data(bytes) => Let::Pass(bytes),
             Piece::DataEnd { line, .. } => Let::Pass(line),
