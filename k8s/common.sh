@@ -95,9 +95,10 @@ pod_trouble() {
 
 # follow_job NAME: shows the log of a job with one pod until it has ended, and returns its exit code.
 follow_job() {
-    local job=$1 waited=0 phase="" trouble="" told="" code
-    until [ "$phase" = Running ] || [ "$phase" = Succeeded ] || [ "$phase" = Failed ]; do
+    local job=$1 waited=0 phase trouble told="" code
+    while :; do
         phase=$(kube get pods --selector "job-name=$job" --output 'jsonpath={.items[0].status.phase}' 2>/dev/null) || phase=""
+        case $phase in Running | Succeeded | Failed) break ;; esac
         trouble=$(pod_trouble "$job") || trouble=""
         if [ -n "$trouble" ] && [ "$trouble" != "$told" ]; then
             say "job $job waits: $trouble"
@@ -106,8 +107,8 @@ follow_job() {
         [ "$waited" -lt "${START_SECONDS:-300}" ] ||
             fail 1 "the pod of job '$job' did not start within ${START_SECONDS:-300} s${told:+: $told}" \
                 "kubectl describe job $job -n $namespace; kubectl describe pod -l job-name=$job -n $namespace"
-        waited=$((waited + 2))
-        [ "$phase" = Running ] || [ "$phase" = Succeeded ] || [ "$phase" = Failed ] || sleep 2
+        waited=$((waited + 1))
+        sleep 1
     done
     # A connection that breaks does not end the job: look again, from where the log is then.
     local since=() try
@@ -125,10 +126,12 @@ follow_job() {
     done
 }
 
-# Starts a Job with all that a CronJob has, changed by a JSON patch, and follows it: run_job CRONJOB NAME [PATCH]
+# Starts a Job with all that a CronJob has, changed by JSON patch operations, and follows it:
+# run_job CRONJOB NAME [OPERATIONS]. It is tried once: somebody is watching.
 run_job() {
     kube create job "$2" --from="cronjob/$1" --dry-run=client --output json |
-        kubectl patch --local --filename - --output json --type json --patch "${3:-[]}" |
+        kubectl patch --local --filename - --output json --type json \
+            --patch "[{\"op\": \"add\", \"path\": \"/spec/backoffLimit\", \"value\": 0}${3:+, $3}]" |
         kube create --filename - >/dev/null || fail 1 "the Job '$2' could not be made from the CronJob '$1'"
     say "job $2 in namespace $namespace"
     follow_job "$2"

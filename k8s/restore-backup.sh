@@ -80,15 +80,15 @@ restore_stream() {
     for word in "$@"; do
         arguments="$arguments${arguments:+, }$(argument "$word")"
     done
-    run_job postgresql-restore "$job" "[{\"op\": \"replace\", \"path\": \"/spec/template/spec/containers/0/args\", \"value\": [$arguments]}]"
+    run_job postgresql-restore "$job" "{\"op\": \"replace\", \"path\": \"/spec/template/spec/containers/0/args\", \"value\": [$arguments]}"
 }
 
 # Both stores, as `local NAME …` and `azure NAME …` lines, numbered.
 list_backups() {
     local line='restore-stream /backups --list | sed "s/^/local  /"; restore-stream "$STORE" --list | sed "s/^/azure  /"'
-    run_job postgresql-restore "$(job_name list-backups)" "[
+    run_job postgresql-restore "$(job_name list-backups)" "
         {\"op\": \"replace\", \"path\": \"/spec/template/spec/containers/0/command\", \"value\": [\"sh\", \"-c\", $(json "$line")]},
-        {\"op\": \"replace\", \"path\": \"/spec/template/spec/containers/0/args\", \"value\": []}]" >"$scratch/list" ||
+        {\"op\": \"replace\", \"path\": \"/spec/template/spec/containers/0/args\", \"value\": []}" >"$scratch/list" ||
         fail $? "the backups could not be listed"
     # Numbered, with the age that the name tells; other lines as they are.
     awk -v now="$(date -u +%s)" '

@@ -47,7 +47,16 @@ impl Image {
                 id: String::new(),
                 scratch,
             };
+            let before = image
+                .tool("podman")
+                .args(["image", "inspect", "--format", "{{.Id}}", TAG])
+                .run()
+                .out();
             image.id = image.build(&[]);
+            if !before.is_empty() && before != image.id {
+                // That of an earlier run, which has no name any more.
+                image.tool("podman").args(["rmi", "--force", &before]).run();
+            }
             image
         })
     }

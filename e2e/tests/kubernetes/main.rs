@@ -11,11 +11,11 @@
     reason = "what fails here fails a test"
 )]
 
+mod administration;
 mod api;
 mod image;
 mod jobs;
 mod killed;
 mod manifests;
 mod pod;
-mod scripts;
 mod site;
