@@ -12,8 +12,8 @@ use job::{Error, Progress};
 use serde::Serialize;
 use store::Source;
 
-use crate::completion::{Text, Watch};
 use crate::report::Finding;
+use dump_text::{Text, Watch};
 
 /// A stream gets its name when its first bytes come, not when its dump was started.
 const NAME_TOLERANCE: TimeDelta = TimeDelta::hours(1);

@@ -4,7 +4,6 @@ mod backup;
 mod checks;
 mod cli;
 mod command;
-mod completion;
 mod report;
 
 use std::process::ExitCode;

@@ -10,9 +10,9 @@ use job::{Error, Progress};
 use pg_client::{Child, Conninfo, Killer, Version};
 
 use crate::cli::Args;
-use crate::completion::{CLUSTER_CLOSING, Text, Watch};
 use crate::output::{Output, Section};
 use crate::preflight::{self, Cluster};
+use dump_text::{CLUSTER_CLOSING, Text, Watch};
 
 /// Bytes of globals that are read at once.
 const PIECE: usize = 64 << 10;

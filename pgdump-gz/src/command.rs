@@ -6,9 +6,9 @@ use job::{Error, Progress, say, text};
 
 use crate::cli::Args;
 use crate::cluster::Dump;
-use crate::completion::CLUSTER_CLOSING;
 use crate::output::{Section, Target, Written};
 use crate::{foreign, jobs, preflight};
+use dump_text::CLUSTER_CLOSING;
 
 /// What was dumped, for the last line.
 struct Summary {

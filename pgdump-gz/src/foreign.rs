@@ -12,8 +12,8 @@ use job::{Error, Progress};
 use pg_client::Child;
 
 use crate::cluster::{incomplete, warnings};
-use crate::completion::{CLUSTER_OPENING, Text, Watch};
 use crate::output::{Output, Section};
+use dump_text::{CLUSTER_OPENING, Text, Watch};
 
 /// Bytes that are read at once.
 const PIECE: usize = 256 << 10;

@@ -3,7 +3,6 @@
 mod cli;
 mod cluster;
 mod command;
-mod completion;
 mod foreign;
 mod jobs;
 mod output;

@@ -1,23 +1,25 @@
 //! The text of a dump, as psql reads it: where statements, psql's own commands and the rows of a COPY
-//! begin and end ([`Scanner`]), where its databases begin ([`PartScanner`]), and what a statement or a
-//! command is about ([`subject`], [`command`]).
+//! begin and end ([`Scanner`]), where its databases begin ([`PartScanner`]), what a statement or a
+//! command is about ([`subject`], [`command`]), and whether it is whole by its own words ([`Watch`]).
 //!
 //! Nothing here guesses: boundaries are found by the rules of psql's lexer (`psqlscan.l`), names are
 //! read as SQL identifiers.
 
 mod command;
+mod completion;
+mod connect;
 mod lexer;
 mod part;
 mod piece;
-mod quote;
 mod scanner;
 mod subject;
 mod token;
 
 pub use command::{Command, command};
+pub use completion::{CLUSTER_CLOSING, CLUSTER_OPENING, Text, Watch};
+pub use connect::connect_line;
 pub use part::{Event, Part, PartScanner};
 pub use piece::{Piece, Unfinished};
-pub use quote::{connect_line, quote_ident, quote_literal};
 pub use scanner::{HEAD_LIMIT, Scanner};
 pub use subject::{Kind, Named, Subject, Verb, subject};
 pub use token::{Spanned, Token, tokens};

@@ -6,7 +6,9 @@ const HEAD: usize = 256;
 const TAIL: usize = 4096;
 
 /// The opening comment of `pg_dumpall`.
-const CLUSTER_OPENING: &[u8] = b"--\n-- PostgreSQL database cluster dump\n--\n";
+pub const CLUSTER_OPENING: &[u8] = b"--\n-- PostgreSQL database cluster dump\n--\n";
+/// All that `pg_dumpall` writes after the last database, and after the globals when these are alone.
+pub const CLUSTER_CLOSING: &[u8] = b"--\n-- PostgreSQL database cluster dump complete\n--\n\n";
 const DATABASE_OPENING: &[u8] = b"--\n-- PostgreSQL database dump\n--\n";
 
 const CLUSTER_COMPLETE: &str = "-- PostgreSQL database cluster dump complete";
@@ -14,7 +16,7 @@ const DATABASE_COMPLETE: &str = "-- PostgreSQL database dump complete";
 
 /// What a text is, by its opening lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Text {
+pub enum Text {
     /// A dump by pg_dumpall.
     Cluster,
     /// A dump of one database by pg_dump.
@@ -25,14 +27,16 @@ pub(crate) enum Text {
 
 /// Sees a text pass by; remembers how it began and how it ended.
 #[derive(Debug, Default)]
-pub(crate) struct Watch {
+pub struct Watch {
     head: Vec<u8>,
     tail: Vec<u8>,
+    length: u64,
 }
 
 impl Watch {
     /// The next piece.
-    pub(crate) fn see(&mut self, piece: &[u8]) {
+    pub fn see(&mut self, piece: &[u8]) {
+        self.length += piece.len() as u64;
         let wanted = HEAD.saturating_sub(self.head.len()).min(piece.len());
         self.head.extend_from_slice(&piece[..wanted]);
         if piece.len() >= TAIL {
@@ -44,8 +48,13 @@ impl Watch {
         self.tail.drain(..surplus);
     }
 
-    /// What it is.
-    pub(crate) fn text(&self) -> Text {
+    /// Bytes seen.
+    pub fn length(&self) -> u64 {
+        self.length
+    }
+
+    /// What it is, so far as has been seen.
+    pub fn text(&self) -> Text {
         if self.head.starts_with(CLUSTER_OPENING) {
             Text::Cluster
         } else if self.head.starts_with(DATABASE_OPENING) {
@@ -57,7 +66,7 @@ impl Watch {
 
     /// Whether it ended with the line that says that it is whole, and nothing but comments and the end
     /// of psql's restricted mode after it.
-    pub(crate) fn is_complete(&self) -> bool {
+    pub fn is_complete(&self) -> bool {
         let line = match self.text() {
             Text::Cluster => CLUSTER_COMPLETE,
             Text::Database => DATABASE_COMPLETE,
@@ -93,7 +102,6 @@ impl Watch {
 mod tests {
     use super::*;
 
-    const CLUSTER_CLOSING: &[u8] = b"--\n-- PostgreSQL database cluster dump complete\n--\n\n";
     const DATABASE: &str = "--\n-- PostgreSQL database dump\n--\n\n\\restrict k3y\n\n-- Dumped from database version 15.18\n\nSELECT 1;\n\n--\n-- PostgreSQL database dump complete\n--\n\n\\unrestrict k3y\n\n";
 
     fn watched(text: &str, piece: usize) -> Watch {
@@ -112,6 +120,7 @@ mod tests {
                 let watch = watched(text, piece);
                 assert_eq!(watch.text(), Text::Database);
                 assert!(watch.is_complete(), "{piece}");
+                assert_eq!(watch.length(), text.len() as u64);
             }
         }
     }
