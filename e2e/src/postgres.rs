@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::fmt;
 use std::fs::{self, File};
 use std::io::Write;
-use std::os::unix::fs::chown;
+use std::os::unix::fs::{MetadataExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -107,6 +107,7 @@ pub struct Cluster {
     // Dropped in this order: the server stops before its directory goes.
     server: Option<Watched>,
     version: Version,
+    server_bin: PathBuf,
     scratch: Scratch,
 }
 
@@ -137,7 +138,8 @@ impl Cluster {
             own(&scratch.make(name));
         }
         let data = scratch.join("data");
-        let made = as_server(&version.bin.join("initdb"))
+        let server_bin = for_server(&version.bin, &scratch);
+        let made = as_server(&server_bin.join("initdb"))
             .args(["--username", SUPERUSER, "--auth=trust", "--no-sync"])
             .args(["--encoding=UTF8", "--no-locale", "--pgdata"])
             .arg(&data)
@@ -165,6 +167,7 @@ impl Cluster {
         let mut cluster = Self {
             server: None,
             version,
+            server_bin,
             scratch,
         };
         cluster.go();
@@ -177,7 +180,7 @@ impl Cluster {
     /// When it does not.
     pub fn go(&mut self) {
         let log = File::create(self.log()).expect("a log");
-        let mut command = as_server(&self.version.bin.join("postgres"));
+        let mut command = as_server(&self.server_bin.join("postgres"));
         command
             .arg("-D")
             .arg(self.scratch.join("data"))
@@ -374,6 +377,22 @@ fn as_server(program: &Path) -> Command {
         .args(["--clear-groups", "--"])
         .arg(program);
     command
+}
+
+/// Where the server's user finds the server's programs: the workspace may lie in a directory that nobody but
+/// root may enter; then they are copied.
+fn for_server(bin: &Path, scratch: &Scratch) -> PathBuf {
+    let may_enter = |dir: &Path| fs::metadata(dir).is_ok_and(|it| it.mode() & 0o001 != 0);
+    if server_user().is_none() || bin.ancestors().all(may_enter) {
+        return bin.to_owned();
+    }
+    let copied = Command::new("cp")
+        .arg("-R")
+        .arg(bin.parent().expect("an installation"))
+        .arg(scratch.join("postgresql"))
+        .status();
+    assert!(copied.is_ok_and(|status| status.success()), "cp");
+    scratch.join("postgresql/bin")
 }
 
 /// Gives a directory to the server's user.
