@@ -1,6 +1,7 @@
 //! The SQL of a backup, or of one section of it, checked to the last byte.
 
 use backup_file::{Ending, Reader, Section};
+use dump_text::Watch;
 use job::Error;
 
 use crate::choose::{Chosen, cut};
@@ -13,9 +14,10 @@ pub(crate) struct Checked<'a> {
     /// How many bytes of SQL it has, where that is known.
     length: Option<u64>,
     whole: bool,
-    /// Whether it has no index: another program made it, and the end of its SQL must be looked for. The
-    /// marker alone says nothing of the dump: bgzip writes it too.
+    /// Whether it has no index: then its own closing line must say that the dump is whole. The marker
+    /// alone does not: bgzip writes it too.
     foreign: bool,
+    watch: Watch,
 }
 
 impl<'a> Checked<'a> {
@@ -50,6 +52,7 @@ impl<'a> Checked<'a> {
             length,
             whole: true,
             foreign: false,
+            watch: Watch::default(),
         })
     }
 
@@ -66,6 +69,7 @@ impl<'a> Checked<'a> {
             length: Some(section.sql_length),
             whole: false,
             foreign: false,
+            watch: Watch::default(),
         })
     }
 
@@ -80,12 +84,16 @@ impl<'a> Checked<'a> {
 
     /// The next SQL; none at the end.
     pub(crate) fn next(&mut self) -> Result<Option<&[u8]>, Error> {
-        match &mut self.reader {
-            Some(reader) => reader
-                .next()
-                .map_err(|error| self.chosen.source.read_error(&error)),
-            None => Ok(None),
+        let Some(reader) = &mut self.reader else {
+            return Ok(None);
+        };
+        let sql = reader
+            .next()
+            .map_err(|error| self.chosen.source.read_error(&error))?;
+        if let Some(sql) = sql {
+            self.watch.see(sql);
         }
+        Ok(sql)
     }
 
     /// Checks what can only be checked at the end.
@@ -101,12 +109,20 @@ impl<'a> Checked<'a> {
                 return Err(cut(&self.chosen.label()));
             }
             self.foreign = report.index.is_none();
+            if self.foreign && !self.watch.is_complete() {
+                return Err(Error::not_good(format!(
+                    "'{}' is cut: its dump's closing line is missing",
+                    self.chosen.label()
+                ))
+                .hint("the dump failed when the backup was made: take another backup"));
+            }
             self.chosen.compare(&report.sha256)?;
         }
         Ok(())
     }
 
-    /// After [`Checked::finish`]: whether nothing but the SQL itself tells that it is whole.
+    /// After [`Checked::finish`]: whether it has no index, so that nothing but the SQL's own closing line
+    /// tells that it is whole.
     pub(crate) fn is_foreign(&self) -> bool {
         self.foreign
     }

@@ -38,7 +38,6 @@ pub(crate) fn load(
         killers: Killers::default(),
         stage: Stage::Opening(Vec::new()),
         kind: Kind::Unknown,
-        complete: false,
         definitions: Vec::new(),
         names: Vec::new(),
         restored: Restored::default(),
@@ -52,12 +51,12 @@ pub(crate) fn load(
     input.finish()?;
     let ended = scanner.finish(&mut |event| passage.event(event))?;
     ended.map_err(|how| unfinished(&chosen.label(), how))?;
-    if input.is_foreign() && !passage.complete {
+    if input.is_foreign() && passage.kind == Kind::Unknown {
         return Err(Error::not_good(format!(
-            "'{}' is cut: its dump's closing line is missing",
+            "'{}' is no dump of pg_dump or pg_dumpall: whether it is whole is not known",
             chosen.label()
         ))
-        .hint("the dump failed when the backup was made: take another backup"));
+        .hint("feed it to psql yourself: restore-stream BACKUP -- psql"));
     }
     passage.end(&chosen.label())
 }
@@ -71,8 +70,6 @@ struct Passage<'a> {
     killers: Killers,
     stage: Stage,
     kind: Kind,
-    /// Whether the dump's closing line has come.
-    complete: bool,
     /// What was said of databases before their parts.
     definitions: Vec<(String, Vec<u8>)>,
     /// The databases that passed.
@@ -117,10 +114,9 @@ impl Passage<'_> {
             Event::Begin(part) => {
                 self.leave()?;
                 match part {
-                    Part::Database(name) => self.enter(name)?,
-                    Part::Globals | Part::End => self.complete |= *part == Part::End,
+                    Part::Database(name) => self.enter(name),
+                    Part::Globals | Part::End => Ok(()),
                 }
-                Ok(())
             }
             Event::Piece(piece) => {
                 self.look(piece);
@@ -137,7 +133,6 @@ impl Passage<'_> {
         match (line, self.kind) {
             (b"-- PostgreSQL database cluster dump\n", Kind::Unknown) => self.kind = Kind::Cluster,
             (b"-- PostgreSQL database dump\n", Kind::Unknown) => self.kind = Kind::Database,
-            (b"-- PostgreSQL database dump complete\n", Kind::Database) => self.complete = true,
             _ => {}
         }
     }

@@ -179,6 +179,18 @@ fn another_program_s_backup_goes_to_a_command_too() {
     let file = dir.path().join("x.sql.gz");
     let all = run(program().arg(&file).args(["--", "cat"]), 0);
     assert_eq!(out(&all), sql());
+    // gzip is content with a dump that failed; its own closing line is missing.
+    let cut = sql().replace(END, "");
+    fs::write(&plain, cut).unwrap();
+    let zipped = Command::new("gzip")
+        .arg("-kc")
+        .arg(&plain)
+        .output()
+        .unwrap();
+    let cut = dir.path().join("cut.sql.gz");
+    fs::write(&cut, zipped.stdout).unwrap();
+    let ran = run(program().arg(&cut).args(["--", "cat"]), 3);
+    assert!(err(&ran).contains("closing line"), "{}", err(&ran));
     let listed = out(&run(program().arg(&file).arg("--list"), 0));
     assert!(
         listed.contains("one") && listed.contains("150000 rows"),
