@@ -21,27 +21,31 @@ pub fn program() -> &'static str {
 /// Says `program: message`; use the macro [`say!`](crate::say).
 pub fn say_line(message: fmt::Arguments<'_>) {
     progress::beside_the_bar(|| {
-        // Nobody is left to be told that standard error is closed.
-        let _ = writeln!(std::io::stderr().lock(), "{}: {message}", program());
+        print(&format!("{}: {message}\n", program()));
     });
 }
 
 /// Says an error and its hint.
 pub fn say_error(error: &Error) {
     progress::beside_the_bar(|| {
-        let mut stderr = std::io::stderr().lock();
-        let _ = writeln!(stderr, "{}: {error}", program());
-        if let Some(hint) = error.hint_text() {
-            let _ = writeln!(stderr, "hint: {hint}");
-        }
+        let hint = error.hint_text().map(|hint| format!("hint: {hint}\n"));
+        print(&format!(
+            "{}: {error}\n{}",
+            program(),
+            hint.unwrap_or_default()
+        ));
     });
 }
 
 /// Hands on a line that another program (psql, pg_dump) said to standard error, as it is.
 pub fn pass_on(line: &str) {
-    progress::beside_the_bar(|| {
-        let _ = writeln!(std::io::stderr().lock(), "{line}");
-    });
+    progress::beside_the_bar(|| print(&format!("{line}\n")));
+}
+
+/// In one write: the programs of a pipeline share one standard error, and no line may be cut in two.
+fn print(lines: &str) {
+    // Nobody is left to be told that standard error is closed.
+    let _ = std::io::stderr().lock().write_all(lines.as_bytes());
 }
 
 /// Says something to the person: `program: message` on standard error.
