@@ -118,6 +118,7 @@ impl Load<DatabaseEdit> {
             target.from.clone(),
             target.place.clone(),
             cluster.restrict,
+            cluster.version.major(),
             cluster.settings.clone(),
         );
         edit.begin(&mut session)?;

@@ -45,7 +45,7 @@ struct Inner {
 impl Site {
     /// An empty cluster, but for its namespace and PostgreSQL.
     pub(crate) fn new() -> Self {
-        let cluster = Cluster::of(Version::of(17));
+        let cluster = Cluster::of(Version::debian());
         let role = format!(
             "create role {LOGIN} superuser login password '{}'",
             PASSWORD.replace('\'', "''")

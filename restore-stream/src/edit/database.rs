@@ -22,6 +22,8 @@ pub(crate) struct DatabaseEdit {
     place: Place,
     /// Whether psql knows `\restrict`.
     restrict: bool,
+    /// The server's major version.
+    server: u32,
     /// What each connection begins with.
     settings: String,
     /// What the dump said about it before its part began, as older ones do.
@@ -36,6 +38,7 @@ impl DatabaseEdit {
         name: Option<String>,
         place: Place,
         restrict: bool,
+        server: u32,
         settings: String,
     ) -> Self {
         let connected = place == Place::InPlace;
@@ -43,6 +46,7 @@ impl DatabaseEdit {
             name,
             place,
             restrict,
+            server,
             settings,
             definition: Vec::new(),
             created: false,
@@ -136,6 +140,9 @@ impl DatabaseEdit {
             // Large objects are wrapped so; here all is one transaction.
             return Ok(false);
         }
+        if self.server < KNOWS_TRANSACTION_TIMEOUT && is_transaction_timeout(statement) {
+            return Ok(false);
+        }
         if !self.connected && !is_setting(statement) {
             return Err(foreign("statements before it connects to their database"));
         }
@@ -186,6 +193,18 @@ pub(crate) fn is_setting(statement: &[u8]) -> bool {
     }
 }
 
+/// pg_dump 17 and later begin each database with `SET transaction_timeout = 0;` whatever server they dump, and
+/// a server that is older than 17 does not know it.
+const KNOWS_TRANSACTION_TIMEOUT: u32 = 17;
+
+fn is_transaction_timeout(statement: &[u8]) -> bool {
+    let mut words = tokens(statement).map(|spanned| spanned.token);
+    words.next().is_some_and(|word| word.is("set"))
+        && words
+            .next()
+            .is_some_and(|word| word.is("transaction_timeout"))
+}
+
 fn is_transaction(statement: &[u8]) -> bool {
     // A word and the `;`: not the COMMIT PREPARED that no dump has.
     statement.len() < 40
@@ -225,7 +244,13 @@ CREATE DATABASE "sh""op";
 
     fn beside(name: Option<&str>) -> DatabaseEdit {
         let place = Place::Beside("w's".into());
-        DatabaseEdit::new(name.map(str::to_owned), place, true, "SET a = b;\n".into())
+        DatabaseEdit::new(
+            name.map(str::to_owned),
+            place,
+            true,
+            17,
+            "SET a = b;\n".into(),
+        )
     }
 
     #[test]
@@ -243,9 +268,34 @@ CREATE DATABASE "sh""op";
     }
 
     #[test]
+    fn an_older_server_is_spared_what_it_does_not_know() {
+        let dump = DUMP.replace(
+            "SET statement_timeout = 0;\n",
+            "SET statement_timeout = 0;\nSET transaction_timeout = 0;\n",
+        );
+        for (server, there) in [(15, false), (16, false), (17, true), (18, true)] {
+            let mut edit = DatabaseEdit::new(
+                Some("sh\"op".into()),
+                Place::InPlace,
+                true,
+                server,
+                String::new(),
+            );
+            let text = edited(&dump, &mut edit).unwrap();
+            assert_eq!(text.contains("transaction_timeout"), there, "{server}");
+            assert!(text.contains("SET statement_timeout = 0;"));
+        }
+    }
+
+    #[test]
     fn in_place_it_is_one_transaction() {
-        let mut edit =
-            DatabaseEdit::new(Some("sh\"op".into()), Place::InPlace, false, String::new());
+        let mut edit = DatabaseEdit::new(
+            Some("sh\"op".into()),
+            Place::InPlace,
+            false,
+            17,
+            String::new(),
+        );
         let text = edited(DUMP, &mut edit).unwrap();
         for gone in [
             "\\connect",
