@@ -1,9 +1,5 @@
 //! The scanner on all that could fool it, cut in any way.
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "test code, all of it"
-)]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "test code, all of it")]
 
 use std::convert::Infallible;
 
