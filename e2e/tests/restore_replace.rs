@@ -195,7 +195,7 @@ fn a_whole_cluster_takes_the_place_of_another() {
     let before = cluster.dump_all::<&str>(&[]);
     cluster.sql("shop", "drop schema public cascade");
     cluster.sql("postgres", "drop database archive");
-    cluster.sql("jupyterhub", "delete from users");
+    cluster.sql("jupyterhub", "truncate users cascade");
     for jobs in ["1", "3"] {
         restore(&path, &cluster)
             .args(["--replace", "--yes", "--drop-old", "--jobs", jobs])
