@@ -1,6 +1,6 @@
 //! Whatever is cut, changed, killed or stopped while `restore-stream --replace` runs: it never says that
 //! it succeeded, and the database that was there is as it was.
-#![expect(clippy::panic, reason = "test code, all of it")]
+#![expect(clippy::panic, clippy::unwrap_used, reason = "test code, all of it")]
 
 use std::fs::{self, File};
 use std::io::Write;
