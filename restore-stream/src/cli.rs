@@ -6,17 +6,18 @@ use job::Error;
 use store::Store;
 
 const EXAMPLES: &str = "\
-BACKUP is a file, a blob's URL, or - for standard input. STORE is a directory or a container's URL; then
---latest or --before says which of its backups. A newer one that is not good is passed over, which is
-said.
+BACKUP is a file, a blob's URL, or - for standard input. STORE is a directory or a container's \
+URL; then --latest or --before says which of its backups. A newer one that is not good is passed \
+over, which is said.
 
-A database is restored beside its name, into NAME_restoring_…, and gets its name when every byte of it
-was checked and every statement has succeeded; until then nothing of that name is changed. A database
-that is there and not empty is refused, unless --replace or --as says otherwise. postgres and template1
-are restored in place, each in one transaction. Roles that are there are left as they are.
+A database is restored beside its name, into NAME_restoring_…, and gets its name when every byte \
+of it was checked and every statement has succeeded; until then nothing of that name is changed. \
+A database that is there and not empty is refused, unless --replace or --as says otherwise. \
+postgres and template1 are restored in place, each in one transaction. Roles that are there are \
+left as they are.
 
-Backups of pg_dumpall | gzip are read through; those of pgdump-gz are entered where their index says, and
---database reads that database only.
+Backups of pg_dumpall | gzip are read through; those of pgdump-gz are entered where their index \
+says, and --database reads that database only.
 
 Examples:
   restore-stream \"$STORE\" --latest --list
