@@ -21,6 +21,11 @@ impl Chance {
         Self { state: seed }
     }
 
+    /// The same chance each time.
+    pub fn seeded(seed: u64) -> Self {
+        Self { state: seed }
+    }
+
     fn next(&mut self) -> u64 {
         self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.state;

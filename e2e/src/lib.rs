@@ -11,6 +11,7 @@
 
 pub mod azurite;
 pub mod backup;
+pub mod bench;
 pub mod chance;
 pub mod compare;
 pub mod postgres;

@@ -1,0 +1,338 @@
+//! What is compared with what, and the figures to reach.
+
+use std::fmt::{self, Write};
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::str::FromStr;
+
+use super::data::{Data, FOREIGN, OURS, PLAIN};
+use super::race::{Figure, Quantity, Race};
+
+/// A part of the benchmark.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Group {
+    /// The whole dump of a cluster.
+    Dump,
+    /// The same with the programs, not the server, on one CPU.
+    OneCpu,
+    /// Compression alone.
+    Compress,
+    /// Checking a backup, ours and gzip's.
+    Verify,
+    /// Reading a backup.
+    Read,
+    /// Restoring a backup into a fresh cluster.
+    Restore,
+    /// Memory on a stream of many gigabytes.
+    Memory,
+    /// `--help`, and the sizes of the programs.
+    Start,
+}
+
+impl Group {
+    /// All, in their order.
+    pub const ALL: [Self; 8] = [
+        Self::Dump,
+        Self::OneCpu,
+        Self::Compress,
+        Self::Verify,
+        Self::Read,
+        Self::Restore,
+        Self::Memory,
+        Self::Start,
+    ];
+
+    /// What is run when nothing is said: all but memory, which takes long.
+    pub fn usual() -> Vec<Self> {
+        let mut groups = Self::ALL.to_vec();
+        groups.retain(|&group| group != Self::Memory);
+        groups
+    }
+
+    /// Its races. The stream of `memory` has so many gigabytes.
+    pub(crate) fn races(self, data: &Data, gigabytes: u32) -> Vec<Race> {
+        match self {
+            Self::Dump => vec![dump()],
+            Self::OneCpu => vec![one_cpu()],
+            Self::Compress => vec![compress()],
+            Self::Verify => vec![verify(false), verify(true), verify_foreign()],
+            Self::Read => vec![read()],
+            Self::Restore => vec![restore()],
+            Self::Memory => {
+                stream(data, gigabytes).expect("the stream");
+                vec![memory(2, 32.0), memory(8, 64.0)]
+            }
+            Self::Start => vec![start()],
+        }
+    }
+}
+
+impl fmt::Display for Group {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Dump => "dump",
+            Self::OneCpu => "one-cpu",
+            Self::Compress => "compress",
+            Self::Verify => "verify",
+            Self::Read => "read",
+            Self::Restore => "restore",
+            Self::Memory => "memory",
+            Self::Start => "start",
+        })
+    }
+}
+
+impl FromStr for Group {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        let found = Self::ALL.into_iter().find(|it| it.to_string() == name);
+        found.ok_or_else(|| {
+            let mut known = String::new();
+            for group in Self::ALL {
+                let _ = write!(known, " {group}");
+            }
+            format!("no group '{name}'; there are:{known}")
+        })
+    }
+}
+
+/// What a dump cannot be faster than.
+const LIMIT: &str = "pg_dumpall > /dev/null";
+const DUMP: &str = "pgdump-gz > out";
+const DUMP_GZIP: &str = "pg_dumpall | gzip > out";
+const MEBIBYTE: f64 = 1024.0 * 1024.0;
+
+fn owned(lines: &[&str]) -> Vec<String> {
+    lines.iter().map(|&line| line.to_owned()).collect()
+}
+
+fn dump() -> Race {
+    Race {
+        title: "dump: the whole cluster, all CPUs",
+        lines: owned(&[
+            LIMIT,
+            DUMP,
+            "pgdump-gz --jobs 2 > out",
+            DUMP_GZIP,
+            "pg_dumpall | pigz > out",
+            "pg_dumpall | bgzip -c > out",
+            "pg_dumpall | igzip -c > out",
+            "pg_dumpall | zstd -q -c > out",
+        ]),
+        figures: vec![
+            Figure::ratio(Quantity::Wall, DUMP, LIMIT, 1.10),
+            Figure::ratio(Quantity::OwnCpu, DUMP, DUMP_GZIP, 0.15),
+            Figure::ratio(Quantity::Size, DUMP, DUMP_GZIP, 1.07),
+            Figure::bound(Quantity::Peak, DUMP, 32.0 * MEBIBYTE),
+        ],
+        ..Race::default()
+    }
+}
+
+fn one_cpu() -> Race {
+    Race {
+        title: "one-cpu: the same with the programs and their children, not the server, on one CPU",
+        lines: owned(&[LIMIT, DUMP, DUMP_GZIP, "pg_dumpall | igzip -c > out"]),
+        figures: vec![Figure::ratio(Quantity::Wall, DUMP, DUMP_GZIP, 0.40)],
+        one_cpu: true,
+        ..Race::default()
+    }
+}
+
+fn compress() -> Race {
+    let ours = format!("pgdump-gz -- cat {PLAIN} > out");
+    let best = format!("pgdump-gz --level 8 -- cat {PLAIN} > out");
+    let gzip = format!("gzip < {PLAIN} > out");
+    Race {
+        title: "compress: the dump from a file",
+        figures: vec![
+            Figure::ratio(Quantity::OwnCpu, &ours, &gzip, 0.15),
+            Figure::ratio(Quantity::Size, &ours, &gzip, 1.07),
+            Figure::ratio(Quantity::Size, &best, &gzip, 1.02),
+        ],
+        lines: vec![
+            format!("pgdump-gz --level 1 -- cat {PLAIN} > out"),
+            ours,
+            format!("pgdump-gz --level 5 -- cat {PLAIN} > out"),
+            best,
+            gzip,
+            format!("pigz < {PLAIN} > out"),
+            format!("bgzip -c < {PLAIN} > out"),
+            format!("igzip -c < {PLAIN} > out"),
+            format!("zstd -q -c < {PLAIN} > out"),
+        ],
+        ..Race::default()
+    }
+}
+
+fn verify(one_cpu: bool) -> Race {
+    let ours = format!("backup-verify {OURS}");
+    let gunzip = format!("gunzip -t {OURS}");
+    let (title, limit) = match one_cpu {
+        false => ("verify: our backup, all CPUs", 0.12),
+        true => ("verify: our backup, one CPU", 0.22),
+    };
+    Race {
+        title,
+        figures: vec![Figure::ratio(Quantity::Wall, &ours, &gunzip, limit)],
+        lines: vec![
+            ours,
+            gunzip,
+            format!("pigz -t {OURS}"),
+            format!("igzip -t {OURS}"),
+        ],
+        one_cpu,
+        ..Race::default()
+    }
+}
+
+fn verify_foreign() -> Race {
+    let ours = format!("backup-verify {FOREIGN}");
+    let gunzip = format!("gunzip -t {FOREIGN}");
+    Race {
+        title: "verify: a backup of pg_dumpall | gzip, all CPUs",
+        figures: vec![Figure::ratio(Quantity::Wall, &ours, &gunzip, 0.25)],
+        lines: vec![
+            ours,
+            gunzip,
+            format!("pigz -t {FOREIGN}"),
+            format!("igzip -t {FOREIGN}"),
+        ],
+        ..Race::default()
+    }
+}
+
+fn read() -> Race {
+    let ours = format!("restore-stream {OURS} -- cat > /dev/null");
+    let gunzip = format!("gunzip -c {OURS} > /dev/null");
+    Race {
+        title: "read: our backup, all CPUs",
+        figures: vec![Figure::ratio(Quantity::Wall, &ours, &gunzip, 0.15)],
+        lines: vec![
+            ours,
+            gunzip,
+            format!("pigz -d -c {OURS} > /dev/null"),
+            format!("igzip -d -c {OURS} > /dev/null"),
+        ],
+        ..Race::default()
+    }
+}
+
+fn restore() -> Race {
+    let ours = format!("restore-stream {OURS}");
+    let psql = format!("psql -q < {PLAIN}");
+    Race {
+        title: "restore: into a fresh cluster, all CPUs",
+        figures: vec![Figure::ratio(Quantity::Wall, &ours, &psql, 1.03)],
+        lines: vec![
+            psql,
+            ours,
+            format!("restore-stream --jobs 2 {OURS}"),
+            format!("gunzip -c {FOREIGN} | psql -q"),
+        ],
+        fresh: true,
+        ..Race::default()
+    }
+}
+
+/// What writes the stream of [`memory`].
+const STREAM: &str = "stream.sh";
+
+fn memory(threads: u32, mebibytes: f64) -> Race {
+    let lines = vec![
+        format!("pgdump-gz --threads {threads} -- sh {STREAM} > stream"),
+        format!("backup-verify --threads {threads} stream"),
+        format!("restore-stream --threads {threads} stream -- cat > /dev/null"),
+    ];
+    let peak = |line: &String| Figure::bound(Quantity::Peak, line, mebibytes * MEBIBYTE);
+    Race {
+        title: match threads {
+            2 => "memory: a stream of many gigabytes, two threads",
+            _ => "memory: the same, eight threads",
+        },
+        figures: lines.iter().map(peak).collect(),
+        lines,
+        rounds: Some(1),
+        ..Race::default()
+    }
+}
+
+/// Writes the script that writes the stream: the same piece of the dump, from its middle and without its first
+/// and last lines, again and again; `cat` costs next to nothing.
+fn stream(data: &Data, gigabytes: u32) -> io::Result<()> {
+    let mut plain = File::open(data.path().join(PLAIN))?;
+    let middle = plain.metadata()?.len() / 2;
+    plain.seek(SeekFrom::Start(middle))?;
+    let mut piece = Vec::new();
+    plain
+        .take((middle / 2).min(64_000_000))
+        .read_to_end(&mut piece)?;
+    data.scratch.write("piece", &piece);
+    let times = u64::from(gigabytes) * 1_000_000_000 / piece.len() as u64;
+    let script =
+        format!("i=0\nwhile [ $i -lt {times} ]; do cat piece || exit; i=$((i + 1)); done\n");
+    data.scratch.write(STREAM, script);
+    Ok(())
+}
+
+/// Our programs.
+pub(crate) const PROGRAMS: [&str; 5] = [
+    "pgdump-gz",
+    "blob-put",
+    "blob-prune",
+    "backup-verify",
+    "restore-stream",
+];
+
+fn start() -> Race {
+    let help = |program: &&str| format!("{program} --help > /dev/null");
+    let lines: Vec<String> = PROGRAMS.iter().map(help).collect();
+    let figure = |line: &String| Figure::bound(Quantity::Wall, line, 0.005);
+    Race {
+        title: "start: from start to exit, the median of 100",
+        figures: lines.iter().map(figure).collect(),
+        lines,
+        rounds: Some(100),
+        ..Race::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_group_has_a_name_of_its_own() {
+        for group in Group::ALL {
+            assert_eq!(group.to_string().parse(), Ok(group));
+        }
+        assert!("everything".parse::<Group>().is_err());
+    }
+
+    #[test]
+    fn figures_are_about_lines_that_are_run() {
+        let races = [
+            dump(),
+            one_cpu(),
+            compress(),
+            verify(false),
+            verify(true),
+            verify_foreign(),
+            read(),
+            restore(),
+            memory(2, 32.0),
+            start(),
+        ];
+        for race in races {
+            for figure in &race.figures {
+                for line in [Some(&figure.ours), figure.theirs.as_ref()]
+                    .into_iter()
+                    .flatten()
+                {
+                    assert!(race.index(line).is_some(), "{line} in {}", race.title);
+                }
+            }
+        }
+    }
+}
