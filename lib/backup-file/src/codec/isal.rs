@@ -4,7 +4,12 @@ use std::mem::MaybeUninit;
 
 use isal_sys::igzip_lib as isal;
 
-use super::{Compress, Corrupt, Decompress, Step};
+use super::{Compress, Corrupt, Decompress, Step, zlib_compressor};
+
+/// Blocks of fewer bytes go to zlib-rs. ISA-L takes a smaller hash table for them, and what came out for
+/// the same block was not always the same bytes (never wrong ones).
+const SHORT: usize = 8192;
+const LEVEL_OF_SHORT: u8 = 6;
 
 /// Compresses at ISA-L's levels 1 to 3.
 pub(super) struct Compressor {
@@ -12,6 +17,7 @@ pub(super) struct Compressor {
     level: u8,
     /// Its working memory: the type is only for the alignment.
     memory: Vec<u128>,
+    short: zlib_compressor::Compressor,
 }
 
 // SAFETY: the stream's pointers are set anew for each call and not followed between calls.
@@ -31,12 +37,16 @@ impl Compressor {
             stream: zeroed(),
             level,
             memory: vec![0; length(size).div_ceil(size_of::<u128>())],
+            short: zlib_compressor::Compressor::new(LEVEL_OF_SHORT),
         })
     }
 }
 
 impl Compress for Compressor {
     fn compress(&mut self, block: &[u8], out: &mut [u8]) -> Option<usize> {
+        if block.len() < SHORT {
+            return self.short.compress(block, out);
+        }
         let stream = self.stream.as_mut();
         // SAFETY: it sets fields of the stream, no more.
         unsafe { isal::isal_deflate_stateless_init(stream) };
