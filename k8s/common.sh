@@ -84,7 +84,8 @@ secret_value() {
 }
 
 # A job's name with the moment in it, so that it is new and tells when.
-job_name() { printf '%s-%s' "$1" "$(date -u +%Y%m%d-%H%M%S)"; }
+# Two that are made in the same second have different names.
+job_name() { printf '%s-%s-%04x' "$1" "$(date -u +%Y%m%d-%H%M%S)" "$RANDOM"; }
 
 # Why the pod of a job does not start yet: one line, or none.
 pod_trouble() {
