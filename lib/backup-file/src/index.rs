@@ -2,6 +2,8 @@ use std::fmt;
 
 use chrono::{DateTime, Utc};
 
+use crate::Contents;
+
 /// What a backup says of itself in its last lines.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Index {
@@ -41,6 +43,8 @@ pub struct Section {
     pub crc32: u32,
     /// How long its dump took, in seconds.
     pub seconds: f64,
+    /// What a database's dump held, where that was counted: backups of earlier versions do not say it.
+    pub contents: Option<Contents>,
 }
 
 /// What a section is.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::member::HEAD_LINE;
 use crate::reader::damaged;
-use crate::{About, Index, ReadError, Section, SectionKind};
+use crate::{About, Contents, Index, ReadError, Section, SectionKind};
 
 /// The format this program writes, and the newest it reads.
 const FORMAT: u64 = 1;
@@ -118,6 +118,8 @@ struct SectionLine {
     sql_length: u64,
     crc32: u32,
     seconds: f64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    contents: Option<Contents>,
 }
 
 impl From<&Section> for SectionLine {
@@ -136,6 +138,7 @@ impl From<&Section> for SectionLine {
             sql_length: section.sql_length,
             crc32: section.crc32,
             seconds: section.seconds,
+            contents: section.contents.clone(),
         }
     }
 }
@@ -160,6 +163,7 @@ impl SectionLine {
             sql_length: self.sql_length,
             crc32: self.crc32,
             seconds: milliseconds(self.seconds),
+            contents: self.contents,
         })
     }
 }

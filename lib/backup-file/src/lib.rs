@@ -5,6 +5,7 @@
 mod audit;
 mod blocks;
 mod codec;
+mod contents;
 mod failure;
 mod frames;
 mod index;
@@ -20,6 +21,7 @@ mod stream;
 mod tail;
 mod writer;
 
+pub use contents::{Contents, TableRows};
 pub use index::{About, Index, Section, SectionKind};
 pub use name::BackupName;
 pub use output::Part;

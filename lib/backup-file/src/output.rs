@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::index_text::milliseconds;
 use crate::member::{Packer, size};
 use crate::tail;
-use crate::{About, Index, MARKER, Section, SectionKind};
+use crate::{About, Contents, Index, MARKER, Section, SectionKind, contents};
 
 /// A sink that keeps the account of its sections.
 #[derive(Debug)]
@@ -20,6 +20,13 @@ pub(crate) struct Output<W> {
     /// Where the next member goes.
     offset: u64,
     sql_offset: u64,
+}
+
+/// What is known of a section when it ends.
+#[derive(Debug)]
+pub(crate) struct End {
+    pub(crate) took: Duration,
+    pub(crate) contents: Option<Contents>,
 }
 
 #[derive(Debug)]
@@ -62,7 +69,7 @@ impl<W: Write> Output<W> {
     }
 
     /// Ends the section that is open.
-    pub(crate) fn end(&mut self, took: Duration) {
+    pub(crate) fn end(&mut self, end: End) {
         if let Some(open) = self.open.take() {
             self.sections.push(Section {
                 kind: open.kind,
@@ -71,7 +78,8 @@ impl<W: Write> Output<W> {
                 sql_offset: open.sql_offset,
                 sql_length: self.sql_offset - open.sql_offset,
                 crc32: open.crc32.finalize(),
-                seconds: milliseconds(took.as_secs_f64()),
+                seconds: milliseconds(end.took.as_secs_f64()),
+                contents: end.contents,
             });
         }
     }
@@ -115,10 +123,16 @@ impl<W: Write> Output<W> {
                 "SQL was written before the first section began",
             ));
         }
-        let index = Index {
+        let mut index = Index {
             about,
             sections: std::mem::take(&mut self.sections),
         };
+        contents::shorten(
+            index
+                .sections
+                .iter_mut()
+                .filter_map(|it| it.contents.as_mut()),
+        );
         let tail = tail::write(&index, self.offset, packer)?;
         self.sink.write_all(&tail)?;
         self.flush()

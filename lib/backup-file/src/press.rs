@@ -5,13 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
 
 use crate::SectionKind;
 use crate::failure::Failure;
 use crate::lanes::{self, Entry, Exit};
 use crate::member::{self, BLOCK, Packer};
-use crate::output::{Output, Part};
+use crate::output::{End, Output, Part};
 
 /// How many blocks go from hand to hand at once.
 const BATCH: usize = 8;
@@ -80,7 +79,7 @@ enum Step {
     /// The next batch out of the lanes is written.
     Batch,
     Begin(SectionKind),
-    End(Duration),
+    End(End),
     Part(Part),
     /// No more: the output is given back.
     Close,
@@ -132,13 +131,13 @@ impl<W: Write + Send + 'static> Press<W> {
     }
 
     /// Ends the section that is open.
-    pub(crate) fn end(&mut self, took: Duration) -> io::Result<()> {
+    pub(crate) fn end(&mut self, end: End) -> io::Result<()> {
         match self {
             Self::Here { output, .. } => {
-                output.end(took);
+                output.end(end);
                 Ok(())
             }
-            _ => self.step(Step::End(took)),
+            _ => self.step(Step::End(end)),
         }
     }
 
@@ -300,7 +299,7 @@ fn write<W: Write>(
                 let _ = free.send(batch);
             }
             Step::Begin(kind) => output.begin(kind),
-            Step::End(took) => output.end(took),
+            Step::End(end) => output.end(end),
             Step::Part(part) => output.append(part)?,
             Step::Close => return Ok(output),
         }

@@ -5,9 +5,9 @@ use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 
 use crate::member::Packer;
-use crate::output::Part;
+use crate::output::{End, Part};
 use crate::press::{Batch, Press};
-use crate::{About, SectionKind};
+use crate::{About, Contents, SectionKind};
 
 /// The levels that `--level` takes: the fastest to the smallest. With ISA-L, 1 to 3 are ISA-L's and the
 /// higher ones zlib-rs'; without it, all are. Beyond 8 zlib-rs takes longer and gains nothing in blocks of 64 KiB.
@@ -43,6 +43,7 @@ pub struct Writer<W: Write + Send + 'static> {
 struct Open {
     since: Instant,
     took: Option<Duration>,
+    contents: Option<Contents>,
 }
 
 impl<W: Write + Send + 'static> Writer<W> {
@@ -66,6 +67,7 @@ impl<W: Write + Send + 'static> Writer<W> {
         self.section = Some(Open {
             since: Instant::now(),
             took: None,
+            contents: None,
         });
         self.press.begin(kind)
     }
@@ -125,6 +127,14 @@ impl<W: Write + Send + 'static> Writer<W> {
         }
     }
 
+    /// Says what the dump in the section that is open held. Lists of tables that take more than 8 MiB in
+    /// all are left out of the index, the longest first.
+    pub fn holds(&mut self, contents: Contents) {
+        if let Some(open) = &mut self.section {
+            open.contents = Some(contents);
+        }
+    }
+
     /// Ends a backup of a cluster: the index, its locator, the marker. Flushes, and gives the sink back.
     ///
     /// # Errors
@@ -162,9 +172,10 @@ impl<W: Write + Send + 'static> Writer<W> {
             self.press.press(&mut self.batch)?;
         }
         match self.section.take() {
-            Some(open) => self
-                .press
-                .end(open.took.unwrap_or_else(|| open.since.elapsed())),
+            Some(open) => self.press.end(End {
+                took: open.took.unwrap_or_else(|| open.since.elapsed()),
+                contents: open.contents,
+            }),
             None => Ok(()),
         }
     }
@@ -216,6 +227,11 @@ impl PartWriter {
         watch: &mut dyn FnMut(&[u8]),
     ) -> io::Result<u64> {
         self.writer.copy_from(input, watch)
+    }
+
+    /// As [`Writer::holds`].
+    pub fn holds(&mut self, contents: Contents) {
+        self.writer.holds(contents);
     }
 
     /// Ends the section; `time` is how long its dump took.

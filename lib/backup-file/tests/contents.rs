@@ -1,0 +1,98 @@
+//! What a dump held is in the index: as the page says, however it was written, and within bounds.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "this is test code")]
+
+mod sample;
+
+use backup_file::{Contents, Index, PartWriter, SectionKind, TableRows, Tail, Writer, read_tail};
+use sample::{Bytes, about, options};
+
+fn index(file: Vec<u8>) -> Index {
+    match read_tail(&Bytes(file)).unwrap() {
+        Tail::Index(index) => index,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn contents(tables: usize) -> Contents {
+    let names = (0..tables).map(|at| format!("public.\"Größe\n\"\"{at}\"\"\""));
+    Contents {
+        tables: Some(names.map(|name| TableRows::new(name, 1 << 40)).collect()),
+        table_count: tables as u64,
+        rows: Some((1 << 40) * tables as u64),
+        indexes: 3,
+        constraints: 4,
+        extensions: vec!["uuid-ossp".into()],
+        large_objects: 5,
+    }
+}
+
+/// A backup with databases that hold this.
+fn backup(all: &[Contents], threads: usize) -> Vec<u8> {
+    let mut writer = Writer::new(Vec::new(), options(1, threads));
+    writer.begin(SectionKind::Globals).unwrap();
+    writer.took(sample::TOOK);
+    for (at, contents) in all.iter().enumerate() {
+        writer.begin(SectionKind::Database(at.to_string())).unwrap();
+        writer.write_all(b"SELECT 1;\n").unwrap();
+        writer.holds(contents.clone());
+        writer.took(sample::TOOK);
+    }
+    writer.finish(about()).unwrap()
+}
+
+fn read(file: Vec<u8>) -> Vec<Contents> {
+    let sections = index(file).sections.into_iter();
+    sections.filter_map(|section| section.contents).collect()
+}
+
+#[test]
+fn what_is_written_is_read() {
+    let all = [contents(3), Contents::default(), contents(0)];
+    let file = backup(&all, 1);
+    assert!(file == backup(&all, 2));
+    assert_eq!(read(file), all);
+}
+
+#[test]
+fn a_part_s_contents() {
+    let kind = SectionKind::Database("a".into());
+    let mut part = PartWriter::new(tempfile::tempfile().unwrap(), kind, options(1, 1));
+    part.holds(contents(2));
+    let mut writer = Writer::new(Vec::new(), options(1, 1));
+    let part = part.finish(sample::TOOK).unwrap();
+    writer.append(part).unwrap();
+    assert_eq!(read(writer.finish(about()).unwrap()), [contents(2)]);
+}
+
+#[test]
+fn very_many_tables() {
+    let all = [contents(30_000), contents(200_000), contents(10_000)];
+    let kept = read(backup(&all, 1));
+    assert_eq!((&kept[0], &kept[2]), (&all[0], &all[2]));
+    assert_eq!(kept[1].tables, None);
+    assert_eq!((kept[1].table_count, kept[1].rows), (200_000, all[1].rows));
+}
+
+#[test]
+fn the_page_s_example() {
+    let page = include_str!("../../../docs/format.md");
+    let (_, rest) = page.split_once("```json\n").unwrap();
+    let (example, _) = rest.split_once("\n```").unwrap();
+    let read: Contents = serde_json::from_str(example).unwrap();
+    let tables = [
+        TableRows::new("public.a", 12),
+        TableRows::new("public.\"Größe\"", 0),
+    ];
+    let wanted = Contents {
+        tables: Some(tables.into()),
+        table_count: 2,
+        rows: Some(12),
+        indexes: 1,
+        constraints: 2,
+        extensions: vec!["hstore".into()],
+        large_objects: 0,
+    };
+    assert_eq!(read, wanted);
+    assert_eq!(serde_json::to_string(&wanted).unwrap(), example);
+}
