@@ -22,8 +22,8 @@ const NAME_TOLERANCE: TimeDelta = TimeDelta::hours(1);
 #[derive(Debug, Serialize)]
 pub(crate) struct Contents {
     name: String,
-    size: u64,
-    sql_size: u64,
+    pub(crate) size: u64,
+    pub(crate) sql_size: u64,
     members: u64,
     sha256: String,
     /// Whether the SHA-256 was recorded when it was made.
@@ -32,7 +32,7 @@ pub(crate) struct Contents {
     marker: bool,
     /// What its index says, where it has one.
     #[serde(flatten)]
-    cluster: Option<Cluster>,
+    pub(crate) cluster: Option<Cluster>,
     /// When its dump was started, by its index.
     #[serde(skip)]
     pub(crate) started: Option<DateTime<Utc>>,
@@ -45,18 +45,18 @@ pub(crate) struct Contents {
 
 /// Which cluster it is of, and what of it.
 #[derive(Debug, Serialize)]
-struct Cluster {
+pub(crate) struct Cluster {
     server_version: String,
     started: String,
     finished: String,
-    databases: Vec<Database>,
+    pub(crate) databases: Vec<Database>,
 }
 
 #[derive(Debug, Serialize)]
-struct Database {
-    name: String,
-    size: u64,
-    sql_size: u64,
+pub(crate) struct Database {
+    pub(crate) name: String,
+    pub(crate) size: u64,
+    pub(crate) sql_size: u64,
 }
 
 /// Checks a backup.

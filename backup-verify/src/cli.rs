@@ -1,3 +1,5 @@
+use std::path::PathBuf;
+
 use azure_blob::Options;
 use chrono::{DateTime, TimeDelta, Utc};
 use clap::Parser;
@@ -38,6 +40,19 @@ pub(crate) struct Args {
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     pub(crate) deadline: Option<TimeDelta>,
 
+    /// Write Prometheus metrics of a store into this file (- for standard output, which then has no
+    /// lines)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) metrics: Option<PathBuf>,
+
+    /// Push the metrics of a store to this Pushgateway
+    #[arg(long, value_name = "URL")]
+    pub(crate) push: Option<String>,
+
+    /// Tell this dead-man's switch: URL if all is good, URL/fail otherwise
+    #[arg(long, value_name = "URL")]
+    pub(crate) ping: Option<String>,
+
     /// Print one JSON document instead of lines
     #[arg(long)]
     pub(crate) json: bool,
@@ -74,15 +89,26 @@ A backup of another program (pg_dumpall | gzip) has no end-of-file marker: that 
 there cannot be known; a dump's completion line is demanded of it. A container's token needs the
 permissions r and l.
 
+The metrics' file is replaced at once, readable for all: give a name that ends in .prom in the
+directory of the node exporter's textfile collector, one for each store. It is written too when the
+store is not good or cannot be reached; what could not be measured then stays as it was. A push or a
+ping that does not arrive is a warning: it is tried three times, in half a minute at most.
+
 Environment:
   AZURE_STORAGE_SAS_TOKEN_FILE  a file with the container's SAS token
   AZURE_STORAGE_SAS_TOKEN       the token itself, where there is no such file
+  BACKUP_VERIFY_PING_URL_FILE   a file with the URL of --ping, which may be a secret
+  BACKUP_VERIFY_PING_URL        the URL itself, where there is no such file
+  BACKUP_VERIFY_PUSH_URL[_FILE] the same of --push
+  HTTPS_PROXY, NO_PROXY, SSL_CERT_FILE, SSL_CERT_DIR
 
 {}
 
 Examples:
   backup-verify /backups/postgresql_backup_20251123_020000.sql.gz
   backup-verify \"$STORE\" --max-age 36h --json
+  backup-verify /backups --metrics /var/lib/prometheus/node-exporter/backup.prom
+  backup-verify \"$STORE\" --ping https://hc-ping.com/UUID
   kubectl exec postgresql-0 -- pgdump-gz | backup-verify -",
         job::EXIT_CODES
     )

@@ -4,6 +4,12 @@ mod backup;
 mod checks;
 mod cli;
 mod command;
+mod endpoint;
+mod measure;
+mod metrics;
+mod monitoring;
+mod ping;
+mod push;
 mod report;
 
 use std::process::ExitCode;

@@ -1,5 +1,6 @@
 //! What was found: a line for each check, or one JSON document.
 
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 
 use chrono::{DateTime, SecondsFormat, Utc};
@@ -7,6 +8,7 @@ use job::{Error, say, say_error};
 use serde::Serialize;
 
 use crate::backup::Contents;
+use crate::metrics::{Family, Metrics};
 
 /// What one check found.
 #[derive(Debug)]
@@ -36,6 +38,15 @@ impl Grade {
             Self::Ok => "ok",
             Self::Warning => "warning",
             Self::Bad(_) => "bad",
+        }
+    }
+
+    /// As the metrics have it: the larger the worse.
+    fn number(&self) -> u8 {
+        match self {
+            Self::Ok => 0,
+            Self::Warning => 1,
+            Self::Bad(_) => 2,
         }
     }
 }
@@ -70,10 +81,26 @@ impl Finding {
     }
 }
 
+/// What standard output has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Output {
+    /// A line for each check.
+    Lines,
+    /// One document.
+    Json,
+    /// The metrics, later.
+    Metrics,
+}
+
 /// All findings; the lines are printed as they come.
 #[derive(Debug)]
 pub(crate) struct Report {
-    json: bool,
+    output: Output,
+    /// What has been printed, or would have been.
+    lines: String,
+    /// The worst number of each check.
+    grades: BTreeMap<&'static str, u8>,
+    metrics: Metrics,
     document: Document,
     errors: Vec<Error>,
 }
@@ -100,9 +127,13 @@ struct Entry {
 }
 
 impl Report {
-    pub(crate) fn new(target: String, now: DateTime<Utc>, json: bool) -> Self {
+    /// Nothing found yet; `target` is the backup's or the store's label.
+    pub(crate) fn new(target: String, now: DateTime<Utc>, output: Output) -> Self {
         Self {
-            json,
+            output,
+            lines: String::new(),
+            grades: BTreeMap::new(),
+            metrics: Metrics::new(&target),
             document: Document {
                 target,
                 now: now.to_rfc3339_opts(SecondsFormat::Secs, true),
@@ -123,10 +154,13 @@ impl Report {
             contents,
         } = finding;
         let result = grade.word();
-        if !self.json {
-            writeln!(io::stdout(), "{result:<7}  {check:<6}  {words}")
-                .map_err(|error| cannot_print(&error))?;
+        let line = format!("{result:<7}  {check:<6}  {words}\n");
+        if self.output == Output::Lines {
+            print(&line)?;
         }
+        self.lines += &line;
+        let worst = self.grades.entry(check).or_default();
+        *worst = grade.number().max(*worst);
         let mut hint = None;
         match grade {
             Grade::Ok => {}
@@ -146,27 +180,59 @@ impl Report {
         Ok(())
     }
 
+    /// Now that it has been opened: its own label.
+    pub(crate) fn is_of(&mut self, target: String) {
+        self.metrics = Metrics::new(&target);
+        self.document.target = target;
+    }
+
+    /// The lines of all checks.
+    pub(crate) fn lines(&self) -> &str {
+        &self.lines
+    }
+
+    /// What is being measured of the store.
+    pub(crate) fn metrics(&mut self) -> &mut Metrics {
+        &mut self.metrics
+    }
+
+    /// What was measured of the store, all checks' grades too.
+    pub(crate) fn measured(&self) -> Metrics {
+        let mut metrics = self.metrics.clone();
+        for (check, grade) in &self.grades {
+            metrics.add(Family::CheckGrade, "check", check, f64::from(*grade));
+        }
+        metrics
+    }
+
     /// The document, if one is wanted; then the worst error, after the others have been said.
-    pub(crate) fn end(mut self) -> Result<(), Error> {
+    pub(crate) fn end(&mut self) -> Result<(), Error> {
         // Not good (3) is worse than not read (1): it would stay so.
         self.errors.sort_by_key(|error| error.exit().code());
         let worst = self.errors.pop();
-        if self.json {
+        if self.output == Output::Json {
             self.document.result = match &worst {
                 Some(_) => "bad",
                 None if self.document.checks.iter().any(|it| it.result == "warning") => "warning",
                 None => "ok",
             };
             self.document.exit_code = worst.as_ref().map_or(0, |error| error.exit().code());
-            let mut stdout = io::stdout().lock();
-            serde_json::to_writer_pretty(&mut stdout, &self.document)
-                .map_err(io::Error::from)
-                .and_then(|()| writeln!(stdout))
-                .map_err(|error| cannot_print(&error))?;
+            let document = serde_json::to_string_pretty(&self.document)
+                .map_err(|error| cannot_print(&error.into()))?;
+            print(&(document + "\n"))?;
         }
         self.errors.iter().for_each(say_error);
         worst.map_or(Ok(()), Err)
     }
+}
+
+/// Prints what is the result.
+pub(crate) fn print(text: &str) -> Result<(), Error> {
+    let mut stdout = io::stdout().lock();
+    let printed = stdout.write_all(text.as_bytes());
+    printed
+        .and_then(|()| stdout.flush())
+        .map_err(|error| cannot_print(&error))
 }
 
 fn cannot_print(error: &io::Error) -> Error {

@@ -260,7 +260,7 @@ impl Inner {
 /// The connections to the container's host.
 pub(crate) fn agent(container: &ContainerUrl, options: &Options) -> Result<Agent, Error> {
     let roots = match container.is_https() {
-        true => roots()?,
+        true => root_certs()?,
         false => RootCerts::WebPki,
     };
     let proxy = match container.is_loopback() {
@@ -285,9 +285,12 @@ pub(crate) fn agent(container: &ContainerUrl, options: &Options) -> Result<Agent
     Ok(config.new_agent())
 }
 
-/// The system's certificates, or those that `SSL_CERT_FILE` and `SSL_CERT_DIR` name. In an image without
-/// any, Mozilla's list that is compiled in.
-fn roots() -> Result<RootCerts, Error> {
+/// Whom an HTTPS server's certificate is trusted by: the system's certificates, or those that
+/// `SSL_CERT_FILE` and `SSL_CERT_DIR` name. In an image without any, Mozilla's list that is compiled in.
+///
+/// # Errors
+/// An `SSL_CERT_FILE` that cannot be read, or has no certificates in it.
+pub fn root_certs() -> Result<RootCerts, Error> {
     let named = env::var_os("SSL_CERT_FILE").filter(|path| !path.is_empty());
     if let Some(path) = &named
         && let Err(error) = fs::metadata(path)

@@ -37,6 +37,7 @@ pub use commit::{Ready, Uploaded};
 pub use delete::Deletion;
 pub use download::{Blob, Download};
 pub use error::{Error, ErrorKind};
+pub use exchange::root_certs;
 pub use list::Item;
 pub use properties::Properties;
 pub use token::{Need, Token};

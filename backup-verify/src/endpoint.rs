@@ -1,0 +1,245 @@
+//! Where the outcome is reported over HTTP: a URL that holds a secret, perhaps, and is never shown whole.
+
+use std::time::Duration;
+use std::{env, fmt, fs, thread};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use job::Error;
+use ureq::http::{StatusCode, Uri};
+use ureq::tls::TlsConfig;
+use ureq::{Agent, Proxy};
+
+/// A URL. Displayed without what may be secret: a check's UUID in the path, a password, the query.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Endpoint {
+    https: bool,
+    host: String,
+    /// `user:password`.
+    login: Option<String>,
+    /// Empty, or `/…`; without a `/` at its end.
+    path: String,
+    query: Option<String>,
+}
+
+/// How long a report may take, so that a backup never waits for its monitoring: with three tries of
+/// ten seconds, half a minute.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Patience {
+    /// For one try, from the name's resolution to the end of the answer.
+    pub(crate) once: Duration,
+    /// Before the second try; twice as long before the third.
+    pub(crate) pause: Duration,
+    /// How many tries; at least 1.
+    pub(crate) tries: u32,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            once: Duration::from_secs(10),
+            pause: Duration::from_secs(1),
+            tries: 3,
+        }
+    }
+}
+
+/// Why nobody could be told.
+#[derive(Debug)]
+enum Fault {
+    /// It may pass.
+    Passing(String),
+    /// It stays.
+    Final(String),
+}
+
+impl Endpoint {
+    /// The URL that an option gives; else what is in the file that the variable `NAME_FILE` names; else
+    /// the variable `NAME`. An empty variable is as good as none.
+    ///
+    /// # Errors
+    /// A file that cannot be read, what is no URL.
+    pub(crate) fn find(option: Option<&str>, name: &str) -> Result<Option<Self>, Error> {
+        let variable = |name: &str| env::var_os(name).filter(|it| !it.is_empty());
+        let file = format!("{name}_FILE");
+        let (text, from) = if let Some(text) = option {
+            (text.to_owned(), "the URL that is given".to_owned())
+        } else if let Some(path) = variable(&file) {
+            let text = fs::read_to_string(&path).map_err(|error| {
+                Error::io(
+                    format_args!("cannot read {file} '{}'", path.display()),
+                    &error,
+                )
+            })?;
+            (text, format!("what is in '{}'", path.display()))
+        } else if let Some(text) = variable(name) {
+            (text.to_string_lossy().into_owned(), name.to_owned())
+        } else {
+            return Ok(None);
+        };
+        match Self::parse(text.trim()) {
+            Some(endpoint) => Ok(Some(endpoint)),
+            // Not shown: it may be a secret with a typing error.
+            None => Err(Error::usage(format!("{from} is no URL"))
+                .hint("it begins with https:// or http://, and has no spaces")),
+        }
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let (scheme, rest) = text.split_once("://")?;
+        let https = match scheme.to_ascii_lowercase().as_str() {
+            "https" => true,
+            "http" => false,
+            _ => return None,
+        };
+        let rest = rest.split('#').next()?;
+        let (address, query) = match rest.split_once('?') {
+            Some((address, query)) => (address, Some(query.to_owned())),
+            None => (rest, None),
+        };
+        let (authority, path) = match address.find('/') {
+            Some(at) => address.split_at(at),
+            None => (address, ""),
+        };
+        let (login, host) = match authority.rsplit_once('@') {
+            Some((login, host)) => (Some(login.to_owned()), host),
+            None => (None, authority),
+        };
+        let endpoint = Self {
+            https,
+            host: host.to_owned(),
+            login,
+            path: path.trim_end_matches('/').to_owned(),
+            query,
+        };
+        let uri = Uri::try_from(endpoint.uri()).ok()?;
+        uri.host()
+            .is_some_and(|it| !it.is_empty())
+            .then_some(endpoint)
+    }
+
+    /// With more at the end of its path; the query stays.
+    #[must_use]
+    pub(crate) fn under(&self, more: &str) -> Self {
+        Self {
+            path: format!("{}/{more}", self.path),
+            ..self.clone()
+        }
+    }
+
+    fn uri(&self) -> String {
+        let Self {
+            host, path, query, ..
+        } = self;
+        let scheme = if self.https { "https" } else { "http" };
+        let query = query.as_ref().map(|query| format!("?{query}"));
+        let path = if path.is_empty() { "/" } else { path };
+        format!("{scheme}://{host}{path}{}", query.unwrap_or_default())
+    }
+
+    /// Posts a text.
+    ///
+    /// # Errors
+    /// Why it did not arrive, in words without a secret.
+    pub(crate) fn post(&self, kind: &str, text: &str, patience: Patience) -> Result<(), String> {
+        let agent = self.agent(patience).map_err(|error| error.to_string())?;
+        let mut pause = patience.pause;
+        let mut tries = 1;
+        loop {
+            match self.post_once(&agent, kind, text) {
+                Ok(()) => return Ok(()),
+                Err(Fault::Passing(_)) if tries < patience.tries => {}
+                Err(Fault::Passing(why)) if tries > 1 => {
+                    return Err(format!("{why} (tried {tries} times)"));
+                }
+                Err(Fault::Passing(why) | Fault::Final(why)) => return Err(why),
+            }
+            thread::sleep(pause);
+            pause *= 2;
+            tries += 1;
+        }
+    }
+
+    fn post_once(&self, agent: &Agent, kind: &str, text: &str) -> Result<(), Fault> {
+        let mut request = agent.post(self.uri()).content_type(kind);
+        if let Some(login) = &self.login {
+            let login = percent_decoded(login);
+            request = request.header("authorization", format!("Basic {}", BASE64.encode(login)));
+        }
+        let answer = request
+            .send(text)
+            .map_err(|error| Fault::Passing(words(&error)))?;
+        let status = answer.status();
+        let said = format!("the answer is {status}");
+        match status {
+            _ if status.is_success() => Ok(()),
+            StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS => {
+                Err(Fault::Passing(said))
+            }
+            _ if status.is_server_error() => Err(Fault::Passing(said)),
+            _ => Err(Fault::Final(said)),
+        }
+    }
+
+    /// The same TLS and the same certificates as the store's.
+    fn agent(&self, patience: Patience) -> Result<Agent, azure_blob::Error> {
+        let mut config = Agent::config_builder()
+            .http_status_as_error(false)
+            .proxy(self.proxy())
+            .user_agent(format!("{}/{}", job::program(), env!("CARGO_PKG_VERSION")))
+            .timeout_global(Some(patience.once));
+        if self.https {
+            let roots = azure_blob::root_certs()?;
+            config = config.tls_config(TlsConfig::builder().root_certs(roots).build());
+        }
+        Ok(config.build().new_agent())
+    }
+}
+
+impl Endpoint {
+    /// No proxy reaches this machine's own ports.
+    fn proxy(&self) -> Option<Proxy> {
+        let host = self.host.rsplit_once(':').map_or(&*self.host, |it| it.0);
+        match host {
+            "localhost" | "127.0.0.1" | "[::1]" => None,
+            _ => Proxy::try_from_env(),
+        }
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = if self.https { "https" } else { "http" };
+        write!(f, "{scheme}://{}/…", self.host)
+    }
+}
+
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+fn percent_decoded(text: &str) -> Vec<u8> {
+    percent_encoding::percent_decode_str(text).collect()
+}
+
+/// An error's words, of which none may be the URL.
+fn words(error: &ureq::Error) -> String {
+    use ureq::Error as Kind;
+    match error {
+        Kind::Timeout(_) => "no answer in time".into(),
+        Kind::HostNotFound => "no such host".into(),
+        Kind::ConnectionFailed => "no connection".into(),
+        Kind::TooManyRedirects => "it redirects in a circle".into(),
+        Kind::Tls(_) | Kind::Rustls(_) | Kind::ConnectProxyFailed(_) => error.to_string(),
+        Kind::Io(error) => {
+            let said = Error::io("", error).to_string();
+            said.trim_start_matches(": ").to_owned()
+        }
+        _ => "the answer is not understood".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,106 @@
+//! Who else hears how it went: a file of metrics, a Pushgateway, a dead-man's switch.
+
+use std::path::{Path, PathBuf};
+
+use job::{Error, say_error};
+use store::Store;
+
+use crate::cli::Args;
+use crate::endpoint::Endpoint;
+use crate::metrics::Metrics;
+use crate::ping::ping;
+use crate::push::push;
+use crate::report::{Output, print};
+
+/// Where to tell it.
+#[derive(Debug)]
+pub(crate) struct Monitoring {
+    file: Option<PathBuf>,
+    push: Option<Endpoint>,
+    ping: Option<Endpoint>,
+}
+
+impl Monitoring {
+    /// As the command line and the environment say.
+    ///
+    /// # Errors
+    /// Metrics of what is no store, two things on one standard output, what is no URL.
+    pub(crate) fn new(args: &Args) -> Result<Self, Error> {
+        let is_store = Store::is_store(&args.target);
+        for (option, given) in [
+            ("--metrics", args.metrics.is_some()),
+            ("--push", args.push.is_some()),
+        ] {
+            if given && !is_store {
+                return Err(Error::usage(format!(
+                    "{option} is for a store, and a backup was given"
+                )));
+            }
+        }
+        if args.json && output(args) == Output::Metrics {
+            return Err(
+                Error::usage("--json and --metrics - both want standard output")
+                    .hint("give --metrics a file"),
+            );
+        }
+        let push = Endpoint::find(args.push.as_deref(), crate::push::VARIABLE)?;
+        Ok(Self {
+            file: args.metrics.clone(),
+            push: push.filter(|_| is_store),
+            ping: Endpoint::find(args.ping.as_deref(), crate::ping::VARIABLE)?,
+        })
+    }
+
+    /// Tells everyone. That nobody on the network can be told is only said; metrics that cannot be
+    /// written are a failure, but a lesser one than what was found.
+    pub(crate) fn tell(
+        &self,
+        metrics: &Metrics,
+        lines: &str,
+        ended: Result<(), Error>,
+    ) -> Result<(), Error> {
+        let written = self
+            .file
+            .as_deref()
+            .map_or(Ok(()), |file| write(metrics, file));
+        if let Some(endpoint) = &self.push {
+            push(endpoint, metrics);
+        }
+        let ended = match (ended, written) {
+            (Err(error), Err(lesser)) => {
+                say_error(&lesser);
+                Err(error)
+            }
+            (ended, written) => ended.and(written),
+        };
+        if let Some(endpoint) = &self.ping {
+            let error = ended.as_ref().err().map(|error| format!("{error}\n"));
+            ping(
+                endpoint,
+                ended.is_ok(),
+                &(lines.to_owned() + &error.unwrap_or_default()),
+            );
+        }
+        ended
+    }
+}
+
+/// What standard output is for.
+pub(crate) fn output(args: &Args) -> Output {
+    match &args.metrics {
+        Some(file) if is_stdout(file) => Output::Metrics,
+        _ if args.json => Output::Json,
+        _ => Output::Lines,
+    }
+}
+
+fn write(metrics: &Metrics, file: &Path) -> Result<(), Error> {
+    if is_stdout(file) {
+        return print(&metrics.text());
+    }
+    metrics.clone().write(file)
+}
+
+fn is_stdout(file: &Path) -> bool {
+    file == Path::new("-")
+}
