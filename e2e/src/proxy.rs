@@ -31,6 +31,8 @@ struct Cut {
 struct Shared {
     requests: Vec<Request>,
     cuts: Vec<Cut>,
+    /// The bytes of answers that are still to come, if there is an end to them.
+    left: Option<u64>,
 }
 
 /// A proxy on loopback that ends with the test process.
@@ -91,6 +93,16 @@ impl Proxy {
         });
     }
 
+    /// After so many bytes of answers' bodies the server is gone for good.
+    pub fn gone_after(&self, bytes: u64) {
+        lock(&self.shared).left = Some(bytes);
+    }
+
+    /// Whether it is.
+    pub fn is_gone(&self) -> bool {
+        lock(&self.shared).left == Some(0)
+    }
+
     /// How many of the cuts have not been made.
     pub fn cuts_left(&self) -> usize {
         lock(&self.shared).cuts.iter().map(|cut| cut.times).sum()
@@ -117,6 +129,9 @@ fn pass(client: &TcpStream, server: u16, shared: &Mutex<Shared>) -> io::Result<(
     let (method, target) = head.request();
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
     let cut = take_cut(shared, method);
+    if lock(shared).left == Some(0) {
+        return Ok(());
+    }
 
     let server = TcpStream::connect((Ipv4Addr::LOCALHOST, server))?;
     (&server).write_all(head.closing().as_bytes())?;
@@ -139,7 +154,11 @@ fn pass(client: &TcpStream, server: u16, shared: &Mutex<Shared>) -> io::Result<(
         asked: answer.length().unwrap_or(0),
     });
     (&mut &*client).write_all(answer.lines.concat().as_bytes())?;
-    let limit = cut.filter(|_| method == "GET").unwrap_or(u64::MAX);
+    let mut limit = cut.filter(|_| method == "GET").unwrap_or(u64::MAX);
+    if let ("GET", Some(left)) = (method, &mut lock(shared).left) {
+        limit = limit.min(*left);
+        *left -= limit.min(answer.length().unwrap_or(0));
+    }
     io::copy(&mut from_server.take(limit), &mut &*client)?;
     server.shutdown(Shutdown::Both)
 }

@@ -13,6 +13,7 @@ use e2e::{
     Azurite, Chance, Cluster, Program, Proxy, Running, Scratch, Seen, backup, sample, wait_for,
 };
 use rustix::process::Signal;
+use serde_json::Value;
 
 const NAME: &str = "postgresql_backup_20250101_000000.sql.gz";
 
@@ -403,6 +404,43 @@ fn the_connection_to_the_store_is_cut() {
         .succeeds();
     assert_eq!(proxy.cuts_left(), 0);
     victim.was_replaced(&seen);
+}
+
+#[test]
+fn the_store_is_gone_for_good() {
+    let dir = Scratch::new();
+    let path = large(&dir);
+    let azurite = Azurite::shared();
+    let container = azurite.container();
+    container.write(NAME, &fs::read(&path).unwrap());
+    let victim = Victim::new();
+    let size = path.metadata().unwrap().len();
+    for (target, share) in [(NAME, 2), ("", 3)] {
+        let proxy = Proxy::to(azurite.port());
+        proxy.gone_after(size / share);
+        let url = format!("{}/{target}", container.url_at(proxy.port()));
+        let latest: &[&str] = if target.is_empty() {
+            &["--latest"]
+        } else {
+            &[]
+        };
+        let seen = victim
+            .restore(Path::new(&url))
+            .args(latest)
+            .args(["--deadline", "1s", "--json"])
+            .env("AZURE_STORAGE_SAS_TOKEN", container.token())
+            .fails(1);
+        assert!(proxy.is_gone());
+        seen.says("cannot read");
+        victim.is_intact(&seen);
+        assert_eq!(sessions(&victim.cluster), "0", "{seen}");
+        assert_eq!(report(&seen)["exit"], 1, "{seen}");
+    }
+}
+
+/// What it tells a script.
+fn report(seen: &Seen) -> Value {
+    serde_json::from_str(&seen.out()).unwrap_or_else(|error| panic!("{error}\n{seen}"))
 }
 
 /// Lets the server's new sessions write files of 24 MiB at most: more than a segment of WAL has.

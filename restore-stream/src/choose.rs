@@ -21,13 +21,13 @@ impl Chosen {
     /// The one that the command line names, or the best of the store that it names.
     pub(crate) fn new(args: &Args) -> Result<Self, Error> {
         if !Store::is_store(&args.backup) {
-            let chosen = Self::open(Source::open(&args.backup)?)?;
+            let chosen = Self::open(Source::open_with(&args.backup, args.patience())?)?;
             if args.verify_first {
                 chosen.verify(args.threads())?;
             }
             return Ok(chosen);
         }
-        from_store(&Store::open(&args.backup)?, args)
+        from_store(&Store::open_with(&args.backup, args.patience())?, args)
     }
 
     fn open(source: Source) -> Result<Self, Error> {

@@ -1,6 +1,7 @@
 use std::ffi::OsString;
 
-use chrono::{DateTime, Utc};
+use azure_blob::Options;
+use chrono::{DateTime, TimeDelta, Utc};
 use clap::Parser;
 use job::Error;
 use store::Store;
@@ -125,6 +126,11 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     threads: Option<u16>,
 
+    /// Give a request to the service up when it has been tried so long [default: 15m, 10s for a host
+    /// that never answers]
+    #[arg(long, value_name = "TIME", value_parser = job::time::parse_duration)]
+    deadline: Option<TimeDelta>,
+
     /// Feed the SQL to this command's standard input instead of to psql
     #[arg(
         last = true,
@@ -138,6 +144,23 @@ impl Args {
     /// How many threads decompress.
     pub(crate) fn threads(&self) -> usize {
         self.threads.map_or_else(job::cpus, usize::from)
+    }
+
+    /// What is to be restored, without the token that a URL may have.
+    pub(crate) fn label(&self) -> &str {
+        match self.backup.split_once('?') {
+            Some((url, _)) if url.contains("://") => url,
+            _ => &self.backup,
+        }
+    }
+
+    /// How patient to be with the service.
+    pub(crate) fn patience(&self) -> Options {
+        let deadline = self.deadline.and_then(|deadline| deadline.to_std().ok());
+        match deadline {
+            Some(deadline) => Options::default().within(deadline),
+            None => Options::default(),
+        }
     }
 
     /// Whether roles and tablespaces are restored.

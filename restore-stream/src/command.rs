@@ -16,12 +16,11 @@ pub(crate) fn run() -> Result<(), Error> {
     if args.list {
         return list::run(&args);
     }
-    let chosen = Chosen::new(&args)?;
     if !args.command.is_empty() {
-        return pipe::run(&chosen, &args);
+        return pipe::run(&Chosen::new(&args)?, &args);
     }
-    let mut ledger = Ledger::new(chosen.label());
-    let done = restore::run(&chosen, &args, &mut ledger);
+    let mut ledger = Ledger::new(args.label().to_owned());
+    let done = Chosen::new(&args).and_then(|chosen| restore::run(&chosen, &args, &mut ledger));
     if done.is_ok() {
         ledger.say();
     }

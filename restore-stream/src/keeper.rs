@@ -9,6 +9,7 @@ use job::{Error, OnStop, say};
 use pg_client::{Child, Conninfo, Server, quote_ident, quote_literal};
 
 use crate::preflight::Cluster;
+use crate::session::UNHINDERED;
 
 /// A session that does nothing, but by its name tells other runs that this one lives: what it restores
 /// into is not theirs to clear away.
@@ -31,7 +32,7 @@ impl Keeper {
         let mut said = String::new();
         if let (Some(input), Some(output)) = (&mut input, child.take_stdout()) {
             // psql echoes when it is connected. What fails here is said by its end.
-            let _ = input.write_all(b"\\echo here\n");
+            let _ = input.write_all([UNHINDERED, "\\echo here\n"].concat().as_bytes());
             let _ = BufReader::new(output).read_line(&mut said);
         }
         if said.is_empty() {
@@ -103,18 +104,32 @@ impl Drop for Begun {
         if names.is_empty() {
             return;
         }
-        let sql = drops(&self.application, &names).join(";\n");
-        if let Err(error) = self.server.execute(Some(&self.maintenance), &sql) {
+        let maintenance = Some(self.maintenance.as_str());
+        if let Err(error) = self.server.execute(maintenance, &ending(&self.application)) {
             let names = names.join("', '");
             say!("cannot drop '{names}', which is not whole (the next restore will): {error}");
+            return;
+        }
+        for name in names {
+            let _ = self.server.execute(Some(&name), FREE);
+            if let Err(error) = self.server.execute(maintenance, &dropping(&name)) {
+                say!("cannot drop '{name}', which is not whole (the next restore will): {error}");
+            }
         }
     }
 }
 
-/// The statements that drop databases, whoever is still at work in them. The sessions first: the psql of one may be
-/// dead, and the server still creating its database.
-fn drops(application: &str, names: &[String]) -> Vec<String> {
-    let wait = format!(
+/// Drops a database that a killed run has left.
+pub(crate) fn clear(cluster: &Cluster, name: &str) -> Result<(), Error> {
+    let _ = cluster.server.execute(Some(name), FREE);
+    let sql = dropping(name);
+    cluster.server.execute(Some(&cluster.maintenance), &sql)
+}
+
+/// Ends all sessions of a run, before its databases are dropped: the psql of one may be dead, and the server still
+/// creating its database.
+fn ending(application: &str) -> String {
+    format!(
         "DO $$BEGIN
            FOR i IN 1..400 LOOP
              PERFORM pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity
@@ -123,14 +138,31 @@ fn drops(application: &str, names: &[String]) -> Vec<String> {
              PERFORM pg_catalog.pg_sleep(0.05);
              PERFORM pg_catalog.pg_stat_clear_snapshot();
            END LOOP;
-         END$$",
+         END$$;",
         quote_literal(application)
-    );
-    let mut statements = vec![wait, "SET client_min_messages = error".into()];
-    let drop =
-        |name: &String| format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", quote_ident(name));
-    statements.extend(names.iter().map(drop));
-    statements
+    )
+}
+
+/// Takes away, within a database, what keeps it from being dropped and may have come with its dump: that it is a
+/// template, and subscriptions (that were never active: their slots belong to the database that was dumped).
+const FREE: &str = "\
+SET default_transaction_read_only = off;
+DO $$DECLARE subscription name;
+BEGIN
+  EXECUTE pg_catalog.format('ALTER DATABASE %I IS_TEMPLATE false', pg_catalog.current_database());
+  FOR subscription IN SELECT s.subname FROM pg_catalog.pg_subscription AS s
+    JOIN pg_catalog.pg_database AS d ON d.oid = s.subdbid WHERE d.datname = pg_catalog.current_database() LOOP
+    EXECUTE pg_catalog.format('ALTER SUBSCRIPTION %I DISABLE', subscription);
+    EXECUTE pg_catalog.format('ALTER SUBSCRIPTION %I SET (slot_name = NONE)', subscription);
+    EXECUTE pg_catalog.format('DROP SUBSCRIPTION %I', subscription);
+  END LOOP;
+END$$;";
+
+fn dropping(name: &str) -> String {
+    let name = quote_ident(name);
+    format!(
+        "{UNHINDERED}SET client_min_messages = error;\nDROP DATABASE IF EXISTS {name} WITH (FORCE);\n"
+    )
 }
 
 /// Without [`Child`], which must not be used while a signal ends the program.
@@ -138,13 +170,24 @@ fn drop_now(conninfo: &Conninfo, maintenance: &str, application: &str, names: &[
     if names.is_empty() {
         return;
     }
-    let mut command = conninfo.command("psql", Some(maintenance));
-    command.args(["--no-psqlrc", "--quiet"]);
-    for statement in drops(application, names) {
-        command.args(["-c", &statement]);
+    let execute = |database: &str, sql: &str| {
+        let mut command = conninfo.command("psql", Some(database));
+        command
+            .args(["--no-psqlrc", "--quiet"])
+            .stdin(Stdio::piped());
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        // What is left behind is cleared away by the next restore.
+        let _ = command.spawn().and_then(|mut psql| {
+            let asked = psql
+                .stdin
+                .take()
+                .map(|mut input| input.write_all(sql.as_bytes()));
+            psql.wait().map(|_| asked)
+        });
+    };
+    execute(maintenance, &ending(application));
+    for name in names {
+        execute(name, FREE);
+        execute(maintenance, &dropping(name));
     }
-    command.stdin(Stdio::null());
-    command.stdout(Stdio::null()).stderr(Stdio::null());
-    // Who is left behind is cleared away by the next restore.
-    let _ = command.status();
 }

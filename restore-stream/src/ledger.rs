@@ -58,6 +58,11 @@ impl Ledger {
         }
     }
 
+    /// Which backup it is.
+    pub(crate) fn source(&mut self, source: String) {
+        self.source = source;
+    }
+
     pub(crate) fn globals_done(&mut self) {
         self.globals = true;
     }

@@ -17,7 +17,7 @@ use crate::load::unfinished;
 /// Lists the backups of a store, or the databases of a backup.
 pub(crate) fn run(args: &Args) -> Result<(), Error> {
     if Store::is_store(&args.backup) && !args.latest && args.before.is_none() {
-        return backups(&Store::open(&args.backup)?, args.json);
+        return backups(&Store::open_with(&args.backup, args.patience())?, args.json);
     }
     let chosen = Chosen::new(args)?;
     match &chosen.index {

@@ -11,7 +11,7 @@ use crate::keeper::Begun;
 use crate::ledger::Entry;
 use crate::plan::{Old, Target};
 use crate::preflight::Cluster;
-use crate::session::{Killers, Session};
+use crate::session::{Killers, Session, UNHINDERED};
 
 /// A part that is being loaded. Dropped before its end, it is stopped where it is.
 #[derive(Debug)]
@@ -76,13 +76,14 @@ impl Load<GlobalsEdit> {
         killers: &Killers,
     ) -> Result<Self, Error> {
         let what = "roles and tablespaces".to_owned();
-        let session = Session::start(
+        let mut session = Session::start(
             cluster.server.conninfo(),
             &cluster.maintenance,
             &cluster.run.application(),
             what,
             killers,
         )?;
+        session.write(UNHINDERED.as_bytes())?;
         Ok(Self::new(session, edit))
     }
 
@@ -119,7 +120,7 @@ impl Load<DatabaseEdit> {
             target.place.clone(),
             cluster.restrict,
             cluster.version.major(),
-            cluster.settings.clone(),
+            [UNHINDERED, &cluster.settings].concat(),
         );
         edit.begin(&mut session)?;
         Ok(Self::new(session, edit))

@@ -5,9 +5,10 @@ use std::path::Path;
 
 use backup_file::Index;
 use job::{Error, say, text};
-use pg_client::{Conninfo, Row, Server, Version, quote_ident, quote_literal};
+use pg_client::{Conninfo, Row, Server, Version, quote_literal};
 
 use crate::cli::Args;
+use crate::keeper;
 use crate::names::{Run, working_key};
 
 /// The server as it was found, and how this run speaks to it.
@@ -169,8 +170,7 @@ impl Cluster {
                 say!("'{database}' is being restored by another restore-stream, and is left alone");
                 continue;
             }
-            let drop = format!("DROP DATABASE IF EXISTS {};", quote_ident(database));
-            match self.server.execute(Some(&self.maintenance), &drop) {
+            match keeper::clear(self, database) {
                 Ok(()) => say!("dropped '{database}', which a restore that was killed has left"),
                 Err(error) => {
                     say!(

@@ -30,6 +30,7 @@ impl Restored {
 
 /// Restores the chosen backup, and writes down in `ledger` what was done.
 pub(crate) fn run(chosen: &Chosen, args: &Args, ledger: &mut Ledger) -> Result<(), Error> {
+    ledger.source(chosen.label());
     let cluster = Cluster::survey(args)?;
     let _keeper = Keeper::start(&cluster)?;
     let begun = Begun::new(&cluster);

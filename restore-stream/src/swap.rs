@@ -7,6 +7,7 @@ use crate::cli::Args;
 use crate::edit::Place;
 use crate::plan::{Old, Target};
 use crate::preflight::Cluster;
+use crate::session::UNHINDERED;
 
 /// How often those who connect again are disconnected again.
 const TRIES: u32 = 5;
@@ -18,7 +19,7 @@ pub(crate) fn swap(cluster: &Cluster, args: &Args, targets: &[Target]) -> Result
         return Ok(());
     }
     // Its commit waits for the disk, for all that came before it too.
-    let sql = format!("SET synchronous_commit = on;\nBEGIN;\n{renames}COMMIT;\n");
+    let sql = format!("{UNHINDERED}SET synchronous_commit = on;\nBEGIN;\n{renames}COMMIT;\n");
     let mut tries = 1;
     loop {
         if args.force_disconnect {
@@ -111,7 +112,9 @@ pub(crate) fn drop_old(cluster: &Cluster, args: &Args, targets: &[Target]) -> Ve
             _ => continue,
         };
         let name = quote_ident(kept);
-        let sql = format!("ALTER DATABASE {name} IS_TEMPLATE false;\nDROP DATABASE {name};\n");
+        let sql = format!(
+            "{UNHINDERED}ALTER DATABASE {name} IS_TEMPLATE false;\nDROP DATABASE {name};\n"
+        );
         match cluster.server.execute(Some(&cluster.maintenance), &sql) {
             Ok(()) => gone.push(kept.clone()),
             Err(error) => say!("cannot drop '{kept}': {error}"),
