@@ -21,17 +21,10 @@ pub(crate) struct Checked<'a> {
 }
 
 impl<'a> Checked<'a> {
-    /// What the command line names: all, or one database by the index.
+    /// What the command line names: one database by the index, or all, where there is no index too.
     pub(crate) fn open(chosen: &'a Chosen, args: &Args) -> Result<Self, Error> {
-        let Some(database) = &args.database else {
+        let (Some(database), Some(index)) = (&args.database, &chosen.index) else {
             return Self::whole(chosen, args.threads());
-        };
-        let Some(index) = &chosen.index else {
-            return Err(Error::failed(format!(
-                "'{}' has no index that can be read: one database of it cannot be fed to a command",
-                chosen.label()
-            ))
-            .hint("restore it with --database and without a command: then it is read through"));
         };
         match index.database(database) {
             Some(section) => Self::section(chosen, section, args.threads()),

@@ -4,14 +4,17 @@ use std::ffi::OsString;
 use std::io::{self, Write};
 use std::process::{Command, Stdio};
 
+use dump_text::{Event, Part, PartScanner};
 use job::{Error, Progress};
 use pg_client::Child;
 
 use crate::checked::Checked;
 use crate::choose::Chosen;
 use crate::cli::Args;
+use crate::load::unfinished;
+use crate::plan::not_among;
 
-/// Feeds the chosen backup, or one database of it, to the command. It is killed, not let see the end of
+/// Feeds the chosen backup, or one database of it, to the command. The command is killed, not let see the end of
 /// its input, if anything is wrong.
 pub(crate) fn run(chosen: &Chosen, args: &Args) -> Result<(), Error> {
     let mut input = Checked::open(chosen, args)?;
@@ -20,32 +23,21 @@ pub(crate) fn run(chosen: &Chosen, args: &Args) -> Result<(), Error> {
         .take_stdin()
         .ok_or_else(|| Error::failed("the command has no standard input"))?;
     let progress = Progress::new(format!("reading '{}'", chosen.label()), input.sql_length());
-    let fed = loop {
-        match input.next() {
-            Ok(Some(sql)) => {
-                if let Err(error) = stdin.write_all(sql) {
-                    break Fed::Refused(error);
-                }
-                progress.advance(sql.len() as u64);
-            }
-            Ok(None) => match input.finish() {
-                Ok(()) => break Fed::Whole,
-                Err(error) => break Fed::Damaged(error),
-            },
-            Err(error) => break Fed::Damaged(error),
-        }
+    let fed = match args.database.as_deref().filter(|_| chosen.index.is_none()) {
+        Some(name) => Search::new(name).feed(&mut input, &mut stdin, &progress),
+        None => feed(&mut input, &mut stdin, &progress),
     };
     drop(progress);
     match fed {
-        Fed::Whole => {
+        Ok(()) => {
             drop(stdin);
             child.wait()
         }
-        Fed::Damaged(error) => {
+        Err(Stopped::Damaged(error)) => {
             child.killer().kill();
             Err(error)
         }
-        Fed::Refused(error) => {
+        Err(Stopped::Refused(error)) => {
             let name = child.name().to_owned();
             drop(stdin);
             // Why it reads no more is its to say; that it did not read all is a failure in any case.
@@ -59,10 +51,83 @@ pub(crate) fn run(chosen: &Chosen, args: &Args) -> Result<(), Error> {
     }
 }
 
-enum Fed {
-    Whole,
+/// Why it was not all fed.
+enum Stopped {
     Damaged(Error),
     Refused(io::Error),
+}
+
+impl From<Error> for Stopped {
+    fn from(error: Error) -> Self {
+        Self::Damaged(error)
+    }
+}
+
+fn feed(input: &mut Checked<'_>, out: &mut dyn Write, progress: &Progress) -> Result<(), Stopped> {
+    while let Some(sql) = input.next()? {
+        out.write_all(sql).map_err(Stopped::Refused)?;
+        progress.advance(sql.len() as u64);
+    }
+    Ok(input.finish()?)
+}
+
+/// One database in a dump that has no index: all of it is read, its part is fed.
+struct Search<'a> {
+    name: &'a str,
+    /// Whether its part is passing by.
+    inside: bool,
+    found: bool,
+    others: Vec<String>,
+}
+
+impl<'a> Search<'a> {
+    fn new(name: &'a str) -> Self {
+        Self {
+            name,
+            inside: false,
+            found: false,
+            others: Vec::new(),
+        }
+    }
+
+    fn feed(
+        mut self,
+        input: &mut Checked<'_>,
+        out: &mut dyn Write,
+        progress: &Progress,
+    ) -> Result<(), Stopped> {
+        let mut scanner = PartScanner::new();
+        while let Some(sql) = input.next()? {
+            scanner
+                .feed(sql, &mut |event| self.event(event, out))
+                .map_err(Stopped::Refused)?;
+            progress.advance(sql.len() as u64);
+        }
+        input.finish()?;
+        scanner
+            .finish(&mut |event| self.event(event, out))
+            .map_err(Stopped::Refused)?
+            .map_err(|how| unfinished(&input.label(), how))?;
+        match self.found {
+            true => Ok(()),
+            false => Err(not_among(self.name, &input.label(), &self.others).into()),
+        }
+    }
+
+    fn event(&mut self, event: Event<'_>, out: &mut dyn Write) -> io::Result<()> {
+        match event {
+            Event::Begin(part) => {
+                self.inside = matches!(part, Part::Database(name) if name == self.name);
+                self.found |= self.inside;
+                if let Part::Database(name) = part {
+                    self.others.push(name.clone());
+                }
+                Ok(())
+            }
+            Event::Piece(piece) if self.inside => out.write_all(piece.bytes()),
+            Event::Piece(_) => Ok(()),
+        }
+    }
 }
 
 fn left_early(name: &str) -> Error {

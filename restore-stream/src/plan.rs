@@ -206,26 +206,35 @@ fn check_exclusions(index: &Index, args: &Args) -> Result<(), Error> {
         Some(name) => Err(Error::usage(format!(
             "there is no database '{name}' in the backup to leave out"
         ))
-        .hint(names(index))),
+        .hint(format!("it has {}", quoted(&names(index))))),
         None => Ok(()),
     }
 }
 
 pub(crate) fn no_such_database(chosen: &Chosen, index: &Index, name: &str) -> Error {
-    Error::failed(format!(
-        "there is no database '{name}' in '{}'",
-        chosen.label()
-    ))
-    .hint(names(index))
+    not_among(name, &chosen.label(), &names(index))
 }
 
-fn names(index: &Index) -> String {
+/// The error of a database that a backup does not have.
+pub(crate) fn not_among(name: &str, label: &str, names: &[String]) -> Error {
+    let error = Error::failed(format!("there is no database '{name}' in '{label}'"));
+    match names {
+        [] => error.hint("it has none, or does not say their names"),
+        _ => error.hint(format!("it has {}", quoted(names))),
+    }
+}
+
+fn names(index: &Index) -> Vec<String> {
     let databases = index
         .sections
         .iter()
         .filter_map(|section| match &section.kind {
-            SectionKind::Database(name) => Some(format!("'{name}'")),
+            SectionKind::Database(name) => Some(name.clone()),
             _ => None,
         });
-    format!("it has {}", databases.collect::<Vec<_>>().join(", "))
+    databases.collect()
+}
+
+fn quoted(names: &[String]) -> String {
+    format!("'{}'", names.join("', '"))
 }

@@ -12,13 +12,16 @@ use crate::edit::{DatabaseEdit, Edit, GlobalsEdit, Out, Place, is_setting};
 use crate::keeper::Begun;
 use crate::ledger::Ledger;
 use crate::load::{Load, unfinished};
-use crate::plan::{Target, is_wanted};
+use crate::plan::{Target, is_wanted, not_among};
 use crate::preflight::Cluster;
 use crate::restore::Restored;
 use crate::session::Killers;
 
 /// How much SQL may come before it is clear what a dump is of.
 const PRELUDE_LIMIT: usize = 1 << 20;
+
+/// What `pg_dump --format=custom` begins with.
+const CUSTOM_FORMAT: &[u8] = b"PGDMP";
 
 /// Loads what the command line says. Nothing has its name when this returns.
 pub(crate) fn load(
@@ -43,7 +46,12 @@ pub(crate) fn load(
         restored: Restored::default(),
     };
     let mut scanner = PartScanner::new();
+    let mut begun_reading = false;
     while let Some(sql) = input.next()? {
+        if !begun_reading && sql.starts_with(CUSTOM_FORMAT) {
+            return Err(custom_format(&chosen.label()));
+        }
+        begun_reading = true;
         let length = sql.len() as u64;
         scanner.feed(sql, &mut |event| passage.event(event))?;
         progress.advance(length);
@@ -59,6 +67,13 @@ pub(crate) fn load(
         .hint("feed it to psql yourself: restore-stream BACKUP -- psql"));
     }
     passage.end(&chosen.label())
+}
+
+fn custom_format(label: &str) -> Error {
+    Error::not_good(format!(
+        "'{label}' is in pg_dump's custom format, and not SQL"
+    ))
+    .hint("feed it to pg_restore: restore-stream BACKUP -- pg_restore -d DB --exit-on-error")
 }
 
 /// A dump passing by.
@@ -226,7 +241,9 @@ impl Passage<'_> {
             Stage::Globals(load) => {
                 let mut edit = load.end()?;
                 self.ledger.skip(edit.take_skipped());
-                self.ledger.globals_done();
+                if self.kind == Kind::Cluster {
+                    self.ledger.globals_done();
+                }
                 self.definitions = edit.take_databases();
             }
             Stage::Definitions(mut edit) => self.definitions = edit.take_databases(),
@@ -248,10 +265,7 @@ impl Passage<'_> {
         if let Some(name) = &self.args.database
             && self.restored.is_empty()
         {
-            return Err(
-                Error::failed(format!("there is no database '{name}' in '{label}'"))
-                    .hint(format!("it has '{}'", self.names.join("', '"))),
-            );
+            return Err(not_among(name, label, &self.names));
         }
         Ok(self.restored)
     }

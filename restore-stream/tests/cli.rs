@@ -101,13 +101,15 @@ fn the_sql_goes_to_a_command_without_the_index() {
     piped.arg("-").args(["--", "cat"]);
     piped.stdin(fs::File::open(&file).unwrap());
     assert_eq!(out(&run(&mut piped, 0)), sql());
-    let one = run(
-        program()
-            .arg(&file)
-            .args(["--database", "two", "--", "cat"]),
-        0,
+    let one = ["--database", "two", "--", "cat"];
+    assert_eq!(
+        out(&run(program().arg(&file).args(one), 0)),
+        database("two")
     );
-    assert_eq!(out(&one), database("two"));
+    let mut piped = program();
+    piped.arg("-").args(one);
+    piped.stdin(fs::File::open(&file).unwrap());
+    assert_eq!(out(&run(&mut piped, 0)), database("two"));
     let many = run(
         program().arg(&file).args(["--threads", "3", "--", "cat"]),
         0,
@@ -179,6 +181,20 @@ fn another_program_s_backup_goes_to_a_command_too() {
     let file = dir.path().join("x.sql.gz");
     let all = run(program().arg(&file).args(["--", "cat"]), 0);
     assert_eq!(out(&all), sql());
+    let one = run(
+        program()
+            .arg(&file)
+            .args(["--database", "two", "--", "cat"]),
+        0,
+    );
+    assert_eq!(out(&one), database("two"));
+    let none = run(
+        program()
+            .arg(&file)
+            .args(["--database", "three", "--", "cat"]),
+        1,
+    );
+    assert!(err(&none).contains("'one', 'two'"), "{}", err(&none));
     // gzip is content with a dump that failed; its own closing line is missing.
     let cut = sql().replace(END, "");
     fs::write(&plain, cut).unwrap();
@@ -189,8 +205,10 @@ fn another_program_s_backup_goes_to_a_command_too() {
         .unwrap();
     let cut = dir.path().join("cut.sql.gz");
     fs::write(&cut, zipped.stdout).unwrap();
-    let ran = run(program().arg(&cut).args(["--", "cat"]), 3);
-    assert!(err(&ran).contains("closing line"), "{}", err(&ran));
+    for options in [&[][..], &["--database", "one"]] {
+        let ran = run(program().arg(&cut).args(options).args(["--", "cat"]), 3);
+        assert!(err(&ran).contains("closing line"), "{}", err(&ran));
+    }
     let listed = out(&run(program().arg(&file).arg("--list"), 0));
     assert!(
         listed.contains("one") && listed.contains("150000 rows"),
@@ -236,6 +254,15 @@ fn a_moment_chooses_the_backup_before_it() {
     assert!(chosen(&["--before", "2025-11-23T02:00:00Z"]).contains("20251122_020000"));
     assert!(chosen(&["--before", "2025-11-23T02:00:01Z"]).contains("20251123_020000"));
     assert!(chosen(&["--before", "2025-11-22T03:30+01:00"]).contains("20251122_020000"));
+    // A moment without a zone is local, and both are said.
+    let local = ["--before", "2025-11-22 21:00:01", "--", "cat"];
+    let ran = run(program().env("TZ", "EST5").arg(dir.path()).args(local), 0);
+    for words in [
+        "before 2025-11-23 02:00:01 UTC (21:00:01 -05:00 here)",
+        "'postgresql_backup_20251123_020000.sql.gz' of 2025-11-23 02:00:00 UTC (21:00:00 -05:00 here)",
+    ] {
+        assert!(err(&ran).contains(words), "{}", err(&ran));
+    }
     let none = run(
         program()
             .arg(dir.path())
@@ -328,6 +355,29 @@ fn what_is_not_there_is_said() {
     // No server: psql's own words.
     let ran = run(program().arg(&file), 1);
     assert!(err(&ran).contains("/nonexistent"), "{}", err(&ran));
+}
+
+#[test]
+fn a_script_is_told_whatever_fails() {
+    let dir = store(&[23]);
+    let empty = store(&[]);
+    let url = "http://127.0.0.1:1/account/container/x.sql.gz?sig=s3cret";
+    for (backup, code) in [
+        (path(dir.path(), 23).into_os_string(), 1),
+        (path(dir.path(), 24).into_os_string(), 1),
+        (empty.path().as_os_str().to_owned(), 3),
+        (url.into(), 1),
+    ] {
+        let latest: &[&str] = if code == 3 { &["--latest"] } else { &[] };
+        let options = ["--json", "--deadline", "1s"];
+        let ran = run(program().arg(&backup).args(options).args(latest), code);
+        let said: serde_json::Value = serde_json::from_str(&out(&ran)).unwrap();
+        assert_eq!(said["ok"], false, "{said}");
+        assert_eq!(said["exit"], code, "{said}");
+        let source = backup.to_str().unwrap().split('?').next().unwrap();
+        assert_eq!(said["source"], source, "{said}");
+        assert!(!out(&ran).contains("s3cret") && !err(&ran).contains("s3cret"));
+    }
 }
 
 #[test]
