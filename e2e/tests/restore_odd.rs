@@ -117,7 +117,7 @@ fn they_come_back() {
             compare::same_text(("the first", &wanted.0), (name, &second.dump_one(name)));
             assert_eq!(about(&second, name), wanted.1, "{name}");
         }
-        let gone = format!("{} (gone)", name);
+        let gone = format!("{name} (gone)");
         let rename = format!(
             "alter database {} rename to {}",
             quoted(copy),
