@@ -8,6 +8,9 @@ use ureq::Agent;
 use crate::token_source::Tokens;
 use crate::{BlobUrl, ContainerUrl, Error, Need, Token, TokenSource, exchange};
 
+/// The slowest link that is good enough, in bytes a second: 1 Mbit/s.
+const SLOWEST: u64 = 128 << 10;
+
 /// How patient a client is, and how many requests it makes at once.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -20,7 +23,8 @@ pub struct Options {
     pub connect_timeout: Duration,
     /// How long a socket may stand still, either way.
     pub stall_timeout: Duration,
-    /// How long one request may take as a whole, and a second more for each 256 KiB of its body.
+    /// How long one request may take as a whole, and a second more for each 128 KiB of its body and of those
+    /// that are under way at once.
     pub request_timeout: Duration,
     /// The first pause before a request is tried again; it doubles each time, up to `max_pause`.
     pub first_pause: Duration,
@@ -46,17 +50,27 @@ impl Default for Options {
 }
 
 impl Options {
-    /// With this deadline, for a host that has never answered too (`--deadline`).
+    /// With this deadline (`--deadline`): for a host that has never answered too, and for each attempt, so
+    /// that one which stands still ends it in time.
     #[must_use]
     pub fn within(self, deadline: Duration) -> Self {
+        let most = deadline.max(Duration::from_secs(1));
         Self {
             deadline,
             first_contact: deadline,
-            connect_timeout: self
-                .connect_timeout
-                .min(deadline.max(Duration::from_secs(1))),
+            connect_timeout: self.connect_timeout.min(most),
+            stall_timeout: self.stall_timeout.min(most),
+            request_timeout: self.request_timeout.min(most),
             ..self
         }
+    }
+
+    /// How long a request may take whose bodies have so many bytes together: with all that are under way at
+    /// once on a link that no backup should have to be content with.
+    pub(crate) fn request_time(&self, bytes: u64) -> Duration {
+        let under_way = bytes.saturating_mul(self.concurrency as u64);
+        self.request_timeout
+            .saturating_add(Duration::from_secs(under_way / SLOWEST))
     }
 }
 
@@ -158,5 +172,29 @@ impl Client {
     /// When the token expires; none if it does not say (a stored access policy does).
     pub fn expires(&self) -> Option<DateTime<Utc>> {
         self.token().expires()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slow_link_is_waited_for() {
+        let options = Options::default();
+        assert_eq!(options.request_time(0), options.request_timeout);
+        // Eight blocks of 4 MiB share 1 Mbit/s: each needs 256 s.
+        let block = options.request_time(4 << 20) - options.request_timeout;
+        assert_eq!(block, Duration::from_secs(256));
+        assert!(options.request_time(u64::MAX) > block);
+    }
+
+    #[test]
+    fn a_deadline_is_for_each_attempt_too() {
+        let options = Options::default().within(Duration::from_secs(5));
+        assert_eq!(options.stall_timeout, Duration::from_secs(5));
+        assert_eq!(options.request_timeout, Duration::from_secs(5));
+        let patient = Options::default().within(Duration::from_secs(36_000));
+        assert_eq!(patient.stall_timeout, Options::default().stall_timeout);
     }
 }

@@ -48,7 +48,7 @@ impl Ready {
             Ok(etag) => etag,
             Err(given_up) if given_up.in_doubt => match self.committed_etag() {
                 Some(etag) => etag,
-                None => return Err(self.name_taken(given_up.error)),
+                None => return Err(self.doubtful(given_up.error)),
             },
             Err(given_up) => return Err(self.name_taken(given_up.error)),
         };
@@ -70,6 +70,19 @@ impl Ready {
             ErrorKind::Exists,
             "nothing was changed; --overwrite writes over it",
         )
+    }
+
+    /// As [`name_taken`](Self::name_taken), after an answer was lost: where nobody may look, the blob that is
+    /// there may be this one.
+    fn doubtful(&self, error: Error) -> Error {
+        let error = self.name_taken(error);
+        match self.target.client.token().has('r') {
+            true => error,
+            false => error.hint_if(
+                ErrorKind::Exists,
+                "an answer was lost before, so it may be this upload that is there: backup-verify tells; with 'r' in its token blob-put would know",
+            ),
+        }
     }
 
     /// The ETag of our blob, if the commit whose answer was lost was done.
@@ -120,7 +133,7 @@ impl Ready {
             call = call.header("x-ms-tags", tags(&self.options.tags));
         }
         // Fifty thousand blocks take their time to be listed.
-        call.expected = (self.count + 1) << 12;
+        call.expected = (self.count + 1) << 8;
         client.retry(asked, &Cancel::default(), |token| {
             let answer = client.send(&call, token)?;
             let etag = answer

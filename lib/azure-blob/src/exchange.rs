@@ -20,8 +20,6 @@ use crate::{Client, ContainerUrl, Error, ErrorKind, Options};
 /// The service's version whose words we speak: the first with all that we use is 2021-12-02 (the Cold
 /// tier); Azurite 3.37 takes it as the service does.
 const VERSION: &str = "2023-11-03";
-/// A body may take its time at this many bytes a second, beyond a request's own timeout.
-const SLOWEST: u64 = 256 << 10;
 /// No error's body is longer.
 const ERROR_BODY: u64 = 64 << 10;
 /// A fault is told to a person this often.
@@ -241,7 +239,7 @@ impl Inner {
             request = request.header(*name, value);
         }
         let bytes = call.body.map_or(0, |body| body.len() as u64) + call.expected;
-        let timeout = self.options.request_timeout + Duration::from_secs(bytes / SLOWEST);
+        let timeout = self.options.request_time(bytes);
         match call.body {
             Some(body) => {
                 let request = self.agent.configure_request(request.body(body)?);

@@ -1,5 +1,7 @@
 //! List Blobs.
 
+use std::collections::HashSet;
+
 use chrono::DateTime;
 use serde::Deserialize;
 use ureq::http::Method;
@@ -87,21 +89,22 @@ impl Client {
     pub fn list(&self) -> Result<Vec<Item>, Error> {
         let mut items = Vec::new();
         let mut marker = String::new();
+        let mut followed = HashSet::new();
         loop {
             let page = self.list_page(&marker)?;
             let entries = page.blobs.entries.into_iter();
             items.extend(entries.filter_map(|entry| self.item(entry)));
             match page.next_marker.filter(|next| !next.is_empty()) {
                 None => return Ok(items),
-                Some(next) if next == marker => {
+                // A page may be empty and yet not the last.
+                Some(next) if followed.insert(next.clone()) => marker = next,
+                Some(_) => {
                     let container = self.container();
                     return Err(Error::new(
                         ErrorKind::Malformed,
                         format!("cannot list '{container}': the same page comes again and again"),
                     ));
                 }
-                // A page may be empty and yet not the last.
-                Some(next) => marker = next,
             }
         }
     }

@@ -159,6 +159,10 @@ impl Refusal {
                 let addresses = token.addresses().unwrap_or("other addresses");
                 return format!("the SAS token is only for {addresses} (sip)");
             }
+            "KeyBasedAuthenticationNotPermitted" => {
+                return "this storage account takes no SAS token that is signed with its key: make a user delegation SAS".into();
+            }
+            "AccountIsDisabled" => return "the storage account is disabled".into(),
             "AuthorizationServiceMismatch" | "AuthorizationResourceTypeMismatch" => {
                 return "the SAS token is for something else: make one for this container".into();
             }
@@ -182,21 +186,36 @@ impl Refusal {
     }
 
     fn header_hint(&self) -> Option<String> {
-        let all = format!("{} {} {}", self.header, self.code, self.message).to_lowercase();
-        let option = if all.contains("tier") {
-            "--tier"
-        } else if all.contains("immutab") {
-            "--immutable-days"
-        } else if all.contains("tag") {
-            "--tag"
-        } else if self.code == "InvalidBlobOrBlock" || self.code == "InvalidBlockId" {
-            return Some("another program has left blocks under this name: take another name, or wait a week until they are gone".into());
-        } else {
-            return None;
-        };
+        let discarded = "another upload to this name was committed meanwhile, which discards all other blocks: run it again";
+        let foreign = "another program has left blocks under this name: take another name, or wait a week until they are gone";
+        match self.code.as_str() {
+            "InvalidBlockList" => return Some(discarded.into()),
+            "InvalidBlobOrBlock" | "InvalidBlockId" => return Some(foreign.into()),
+            _ => {}
+        }
+        let option = self.option()?;
         Some(format!(
             "this storage account does not take {option} (or not that value)"
         ))
+    }
+
+    /// The option whose header it does not take: by the header's name, by a word of the message, or by a
+    /// part of the code.
+    fn option(&self) -> Option<&'static str> {
+        let said = format!("{} {}", self.header, self.message).to_lowercase();
+        let words = said.split(|c: char| !c.is_alphanumeric());
+        let means = |part: &str, word: &dyn Fn(&str) -> bool| {
+            self.code.contains(part) || words.clone().any(|it| word(it))
+        };
+        if means("Tier", &|word| matches!(word, "tier" | "tiers")) {
+            Some("--tier")
+        } else if means("Immutab", &|word| word.starts_with("immutab")) {
+            Some("--immutable-days")
+        } else if means("Tag", &|word| matches!(word, "tag" | "tags")) {
+            Some("--tag")
+        } else {
+            None
+        }
     }
 }
 
@@ -319,6 +338,36 @@ mod tests {
         ] {
             let (_, hint) = explain(&refusal(400, &format!("<Error>{body}</Error>")), &[], GOOD);
             assert!(hint.contains(option), "{hint}");
+        }
+    }
+
+    #[test]
+    fn an_option_is_named_only_where_it_is_meant() {
+        for body in [
+            "<Code>InvalidHeaderValue</Code><Message>The ETag is wrong</Message><HeaderName>If-Match</HeaderName>",
+            "<Code>InvalidInput</Code><Message>The block was not staged in this storage</Message>",
+        ] {
+            let (_, hint) = explain(&refusal(400, &format!("<Error>{body}</Error>")), &[], GOOD);
+            assert_eq!(hint, "", "{body}");
+        }
+        for body in [
+            "<Code>FeatureNotYetSupportedForHierarchicalNamespaceAccounts</Code><Message>Blob tags are not yet supported</Message>",
+            "<Code>InvalidHeaderValue</Code><HeaderName>x-ms-tags</HeaderName>",
+        ] {
+            let (_, hint) = explain(&refusal(400, &format!("<Error>{body}</Error>")), &[], GOOD);
+            assert!(hint.contains("--tag"), "{body}: {hint}");
+        }
+    }
+
+    #[test]
+    fn an_account_that_takes_no_such_token_is_named() {
+        for (code, said) in [
+            ("KeyBasedAuthenticationNotPermitted", "user delegation"),
+            ("AccountIsDisabled", "disabled"),
+        ] {
+            let refusal = refusal(403, &format!("<Error><Code>{code}</Code></Error>"));
+            let (_, hint) = explain(&refusal, &[Need::Create], GOOD);
+            assert!(hint.contains(said), "{hint}");
         }
     }
 

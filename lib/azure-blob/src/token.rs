@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, Utc};
+use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
 use percent_encoding::percent_decode_str;
 
 use crate::secret::Secret;
@@ -209,13 +209,14 @@ impl Token {
             return Err(wrong(format!("for other services (ss={services})")));
         }
         if let Some(types) = &fields.types {
-            let (kind, what) = if needs == [Need::List] {
-                ('c', "containers")
-            } else {
-                ('o', "blobs")
-            };
-            if !types.contains(kind) {
-                return Err(wrong(format!("not for {what} (srt={types})")));
+            for need in needs {
+                let (kind, what) = match need {
+                    Need::List => ('c', "containers"),
+                    _ => ('o', "blobs"),
+                };
+                if !types.contains(kind) {
+                    return Err(wrong(format!("not for {what} (srt={types})")));
+                }
             }
         }
         Ok(())
@@ -304,18 +305,19 @@ fn moment(moment: DateTime<Utc>) -> impl fmt::Display {
     moment.format("%Y-%m-%d %H:%M:%S UTC")
 }
 
-/// The forms of ISO 8601 that a SAS takes: a date, or date and time to the minute, the second, or parts of it.
+/// The forms of ISO 8601 that a SAS takes ("Formatting DateTime values"): a date, or date and time to the
+/// minute, the second, or parts of it, in UTC or with an offset.
 fn read_moment(key: &str, value: &str) -> Result<DateTime<Utc>, Error> {
-    let forms = ["%Y-%m-%dT%H:%MZ", "%Y-%m-%dT%H:%M:%S%.fZ"];
+    let forms = ["%Y-%m-%dT%H:%M%#z", "%Y-%m-%dT%H:%M:%S%.f%#z"];
     let time = forms
         .iter()
-        .find_map(|form| NaiveDateTime::parse_from_str(value, form).ok());
+        .find_map(|form| DateTime::parse_from_str(value, form).ok());
     let date = || {
         let date = NaiveDate::parse_from_str(value, "%Y-%m-%d").ok()?;
-        Some(date.and_time(NaiveTime::MIN))
+        Some(date.and_time(NaiveTime::MIN).and_utc())
     };
-    match time.or_else(date) {
-        Some(time) => Ok(time.and_utc()),
+    match time.map(|time| time.to_utc()).or_else(date) {
+        Some(time) => Ok(time),
         None => Err(unusable(&format!("has no proper time in {key}"))),
     }
 }
@@ -448,6 +450,33 @@ mod tests {
             ),
             Ok(())
         );
+    }
+
+    #[test]
+    fn times_are_read_in_all_their_forms() {
+        for (se, expires) in [
+            ("2026-01-01", "2026-01-01T00:00:00Z"),
+            ("2026-01-01T10:30Z", "2026-01-01T10:30:00Z"),
+            ("2026-01-01T10:30:15Z", "2026-01-01T10:30:15Z"),
+            ("2026-01-01T10:30:15.5Z", "2026-01-01T10:30:15.5Z"),
+            ("2026-01-01T10%3A30%3A15%2B02%3A00", "2026-01-01T08:30:15Z"),
+            ("2026-01-01T10:30-05:00", "2026-01-01T15:30:00Z"),
+        ] {
+            let token = Token::parse(&format!("se={se}&sig=x")).unwrap();
+            assert_eq!(token.expires(), Some(at(expires)), "{se}");
+        }
+    }
+
+    #[test]
+    fn an_account_s_token_is_for_all_that_is_needed() {
+        let now = "2025-06-01T00:00:00Z";
+        let of = |types: &str| PLAIN.replace("sr=c&sp=cw", &format!("ss=b&srt={types}&sp=rdl"));
+        let needs = [Need::List, Need::Delete];
+        assert_eq!(check(&of("co"), &needs, now), Ok(()));
+        assert_eq!(check(&of("c"), &needs[..1], now), Ok(()));
+        let lacks = |types: &str| check(&of(types), &needs, now).unwrap_err();
+        assert!(lacks("c").contains("not for blobs"), "{}", lacks("c"));
+        assert!(lacks("o").contains("not for containers"), "{}", lacks("o"));
     }
 
     #[test]

@@ -1,7 +1,9 @@
-use azure_blob::{Client, Deletion, Error, ErrorKind};
+use std::time::Duration;
+
+use azure_blob::{Client, Deletion, Error, ErrorKind, Options};
 
 use crate::service::{Fault, Kind, Service};
-use crate::{client, hasty, open, token};
+use crate::{client, hasty, open, options, token};
 
 fn holding(count: usize) -> (Service, Vec<String>) {
     let service = Service::start();
@@ -95,6 +97,22 @@ fn what_passes_is_outlived() {
             assert!(told.iter().all(away), "{fault:?}: {told:?}");
             assert!(service.change(|state| state.blobs.is_empty()));
         }
+    }
+}
+
+#[test]
+fn a_socket_that_stands_still_is_left() {
+    for count in [1, 5] {
+        let (service, names) = holding(count);
+        for kind in [Kind::Batch, Kind::Delete] {
+            service.fault(kind, 1, Fault::Stall);
+        }
+        let options = Options {
+            stall_timeout: Duration::from_millis(300),
+            ..options()
+        };
+        let told = delete(&open(&service, token("dl"), options), &names).unwrap();
+        assert!(told.iter().all(|deletion| *deletion == Deletion::Deleted));
     }
 }
 

@@ -157,6 +157,18 @@ fn a_412_midway_is_an_error() {
 }
 
 #[test]
+fn an_answer_of_another_blob_is_an_error() {
+    let service = holding(&bytes(20 << 20));
+    service.fault(Kind::Get, 3, Fault::OtherEtag);
+    let error = read(&service, options()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Changed, "{error}");
+    assert!(
+        error.to_string().contains("written to meanwhile"),
+        "{error}"
+    );
+}
+
+#[test]
 fn the_right_error_is_told() {
     for (status, code, kind) in [
         (403, "AuthorizationFailure", ErrorKind::Token),

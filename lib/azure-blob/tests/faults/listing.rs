@@ -74,6 +74,32 @@ fn the_same_page_again_and_again_is_an_error() {
 }
 
 #[test]
+fn pages_that_go_round_are_an_error() {
+    let (service, _) = holding(2);
+    for (nth, next) in [(1, "a"), (2, "b"), (3, "a"), (4, "b"), (5, "")] {
+        let page = format!(
+            "<EnumerationResults><Blobs/><NextMarker>{next}</NextMarker></EnumerationResults>"
+        );
+        service.fault(Kind::List, nth, Fault::Say(page.leak()));
+    }
+    let error = client(&service).list().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Malformed, "{error}");
+}
+
+#[test]
+fn a_socket_that_stands_still_is_left() {
+    for fault in [Fault::Stall, Fault::StallBody(0), Fault::StallBody(100)] {
+        let (service, stored) = holding(2);
+        service.fault(Kind::List, 1, fault);
+        let options = Options {
+            stall_timeout: Duration::from_millis(300),
+            ..options()
+        };
+        assert_eq!(names(&open(&service, token("l"), options)), stored);
+    }
+}
+
+#[test]
 fn what_passes_is_outlived() {
     for fault in [
         Fault::Status(500, "InternalError", None),

@@ -37,6 +37,8 @@ pub(crate) enum Fault {
     CutRequest(usize),
     /// Reads the request and never answers; does nothing.
     Stall,
+    /// Reads so many bytes of the request's body and no more; does nothing.
+    StallRequest(usize),
     /// Sends so many bytes of the answer's body, then no more.
     StallBody(usize),
     /// Does it, and sends the answer byte by byte: the socket never stands still, and nothing comes of it.
@@ -47,6 +49,8 @@ pub(crate) enum Fault {
     Garble,
     /// Writes the blob anew, then answers.
     Rewrite,
+    /// Answers as if the blob were another one, whatever `If-Match` says: a cache on the way does so.
+    OtherEtag,
 }
 
 #[derive(Debug, Clone)]
@@ -80,6 +84,8 @@ pub(crate) struct State {
     pub(crate) page_size: usize,
     pub(crate) no_batches: bool,
     pub(crate) retained: HashMap<String, (u16, &'static str)>,
+    /// Connections that were made.
+    pub(crate) connections: usize,
     etags: usize,
     stopped: bool,
 }
@@ -116,8 +122,12 @@ impl Service {
         let accepting = Arc::clone(&shared);
         thread::spawn(move || {
             for stream in listener.incoming() {
-                if accepting.state.lock().unwrap().stopped {
-                    return;
+                {
+                    let mut state = accepting.state.lock().unwrap();
+                    if state.stopped {
+                        return;
+                    }
+                    state.connections += 1;
                 }
                 let shared = Arc::clone(&accepting);
                 thread::spawn(move || stream.map(|stream| serve(&stream, &shared)));
@@ -200,6 +210,10 @@ fn serve(stream: &TcpStream, shared: &Shared) -> io::Result<()> {
             reader.read_exact(&mut vec![0; some.min(length)])?;
             return Ok(());
         }
+        if let Some(Fault::StallRequest(some)) = fault {
+            reader.read_exact(&mut vec![0; some.min(length)])?;
+            return shared.hold();
+        }
         request.body = vec![0; length];
         reader.read_exact(&mut request.body)?;
         if let Some(Fault::Garble) = fault {
@@ -222,6 +236,10 @@ fn serve(stream: &TcpStream, shared: &Shared) -> io::Result<()> {
         };
         if request.kind == Kind::Head {
             answer.body.clear();
+        }
+        if let Some(Fault::OtherEtag) = fault {
+            answer.headers.retain(|(name, _)| name != "etag");
+            answer.headers.push(("etag".into(), "\"another\"".into()));
         }
         match fault {
             Some(Fault::LoseAnswer) => return Ok(()),

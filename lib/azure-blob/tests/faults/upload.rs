@@ -113,6 +113,45 @@ fn a_socket_that_stands_still_is_left() {
     }
 }
 
+/// The service stops to read in the middle of a block: the socket's buffers are full, and writing stands still.
+#[test]
+fn a_body_that_is_not_taken_is_left() {
+    let bytes = bytes(2 * BLOCK);
+    for some in [0, 1_000_000] {
+        let service = Service::start();
+        service.fault(Kind::PutBlock, 1, Fault::StallRequest(some));
+        let options = Options {
+            stall_timeout: Duration::from_millis(300),
+            ..options()
+        };
+        put(&open(&service, token("racwdl"), options), &bytes).unwrap();
+        is_there(&service, &bytes);
+    }
+}
+
+/// `--deadline` holds for a host that takes the connection and says nothing, too: an attempt is no longer.
+#[test]
+fn an_attempt_is_no_longer_than_the_deadline() {
+    let service = Service::start();
+    service.fault(Kind::Probe, 0, Fault::Stall);
+    let options = Options::default().within(Duration::from_millis(200));
+    let client = open(&service, token("cw"), options);
+    let error = client.upload(NAME, UploadOptions::default()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Deadline, "{error}");
+    assert!(error.to_string().contains("stood still"), "{error}");
+}
+
+#[test]
+fn connections_are_used_again() {
+    let service = Service::start();
+    let bytes = bytes(12 * BLOCK);
+    put(&client(&service), &bytes).unwrap();
+    is_there(&service, &bytes);
+    // Three requests at once, and a moment in which one is not given back yet.
+    let connections = service.change(|state| state.connections);
+    assert!(connections <= 4, "{connections}");
+}
+
 #[test]
 fn what_does_not_pass_in_time_is_given_up() {
     for fault in [
@@ -281,6 +320,39 @@ fn a_lost_answer_does_not_hide_another_s_blob() {
         assert_eq!(error.kind(), ErrorKind::Exists, "{error}");
         assert_eq!(service.blob(NAME).unwrap().bytes, b"another");
     }
+}
+
+/// Where nobody may look, and the list cannot be confirmed, it is not said that nothing was changed.
+#[test]
+fn a_lost_answer_that_cannot_be_resolved_is_told() {
+    let service = Service::start();
+    service.fault(Kind::Head, 0, Fault::Status(403, "", None));
+    service.fault(Kind::PutList, 1, Fault::LoseAnswer);
+    service.fault(
+        Kind::PutList,
+        3,
+        Fault::Status(409, "BlobImmutableDueToPolicy", None),
+    );
+    let client = open(&service, token("cw"), options());
+    let error = put(&client, b"text").unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Exists, "{error}");
+    let hint = error.hint_text().unwrap();
+    assert!(hint.contains("an answer was lost"), "{hint}");
+    is_there(&service, b"text");
+}
+
+/// A commit discards all other uncommitted blocks of the name, those of a writer that is still at it too.
+#[test]
+fn blocks_that_another_commit_discarded_are_told() {
+    let service = Service::start();
+    service.fault(
+        Kind::PutList,
+        0,
+        Fault::Status(400, "InvalidBlockList", None),
+    );
+    let error = put(&client(&service), b"text").unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Refused, "{error}");
+    assert!(error.hint_text().unwrap().contains("another"), "{error:?}");
 }
 
 #[test]
