@@ -126,7 +126,9 @@ impl Report {
         };
         let name = name.to_string();
         let entries = &mut self.document.backups;
-        let Some(entry) = entries.iter_mut().find(|entry| entry.name == name) else {
+        // Oldest first is the order of their names.
+        let at = entries.binary_search_by(|entry| entry.name.cmp(&name));
+        let Some(entry) = at.ok().and_then(|at| entries.get_mut(at)) else {
             return Ok(());
         };
         entry.result = Some(result);

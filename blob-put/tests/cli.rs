@@ -2,17 +2,13 @@
 //! the client is tested against.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on ends so")]
 
-#[path = "../../lib/azure-blob/tests/faults/service.rs"]
-#[expect(dead_code, reason = "the client's tests use more of it")]
-mod service;
-
 use std::fs;
 use std::io::Write;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 
 use backup_file::{BackupName, MARKER};
-use service::{Fault, Kind, Service};
+use scripted_service::{Fault, Kind, Service};
 use sha2::{Digest, Sha256};
 
 const SIGNATURE: &str = "S3CRETS3CRETS3CRET";

@@ -205,7 +205,7 @@ impl Refusal {
         let said = format!("{} {}", self.header, self.message).to_lowercase();
         let words = said.split(|c: char| !c.is_alphanumeric());
         let means = |part: &str, word: &dyn Fn(&str) -> bool| {
-            self.code.contains(part) || words.clone().any(|it| word(it))
+            self.code.contains(part) || words.clone().any(word)
         };
         if means("Tier", &|word| matches!(word, "tier" | "tiers")) {
             Some("--tier")

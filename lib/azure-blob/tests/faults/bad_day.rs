@@ -4,8 +4,8 @@ use std::io::Read;
 
 use azure_blob::{Client, Deletion, UploadOptions};
 
-use crate::service::{Fault, Kind, Service};
 use crate::{bytes, client};
+use scripted_service::{Fault, Kind, Service};
 
 const DAYS: u32 = 25;
 const KINDS: [Kind; 8] = [

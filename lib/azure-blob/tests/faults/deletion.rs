@@ -2,8 +2,8 @@ use std::time::Duration;
 
 use azure_blob::{Client, Deletion, Error, ErrorKind, Options};
 
-use crate::service::{Fault, Kind, Service};
 use crate::{client, hasty, open, options, token};
+use scripted_service::{Fault, Kind, Service};
 
 fn holding(count: usize) -> (Service, Vec<String>) {
     let service = Service::start();

@@ -3,8 +3,8 @@ use std::time::Duration;
 
 use azure_blob::{Error, ErrorKind, Options};
 
-use crate::service::{Fault, Kind, Service};
 use crate::{bytes, client, hasty, open, options, token};
+use scripted_service::{Fault, Kind, Service};
 
 const NAME: &str = "x.sql.gz";
 

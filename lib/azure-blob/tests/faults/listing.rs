@@ -2,8 +2,8 @@ use std::time::Duration;
 
 use azure_blob::{Client, ContainerUrl, ErrorKind, Options};
 
-use crate::service::{Fault, Kind, Service};
 use crate::{client, hasty, open, options, token};
+use scripted_service::{Fault, Kind, Service};
 
 fn names(client: &Client) -> Vec<String> {
     client

@@ -6,14 +6,13 @@ mod bad_day;
 mod deletion;
 mod download;
 mod listing;
-mod service;
 mod token;
 mod upload;
 
 use std::time::Duration;
 
 use azure_blob::{Client, ContainerUrl, Options, Token, TokenSource};
-use service::Service;
+use scripted_service::Service;
 
 /// A token that allows everything; its signature is looked for in what must not show it.
 const SIGNATURE: &str = "S3CRETS3CRETS3CRET";

@@ -3,8 +3,8 @@ use std::sync::Arc;
 
 use azure_blob::{ErrorKind, TokenSource, UploadOptions};
 
-use crate::service::{Fault, Kind, Service};
 use crate::{SIGNATURE, open, options};
+use scripted_service::{Fault, Kind, Service};
 
 fn text(signature: &str) -> String {
     format!("?se=2999-01-01&sr=c&sp=racwdl&sig={signature}\n")

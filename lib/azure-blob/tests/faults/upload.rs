@@ -3,8 +3,8 @@ use std::time::{Duration, Instant};
 use azure_blob::{Client, Error, ErrorKind, Options, UploadOptions, Uploaded};
 use sha2::{Digest, Sha256};
 
-use crate::service::{Fault, Kind, Service};
 use crate::{SIGNATURE, bytes, client, hasty, open, options, token};
+use scripted_service::{Fault, Kind, Service};
 
 const NAME: &str = "a b+c%ü.gz";
 const BLOCK: usize = 4 << 20;

@@ -1,0 +1,278 @@
+//! What a service does that does nothing wrong.
+
+use std::collections::{BTreeMap, HashMap};
+
+use percent_encoding::percent_decode_str;
+
+use crate::answer::{Answer, done, refused};
+use crate::{Fault, Kind, Request};
+
+/// A blob.
+#[derive(Debug, Clone)]
+pub struct Stored {
+    /// Its content.
+    pub bytes: Vec<u8>,
+    /// The IDs of its blocks.
+    pub ids: Vec<String>,
+    /// Quoted.
+    pub etag: String,
+    /// Those of its Put Block List, by their names in lower case.
+    pub headers: HashMap<String, String>,
+}
+
+/// What the service holds, and what it is told.
+#[derive(Debug, Default)]
+pub struct State {
+    /// By name.
+    pub blobs: BTreeMap<String, Stored>,
+    /// By name and ID.
+    pub blocks: HashMap<(String, String), Vec<u8>>,
+    /// All requests, without their bodies.
+    pub seen: Vec<Request>,
+    /// Of which kind, which one (from 1; 0: each).
+    pub(crate) faults: Vec<(Kind, usize, Fault)>,
+    pub(crate) counts: HashMap<Kind, usize>,
+    /// The signature that is taken; any if none.
+    pub signature: Option<String>,
+    /// Blobs on a page of a listing.
+    pub page_size: usize,
+    /// It takes no Blob Batch.
+    pub no_batches: bool,
+    /// Blobs that are not deleted: status and error code.
+    pub retained: HashMap<String, (u16, &'static str)>,
+    /// Connections that were made.
+    pub connections: usize,
+    etags: usize,
+    pub(crate) stopped: bool,
+}
+
+fn escape(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;")
+}
+
+impl Stored {
+    fn is_archived(&self) -> bool {
+        self.headers
+            .get("x-ms-access-tier")
+            .is_some_and(|tier| tier == "Archive")
+    }
+}
+
+impl State {
+    /// Nothing, on small pages.
+    pub(crate) fn new() -> Self {
+        Self {
+            page_size: 3,
+            ..Self::default()
+        }
+    }
+
+    pub(crate) fn next_fault(&mut self, kind: Kind) -> Option<Fault> {
+        let count = self.counts.entry(kind).or_default();
+        *count += 1;
+        let mut faults = self.faults.iter();
+        let fault = faults.find(|(of, nth, _)| *of == kind && (*nth == 0 || nth == count));
+        fault.map(|(_, _, fault)| fault.clone())
+    }
+
+    /// Puts a blob there.
+    pub fn store(
+        &mut self,
+        name: &str,
+        bytes: Vec<u8>,
+        ids: Vec<String>,
+        headers: HashMap<String, String>,
+    ) {
+        self.etags += 1;
+        let etag = format!("\"0x{}\"", self.etags);
+        self.blobs.insert(
+            name.to_owned(),
+            Stored {
+                bytes,
+                ids,
+                etag,
+                headers,
+            },
+        );
+    }
+
+    pub(crate) fn answer(&mut self, request: &Request) -> Answer {
+        let signature = request.query.get("sig");
+        if self.signature.is_some() && self.signature.as_ref() != signature {
+            return refused(403, "AuthenticationFailed");
+        }
+        match request.kind {
+            Kind::Probe | Kind::PutBlock => self.put_block(request),
+            Kind::PutList => self.put_list(request),
+            Kind::Head | Kind::Get => self.get(request),
+            Kind::List => self.list(request),
+            Kind::Delete => self.delete(&request.name),
+            Kind::Batch => self.batch(request),
+        }
+    }
+
+    fn put_block(&mut self, request: &Request) -> Answer {
+        use base64::Engine;
+        use md5::Digest;
+        let md5 = base64::engine::general_purpose::STANDARD.encode(md5::Md5::digest(&request.body));
+        if request.headers.get("content-md5") != Some(&md5) {
+            return refused(400, "Md5Mismatch");
+        }
+        let id = request.query["blockid"].clone();
+        self.blocks
+            .insert((request.name.clone(), id), request.body.clone());
+        done(201)
+    }
+
+    fn put_list(&mut self, request: &Request) -> Answer {
+        let there = self.blobs.get(&request.name);
+        if request.headers.contains_key("if-none-match") && there.is_some() {
+            return refused(409, "BlobAlreadyExists");
+        }
+        let body = String::from_utf8(request.body.clone()).unwrap();
+        let of = |which: &str| -> Vec<String> {
+            let open = format!("<{which}>");
+            body.split(&open)
+                .skip(1)
+                .map(|rest| rest.split('<').next().unwrap().to_owned())
+                .collect()
+        };
+        let committed = of("Committed");
+        if !committed.is_empty() {
+            return match there.is_some_and(|there| there.ids == committed) {
+                true => self.created(&request.name),
+                false => refused(400, "InvalidBlockList"),
+            };
+        }
+        let ids = of("Uncommitted");
+        let mut bytes = Vec::new();
+        for id in &ids {
+            match self.blocks.get(&(request.name.clone(), id.clone())) {
+                Some(block) => bytes.extend(block),
+                None => return refused(400, "InvalidBlockList"),
+            }
+        }
+        self.blocks.retain(|(name, _), _| *name != request.name);
+        self.store(&request.name, bytes, ids, request.headers.clone());
+        self.created(&request.name)
+    }
+
+    fn created(&self, name: &str) -> Answer {
+        let mut answer = done(201);
+        answer
+            .headers
+            .push(("etag".into(), self.blobs[name].etag.clone()));
+        answer
+    }
+
+    fn get(&self, request: &Request) -> Answer {
+        let Some(blob) = self.blobs.get(&request.name) else {
+            return refused(404, "BlobNotFound");
+        };
+        if request
+            .headers
+            .get("if-match")
+            .is_some_and(|etag| *etag != blob.etag)
+        {
+            return refused(412, "ConditionNotMet");
+        }
+        let mut headers = vec![("etag".to_owned(), blob.etag.clone())];
+        for name in ["x-ms-meta-sha256", "x-ms-access-tier"] {
+            if let Some(value) = blob.headers.get(name) {
+                headers.push((name.to_owned(), value.clone()));
+            }
+        }
+        if request.kind == Kind::Get && blob.is_archived() {
+            return refused(409, "BlobArchived");
+        }
+        if request.kind == Kind::Head {
+            headers.push(("content-length".to_owned(), blob.bytes.len().to_string()));
+            return Answer {
+                status: 200,
+                headers,
+                body: Vec::new(),
+            };
+        }
+        let range = request.headers["range"].strip_prefix("bytes=").unwrap();
+        let (first, last) = range.split_once('-').unwrap();
+        let (first, last): (usize, usize) = (first.parse().unwrap(), last.parse().unwrap());
+        let total = blob.bytes.len();
+        headers.push((
+            "content-range".to_owned(),
+            format!("bytes {first}-{last}/{total}"),
+        ));
+        Answer {
+            status: 206,
+            headers,
+            body: blob.bytes[first..=last].to_vec(),
+        }
+    }
+
+    fn list(&self, request: &Request) -> Answer {
+        let prefix = request.query.get("prefix").cloned().unwrap_or_default();
+        let after = request.query.get("marker").cloned().unwrap_or_default();
+        let names = self.blobs.keys().filter(|name| name.starts_with(&prefix));
+        let names: Vec<_> = names.filter(|name| **name > after).collect();
+        let page = &names[..names.len().min(self.page_size)];
+        let blobs: String = page
+            .iter()
+            .map(|name| {
+                let blob = &self.blobs[*name];
+                let (etag, size) = (blob.etag.trim_matches('"'), blob.bytes.len());
+                let name = escape(name);
+                format!("<Blob><Name>{name}</Name><Properties><Etag>{etag}</Etag><Content-Length>{size}</Content-Length></Properties></Blob>")
+            })
+            .collect();
+        let more = page.len() < names.len();
+        let marker = if more {
+            escape(page.last().unwrap())
+        } else {
+            String::new()
+        };
+        let mut answer = done(200);
+        answer.body = format!("\u{feff}<?xml version=\"1.0\" encoding=\"utf-8\"?><EnumerationResults><Blobs>{blobs}</Blobs><NextMarker>{marker}</NextMarker></EnumerationResults>").into_bytes();
+        answer
+    }
+
+    fn delete(&mut self, name: &str) -> Answer {
+        if let Some((status, code)) = self.retained.get(name) {
+            return refused(*status, code);
+        }
+        match self.blobs.remove(name) {
+            Some(_) => done(202),
+            None => refused(404, "BlobNotFound"),
+        }
+    }
+
+    fn batch(&mut self, request: &Request) -> Answer {
+        if self.no_batches {
+            return refused(400, "UnsupportedOperation");
+        }
+        let body = String::from_utf8(request.body.clone()).unwrap();
+        let mut parts = String::new();
+        for part in body.split("\r\n\r\nDELETE ").skip(1) {
+            let path = part.split(['?', ' ']).next().unwrap();
+            let name = path.strip_prefix("/account/backups/").unwrap();
+            let name = percent_decode_str(name).decode_utf8().unwrap().into_owned();
+            let answer = self.delete(&name);
+            let id = parts.matches("Content-ID").count();
+            let code = answer
+                .headers
+                .iter()
+                .map(|(name, value)| format!("{name}: {value}\r\n"));
+            parts += &format!(
+                "--part\r\nContent-Type: application/http\r\nContent-ID: {id}\r\n\r\nHTTP/1.1 {} X\r\n{}\r\n{}\r\n",
+                answer.status,
+                code.collect::<String>(),
+                String::from_utf8(answer.body).unwrap()
+            );
+        }
+        let mut answer = done(202);
+        answer.headers.push((
+            "content-type".into(),
+            "multipart/mixed; boundary=part".into(),
+        ));
+        answer.body = format!("{parts}--part--\r\n").into_bytes();
+        answer
+    }
+}

@@ -1,0 +1,73 @@
+//! What is asked.
+
+use std::collections::HashMap;
+use std::io::{self, BufRead, BufReader};
+use std::net::TcpStream;
+
+use percent_encoding::percent_decode_str;
+
+use crate::Kind;
+
+/// A request.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// Which one.
+    pub kind: Kind,
+    /// The blob's name.
+    pub name: String,
+    /// The query, decoded.
+    pub query: HashMap<String, String>,
+    /// By their names in lower case.
+    pub headers: HashMap<String, String>,
+    /// The body, where it has been read.
+    pub body: Vec<u8>,
+}
+
+pub(crate) fn read_head(reader: &mut BufReader<&TcpStream>) -> io::Result<Option<Request>> {
+    let mut lines = Vec::new();
+    loop {
+        let mut line = String::new();
+        if reader.read_line(&mut line)? == 0 {
+            return Ok(None);
+        }
+        if line == "\r\n" {
+            break;
+        }
+        lines.push(line.trim_end().to_owned());
+    }
+    let mut words = lines[0].split(' ');
+    let (method, target) = (words.next().unwrap(), words.next().unwrap());
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    let decode = |text: &str| percent_decode_str(text).decode_utf8().unwrap().into_owned();
+    let query: HashMap<_, _> = query
+        .split('&')
+        .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+        .map(|(key, value)| (key.to_owned(), decode(value)))
+        .collect();
+    let headers: HashMap<_, _> = lines[1..]
+        .iter()
+        .filter_map(|line| line.split_once(": "))
+        .map(|(name, value)| (name.to_lowercase(), value.to_owned()))
+        .collect();
+    let name = path.strip_prefix("/account/backups").unwrap();
+    let name = decode(name.trim_start_matches('/'));
+    let comp = query.get("comp").map(String::as_str);
+    let kind = match (method, comp) {
+        ("PUT", Some("block")) if query["blockid"].ends_with("////") => Kind::Probe,
+        ("PUT", Some("block")) => Kind::PutBlock,
+        ("PUT", Some("blocklist")) => Kind::PutList,
+        ("GET", Some("list")) => Kind::List,
+        ("POST", Some("batch")) => Kind::Batch,
+        ("GET", None) => Kind::Get,
+        ("HEAD", None) => Kind::Head,
+        ("DELETE", None) => Kind::Delete,
+        _ => unreachable!("{method} {comp:?}"),
+    };
+    Ok(Some(Request {
+        kind,
+        name,
+        query,
+        headers,
+        body: Vec::new(),
+    }))
+}
