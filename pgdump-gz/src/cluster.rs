@@ -10,6 +10,7 @@ use job::{Error, Progress};
 use pg_client::{Child, Conninfo, Killer, Version};
 
 use crate::cli::Args;
+use crate::holding::Holding;
 use crate::output::{Output, Section};
 use crate::preflight::{self, Cluster};
 use dump_text::{CLUSTER_CLOSING, Text, Watch};
@@ -91,13 +92,18 @@ impl Dump<'_> {
         }
         let (child, mut stdout) = self.start(command, started).map_err(named)?;
         let mut watch = Watch::default();
+        let mut holding = Holding::default();
         section.copy_from(&mut stdout, &mut |piece| {
             watch.see(piece);
+            holding.see(piece);
             self.progress.advance(piece.len() as u64);
         })?;
         child.wait().map_err(named)?;
         if watch.text() != Text::Database || !watch.is_complete() {
             return Err(incomplete(&format!("the dump of database {name:?}")));
+        }
+        if let Some(contents) = holding.contents() {
+            section.holds(contents);
         }
         Ok(())
     }

@@ -7,11 +7,12 @@ use std::process::{ChildStdout, Command, Stdio};
 
 use backup_file::{About, SectionKind};
 use chrono::{DateTime, Utc};
-use dump_text::{Event, Part, PartScanner, Piece};
+use dump_text::{Event, Inventory, Part, PartScanner, Piece};
 use job::{Error, Progress};
 use pg_client::Child;
 
 use crate::cluster::{incomplete, warnings};
+use crate::holding::contents;
 use crate::output::{Output, Section};
 use dump_text::{CLUSTER_OPENING, Text, Watch};
 
@@ -51,6 +52,7 @@ pub(crate) fn copy(
         progress: Progress::new(format!("reading from '{program}'"), None),
         versions: Versions::default(),
         databases: 0,
+        inventory: None,
     };
     let scanned = text.pass(stdout, &program)?;
     child.wait()?;
@@ -92,6 +94,8 @@ struct Passing<'a> {
     progress: Progress,
     versions: Versions,
     databases: usize,
+    /// Of the database that passes.
+    inventory: Option<Inventory>,
 }
 
 impl Passing<'_> {
@@ -142,15 +146,29 @@ impl Passing<'_> {
             Event::Begin(Part::Globals) => Ok(()),
             Event::Begin(Part::Database(name)) => {
                 self.databases += 1;
+                self.end_of_database();
+                self.inventory = Some(Inventory::default());
                 self.output.begin(SectionKind::Database(name.clone()))
             }
-            Event::Begin(Part::End) => self.output.begin(SectionKind::End),
+            Event::Begin(Part::End) => {
+                self.end_of_database();
+                self.output.begin(SectionKind::End)
+            }
             Event::Piece(piece) => {
                 if let Piece::Comment(line) = piece {
                     self.versions.read(line);
                 }
+                if let Some(inventory) = &mut self.inventory {
+                    inventory.see(piece);
+                }
                 self.output.write(piece.bytes())
             }
+        }
+    }
+
+    fn end_of_database(&mut self) {
+        if let Some(inventory) = self.inventory.take() {
+            self.output.holds(contents(inventory));
         }
     }
 }

@@ -4,6 +4,7 @@ mod cli;
 mod cluster;
 mod command;
 mod foreign;
+mod holding;
 mod jobs;
 mod output;
 mod pattern;

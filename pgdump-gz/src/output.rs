@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
 
-use backup_file::{About, BackupName, Options, Part, PartWriter, SectionKind, Writer};
+use backup_file::{About, BackupName, Contents, Options, Part, PartWriter, SectionKind, Writer};
 use chrono::{DateTime, Utc};
 use job::{Error, say, text};
 use store::{Directory, DirectoryLock, FilePublication, Store};
@@ -184,6 +184,9 @@ pub(crate) trait Section {
         input: &mut dyn Read,
         watch: &mut dyn FnMut(&[u8]),
     ) -> Result<(), Error>;
+
+    /// Says what the dump held.
+    fn holds(&mut self, contents: Contents);
 }
 
 impl Output {
@@ -243,6 +246,10 @@ impl Section for Output {
         let copied = self.writer.copy_from(input, watch);
         copied.map(drop).map_err(|error| self.failed(&error))
     }
+
+    fn holds(&mut self, contents: Contents) {
+        self.writer.holds(contents);
+    }
 }
 
 /// A section in an unnamed temporary file.
@@ -277,6 +284,10 @@ impl Section for Waiting {
     ) -> Result<(), Error> {
         let copied = self.writer.copy_from(input, watch);
         copied.map(drop).map_err(|error| no_room(&error))
+    }
+
+    fn holds(&mut self, contents: Contents) {
+        self.writer.holds(contents);
     }
 }
 

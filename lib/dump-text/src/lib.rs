@@ -1,6 +1,7 @@
 //! The text of a dump, as psql reads it: where statements, psql's own commands and the rows of a COPY
 //! begin and end ([`Scanner`]), where its databases begin ([`PartScanner`]), what a statement or a
-//! command is about ([`subject`], [`command`]), and whether it is whole by its own words ([`Watch`]).
+//! command is about ([`subject`], [`command`]), what a database's dump holds ([`Inventory`]), and whether a
+//! dump is whole by its own words ([`Watch`]).
 //!
 //! Nothing here guesses: boundaries are found by the rules of psql's lexer (`psqlscan.l`), names are
 //! read as SQL identifiers.
@@ -8,6 +9,7 @@
 mod command;
 mod completion;
 mod connect;
+mod inventory;
 mod lexer;
 mod part;
 mod piece;
@@ -18,6 +20,7 @@ mod token;
 pub use command::{Command, command};
 pub use completion::{CLUSTER_CLOSING, CLUSTER_OPENING, Text, Watch};
 pub use connect::connect_line;
+pub use inventory::Inventory;
 pub use part::{Event, Part, PartScanner};
 pub use piece::{Piece, Unfinished};
 pub use scanner::{HEAD_LIMIT, Scanner};

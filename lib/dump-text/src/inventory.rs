@@ -1,0 +1,237 @@
+//! What the dump of a database holds: tables and their rows, indexes, constraints, extensions, large objects.
+
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::iter::Peekable;
+
+use crate::Piece;
+use crate::token::{Spanned, Token, tokens};
+
+/// What the names of the tables may take, in bytes: past it only numbers are kept.
+const NAMES_LIMIT: usize = 1 << 20;
+/// What a list takes for a table besides its name.
+const ENTRY: usize = 26;
+
+/// Counts what one database's dump holds while its [`Piece`]s pass by. What it makes of a dump does not
+/// depend on how that was cut. It takes 1 MiB for names at most, and less than 100 bytes for each table.
+#[derive(Debug, Default)]
+pub struct Inventory {
+    tables: Vec<Table>,
+    /// A table's place in the list, by the hash of its name.
+    places: HashMap<u64, usize>,
+    /// What the names take in a list.
+    names: usize,
+    /// The table whose rows come.
+    current: Option<usize>,
+    /// Whether rows came for a partitioned table: which partitions they go to cannot be seen.
+    by_the_root: bool,
+    /// How many `CREATE INDEX` there are.
+    pub indexes: u64,
+    /// How many primary keys, unique, exclusion and foreign key constraints are added to tables.
+    pub constraints: u64,
+    /// The extensions that are created, by their names, in order.
+    pub extensions: Vec<String>,
+    /// How many large objects are created.
+    pub large_objects: u64,
+}
+
+#[derive(Debug)]
+struct Table {
+    /// As the dump writes it. None if that is not UTF-8, or the list would be too long.
+    name: Option<String>,
+    /// How many came by COPY.
+    rows: u64,
+    /// Whether rows came as INSERT, which are not counted.
+    inserts: bool,
+    partitioned: bool,
+}
+
+impl Inventory {
+    /// The next piece.
+    pub fn see(&mut self, piece: Piece<'_>) {
+        match piece {
+            Piece::Statement(text) | Piece::Head(text) => self.statement(text),
+            Piece::DataEnd { rows, .. } => self.rows_of_a_copy(rows),
+            _ => {}
+        }
+    }
+
+    /// The tables by their names as the dump writes them (those that are UTF-8), each with its rows if they
+    /// are known. None if the list would take more than 1 MiB.
+    pub fn tables(&self) -> Option<impl Iterator<Item = (&str, Option<u64>)>> {
+        let listed = self.tables.iter().filter_map(|table| {
+            let known = !table.inserts && !self.by_the_root;
+            Some((table.name.as_deref()?, known.then_some(table.rows)))
+        });
+        (self.names <= NAMES_LIMIT).then_some(listed)
+    }
+
+    /// How many tables there are.
+    pub fn table_count(&self) -> u64 {
+        self.tables.len() as u64
+    }
+
+    /// How many rows all tables have, if it is known.
+    pub fn rows(&self) -> Option<u64> {
+        let mut tables = self.tables.iter();
+        let known = !tables.any(|table| table.inserts);
+        known.then(|| self.tables.iter().map(|table| table.rows).sum())
+    }
+
+    fn statement(&mut self, text: &[u8]) {
+        let mut words = Words::of(text);
+        match words.word().as_deref() {
+            Some("create") => self.create(words),
+            Some("copy") => {
+                self.current = words.name().and_then(|name| self.place(name));
+            }
+            Some("insert") => {
+                words.skip("into");
+                if let Some(place) = words.name().and_then(|name| self.place(name)) {
+                    self.tables[place].inserts = true;
+                }
+            }
+            Some("alter") => self.constraints += u64::from(words.adds_constraint()),
+            Some("select") => self.large_objects += u64::from(words.creates_large_object()),
+            _ => {}
+        }
+    }
+
+    fn create(&mut self, mut words: Words<'_>) {
+        words.skip("unlogged");
+        words.skip("unique");
+        match words.word().as_deref() {
+            Some("table") => {
+                if let Some(name) = words.name() {
+                    self.table(name, words.partitions());
+                }
+            }
+            Some("index") => self.indexes += 1,
+            Some("extension") => {
+                for keyword in ["if", "not", "exists"] {
+                    words.skip(keyword);
+                }
+                if let Some(Token::Word(name) | Token::Name(name)) = words.next() {
+                    self.extensions.push(name);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn table(&mut self, name: &[u8], partitioned: bool) {
+        let listed = self.names <= NAMES_LIMIT;
+        self.names += name.len() + ENTRY;
+        if listed && self.names > NAMES_LIMIT {
+            self.tables.iter_mut().for_each(|table| table.name = None);
+        }
+        self.places.insert(hash(name), self.tables.len());
+        self.tables.push(Table {
+            name: match self.names <= NAMES_LIMIT {
+                true => String::from_utf8(name.to_vec()).ok(),
+                false => None,
+            },
+            rows: 0,
+            inserts: false,
+            partitioned,
+        });
+    }
+
+    /// Where a table stands in the list; none if its `CREATE TABLE` is not in the dump, as that of an
+    /// extension's is not.
+    fn place(&self, name: &[u8]) -> Option<usize> {
+        self.places.get(&hash(name)).copied()
+    }
+
+    fn rows_of_a_copy(&mut self, rows: u64) {
+        if let Some(place) = self.current.take() {
+            let table = &mut self.tables[place];
+            table.rows += rows;
+            self.by_the_root |= table.partitioned;
+        }
+    }
+}
+
+fn hash(name: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    name.hash(&mut hasher);
+    hasher.finish()
+}
+
+/// The tokens of a statement, read from its beginning.
+struct Words<'a> {
+    text: &'a [u8],
+    tokens: Peekable<Box<dyn Iterator<Item = Spanned> + 'a>>,
+}
+
+impl<'a> Words<'a> {
+    fn of(text: &'a [u8]) -> Self {
+        let tokens: Box<dyn Iterator<Item = Spanned>> = Box::new(tokens(text));
+        let tokens = tokens.peekable();
+        Self { text, tokens }
+    }
+
+    fn next(&mut self) -> Option<Token> {
+        self.tokens.next().map(|it| it.token)
+    }
+
+    fn word(&mut self) -> Option<String> {
+        match self.next() {
+            Some(Token::Word(word)) => Some(word),
+            _ => None,
+        }
+    }
+
+    fn skip(&mut self, keyword: &str) {
+        let _ = self.tokens.next_if(|it| it.token.is(keyword));
+    }
+
+    /// A name with its schema, as it is written.
+    fn name(&mut self) -> Option<&'a [u8]> {
+        let is_name = |it: &Spanned| matches!(it.token, Token::Word(_) | Token::Name(_));
+        let mut at = self.tokens.next_if(is_name)?.at;
+        while self
+            .tokens
+            .next_if(|it| it.token == Token::Symbol(b'.'))
+            .is_some()
+        {
+            at.end = self.tokens.next_if(is_name)?.at.end;
+        }
+        Some(&self.text[at])
+    }
+
+    /// The rest of `CREATE TABLE name … PARTITION BY …`.
+    fn partitions(mut self) -> bool {
+        let mut depth = 0_u32;
+        while let Some(token) = self.next() {
+            match token {
+                Token::Symbol(b'(') => depth += 1,
+                Token::Symbol(b')') => depth = depth.saturating_sub(1),
+                Token::Word(word) if depth == 0 && word == "partition" => {
+                    return self.word().as_deref() == Some("by");
+                }
+                _ => {}
+            }
+        }
+        false
+    }
+
+    /// The rest of `ALTER TABLE ONLY name ADD CONSTRAINT name FOREIGN KEY …`.
+    fn adds_constraint(mut self) -> bool {
+        if self.word().as_deref() != Some("table") {
+            return false;
+        }
+        self.skip("only");
+        let adds = self.name().is_some()
+            && self.word().as_deref() == Some("add")
+            && self.word().as_deref() == Some("constraint")
+            && self.name().is_some();
+        let kinds = ["primary", "unique", "exclude", "foreign"];
+        adds && self.word().is_some_and(|kind| kinds.contains(&&*kind))
+    }
+
+    /// The rest of `SELECT pg_catalog.lo_create('4711');`.
+    fn creates_large_object(mut self) -> bool {
+        matches!(self.name(), Some(b"pg_catalog.lo_create" | b"lo_create"))
+    }
+}

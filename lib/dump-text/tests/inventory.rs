@@ -1,0 +1,148 @@
+//! What a dump holds, counted.
+#![expect(clippy::unwrap_used, reason = "test code, all of it")]
+
+use std::convert::Infallible;
+
+use dump_text::{Inventory, Scanner};
+
+fn inventory_in_pieces(dump: &[u8], size: usize) -> Inventory {
+    let mut inventory = Inventory::default();
+    let mut scanner = Scanner::new();
+    let mut sink = |piece: dump_text::Piece<'_>| {
+        inventory.see(piece);
+        Ok::<(), Infallible>(())
+    };
+    for piece in dump.chunks(size) {
+        scanner.feed(piece, &mut sink).unwrap();
+    }
+    scanner.finish(&mut sink).unwrap().unwrap();
+    inventory
+}
+
+fn inventory(dump: &str) -> Inventory {
+    inventory_in_pieces(dump.as_bytes(), dump.len())
+}
+
+fn tables(inventory: &Inventory) -> Vec<(&str, Option<u64>)> {
+    inventory.tables().unwrap().collect()
+}
+
+const DUMP: &str = r#"
+SET standard_conforming_strings = on;
+CREATE EXTENSION IF NOT EXISTS "uuid-ossp" WITH SCHEMA public;
+CREATE EXTENSION IF NOT EXISTS hstore WITH SCHEMA public;
+COMMENT ON EXTENSION hstore IS 'CREATE EXTENSION x;';
+CREATE FUNCTION public.f() RETURNS void LANGUAGE sql AS $$ CREATE TABLE no (a int); INSERT INTO public.a VALUES (1); $$;
+CREATE TABLE public.a (
+    id integer DEFAULT 1,
+    "partition by" text DEFAULT 'x) PARTITION BY (y'
+);
+CREATE UNLOGGED TABLE public."B; ""b"" (c)" (id integer);
+CREATE TABLE "a b".part (id integer)
+PARTITION BY LIST (id);
+CREATE TABLE "a b".part1 (id integer);
+CREATE TABLE public.empty (
+);
+CREATE VIEW public.v AS SELECT 1;
+CREATE MATERIALIZED VIEW public.m AS SELECT 1 WITH NO DATA;
+CREATE FOREIGN TABLE public.far (a integer) SERVER s;
+CREATE SEQUENCE public.s;
+SELECT pg_catalog.setval('public.s', 1, false);
+SELECT pg_catalog.lo_create('4711');
+SELECT pg_catalog.lo_open('4711', 131072);
+ALTER TABLE ONLY "a b".part ATTACH PARTITION "a b".part1 FOR VALUES IN (1);
+COPY public.a (id, "partition by") FROM stdin;
+1	x
+2	\N
+\\.	3
+\.
+COPY public."B; ""b"" (c)" (id) FROM stdin;
+\.
+COPY "a b".part1 (id) FROM stdin;
+1
+\.
+COPY public.of_an_extension (id) FROM stdin;
+1
+2
+\.
+COPY public.empty  FROM stdin;
+
+
+\.
+ALTER TABLE ONLY public.a ADD CONSTRAINT "a pkey" PRIMARY KEY (id);
+ALTER TABLE ONLY public.a
+    ADD CONSTRAINT u UNIQUE NULLS NOT DISTINCT (id);
+ALTER TABLE public.a ADD CONSTRAINT c CHECK ((id > 0)) NOT VALID;
+ALTER TABLE ONLY public.a ADD CONSTRAINT e EXCLUDE USING gist (id WITH =);
+ALTER TABLE "a b".part ADD CONSTRAINT f FOREIGN KEY (id) REFERENCES public.a(id);
+ALTER TABLE public.a ADD COLUMN primary_key text;
+ALTER TABLE public.a OWNER TO postgres;
+ALTER DOMAIN public.d ADD CONSTRAINT x CHECK (true);
+CREATE INDEX i ON public.a USING btree (id);
+CREATE UNIQUE INDEX j ON ONLY "a b".part USING btree (id);
+ALTER INDEX j ATTACH PARTITION k;
+COMMENT ON INDEX i IS 'CREATE INDEX';
+"#;
+
+#[test]
+fn everything_that_counts() {
+    for size in [1, 7, 100, DUMP.len()] {
+        let seen = inventory_in_pieces(DUMP.as_bytes(), size);
+        assert_eq!(
+            tables(&seen),
+            [
+                ("public.a", Some(3)),
+                ("public.\"B; \"\"b\"\" (c)\"", Some(0)),
+                ("\"a b\".part", Some(0)),
+                ("\"a b\".part1", Some(1)),
+                ("public.empty", Some(2)),
+            ]
+        );
+        assert_eq!((seen.table_count(), seen.rows()), (5, Some(6)));
+        assert_eq!((seen.indexes, seen.constraints), (2, 4));
+        assert_eq!(seen.extensions, ["uuid-ossp", "hstore"]);
+        assert_eq!(seen.large_objects, 1);
+    }
+}
+
+#[test]
+fn rows_as_inserts_are_not_counted() {
+    let seen = inventory(
+        "CREATE TABLE a (x int);\nCREATE TABLE b (x int);\n\
+         INSERT INTO a VALUES (1);\nINSERT INTO a VALUES (2);\nCOPY b (x) FROM stdin;\n1\n\\.\n",
+    );
+    assert_eq!(tables(&seen), [("a", None), ("b", Some(1))]);
+    assert_eq!(seen.rows(), None);
+}
+
+#[test]
+fn rows_by_way_of_the_root_are_counted_together() {
+    let seen = inventory(
+        "CREATE TABLE p (x int)\nPARTITION BY HASH (x);\nCREATE TABLE p0 (x int);\nCREATE TABLE p1 (x int);\n\
+         COPY p (x) FROM stdin;\n1\n\\.\nCOPY p (x) FROM stdin;\n2\n3\n\\.\n",
+    );
+    assert_eq!(tables(&seen), [("p", None), ("p0", None), ("p1", None)]);
+    assert_eq!(seen.rows(), Some(3));
+}
+
+#[test]
+fn a_name_that_is_no_utf_8_is_counted() {
+    let dump = b"CREATE TABLE public.\"gr\xfcn\" (x int);\nCREATE TABLE b (x int);\n\
+                 COPY public.\"gr\xfcn\" (x) FROM stdin;\n1\n\\.\n";
+    let seen = inventory_in_pieces(dump, 9);
+    assert_eq!(tables(&seen), [("b", Some(0))]);
+    assert_eq!((seen.table_count(), seen.rows()), (2, Some(1)));
+}
+
+#[test]
+fn of_very_many_tables_there_are_only_numbers() {
+    let create = |at| format!("CREATE TABLE public.table_{at:060} (x int);\n");
+    let mut dump: String = (0..20_000).map(create).collect();
+    dump += &format!(
+        "COPY public.table_{:060} (x) FROM stdin;\n1\n2\n\\.\n",
+        19_999
+    );
+    let seen = inventory(&dump);
+    assert!(seen.tables().is_none());
+    assert_eq!((seen.table_count(), seen.rows()), (20_000, Some(2)));
+}

@@ -1,0 +1,51 @@
+//! What the dump of a database holds, for the index.
+
+use std::convert::Infallible;
+
+use backup_file::{Contents, TableRows};
+use dump_text::{Inventory, Piece, Scanner};
+
+/// Sees the dump of one database pass by.
+#[derive(Debug, Default)]
+pub(crate) struct Holding {
+    scanner: Scanner,
+    inventory: Inventory,
+}
+
+impl Holding {
+    /// The next bytes of the dump.
+    pub(crate) fn see(&mut self, sql: &[u8]) {
+        let Self { scanner, inventory } = self;
+        let Ok(()) = scanner.feed(sql, &mut |piece| seen(inventory, piece));
+    }
+
+    /// What it held. None if the dump ended where none does: what was counted is not true then.
+    pub(crate) fn contents(mut self) -> Option<Contents> {
+        let Self { scanner, inventory } = &mut self;
+        let Ok(ended) = scanner.finish(&mut |piece| seen(inventory, piece));
+        ended.ok().map(|()| contents(self.inventory))
+    }
+}
+
+fn seen(inventory: &mut Inventory, piece: Piece<'_>) -> Result<(), Infallible> {
+    inventory.see(piece);
+    Ok(())
+}
+
+/// As the index has it.
+pub(crate) fn contents(inventory: Inventory) -> Contents {
+    let tables = inventory.tables().map(|tables| {
+        tables
+            .map(|(name, rows)| TableRows::new(name, rows))
+            .collect()
+    });
+    Contents {
+        tables,
+        table_count: inventory.table_count(),
+        rows: inventory.rows(),
+        indexes: inventory.indexes,
+        constraints: inventory.constraints,
+        extensions: inventory.extensions,
+        large_objects: inventory.large_objects,
+    }
+}
