@@ -15,12 +15,42 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, WaitIdStatus};
 
 /// As large as a pipe may be made without privileges (`/proc/sys/fs/pipe-max-size`).
 const PIPE_SIZE: usize = 1 << 20;
-/// How long a process that was asked to end may take.
-const GRACE: Duration = Duration::from_millis(300);
 /// How long standard error may stay open (a grandchild holds it) when the process has ended.
 const LATE_WORDS: Duration = Duration::from_secs(1);
 const LAST_WORDS: usize = 20;
 const LINE_LENGTH: u64 = 2000;
+
+/// How a process is asked to end, and how long it may take before it is killed.
+#[derive(Debug, Clone, Copy)]
+pub struct Ending {
+    signal: Signal,
+    grace: Duration,
+}
+
+impl Ending {
+    /// SIGTERM and 300 ms: pg_dump cancels its query on the server, psql and others just end.
+    pub const QUICK: Self = Self {
+        signal: Signal::TERM,
+        grace: Duration::from_millis(300),
+    };
+    /// SIGTERM and 10 s: for a program that undoes what it has begun.
+    pub const TIDY: Self = Self {
+        signal: Signal::TERM,
+        grace: Duration::from_secs(10),
+    };
+    /// SIGQUIT and 10 s, which is PostgreSQL's "immediate shutdown": the server ends its processes, removes
+    /// its shared memory, and writes nothing. For a server whose data nobody wants any more.
+    pub const SERVER: Self = Self {
+        signal: Signal::QUIT,
+        grace: Duration::from_secs(10),
+    };
+}
+
+impl Default for Ending {
+    fn default() -> Self {
+        Self::QUICK
+    }
+}
 
 /// A child process (psql, pg_dump, any COMMAND) in a session of its own, without a terminal.
 ///
@@ -55,13 +85,25 @@ impl Child {
     /// # Errors
     /// As [`Child::spawn`].
     pub fn spawn_with(
+        command: Command,
+        on_line: impl FnMut(&str) + Send + 'static,
+    ) -> Result<Self, Error> {
+        Self::spawn_ending(command, Ending::default(), on_line)
+    }
+
+    /// As [`Child::spawn_with`]; it is asked to end, and given time for it, as `ending` says.
+    ///
+    /// # Errors
+    /// As [`Child::spawn`].
+    pub fn spawn_ending(
         mut command: Command,
+        ending: Ending,
         on_line: impl FnMut(&str) + Send + 'static,
     ) -> Result<Self, Error> {
         let name = program_name(&command);
         command.stderr(Stdio::piped());
-        leave_the_terminal(&mut command);
-        let killer = Killer::default();
+        leave_the_terminal(&mut command, ending.signal);
+        let killer = Killer::new(ending);
         // Before it runs: a signal that comes while it is started waits for that, and kills it.
         let on_stop = job::on_stop({
             let killer = killer.clone();
@@ -257,13 +299,19 @@ fn remedy(lines: &[String]) -> Option<&'static str> {
 }
 
 /// Kills a child process and whatever it started in its session.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Killer {
     /// Its number, from its start until it is reaped: no longer is the number its own.
     running: Arc<Mutex<Option<Pid>>>,
+    ending: Ending,
 }
 
 impl Killer {
+    fn new(ending: Ending) -> Self {
+        let running = Arc::default();
+        Self { running, ending }
+    }
+
     /// Kills at once. Nothing happens if it has ended.
     pub fn kill(&self) {
         if let Some(pid) = *self.running() {
@@ -274,19 +322,20 @@ impl Killer {
     /// Asks it to end, and does not wait for that: before several are terminated.
     pub fn ask(&self) {
         if let Some(pid) = *self.running() {
-            signal(pid, Signal::TERM);
+            signal(pid, self.ending.signal);
         }
     }
 
     /// Asks it to end (pg_dump then cancels its query on the server), and kills what is left of it
-    /// when it has, or 300 ms later.
+    /// when it has, or when its time is up (300 ms, if nothing else was said: [`Ending`]).
     pub fn terminate(&self) {
         // Locked until the last signal is sent, so that it is not reaped before that.
         let running = self.running();
         let Some(pid) = *running else { return };
-        signal(pid, Signal::TERM);
+        signal(pid, self.ending.signal);
         let asked = Instant::now();
-        while matches!(exit_of(pid, WaitIdOptions::NOHANG), Ok(None)) && asked.elapsed() < GRACE {
+        let late = || asked.elapsed() >= self.ending.grace;
+        while matches!(exit_of(pid, WaitIdOptions::NOHANG), Ok(None)) && !late() {
             thread::sleep(Duration::from_millis(5));
         }
         signal(pid, Signal::KILL);
@@ -398,12 +447,12 @@ fn program_name(command: &Command) -> String {
     unsafe_code,
     reason = "the standard library has no safe way to run code between fork and exec"
 )]
-fn leave_the_terminal(command: &mut Command) {
+fn leave_the_terminal(command: &mut Command, when_orphaned: Signal) {
     let parent = rustix::process::getpid();
     let prepare = move || {
         rustix::process::setsid()?;
         // A SIGKILLed parent must not leave it waiting for a lock, or a psql that sees end of input.
-        rustix::process::set_parent_process_death_signal(Some(Signal::TERM))?;
+        rustix::process::set_parent_process_death_signal(Some(when_orphaned))?;
         if rustix::process::getppid() == Some(parent) {
             Ok(())
         } else {

@@ -13,6 +13,29 @@ const SECRETS: [&str; 4] = [
     "scram_client_key",
     "scram_server_key",
 ];
+/// What of the environment would lead elsewhere, or be demanded of a server on a socket that asks for nothing
+/// (PostgreSQL documentation, 34.15 Environment Variables).
+const ENVIRONMENT: [&str; 19] = [
+    "PGCHANNELBINDING",
+    "PGDATABASE",
+    "PGGSSENCMODE",
+    "PGHOST",
+    "PGHOSTADDR",
+    "PGLOADBALANCEHOSTS",
+    "PGOPTIONS",
+    "PGPASSFILE",
+    "PGPASSWORD",
+    "PGPORT",
+    "PGREQUIREAUTH",
+    "PGREQUIREPEER",
+    "PGREQUIRESSL",
+    "PGSERVICE",
+    "PGSERVICEFILE",
+    "PGSSLMODE",
+    "PGSSLNEGOTIATION",
+    "PGTARGETSESSIONATTRS",
+    "PGUSER",
+];
 /// Seconds a connection may take to be made, unless the environment says another time.
 const CONNECT_TIMEOUT: &str = "20";
 
@@ -26,9 +49,21 @@ pub struct Conninfo {
     options: Vec<(String, String)>,
     database: Option<String>,
     password: Option<String>,
+    /// Whether the environment has no say.
+    alone: bool,
 }
 
 impl Conninfo {
+    /// The server on a socket in `directory` (an absolute path), as `user`: whatever the environment says.
+    pub fn socket(directory: &str, user: &str) -> Self {
+        let option = |keyword: &str, value: &str| (keyword.to_owned(), value.to_owned());
+        Self {
+            options: vec![option("host", directory), option("user", user)],
+            alone: true,
+            ..Self::default()
+        }
+    }
+
     /// Reads what libpq takes (PostgreSQL documentation, 34.1.1 Connection Strings):
     /// `host=… dbname='…'`, `postgresql://…`, or a bare database name.
     ///
@@ -108,14 +143,19 @@ impl Conninfo {
         program::program(name, known || program::environment_names_host())
     }
 
-    /// As [`Conninfo::apply`] for a program that never asks for a password.
-    pub(crate) fn lead(&self, command: &mut Command, database: Option<&str>) {
+    /// As [`Conninfo::apply`] for a program that never asks for a password (`pg_isready`, `restore-stream`).
+    pub fn lead(&self, command: &mut Command, database: Option<&str>) {
         let text = match database.or(self.database()) {
             Some(name) => self.with_database(name),
             None => self.without_database(),
         };
         if !text.is_empty() {
             command.arg(format!("--dbname={text}"));
+        }
+        if self.alone {
+            for name in ENVIRONMENT {
+                command.env_remove(name);
+            }
         }
         if let Some(password) = &self.password {
             command.env("PGPASSWORD", password);
@@ -395,6 +435,16 @@ mod tests {
             assert!(!error.to_string().contains("s3cret"), "{error}");
             assert_eq!(error.exit().code(), 2);
         }
+    }
+
+    #[test]
+    fn on_a_socket_of_one_s_own_the_environment_has_no_say() {
+        let mut command = Command::new("psql");
+        Conninfo::socket("/tmp/a b", "o'b").lead(&mut command, Some("x"));
+        let told: Vec<_> = command.get_args().collect();
+        assert_eq!(told, [r"--dbname=host='/tmp/a b' user='o\'b' dbname='x'"]);
+        let gone = |name: &str| command.get_envs().any(|it| it == (name.as_ref(), None));
+        assert!(gone("PGHOSTADDR") && gone("PGSERVICE") && gone("PGPASSWORD"));
     }
 
     #[test]

@@ -7,7 +7,7 @@ mod program;
 mod server;
 mod version;
 
-pub use child::{Child, Ended, Killer};
+pub use child::{Child, Ended, Ending, Killer};
 pub use conninfo::Conninfo;
 pub use server::{Row, Server, quote_ident, quote_literal};
 pub use version::Version;
