@@ -31,6 +31,51 @@ pub(crate) struct Args {
     #[arg(long, value_name = "AGE", default_value = "36h", value_parser = parse_duration)]
     pub(crate) max_age: TimeDelta,
 
+    /// Restore the backup (of a store, the newest), and compare what came of it with what its index says
+    ///
+    /// Into a server of its own, which is made for it and gone afterwards; or into databases of a given
+    /// server (--into) that are dropped afterwards. One database after the other, each timed.
+    #[arg(long)]
+    pub(crate) restore_test: bool,
+
+    /// Restore into this server, into databases named backup_verify_…, which are dropped; its roles are
+    /// not touched, and owners and privileges are left out: 'host=… user=…', postgresql://…
+    #[arg(
+        long,
+        value_name = "CONNINFO",
+        requires = "restore_test",
+        allow_hyphen_values = true
+    )]
+    pub(crate) into: Option<String>,
+
+    /// Restore this database only
+    #[arg(
+        long,
+        value_name = "DB",
+        requires = "restore_test",
+        allow_hyphen_values = true
+    )]
+    pub(crate) database: Option<String>,
+
+    /// Where initdb and postgres are [default: on the PATH, in /usr/lib/postgresql/*/bin: of those the
+    /// backup's major version, or the next one]
+    #[arg(
+        long,
+        value_name = "DIR",
+        requires = "restore_test",
+        conflicts_with = "into"
+    )]
+    pub(crate) pg_bindir: Option<PathBuf>,
+
+    /// Where the server that is made has its data: room for the largest database [default: TMPDIR, /tmp]
+    #[arg(
+        long,
+        value_name = "DIR",
+        requires = "restore_test",
+        conflicts_with = "into"
+    )]
+    pub(crate) work_dir: Option<PathBuf>,
+
     /// How many threads decompress [default: as many as there are CPUs]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub(crate) threads: Option<u16>,
@@ -101,6 +146,11 @@ Environment:
   BACKUP_VERIFY_PING_URL        the URL itself, where there is no such file
   BACKUP_VERIFY_PUSH_URL[_FILE] the same of --push
   HTTPS_PROXY, NO_PROXY, SSL_CERT_FILE, SSL_CERT_DIR
+  TMPDIR                        where --restore-test makes its server
+  PG…                           how the server of --into is reached, beside what CONNINFO says (libpq)
+
+--restore-test runs restore-stream (beside this program, or on the PATH) and psql, and for a server of
+its own initdb and postgres: not as root, who drops to the user postgres, or nobody.
 
 {}
 
@@ -109,6 +159,8 @@ Examples:
   backup-verify \"$STORE\" --max-age 36h --json
   backup-verify /backups --metrics /var/lib/prometheus/node-exporter/backup.prom
   backup-verify \"$STORE\" --ping https://hc-ping.com/UUID
+  backup-verify \"$STORE\" --restore-test
+  backup-verify \"$STORE\" --restore-test --into 'host=postgresql-test user=postgres' --database shop
   kubectl exec postgresql-0 -- pgdump-gz | backup-verify -",
         job::EXIT_CODES
     )

@@ -102,6 +102,10 @@ pub(crate) struct Args {
     #[arg(long)]
     pub(crate) no_globals: bool,
 
+    /// Leave out owners, privileges and all else that names a role: everything belongs to whoever restores it
+    #[arg(long)]
+    pub(crate) no_owners: bool,
+
     /// Give roles that are there the attributes and passwords of the backup
     #[arg(long, conflicts_with_all = ["no_globals", "database"])]
     pub(crate) role_passwords: bool,
@@ -135,7 +139,7 @@ pub(crate) struct Args {
     #[arg(
         last = true,
         value_name = "COMMAND",
-        conflicts_with_all = ["replace", "name", "globals_only", "no_globals", "role_passwords", "dbname", "exclude_database", "json"]
+        conflicts_with_all = ["replace", "name", "globals_only", "no_globals", "no_owners", "role_passwords", "dbname", "exclude_database", "json"]
     )]
     pub(crate) command: Vec<OsString>,
 }

@@ -28,6 +28,8 @@ pub(crate) struct Entry {
     pub(crate) bytes: u64,
     /// Rows that came by COPY.
     pub(crate) rows: u64,
+    /// How many statements that name a role were left out (`--no-owners`).
+    pub(crate) left_out: u64,
     pub(crate) seconds: f64,
     /// The name that the one it took the place of is kept under.
     pub(crate) replaced: Option<String>,
@@ -92,6 +94,12 @@ impl Ledger {
                 text::bytes(entry.bytes),
                 text::duration(time)
             );
+            if entry.left_out > 0 {
+                say!(
+                    "left out: {} statements about owners, privileges and roles: --no-owners",
+                    entry.left_out
+                );
+            }
             if let Some(kept) = &entry.replaced {
                 say!(
                     "the '{}' that was there is kept as '{kept}' until you drop it",
@@ -147,6 +155,7 @@ mod tests {
             restored_as: "b".into(),
             bytes: 10,
             rows: 2,
+            left_out: 0,
             seconds: 0.5,
             replaced: None,
         });

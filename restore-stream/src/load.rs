@@ -6,7 +6,7 @@ use dump_text::{Piece, Scanner, Unfinished};
 use job::{Error, Progress};
 
 use crate::checked::Checked;
-use crate::edit::{DatabaseEdit, Edit, GlobalsEdit, Place};
+use crate::edit::{DatabaseEdit, Edit, GlobalsEdit, Manner, Place};
 use crate::keeper::Begun;
 use crate::ledger::Entry;
 use crate::plan::{Old, Target};
@@ -115,13 +115,13 @@ impl Load<DatabaseEdit> {
             format!("database '{}'", target.name),
             killers,
         )?;
-        let edit = DatabaseEdit::new(
-            target.from.clone(),
-            target.place.clone(),
-            cluster.restrict,
-            cluster.version.major(),
-            [UNHINDERED, &cluster.settings].concat(),
-        );
+        let manner = Manner {
+            restrict: cluster.restrict,
+            server: cluster.version.major(),
+            settings: [UNHINDERED, &cluster.settings].concat(),
+            owners: cluster.owners,
+        };
+        let edit = DatabaseEdit::new(target.from.clone(), target.place.clone(), manner);
         edit.begin(&mut session)?;
         Ok(Self::new(session, edit))
     }
@@ -146,12 +146,14 @@ impl Load<DatabaseEdit> {
         if !self.edit.is_connected() {
             self.connect()?;
         }
+        let left_out = self.edit.ownerless();
         self.session.end(self.edit.end())?;
         Ok(Entry {
             name: target.from.clone().unwrap_or_else(|| target.name.clone()),
             restored_as: target.name.clone(),
             bytes: self.bytes,
             rows: self.rows,
+            left_out,
             seconds: self
                 .took
                 .unwrap_or_else(|| self.started.elapsed())

@@ -27,6 +27,8 @@ pub(crate) struct Cluster {
     pub(crate) live: BTreeSet<String>,
     /// Whether psql knows `\restrict`.
     pub(crate) restrict: bool,
+    /// Whether what names a role is restored in databases.
+    pub(crate) owners: bool,
     /// What makes a load quick, as SQL.
     pub(crate) settings: String,
     /// Bytes free where the server keeps its data, if that is here.
@@ -94,6 +96,7 @@ impl Cluster {
             databases: facts.counts("database"),
             live: live(&facts),
             restrict: knows_restrict(&psql),
+            owners: !args.no_owners,
             settings: settings(&facts, args.jobs),
             room: room(&facts),
             server,

@@ -3,6 +3,7 @@ use job::Error;
 use pg_client::{quote_ident, quote_literal};
 
 use super::guard::{Guard, Let, foreign, line};
+use super::owners::names_a_role;
 use super::{Edit, Out};
 
 /// Where a database is restored.
@@ -14,18 +15,28 @@ pub(crate) enum Place {
     InPlace,
 }
 
+/// How the server and its psql want it.
+#[derive(Debug, Clone)]
+pub(crate) struct Manner {
+    /// Whether psql knows `\restrict`.
+    pub(crate) restrict: bool,
+    /// The server's major version.
+    pub(crate) server: u32,
+    /// What each connection begins with.
+    pub(crate) settings: String,
+    /// Whether what names a role is restored.
+    pub(crate) owners: bool,
+}
+
 /// Lets a database of the dump be restored under another name, or in one transaction.
 #[derive(Debug)]
 pub(crate) struct DatabaseEdit {
     /// The name that the dump gives it; none if it does not say, as one database's dump does not.
     name: Option<String>,
     place: Place,
-    /// Whether psql knows `\restrict`.
-    restrict: bool,
-    /// The server's major version.
-    server: u32,
-    /// What each connection begins with.
-    settings: String,
+    manner: Manner,
+    /// How many statements that name a role were left out.
+    ownerless: u64,
     /// What the dump said about it before its part began, as older ones do.
     definition: Vec<Vec<u8>>,
     created: bool,
@@ -34,20 +45,13 @@ pub(crate) struct DatabaseEdit {
 }
 
 impl DatabaseEdit {
-    pub(crate) fn new(
-        name: Option<String>,
-        place: Place,
-        restrict: bool,
-        server: u32,
-        settings: String,
-    ) -> Self {
+    pub(crate) fn new(name: Option<String>, place: Place, manner: Manner) -> Self {
         let connected = place == Place::InPlace;
         Self {
             name,
             place,
-            restrict,
-            server,
-            settings,
+            manner,
+            ownerless: 0,
             definition: Vec::new(),
             created: false,
             connected,
@@ -62,7 +66,7 @@ impl DatabaseEdit {
 
     /// What the session begins with.
     pub(crate) fn begin(&self, out: &mut dyn Out) -> Result<(), Error> {
-        out.write(self.settings.as_bytes())?;
+        out.write(self.manner.settings.as_bytes())?;
         match self.place {
             Place::InPlace => out.write(b"BEGIN;\n"),
             Place::Beside(_) => Ok(()),
@@ -96,7 +100,12 @@ impl DatabaseEdit {
         }
         self.connected = true;
         out.write(connect_line(&working).as_bytes())?;
-        out.write(self.settings.as_bytes())
+        out.write(self.manner.settings.as_bytes())
+    }
+
+    /// How many statements that name a role were left out.
+    pub(crate) fn ownerless(&self) -> u64 {
+        self.ownerless
     }
 
     pub(crate) fn is_connected(&self) -> bool {
@@ -105,7 +114,7 @@ impl DatabaseEdit {
 
     fn command(&mut self, command: &Command, out: &mut dyn Out) -> Result<(), Error> {
         let Command::Connect(database) = command else {
-            let line = line(command, self.restrict).unwrap_or_default();
+            let line = line(command, self.manner.restrict).unwrap_or_default();
             return out.write(line.as_bytes());
         };
         if self.name.as_ref().is_some_and(|name| name != database) {
@@ -116,6 +125,10 @@ impl DatabaseEdit {
 
     /// Hands a statement on, changed if it must be; or leaves it out, and says so.
     fn statement(&mut self, statement: &[u8], out: &mut dyn Out) -> Result<bool, Error> {
+        if !self.manner.owners && names_a_role(statement) {
+            self.ownerless += 1;
+            return Ok(false);
+        }
         let Some(about) = subject(statement) else {
             return self.plain(statement, out);
         };
@@ -140,7 +153,7 @@ impl DatabaseEdit {
             // Large objects are wrapped so; here all is one transaction.
             return Ok(false);
         }
-        if self.server < KNOWS_TRANSACTION_TIMEOUT && is_transaction_timeout(statement) {
+        if self.manner.server < KNOWS_TRANSACTION_TIMEOUT && is_transaction_timeout(statement) {
             return Ok(false);
         }
         if !self.connected && !is_setting(statement) {
@@ -242,15 +255,22 @@ CREATE DATABASE "sh""op";
 \unrestrict abc
 "#;
 
+    fn manner(server: u32) -> Manner {
+        Manner {
+            restrict: true,
+            server,
+            settings: "SET a = b;\n".into(),
+            owners: true,
+        }
+    }
+
     fn beside(name: Option<&str>) -> DatabaseEdit {
         let place = Place::Beside("w's".into());
-        DatabaseEdit::new(
-            name.map(str::to_owned),
-            place,
-            true,
-            17,
-            "SET a = b;\n".into(),
-        )
+        DatabaseEdit::new(name.map(str::to_owned), place, manner(17))
+    }
+
+    fn in_place(manner: Manner) -> DatabaseEdit {
+        DatabaseEdit::new(Some("sh\"op".into()), Place::InPlace, manner)
     }
 
     #[test]
@@ -274,13 +294,7 @@ CREATE DATABASE "sh""op";
             "SET statement_timeout = 0;\nSET transaction_timeout = 0;\n",
         );
         for (server, there) in [(15, false), (16, false), (17, true), (18, true)] {
-            let mut edit = DatabaseEdit::new(
-                Some("sh\"op".into()),
-                Place::InPlace,
-                true,
-                server,
-                String::new(),
-            );
+            let mut edit = in_place(manner(server));
             let text = edited(&dump, &mut edit).unwrap();
             assert_eq!(text.contains("transaction_timeout"), there, "{server}");
             assert!(text.contains("SET statement_timeout = 0;"));
@@ -288,14 +302,25 @@ CREATE DATABASE "sh""op";
     }
 
     #[test]
+    fn without_owners_no_role_is_named() {
+        let owners = false;
+        let mut edit = in_place(Manner {
+            owners,
+            ..manner(17)
+        });
+        let text = edited(DUMP, &mut edit).unwrap();
+        assert!(!text.contains("bob"), "{text}");
+        assert!(text.contains("COMMENT ON DATABASE"), "{text}");
+        assert_eq!(edit.ownerless(), 2);
+    }
+
+    #[test]
     fn in_place_it_is_one_transaction() {
-        let mut edit = DatabaseEdit::new(
-            Some("sh\"op".into()),
-            Place::InPlace,
-            false,
-            17,
-            String::new(),
-        );
+        let restrict = false;
+        let mut edit = in_place(Manner {
+            restrict,
+            ..manner(17)
+        });
         let text = edited(DUMP, &mut edit).unwrap();
         for gone in [
             "\\connect",

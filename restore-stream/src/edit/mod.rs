@@ -3,8 +3,9 @@
 mod database;
 mod globals;
 mod guard;
+mod owners;
 
-pub(crate) use database::{DatabaseEdit, Place, is_setting};
+pub(crate) use database::{DatabaseEdit, Manner, Place, is_setting};
 pub(crate) use globals::{GlobalsEdit, Skipped};
 
 use dump_text::Piece;
