@@ -1,0 +1,137 @@
+//! What a backup's roles and tablespaces demand of a server that is made for it.
+
+use backup_file::Reader;
+use dump_text::{Event, Kind, Part, PartScanner, Piece, Verb, subject, tokens};
+use job::Error;
+use store::Source;
+
+/// Whom a server belongs to if nothing else is known.
+const USUAL: &str = "postgres";
+
+/// What a server is made with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Globals {
+    /// The role that the server belongs to. The dump's memberships name it as their grantor, so it must be the same.
+    pub(crate) superuser: String,
+    /// Their directories are not here: they are made elsewhere before the restore, which then leaves them as they are.
+    pub(crate) tablespaces: Vec<String>,
+    /// Whether there are any roles: a dump of one database has none.
+    pub(crate) any: bool,
+}
+
+/// The first database begins: no more is read.
+enum Stop {
+    Here,
+}
+
+impl Globals {
+    /// Reads a backup up to its first database.
+    ///
+    /// # Errors
+    /// It cannot be read, or is not good.
+    pub(crate) fn read(source: &Source, threads: usize) -> Result<Self, Error> {
+        let mut reader = Reader::whole(source.reader()?, threads).sql_only();
+        let mut scanner = PartScanner::new();
+        let mut found = Found::default();
+        let mut sink = |event: Event<'_>| found.see(event);
+        loop {
+            let sql = reader.next().map_err(|error| source.read_error(&error))?;
+            let went_on = match sql {
+                Some(sql) => scanner.feed(sql, &mut sink).is_ok(),
+                None => false,
+            };
+            if !went_on {
+                break;
+            }
+        }
+        Ok(found.globals())
+    }
+}
+
+#[derive(Debug, Default)]
+struct Found {
+    roles: Vec<String>,
+    superusers: Vec<String>,
+    tablespaces: Vec<String>,
+}
+
+impl Found {
+    fn see(&mut self, event: Event<'_>) -> Result<(), Stop> {
+        let sql = match event {
+            Event::Begin(Part::Globals) | Event::Piece(Piece::Space(_) | Piece::Comment(_)) => {
+                return Ok(());
+            }
+            Event::Piece(Piece::Statement(sql)) => sql,
+            Event::Piece(Piece::Command(_)) => return Ok(()),
+            // A database, or rows: no globals.
+            _ => return Err(Stop::Here),
+        };
+        let Some(about) = subject(sql) else {
+            return Ok(());
+        };
+        let name = about.name.name;
+        match (about.verb, about.kind) {
+            (Verb::Create, Kind::Role) => self.roles.push(name),
+            (Verb::Create, Kind::Tablespace) => self.tablespaces.push(name),
+            (Verb::Alter, Kind::Role) if makes_superuser(sql) => self.superusers.push(name),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn globals(self) -> Globals {
+        let usual = self.superusers.iter().any(|name| name == USUAL);
+        let superuser = match self.superusers.into_iter().next() {
+            Some(first) if !usual => first,
+            _ => USUAL.into(),
+        };
+        Globals {
+            superuser,
+            tablespaces: self.tablespaces,
+            any: !self.roles.is_empty(),
+        }
+    }
+}
+
+/// `ALTER ROLE x WITH SUPERUSER …`
+fn makes_superuser(statement: &[u8]) -> bool {
+    tokens(statement).any(|word| word.token.is("superuser"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(dump: &str) -> Globals {
+        let mut found = Found::default();
+        let mut scanner = PartScanner::new();
+        let _ = scanner.feed(dump.as_bytes(), &mut |event| found.see(event));
+        found.globals()
+    }
+
+    const ROLES: &str = "--\n-- PostgreSQL database cluster dump\n--\n\n\\restrict abc\n\
+        CREATE ROLE app;\nALTER ROLE app WITH NOSUPERUSER LOGIN;\n\
+        CREATE ROLE \"hub \"\"1\"\"\";\nALTER ROLE \"hub \"\"1\"\"\" WITH SUPERUSER;\n\
+        CREATE TABLESPACE \"fast disk\" OWNER app LOCATION '/x';\n";
+
+    #[test]
+    fn roles_and_tablespaces() {
+        let globals = found(ROLES);
+        assert_eq!(globals.superuser, "hub \"1\"");
+        assert_eq!(globals.tablespaces, ["fast disk"]);
+        assert!(globals.any);
+        let more = format!("{ROLES}CREATE ROLE postgres;\nALTER ROLE postgres WITH SUPERUSER;\n");
+        assert_eq!(found(&more).superuser, "postgres");
+    }
+
+    #[test]
+    fn databases_are_not_looked_at() {
+        let dump = format!(
+            "{ROLES}--\n-- Database \"a\" dump\n--\n\nCREATE TABLESPACE other LOCATION '';\n"
+        );
+        assert_eq!(found(&dump).tablespaces, ["fast disk"]);
+        let globals = found("CREATE TABLE t (a integer);\n");
+        assert!(!globals.any);
+        assert_eq!(globals.superuser, "postgres");
+    }
+}

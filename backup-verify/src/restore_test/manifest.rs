@@ -1,0 +1,135 @@
+//! What a backup says that it holds.
+
+use backup_file::{Contents, Index, SectionKind, Tail, read_tail};
+use job::Error;
+use store::Source;
+
+use super::restorer::Restorer;
+
+/// What a restore of a backup must bring back.
+#[derive(Debug)]
+pub(crate) struct Manifest {
+    /// The major version of the server that was dumped, where that is known.
+    pub(crate) major: Option<u32>,
+    pub(crate) databases: Vec<Expected>,
+    /// Whether it has an index.
+    pub(crate) indexed: bool,
+}
+
+/// A database of a backup.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Expected {
+    pub(crate) name: String,
+    /// Bytes of its SQL; 0 where that is not known.
+    pub(crate) sql: u64,
+    /// What was counted when it was dumped.
+    pub(crate) contents: Option<Contents>,
+}
+
+impl Manifest {
+    /// Reads the index; without one, the backup is read through for the names of its databases.
+    ///
+    /// # Errors
+    /// It cannot be read; it is not good (exit code 3); the database `only` is not in it.
+    pub(crate) fn read(
+        source: &Source,
+        restorer: &Restorer,
+        only: Option<&str>,
+    ) -> Result<Self, Error> {
+        let file = source.read_at().ok_or_else(|| {
+            Error::usage("--restore-test reads a backup more than once, and standard input can be read once")
+                .hint("name a file, a blob or a store")
+        })?;
+        let tail = read_tail(file).map_err(|error| source.read_error(&error))?;
+        let mut manifest = match tail {
+            Tail::Index(index) => Self::of(index),
+            Tail::Marker | Tail::NoMarker => Self::without_index(restorer.databases()?, only),
+        };
+        if let Some(only) = only {
+            manifest.databases.retain(|it| it.name == only);
+        }
+        if manifest.databases.is_empty() {
+            let label = source.label();
+            return Err(match only {
+                Some(only) => {
+                    Error::not_good(format!("there is no database '{only}' in '{label}'"))
+                }
+                None => Error::not_good(format!("there is no database in '{label}'"))
+                    .hint("if it is a dump of one database, say its name with --database"),
+            });
+        }
+        Ok(manifest)
+    }
+
+    fn of(index: Index) -> Self {
+        let databases = index
+            .sections
+            .into_iter()
+            .filter_map(|section| match section.kind {
+                SectionKind::Database(name) => Some(Expected {
+                    name,
+                    sql: section.sql_length,
+                    contents: section.contents,
+                }),
+                _ => None,
+            });
+        Self {
+            major: major(&index.about.server_version),
+            databases: databases.collect(),
+            indexed: true,
+        }
+    }
+
+    /// A dump of one database does not say its name.
+    fn without_index(mut names: Vec<String>, only: Option<&str>) -> Self {
+        if names.is_empty() {
+            names.extend(only.map(str::to_owned));
+        }
+        let expected = |name| Expected {
+            name,
+            sql: 0,
+            contents: None,
+        };
+        Self {
+            major: None,
+            databases: names.into_iter().map(expected).collect(),
+            indexed: false,
+        }
+    }
+
+    /// Bytes of SQL of the largest database.
+    pub(crate) fn largest(&self) -> u64 {
+        self.databases.iter().map(|it| it.sql).max().unwrap_or(0)
+    }
+}
+
+/// 15 of `15.18 (Debian …)`.
+fn major(version: &str) -> Option<u32> {
+    let digits = version.find(|c: char| !c.is_ascii_digit());
+    version[..digits.unwrap_or(version.len())].parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions() {
+        assert_eq!(major("15.18 (Debian 15.18-0+deb12u1)"), Some(15));
+        assert_eq!(major("18beta1"), Some(18));
+        assert_eq!(major("?"), None);
+    }
+
+    #[test]
+    fn a_nameless_database_has_the_name_that_is_said() {
+        let names = |found: &[&str], only| {
+            let found = found.iter().map(|it| (*it).to_owned()).collect();
+            let manifest = Manifest::without_index(found, only);
+            let names = manifest.databases.into_iter().map(|it| it.name);
+            names.collect::<Vec<_>>()
+        };
+        assert_eq!(names(&[], Some("x")), ["x"]);
+        assert_eq!(names(&["a", "b"], Some("x")), ["a", "b"]);
+        assert!(names(&[], None).is_empty());
+    }
+}

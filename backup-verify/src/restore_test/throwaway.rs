@@ -1,0 +1,216 @@
+//! A server that is made for the test and gone afterwards.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::mpsc;
+
+use job::{Error, OnStop, say, text};
+use pg_client::{Child, Conninfo, Ending, Server, quote_ident, quote_literal};
+
+use super::account::Account;
+use super::globals::Globals;
+use super::installation::Installation;
+
+/// Nobody wants its data when it has ended, however it ends: nothing waits for the disk. Dynamic shared memory in
+/// files, because a container's `/dev/shm` is small; many locks, because `postgres` is restored in one transaction.
+const SETTINGS: [&str; 11] = [
+    "port=5432",
+    "listen_addresses=",
+    "fsync=off",
+    "synchronous_commit=off",
+    "full_page_writes=off",
+    "wal_level=minimal",
+    "max_wal_senders=0",
+    "autovacuum=off",
+    "logging_collector=off",
+    "dynamic_shared_memory_type=mmap",
+    "max_locks_per_transaction=1024",
+];
+
+/// A running server on a socket that only this user (or root) can reach. It is stopped and its directory
+/// removed when this is dropped, and when a signal stops the program.
+#[derive(Debug)]
+pub(crate) struct Throwaway {
+    server: Server,
+    // Dropped in this order: the server ends before its directory goes.
+    _postgres: Child,
+    _directory: Directory,
+}
+
+impl Throwaway {
+    /// Makes and starts one; `room` is how many bytes of SQL its largest database will have.
+    ///
+    /// # Errors
+    /// It cannot be made (exit code 1): no room, no account to run it, with initdb's or the server's own words.
+    pub(crate) fn start(
+        installation: &Installation,
+        globals: &Globals,
+        parent: Option<&Path>,
+        room: u64,
+    ) -> Result<Self, Error> {
+        let account = Account::unprivileged()?;
+        let parent = parent.map_or_else(std::env::temp_dir, Path::to_owned);
+        check_room(&parent, room)?;
+        let directory = Directory::make(&parent, account.as_ref())?;
+        say!(
+            "making a server of PostgreSQL {} in '{}'",
+            installation.version(),
+            directory.path.display()
+        );
+        let program = |name: &str| {
+            let mut command = Command::new(installation.program(name));
+            if let Some(account) = &account {
+                account.run(&mut command);
+            }
+            command.current_dir(&directory.path).env("LC_ALL", "C");
+            command.stdin(Stdio::null()).stdout(Stdio::null());
+            command
+        };
+        let data = directory.path.join("data");
+        let mut initdb = program("initdb");
+        initdb.args(["--auth=trust", "--no-sync", "--encoding=UTF8", "--no-locale"]);
+        initdb.arg("--username").arg(&globals.superuser);
+        initdb.arg("--pgdata").arg(&data);
+        Child::spawn(initdb)?.wait().map_err(unmade)?;
+        let mut postgres = program("postgres");
+        postgres.arg("-D").arg(&data);
+        for setting in SETTINGS {
+            postgres.args(["-c", setting]);
+        }
+        let socket = directory.path.display().to_string();
+        postgres.args(["-c", &format!("unix_socket_directories='{socket}'")]);
+        let postgres = serve(postgres)?;
+        let server = Server::new(Conninfo::socket(&socket, &globals.superuser));
+        let made = Self {
+            server,
+            _postgres: postgres,
+            _directory: directory,
+        };
+        made.add_tablespaces(globals, account.as_ref())?;
+        Ok(made)
+    }
+
+    pub(crate) fn server(&self) -> &Server {
+        &self.server
+    }
+
+    /// Of the same names as the backup's, but here: where theirs are, nothing may be.
+    fn add_tablespaces(&self, globals: &Globals, account: Option<&Account>) -> Result<(), Error> {
+        for (number, name) in globals.tablespaces.iter().enumerate() {
+            let path = self._directory.path.join(format!("tablespace-{number}"));
+            make(&path)?;
+            if let Some(account) = account {
+                account.own(&path)?;
+            }
+            let sql = format!(
+                "CREATE TABLESPACE {} LOCATION {}",
+                quote_ident(name),
+                quote_literal(&path.display().to_string())
+            );
+            self.server.execute(Some("postgres"), &sql)?;
+        }
+        Ok(())
+    }
+
+    /// Drops a database, to make room for the next.
+    pub(crate) fn drop_database(&self, name: &str) -> Result<(), Error> {
+        let sql = format!("DROP DATABASE {} WITH (FORCE)", quote_ident(name));
+        self.server.execute(Some("postgres"), &sql)
+    }
+}
+
+/// Starts the server, and waits until it says that it is ready, or ends.
+fn serve(command: Command) -> Result<Child, Error> {
+    let (sender, ready) = mpsc::channel();
+    let child = Child::spawn_ending(command, Ending::SERVER, move |line| {
+        if line.contains("ready to accept connections") {
+            // Nobody listens any more if it is said again.
+            let _ = sender.send(());
+        }
+    })?;
+    // The sender is gone when standard error is closed: the server has ended.
+    match ready.recv() {
+        Ok(()) => Ok(child),
+        Err(_) => {
+            let ended = child.wait().map_err(unmade);
+            Err(ended.err().unwrap_or_else(|| Error::failed("the server ended at once")))
+        }
+    }
+}
+
+fn unmade(error: Error) -> Error {
+    error.within("cannot make a server for the test").hint(
+        "--work-dir names another directory for it, --pg-bindir other programs, --into a server that is there",
+    )
+}
+
+/// A restored database takes about as much as its SQL.
+fn check_room(parent: &Path, room: u64) -> Result<(), Error> {
+    let disk = rustix::fs::statvfs(parent).map_err(|error| {
+        Error::io(
+            format_args!("cannot look at '{}'", parent.display()),
+            &error.into(),
+        )
+    })?;
+    let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+    if free >= room {
+        return Ok(());
+    }
+    Err(Error::failed(format!(
+        "there is no room for the test: {} are free in '{}', and the SQL of the largest database has {}",
+        text::bytes(free),
+        parent.display(),
+        text::bytes(room)
+    ))
+    .hint("--work-dir names another directory, --into a server"))
+}
+
+/// A directory of its own.
+#[derive(Debug)]
+struct Directory {
+    path: PathBuf,
+    on_stop: Option<OnStop>,
+}
+
+impl Directory {
+    fn make(parent: &Path, account: Option<&Account>) -> Result<Self, Error> {
+        let cannot = |error| {
+            let words = format!("cannot make a directory in '{}'", parent.display());
+            Error::io(words, &error)
+        };
+        // An absolute path is what a socket's directory must have.
+        let parent = fs::canonicalize(parent).map_err(cannot)?;
+        let path = tempfile::Builder::new()
+            .prefix("backup-verify-")
+            .tempdir_in(parent)
+            .map_err(cannot)?
+            .keep();
+        let gone = path.clone();
+        let on_stop = Some(job::on_stop(move || remove(&gone)));
+        let directory = Self { path, on_stop };
+        if let Some(account) = account {
+            account.own(&directory.path)?;
+        }
+        Ok(directory)
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        // A signal that is ending the program removes it itself.
+        drop(self.on_stop.take());
+        remove(&self.path);
+    }
+}
+
+fn make(path: &Path) -> Result<(), Error> {
+    fs::create_dir(path)
+        .map_err(|error| Error::io(format_args!("cannot make '{}'", path.display()), &error))
+}
+
+fn remove(path: &Path) {
+    if let Err(error) = fs::remove_dir_all(path) {
+        say!("cannot remove '{}': {error}", path.display());
+    }
+}
