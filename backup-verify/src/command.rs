@@ -8,7 +8,7 @@ use crate::cli::Args;
 use crate::metrics::Family;
 use crate::monitoring::{self, Monitoring};
 use crate::report::{Finding, Grade, Report};
-use crate::{backup, checks};
+use crate::{backup, checks, restore_test};
 
 pub(crate) fn run() -> Result<(), Error> {
     let began = Instant::now();
@@ -44,7 +44,11 @@ fn verify_backup(args: &Args, report: &mut Report) -> Result<(), Error> {
             "--all is for a store, and '{label}' is a backup"
         )));
     }
-    report.add(backup::check(&source, args.threads()))
+    report.add(backup::check(&source, args.threads()))?;
+    if args.restore_test {
+        restore_test::run(&args.target, &source, args, report)?;
+    }
+    Ok(())
 }
 
 fn verify_store(args: &Args, report: &mut Report) -> Result<(), Error> {
@@ -116,7 +120,15 @@ fn verify_newest(
         metrics.set_moment(Family::LastSuccess, since);
     }
     report.add(finding)?;
-    report.add(checks::age(name, started, now, args.max_age))
+    report.add(checks::age(name, started, now, args.max_age))?;
+    if args.restore_test {
+        let address = restore_test::address(&args.target, store, &backups[at]);
+        match store.source(&backups[at]) {
+            Ok(source) => restore_test::run(&address, &source, args, report)?,
+            Err(error) => report.add(Finding::bad("restore", error))?,
+        }
+    }
+    Ok(())
 }
 
 fn none(store: &Store) -> Finding {

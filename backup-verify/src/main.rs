@@ -11,6 +11,7 @@ mod monitoring;
 mod ping;
 mod push;
 mod report;
+mod restore_test;
 
 use std::process::ExitCode;
 

@@ -7,6 +7,7 @@ use store::Backup;
 
 use crate::backup::Contents;
 use crate::metrics::{Family, Metrics};
+use crate::restore_test::Restored;
 
 impl Metrics {
     /// The run itself.
@@ -32,6 +33,23 @@ impl Metrics {
             let mut add = |family, size| self.add(family, "database", &database.name, size as f64);
             add(Family::DatabaseSize, database.size);
             add(Family::DatabaseSqlSize, database.sql_size);
+        }
+    }
+
+    /// How long a database took to be restored.
+    pub(crate) fn restored(&mut self, restored: &Restored) {
+        if let Some(database) = &restored.database {
+            let family = Family::DatabaseRestoreDuration;
+            self.add(family, "database", database, restored.seconds);
+        }
+    }
+
+    /// A restore was tried: how long all of it took, if it was good.
+    pub(crate) fn restore_tried(&mut self, now: DateTime<Utc>, all: Option<&Restored>) {
+        self.set_moment(Family::RestoreTimestamp, now);
+        self.set(Family::RestoreSuccess, f64::from(u8::from(all.is_some())));
+        if let Some(all) = all {
+            self.set(Family::RestoreDuration, all.seconds);
         }
     }
 

@@ -79,9 +79,9 @@ families! {
     RestoreTimestamp = "restore_timestamp_seconds",
     /// Whether the last restore that was tried was good: 1 or 0.
     RestoreSuccess = "restore_success",
-    /// How long the last restore took that was tried.
+    /// How long the last restore took that was good.
     RestoreDuration = "restore_duration_seconds",
-    /// How long a database took in the last restore that was tried.
+    /// How long a database took in the last restore of it that was good.
     DatabaseRestoreDuration = "database_restore_duration_seconds",
 }
 

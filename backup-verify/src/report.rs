@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use crate::backup::Contents;
 use crate::metrics::{Family, Metrics};
+use crate::restore_test::Restored;
 
 /// What one check found.
 #[derive(Debug)]
@@ -20,6 +21,8 @@ pub(crate) struct Finding {
     pub(crate) words: String,
     /// What a backup holds.
     pub(crate) contents: Option<Contents>,
+    /// How long a restore took.
+    pub(crate) restored: Option<Restored>,
 }
 
 /// How good it is.
@@ -71,12 +74,19 @@ impl Finding {
             grade,
             words,
             contents: None,
+            restored: None,
         }
     }
 
     #[must_use]
     pub(crate) fn of(mut self, contents: Contents) -> Self {
         self.contents = Some(contents);
+        self
+    }
+
+    #[must_use]
+    pub(crate) fn restored(mut self, restored: Restored) -> Self {
+        self.restored = Some(restored);
         self
     }
 }
@@ -124,6 +134,8 @@ struct Entry {
     hint: Option<String>,
     #[serde(flatten)]
     contents: Option<Contents>,
+    #[serde(flatten)]
+    restored: Option<Restored>,
 }
 
 impl Report {
@@ -152,6 +164,7 @@ impl Report {
             grade,
             words,
             contents,
+            restored,
         } = finding;
         let result = grade.word();
         let line = format!("{result:<7}  {check:<6}  {words}\n");
@@ -176,6 +189,7 @@ impl Report {
             words,
             hint,
             contents,
+            restored,
         });
         Ok(())
     }

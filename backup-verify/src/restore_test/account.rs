@@ -69,7 +69,13 @@ mod tests {
     fn entries_of_passwd() {
         let passwd = "root:x:0:0:root:/root:/bin/sh\npostgres:x:101:104::/:/bin/bash\nnobody:x\n";
         let account = Account::named("postgres", passwd);
-        assert_eq!(account, Some(Account { user: 101, group: 104 }));
+        assert_eq!(
+            account,
+            Some(Account {
+                user: 101,
+                group: 104
+            })
+        );
         assert_eq!(Account::named("nobody", passwd), None);
         assert_eq!(Account::named("post", passwd), None);
     }

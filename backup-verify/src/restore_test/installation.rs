@@ -93,7 +93,10 @@ fn none(dumped: Option<u32>, had: &str) -> Error {
         "" => String::new(),
         _ => format!(" (there is {had})"),
     };
-    let package = dumped.map_or_else(|| "postgresql".into(), |major| format!("postgresql-{major}"));
+    let package = dumped.map_or_else(
+        || "postgresql".into(),
+        |major| format!("postgresql-{major}"),
+    );
     Error::failed(format!(
         "there is no PostgreSQL server{wanted} here to restore into: no initdb on the PATH or in {DEBIAN}{had}"
     ))
@@ -133,7 +136,10 @@ mod tests {
         let hint = error.hint_text().unwrap();
         assert!(error.to_string().contains("17 or newer"), "{error}");
         assert!(error.to_string().contains("15.1, 16.2"), "{error}");
-        assert!(hint.contains("postgresql-17") && hint.contains("--into"), "{hint}");
+        assert!(
+            hint.contains("postgresql-17") && hint.contains("--into"),
+            "{hint}"
+        );
         assert_eq!(error.exit().code(), 1);
     }
 }

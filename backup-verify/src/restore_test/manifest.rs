@@ -37,8 +37,10 @@ impl Manifest {
         only: Option<&str>,
     ) -> Result<Self, Error> {
         let file = source.read_at().ok_or_else(|| {
-            Error::usage("--restore-test reads a backup more than once, and standard input can be read once")
-                .hint("name a file, a blob or a store")
+            Error::usage(
+                "--restore-test reads a backup more than once, and standard input can be read once",
+            )
+            .hint("name a file, a blob or a store")
         })?;
         let tail = read_tail(file).map_err(|error| source.read_error(&error))?;
         let mut manifest = match tail {

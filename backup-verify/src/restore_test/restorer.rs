@@ -94,7 +94,7 @@ impl Restorer {
                 .filter(|it| it.is_file())
                 .unwrap_or_else(|| PROGRAM.into()),
             backup: backup.to_owned(),
-            token: token.map(str::to_owned),
+            token: token.filter(|it| !it.is_empty()).map(str::to_owned),
             threads,
         }
     }
@@ -155,7 +155,10 @@ impl Restorer {
         let words = ended.last_words.iter().find_map(|it| it.strip_prefix(&own));
         match words {
             Some(words) => Err(judged(code, words.to_owned(), hint(&ended))),
-            None => Err(ended.into_result().err().unwrap_or_else(|| Error::failed("no list"))),
+            None => Err(ended
+                .into_result()
+                .err()
+                .unwrap_or_else(|| Error::failed("no list"))),
         }
     }
 
@@ -204,8 +207,8 @@ fn hint(ended: &Ended) -> Option<&str> {
 
 /// Whose fault it is: an SQL error is the backup's, unless it is the server's own.
 fn judged(exit: Option<u8>, message: String, hint: Option<&str>) -> Error {
-    let sql_error = message.contains(SQL_ERROR)
-        && !SERVER_S_OWN.iter().any(|words| message.contains(words));
+    let sql_error =
+        message.contains(SQL_ERROR) && !SERVER_S_OWN.iter().any(|words| message.contains(words));
     let error = match exit {
         Some(3) => Error::not_good(message),
         _ if sql_error => Error::not_good(message),
@@ -229,7 +232,10 @@ mod tests {
         assert_eq!(code(Some(4), "the server is a standby"), 1);
         assert_eq!(code(None, "killed"), 1);
         let sql = "database 'x': 'psql' failed with exit code 3: psql:<stdin>:7: ";
-        assert_eq!(code(Some(1), &format!("{sql}FEHLER:  Typ »x« existiert nicht")), 3);
+        assert_eq!(
+            code(Some(1), &format!("{sql}FEHLER:  Typ »x« existiert nicht")),
+            3
+        );
         let full = "ERROR:  could not extend file: No space left on device";
         assert_eq!(code(Some(1), &format!("{sql}{full}")), 1);
     }

@@ -69,7 +69,12 @@ impl Throwaway {
         };
         let data = directory.path.join("data");
         let mut initdb = program("initdb");
-        initdb.args(["--auth=trust", "--no-sync", "--encoding=UTF8", "--no-locale"]);
+        initdb.args([
+            "--auth=trust",
+            "--no-sync",
+            "--encoding=UTF8",
+            "--no-locale",
+        ]);
         initdb.arg("--username").arg(&globals.superuser);
         initdb.arg("--pgdata").arg(&data);
         Child::spawn(initdb)?.wait().map_err(unmade)?;
@@ -79,7 +84,9 @@ impl Throwaway {
             postgres.args(["-c", setting]);
         }
         let socket = directory.path.display().to_string();
-        postgres.args(["-c", &format!("unix_socket_directories='{socket}'")]);
+        // A list of quoted names.
+        let list = quote_ident(&socket);
+        postgres.args(["-c", &format!("unix_socket_directories={list}")]);
         let postgres = serve(postgres)?;
         let server = Server::new(Conninfo::socket(&socket, &globals.superuser));
         let made = Self {
@@ -115,7 +122,7 @@ impl Throwaway {
 
     /// Drops a database, to make room for the next.
     pub(crate) fn drop_database(&self, name: &str) -> Result<(), Error> {
-        let sql = format!("DROP DATABASE {} WITH (FORCE)", quote_ident(name));
+        let sql = format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", quote_ident(name));
         self.server.execute(Some("postgres"), &sql)
     }
 }
@@ -134,7 +141,9 @@ fn serve(command: Command) -> Result<Child, Error> {
         Ok(()) => Ok(child),
         Err(_) => {
             let ended = child.wait().map_err(unmade);
-            Err(ended.err().unwrap_or_else(|| Error::failed("the server ended at once")))
+            Err(ended
+                .err()
+                .unwrap_or_else(|| Error::failed("the server ended at once")))
         }
     }
 }

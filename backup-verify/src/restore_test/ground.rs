@@ -1,0 +1,127 @@
+//! Where the test restores to.
+
+use job::Error;
+use pg_client::{Server, Version, quote_ident};
+
+use super::globals::Globals;
+use super::installation::Installation;
+use super::manifest::Manifest;
+use super::scratch::Scratch;
+use super::throwaway::Throwaway;
+use crate::cli::Args;
+
+/// Databases that every server has: they are restored in place, and cannot be dropped.
+const ALWAYS_THERE: [&str; 2] = ["postgres", "template1"];
+
+/// A server to restore into.
+#[derive(Debug)]
+pub(crate) struct Ground {
+    kind: Kind,
+    version: Version,
+}
+
+#[derive(Debug)]
+enum Kind {
+    /// Made for the test: databases have their own names there, and roles come with them.
+    Made(Throwaway),
+    /// Somebody's: databases have names of ours there.
+    Given(Scratch),
+}
+
+impl Ground {
+    /// Makes a server.
+    ///
+    /// # Errors
+    /// It cannot be made (exit code 1).
+    pub(crate) fn made(manifest: &Manifest, globals: &Globals, args: &Args) -> Result<Self, Error> {
+        let installation = Installation::find(args.pg_bindir.as_deref(), manifest.major)?;
+        let version = installation.version().clone();
+        let parent = args.work_dir.as_deref();
+        let made = Throwaway::start(&installation, globals, parent, manifest.largest())?;
+        let kind = Kind::Made(made);
+        Ok(Self { kind, version })
+    }
+
+    /// Takes the server that `conninfo` leads to.
+    ///
+    /// # Errors
+    /// It does not answer (exit code 1).
+    pub(crate) fn given(conninfo: &str) -> Result<Self, Error> {
+        let scratch = Scratch::new(conninfo)?;
+        let version = scratch.server().version(Some(scratch.maintenance()))?;
+        let kind = Kind::Given(scratch);
+        Ok(Self { kind, version })
+    }
+
+    pub(crate) fn server(&self) -> &Server {
+        match &self.kind {
+            Kind::Made(made) => made.server(),
+            Kind::Given(scratch) => scratch.server(),
+        }
+    }
+
+    pub(crate) fn version(&self) -> &Version {
+        &self.version
+    }
+
+    /// The name that a database gets there, if it is not its own.
+    pub(crate) fn name(&self, number: usize) -> Option<String> {
+        match &self.kind {
+            Kind::Made(_) => None,
+            Kind::Given(scratch) => Some(scratch.name(number)),
+        }
+    }
+
+    /// What somebody should know of the server.
+    pub(crate) fn remarks(&self) -> Vec<String> {
+        let Kind::Given(scratch) = &self.kind else {
+            return Vec::new();
+        };
+        let others = scratch.others().unwrap_or_default();
+        let others = others.iter().map(|name| {
+            format!("'{name}' is on the server: another restore test is at work, or was killed and has left it")
+        });
+        others.collect()
+    }
+
+    /// The extensions that can be created there.
+    ///
+    /// # Errors
+    /// The server's.
+    pub(crate) fn extensions(&self) -> Result<Vec<String>, Error> {
+        let sql = "SELECT name FROM pg_catalog.pg_available_extensions";
+        let rows = self.server().query(Some(self.maintenance()), sql)?;
+        Ok(rows.into_iter().flatten().flatten().collect())
+    }
+
+    /// Lets a restored database be connected to, and dropped.
+    ///
+    /// # Errors
+    /// The server's.
+    pub(crate) fn open(&self, database: &str) -> Result<(), Error> {
+        let sql = format!(
+            "ALTER DATABASE {} WITH ALLOW_CONNECTIONS true CONNECTION LIMIT -1 IS_TEMPLATE false",
+            quote_ident(database)
+        );
+        self.server().execute(Some(self.maintenance()), &sql)
+    }
+
+    /// Drops what was restored of the backup's database `name`.
+    ///
+    /// # Errors
+    /// The server's.
+    pub(crate) fn clear(&self, name: &str) -> Result<(), Error> {
+        match &self.kind {
+            Kind::Made(_) if ALWAYS_THERE.contains(&name) => Ok(()),
+            Kind::Made(made) => made.drop_database(name),
+            Kind::Given(scratch) => scratch.clear(),
+        }
+    }
+
+    fn maintenance(&self) -> &str {
+        match &self.kind {
+            Kind::Made(_) => "postgres",
+            Kind::Given(scratch) => scratch.maintenance(),
+        }
+    }
+}

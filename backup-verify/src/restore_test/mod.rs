@@ -1,0 +1,239 @@
+//! The restore test: a backup is restored, and what came of it compared with what its index says.
+
+mod account;
+mod comparison;
+mod globals;
+mod ground;
+mod installation;
+mod manifest;
+mod restorer;
+mod scratch;
+mod throwaway;
+
+use std::time::Duration;
+
+use job::{Error, say, text};
+use serde::Serialize;
+use store::{Backup, Source, Store};
+
+use crate::cli::Args;
+use crate::report::{Finding, Grade, Report};
+use comparison::{Found, list, missing};
+use globals::Globals;
+use ground::Ground;
+use manifest::{Expected, Manifest};
+use restorer::{Done, Restorer, What};
+
+const CHECK: &str = "restore";
+
+/// How long a restore took that was good: the measured RTO.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Restored {
+    /// The database; none for all that was asked for, roles and tablespaces included.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) database: Option<String>,
+    /// From the start of restore-stream to its end, in seconds; for several databases the sum.
+    #[serde(rename = "restore_seconds")]
+    pub(crate) seconds: f64,
+    /// Rows that came by COPY.
+    pub(crate) rows: u64,
+}
+
+/// The address of a backup of a store, as restore-stream takes it.
+pub(crate) fn address(target: &str, store: &Store, backup: &Backup) -> String {
+    let name = backup.name.to_string();
+    if let Some(directory) = store.directory() {
+        return directory.path().join(name).display().to_string();
+    }
+    let (container, token) = target.split_once('?').unwrap_or((target, ""));
+    format!("{}/{name}?{token}", container.trim_end_matches('/'))
+}
+
+/// Tests one backup, and adds a finding for each database and one for all.
+///
+/// # Errors
+/// The report's only.
+pub(crate) fn run(
+    address: &str,
+    source: &Source,
+    args: &Args,
+    report: &mut Report,
+) -> Result<(), Error> {
+    let tested = match Test::prepare(address, source, args) {
+        Ok(test) => test.run(report)?,
+        Err(error) => {
+            report.add(Finding::bad(CHECK, error))?;
+            None
+        }
+    };
+    report.metrics().restore_tried(args.now(), tested.as_ref());
+    Ok(())
+}
+
+struct Test {
+    restorer: Restorer,
+    manifest: Manifest,
+    ground: Ground,
+    /// Whether there are roles, which are restored before the databases.
+    globals: bool,
+}
+
+impl Test {
+    fn prepare(address: &str, source: &Source, args: &Args) -> Result<Self, Error> {
+        let restorer = Restorer::new(address, args.threads());
+        let manifest = Manifest::read(source, &restorer, args.database.as_deref())?;
+        let (ground, globals) = match &args.into {
+            Some(conninfo) => (Ground::given(conninfo)?, false),
+            None => {
+                let globals = Globals::read(source, args.threads())?;
+                (Ground::made(&manifest, &globals, args)?, globals.any)
+            }
+        };
+        Ok(Self {
+            restorer,
+            manifest,
+            ground,
+            globals,
+        })
+    }
+
+    /// What all of it took, if all of it is good.
+    fn run(self, report: &mut Report) -> Result<Option<Restored>, Error> {
+        for words in self.ground.remarks() {
+            report.add(Finding::warning(CHECK, words))?;
+        }
+        let mut all = Restored {
+            database: None,
+            seconds: 0.0,
+            rows: 0,
+        };
+        let extensions = match self.begin() {
+            Ok((seconds, extensions)) => {
+                all.seconds += seconds;
+                extensions
+            }
+            Err(error) => {
+                report.add(Finding::bad(CHECK, error))?;
+                return Ok(None);
+            }
+        };
+        let mut bad = 0;
+        for (number, expected) in (1..).zip(&self.manifest.databases) {
+            let finding = self.database(number, expected, &extensions);
+            if let Some(restored) = &finding.restored {
+                report.metrics().restored(restored);
+                all.seconds += restored.seconds;
+                all.rows += restored.rows;
+            }
+            bad += usize::from(matches!(finding.grade, Grade::Bad(_)));
+            report.add(finding)?;
+        }
+        if bad > 0 {
+            let all = text::count(self.manifest.databases.len(), "database");
+            say!("{bad} of {all} did not come back as they were dumped");
+            return Ok(None);
+        }
+        report.add(self.summary(&all))?;
+        Ok(Some(all))
+    }
+
+    /// Restores roles and tablespaces: the seconds that took; and the extensions that the server has.
+    fn begin(&self) -> Result<(f64, Vec<String>), Error> {
+        let seconds = match self.globals {
+            true => {
+                let done = self.restorer.restore(What::Globals, self.ground.server());
+                done.map_err(|error| error.within("roles and tablespaces"))?
+                    .seconds
+            }
+            false => 0.0,
+        };
+        Ok((seconds, self.ground.extensions()?))
+    }
+
+    fn database(&self, number: usize, expected: &Expected, available: &[String]) -> Finding {
+        let name = &expected.name;
+        let contents = expected.contents.as_ref();
+        let lacking = missing(contents.map_or(&[][..], |it| &it.extensions), available);
+        if !lacking.is_empty() {
+            return Finding::bad(CHECK, self.no_extension(name, &lacking));
+        }
+        say!("restoring '{name}': {} of SQL", text::bytes(expected.sql));
+        let tested = self.restore_and_compare(number, expected);
+        // Whatever came of it: it makes room for the next.
+        let cleared = self.ground.clear(name);
+        match tested.and_then(|finding| cleared.map(|()| finding)) {
+            Ok(finding) => finding,
+            Err(error) if error.to_string().starts_with("database '") => Finding::bad(CHECK, error),
+            Err(error) => Finding::bad(CHECK, error.within(format!("database '{name}'"))),
+        }
+    }
+
+    fn restore_and_compare(&self, number: usize, expected: &Expected) -> Result<Finding, Error> {
+        let name = &expected.name;
+        let renamed = self.ground.name(number);
+        let what = What::Database {
+            name,
+            renamed: renamed.as_deref(),
+            owners: self.globals,
+        };
+        let server = self.ground.server();
+        let done = self.restorer.restore(what, server)?;
+        let there = renamed.as_ref().unwrap_or(name);
+        self.ground.open(there)?;
+        let contents = expected.contents.as_ref();
+        let found = Found::ask(server, there, contents)?;
+        let verdict = found.compare(contents);
+        if !verdict.bad.is_empty() {
+            let why = verdict.bad.join("; ");
+            let words = format!("database '{name}' is not what was dumped: {why}");
+            return Err(Error::not_good(words));
+        }
+        let mut words = format!(
+            "'{name}'  {}, in {}",
+            found.words(),
+            text::duration(seconds(done.seconds))
+        );
+        if done.left_out() > 0 {
+            words += &format!("; owners and privileges left out: {}", done.left_out());
+        }
+        for remark in &verdict.remarks {
+            words = words + "; " + remark;
+        }
+        let finding = match verdict.remarks.is_empty() {
+            true => Finding::ok(CHECK, words),
+            false => Finding::warning(CHECK, words),
+        };
+        Ok(finding.restored(restored(name, &done)))
+    }
+
+    fn no_extension(&self, name: &str, lacking: &[String]) -> Error {
+        let version = self.ground.version();
+        Error::not_good(format!(
+            "database '{name}' cannot be restored: PostgreSQL {version} here lacks its extensions: {}",
+            list(lacking)
+        ))
+        .hint("install their packages, or name a server that has them with --into; the server that is restored into on the worst day needs them too")
+    }
+
+    fn summary(&self, all: &Restored) -> Finding {
+        let words = format!(
+            "{} into PostgreSQL {}, one after the other, in {}: the measured RTO",
+            text::count(self.manifest.databases.len(), "database"),
+            self.ground.version(),
+            text::duration(seconds(all.seconds))
+        );
+        Finding::ok(CHECK, words).restored(all.clone())
+    }
+}
+
+fn restored(database: &str, done: &Done) -> Restored {
+    Restored {
+        database: Some(database.to_owned()),
+        seconds: done.seconds,
+        rows: done.rows(),
+    }
+}
+
+fn seconds(seconds: f64) -> Duration {
+    Duration::try_from_secs_f64(seconds).unwrap_or_default()
+}
