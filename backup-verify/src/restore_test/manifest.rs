@@ -12,8 +12,6 @@ pub(crate) struct Manifest {
     /// The major version of the server that was dumped, where that is known.
     pub(crate) major: Option<u32>,
     pub(crate) databases: Vec<Expected>,
-    /// Whether it has an index.
-    pub(crate) indexed: bool,
 }
 
 /// A database of a backup.
@@ -78,7 +76,6 @@ impl Manifest {
         Self {
             major: major(&index.about.server_version),
             databases: databases.collect(),
-            indexed: true,
         }
     }
 
@@ -95,8 +92,13 @@ impl Manifest {
         Self {
             major: None,
             databases: names.into_iter().map(expected).collect(),
-            indexed: false,
         }
+    }
+
+    /// How many of its databases do not say what they held.
+    pub(crate) fn silent(&self) -> usize {
+        let databases = self.databases.iter();
+        databases.filter(|it| it.contents.is_none()).count()
     }
 
     /// Bytes of SQL of the largest database.

@@ -99,6 +99,14 @@ impl Test {
 
     /// What all of it took, if all of it is good.
     fn run(self, report: &mut Report) -> Result<Option<Restored>, Error> {
+        let silent = self.manifest.silent();
+        if silent > 0 {
+            let words = format!(
+                "the backup does not say what {} of it held when dumped: tables and rows are not compared",
+                text::count(silent, "database")
+            );
+            report.add(Finding::warning(CHECK, words))?;
+        }
         for words in self.ground.remarks() {
             report.add(Finding::warning(CHECK, words))?;
         }
@@ -193,6 +201,9 @@ impl Test {
             found.words(),
             text::duration(seconds(done.seconds))
         );
+        if contents.is_none() {
+            words += "; not compared";
+        }
         if done.left_out() > 0 {
             words += &format!("; owners and privileges left out: {}", done.left_out());
         }
