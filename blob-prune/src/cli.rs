@@ -3,7 +3,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use clap::{ArgGroup, Parser};
 use job::time::{parse, parse_duration};
 
-use crate::retention::Policy;
+use retention::Policy;
 
 /// Deletes old backups from a directory or a container.
 ///

@@ -6,8 +6,8 @@ use store::{Backup, Deletion, Store};
 
 use crate::cli::Args;
 use crate::report::Report;
-use crate::retention::{deletes_everything, newest};
 use crate::survey::Survey;
+use retention::{deletes_everything, newest};
 
 pub(crate) fn run() -> Result<(), Error> {
     prune(&job::parse_args::<Args>()?)

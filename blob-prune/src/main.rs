@@ -3,7 +3,6 @@
 mod cli;
 mod command;
 mod report;
-mod retention;
 mod survey;
 
 use std::process::ExitCode;

@@ -10,8 +10,8 @@ use serde::Serialize;
 use store::{Deletion, Store};
 
 use crate::cli::Args;
-use crate::retention::Policy;
 use crate::survey::Survey;
+use retention::Policy;
 
 /// What is said, as it becomes known.
 #[derive(Debug)]

@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 use job::{Error, say};
 use store::{Backup, Glance, Store};
 
-use crate::retention::{Candidate, Decision, Policy, State, decide};
+use retention::{Candidate, Decision, Policy, State, decide};
 
 /// The backups of a store, what is known of them, and what is to become of them; oldest first.
 #[derive(Debug)]

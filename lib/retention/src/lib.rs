@@ -15,20 +15,20 @@ const SKEW: TimeDelta = TimeDelta::hours(1);
 
 /// What is to be kept. Each rule keeps; what no rule keeps goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Policy {
+pub struct Policy {
     /// All that is not older than so many days.
-    pub(crate) days: u32,
+    pub days: u32,
     /// At least so many of the newest.
-    pub(crate) min: u32,
+    pub min: u32,
     /// The last backup of each of so many weeks (ISO 8601, UTC), the newest ones that have any.
-    pub(crate) weekly: u32,
+    pub weekly: u32,
     /// The last backup of each of so many months (UTC), the newest ones that have any.
-    pub(crate) monthly: u32,
+    pub monthly: u32,
 }
 
 /// What is known of a backup.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum State {
+pub enum State {
     /// Nothing yet; a rule may choose it for now.
     Unread,
     /// Its end says that its dump was whole.
@@ -41,14 +41,16 @@ pub(crate) enum State {
 
 /// One backup, as the rules see it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Candidate {
-    pub(crate) name: BackupName,
-    pub(crate) state: State,
+pub struct Candidate {
+    /// Its name, which says its age.
+    pub name: BackupName,
+    /// Whether it is good.
+    pub state: State,
 }
 
 /// Why a backup stays.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Rule {
+pub enum Rule {
     /// It is dated in the future: a clock is wrong, nobody knows its age.
     Future,
     /// It is not older than `days`.
@@ -56,8 +58,10 @@ pub(crate) enum Rule {
     /// It is among the newest `min`.
     Minimum(u32),
     /// It is the last of its week.
+    #[expect(missing_docs, reason = "ISO 8601's")]
     Week { year: i32, week: u32 },
     /// It is the last of its month.
+    #[expect(missing_docs, reason = "the calendar's")]
     Month { year: i32, month: u32 },
     /// It is the newest of all. Whatever the policy says.
     Newest,
@@ -67,14 +71,16 @@ pub(crate) enum Rule {
 
 /// What becomes of a backup: it stays by some rules, or goes for want of any.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Decision {
-    pub(crate) name: BackupName,
-    pub(crate) kept_by: BTreeSet<Rule>,
+pub struct Decision {
+    /// The backup.
+    pub name: BackupName,
+    /// The rules that keep it.
+    pub kept_by: BTreeSet<Rule>,
 }
 
 impl Policy {
     /// Whether it keeps nothing at all.
-    pub(crate) fn is_empty(self) -> bool {
+    pub fn is_empty(self) -> bool {
         self == Self::default()
     }
 }
@@ -92,18 +98,19 @@ impl Rule {
 }
 
 impl Decision {
-    pub(crate) fn keeps(&self) -> bool {
+    /// Whether it stays.
+    pub fn keeps(&self) -> bool {
         !self.kept_by.is_empty()
     }
 
     /// Whether a rule has chosen it as a good one, so that it should be looked at.
-    pub(crate) fn is_relied_on(&self) -> bool {
+    pub fn is_relied_on(&self) -> bool {
         self.kept_by.iter().any(|rule| rule.relies_on_it())
     }
 }
 
 /// Whether a policy would have deleted everything, but for the rules that always hold.
-pub(crate) fn deletes_everything(decisions: &[Decision]) -> bool {
+pub fn deletes_everything(decisions: &[Decision]) -> bool {
     let deletes = decisions.iter().any(|decision| !decision.keeps());
     let keeps = decisions
         .iter()
@@ -113,7 +120,7 @@ pub(crate) fn deletes_everything(decisions: &[Decision]) -> bool {
 }
 
 /// The newest backup that counts: not dated in the future, not known to be bad.
-pub(crate) fn newest(backups: &[Candidate], now: DateTime<Utc>) -> Option<BackupName> {
+pub fn newest(backups: &[Candidate], now: DateTime<Utc>) -> Option<BackupName> {
     let usable = backups.iter().filter(|it| it.state != State::Bad);
     let names = usable.map(|it| it.name);
     names.filter(|name| !is_future(*name, now)).max()
@@ -123,7 +130,7 @@ pub(crate) fn newest(backups: &[Candidate], now: DateTime<Utc>) -> Option<Backup
 ///
 /// Every choice of a rule falls on the newest backups that are not known to be bad; what is dated in
 /// the future is left alone and counts for nothing.
-pub(crate) fn decide(backups: &[Candidate], now: DateTime<Utc>, policy: &Policy) -> Vec<Decision> {
+pub fn decide(backups: &[Candidate], now: DateTime<Utc>, policy: &Policy) -> Vec<Decision> {
     let mut newest_first = backups.to_vec();
     newest_first.sort_by_key(|backup| Reverse(backup.name));
     let mut chosen = Chosen::default();
