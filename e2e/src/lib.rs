@@ -16,6 +16,7 @@ pub mod chance;
 pub mod compare;
 pub mod postgres;
 pub mod program;
+pub mod prometheus;
 pub mod proxy;
 pub mod sample;
 pub mod sas;
@@ -31,6 +32,7 @@ pub use azurite::{Azurite, Container};
 pub use chance::Chance;
 pub use postgres::{Cluster, Version};
 pub use program::{Program, Running, Seen};
+pub use prometheus::{Exporter, Prometheus};
 pub use proxy::Proxy;
 pub use scratch::Scratch;
 

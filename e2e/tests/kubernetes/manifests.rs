@@ -61,10 +61,10 @@ fn every_overlay_is_valid() {
     for (overlay, components) in RENDERINGS {
         let rendered = render(overlay, components);
         let scratch = Scratch::new();
-        // The operator's own kind is not in the API's schema: promtool reads it.
+        // The operator's own kinds are not in the API's schema. The story `monitoring` reads the rules.
         let known: Vec<_> = rendered
             .split("\n---\n")
-            .filter(|it| !it.contains("kind: PrometheusRule"))
+            .filter(|it| !it.contains("apiVersion: monitoring.coreos.com/"))
             .collect();
         let file = scratch.write("all.yaml", known.join("\n---\n"));
         let seen = tools("kubernetes-validate")
@@ -348,55 +348,6 @@ fn scoped_tokens_reach_the_right_jobs() {
             "{name}"
         );
     }
-}
-
-#[test]
-fn alerts_fire_and_do_not_fire() {
-    let directory = tool::workspace().join("k8s/components/monitoring");
-    let rules = objects(&std::fs::read_to_string(directory.join("alerts.yaml")).expect("alerts"));
-    let scratch = Scratch::new();
-    scratch.write("alerts.json", rules[0]["spec"].to_string());
-    std::fs::copy(
-        directory.join("alerts_test.yaml"),
-        scratch.join("alerts_test.yaml"),
-    )
-    .expect("a copy");
-    let promtool = |words: &[&str]| {
-        Program::other("promtool")
-            .args(words)
-            .in_dir(scratch.path())
-            .run()
-    };
-    for words in [
-        ["check", "rules", "alerts.json"],
-        ["test", "rules", "alerts_test.yaml"],
-    ] {
-        let seen = promtool(&words);
-        assert_eq!(seen.code(), Some(0), "{seen}");
-    }
-    // The page that an alert names is there.
-    let runbook =
-        std::fs::read_to_string(tool::workspace().join("docs/runbook.md")).expect("the runbook");
-    for rule in list(&rules[0]["spec"]["groups"][0]["rules"]) {
-        let link = text(&rule["annotations"]["runbook"]);
-        let anchor = link
-            .strip_prefix("docs/runbook.md#")
-            .expect("a place in the runbook");
-        let found = runbook.lines().any(|line| {
-            line.strip_prefix('#').is_some_and(|title| {
-                title
-                    .trim_start_matches('#')
-                    .trim()
-                    .to_lowercase()
-                    .replace(' ', "-")
-                    == anchor
-            })
-        });
-        assert!(found, "{link}");
-    }
-    let dashboard = std::fs::read(directory.join("dashboard.json")).expect("the dashboard");
-    let dashboard: Value = serde_json::from_slice(&dashboard).expect("JSON");
-    assert!(list(&dashboard["panels"]).len() >= 5);
 }
 
 #[test]

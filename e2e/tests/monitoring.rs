@@ -1,0 +1,255 @@
+//! What monitoring sees: metrics that a real Prometheus takes, and the alerts and the dashboard that are
+//! shipped.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::PathBuf;
+
+use chrono::{TimeDelta, Utc};
+use e2e::{Azurite, Cluster, Exporter, Program, Prometheus, Scratch, backup, tool, wait_for};
+use serde_json::Value;
+
+fn component(file: &str) -> PathBuf {
+    tool::workspace()
+        .join("k8s/components/monitoring")
+        .join(file)
+}
+
+/// What the PrometheusRule says, as a file of rules.
+fn rules() -> Value {
+    let seen = Program::other(tool::tools().join("kubernetes/bin/kubectl"))
+        .args(["annotate", "--local", "-o", "json", "none-", "-f"])
+        .arg(component("alerts.yaml"))
+        .succeeds();
+    let object: Value = serde_json::from_slice(&seen.stdout).expect("JSON");
+    object["spec"].clone()
+}
+
+fn alerts(rules: &Value) -> &Vec<Value> {
+    rules["groups"][0]["rules"].as_array().expect("rules")
+}
+
+fn dashboard() -> Value {
+    let text = fs::read(component("dashboard.json")).expect("the dashboard");
+    serde_json::from_slice(&text).expect("JSON")
+}
+
+/// The expressions of all panels.
+fn expressions(dashboard: &Value) -> Vec<String> {
+    let panels = dashboard["panels"].as_array().expect("panels").iter();
+    let targets = panels.flat_map(|panel| panel["targets"].as_array().expect("targets"));
+    targets
+        .map(|target| target["expr"].as_str().expect("an expression").to_owned())
+        .collect()
+}
+
+#[test]
+fn alerts_fire_and_do_not_fire() {
+    let scratch = Scratch::new();
+    let rules = rules();
+    scratch.write("alerts.json", rules.to_string());
+    let tests = fs::read_to_string(component("alerts_test.yaml")).expect("their tests");
+    scratch.write("alerts_test.yaml", &tests);
+    for words in [
+        ["check", "rules", "alerts.json"],
+        ["test", "rules", "alerts_test.yaml"],
+    ] {
+        Program::other("promtool")
+            .args(words)
+            .in_dir(scratch.path())
+            .succeeds();
+    }
+    let mut tested: Vec<(&str, bool)> = Vec::new();
+    let mut lines = tests.lines().map(str::trim).peekable();
+    while let Some(line) = lines.next() {
+        if let Some(name) = line.strip_prefix("alertname: ") {
+            tested.push((name, lines.peek() == Some(&"exp_alerts:")));
+        }
+    }
+    for alert in alerts(&rules) {
+        let name = alert["alert"].as_str().expect("a name");
+        for fires in [true, false] {
+            let there = tested.contains(&(name, fires));
+            assert!(there, "{name}: no test in which it fires: {fires}");
+        }
+    }
+}
+
+#[test]
+fn the_page_that_an_alert_names_is_there() {
+    let workspace = tool::workspace();
+    for alert in alerts(&rules()) {
+        let link = alert["annotations"]["runbook"].as_str().expect("a link");
+        let (page, anchor) = link.split_once('#').expect("a place in a page");
+        let page = fs::read_to_string(workspace.join(page)).expect(link);
+        let titles = page.lines().filter_map(|line| line.strip_prefix("## "));
+        let anchors: Vec<_> = titles
+            .map(|title| title.to_lowercase().replace(' ', "-"))
+            .collect();
+        assert!(anchors.iter().any(|it| it == anchor), "{link}: {anchors:?}");
+    }
+}
+
+/// What kube-state-metrics and the kubelets say; ours are looked at in backup-verify's own tests.
+const OTHERS: [&str; 11] = [
+    "kube_cronjob_created",
+    "kube_cronjob_spec_suspend",
+    "kube_cronjob_status_last_successful_time",
+    "kube_job_created",
+    "kube_job_failed",
+    "kube_job_owner",
+    "kube_job_status_completion_time",
+    "kube_job_status_start_time",
+    "kubelet_volume_stats_capacity_bytes",
+    "kubelet_volume_stats_used_bytes",
+    "kubelet_volume_stats_available_bytes",
+];
+
+#[test]
+fn metrics_of_others_are_known() {
+    let rules = rules();
+    let mut all = expressions(&dashboard());
+    let of_alerts = alerts(&rules).iter();
+    all.extend(of_alerts.map(|alert| alert["expr"].as_str().expect("expr").to_owned()));
+    let text = all.join("\n");
+    let words: BTreeSet<_> = text
+        .split(|it: char| !it.is_ascii_alphanumeric() && it != '_')
+        .filter(|word| word.starts_with("kube_") || word.starts_with("kubelet_"))
+        .collect();
+    assert!(words.len() > 5, "{words:?}");
+    for word in words {
+        assert!(OTHERS.contains(&word), "{word}");
+    }
+}
+
+/// A label's value in an expression.
+fn quoted(text: &str) -> String {
+    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
+}
+
+#[test]
+fn a_real_prometheus_takes_the_metrics_and_raises_the_alerts() {
+    let cluster = Cluster::start();
+    let odd = "ödd \"☃\\name";
+    cluster.sql(
+        "postgres",
+        &format!("create database \"{}\"", odd.replace('"', "\"\"")),
+    );
+    let bytes = backup::pgdump_gz(&cluster).succeeds().stdout;
+    let now = Utc::now();
+    let name = |hours| {
+        let moment = now - TimeDelta::hours(hours);
+        moment
+            .format("postgresql_backup_%Y%m%d_%H%M%S.sql.gz")
+            .to_string()
+    };
+
+    // A directory whose newest backup is too old, by way of a file that the node exporter reads.
+    let scratch = Scratch::new();
+    let (store, files) = (scratch.make("store"), scratch.make("files"));
+    fs::write(store.join(name(40)), &bytes).expect("a backup");
+    let file = files.join("backup.prom");
+    let verify = |more: &[&str]| {
+        Program::new("backup-verify")
+            .arg(&store)
+            .arg("--metrics")
+            .arg(&file)
+            .args(more)
+    };
+    verify(&[]).fails(3);
+
+    // A good container whose token expires in ten days, by way of a Pushgateway.
+    let container = Azurite::shared().container();
+    container.write(&name(0), &bytes);
+    let pushgateway = Exporter::pushgateway();
+    let expires = now + TimeDelta::days(10);
+    let token = container.sas().expires(expires).sign();
+    let seen = Program::new("backup-verify")
+        .arg(container.url())
+        .env("AZURE_STORAGE_SAS_TOKEN", &token)
+        .env(
+            "BACKUP_VERIFY_PUSH_URL",
+            format!("http://{}", pushgateway.address()),
+        )
+        .succeeds();
+    assert!(!seen.err().contains("cannot push"), "{seen}");
+    assert!(!pushgateway.metrics().contains("sig="));
+
+    let textfile = Exporter::textfile(&files);
+    for text in [
+        fs::read_to_string(&file).expect("metrics"),
+        ours(&pushgateway.metrics()),
+    ] {
+        let checked = Program::other("promtool")
+            .args(["check", "metrics"])
+            .stdin(text);
+        let seen = checked.succeeds();
+        assert_eq!(seen.out() + &seen.err(), "", "{seen}");
+    }
+
+    // What waits for hours before it fires is tested by promtool; here nothing can.
+    let mut rules = rules();
+    let alerts = rules["groups"][0]["rules"].as_array_mut().expect("rules");
+    alerts.retain(|alert| alert["for"].is_null());
+    let prometheus = Prometheus::start(&[&textfile, &pushgateway], &rules);
+    let value = |name: &str, store: &str, more: &str| {
+        let expression = format!("postgresql_backup_{name}{{store={}{more}}}", quoted(store));
+        wait_for(&expression, || prometheus.value(&expression))
+    };
+    let directory = store.display().to_string();
+    for (store, good, started) in [
+        (&directory, 0.0, now - TimeDelta::hours(40)),
+        (&container.url(), 1.0, now),
+    ] {
+        assert_eq!(value("verify_success", store, ""), good);
+        let last = value("last_success_timestamp_seconds", store, "");
+        // The container's name was given after its dump was started.
+        assert!(
+            (last - started.timestamp() as f64).abs() < 60.0,
+            "{store}: {last}"
+        );
+        assert_eq!(value("size_bytes", store, ""), bytes.len() as f64);
+        let database = format!(",database={}", quoted(odd));
+        assert!(value("database_size_bytes", store, &database) > 100.0);
+    }
+    let until = value("token_expiry_timestamp_seconds", &container.url(), "");
+    assert_eq!(until, expires.timestamp() as f64);
+
+    let firing = || prometheus.firing(&["store", "database"]);
+    let wanted = [
+        format!("PostgresqlBackupNotGood {directory}"),
+        format!("PostgresqlBackupTokenExpires {}", container.url()),
+        format!("PostgresqlBackupTooOld {directory}"),
+    ];
+    wait_for(&format!("{wanted:?}"), || {
+        (firing()? == wanted).then_some(())
+    });
+
+    // Repaired, and the alerts end.
+    fs::write(store.join(name(0)), &bytes).expect("a backup");
+    verify(&[]).succeeds();
+    wait_for("the alerts to end", || {
+        (firing()? == wanted[1..2]).then_some(())
+    });
+
+    for expression in expressions(&dashboard()) {
+        let expression = expression.replace("$store", ".*");
+        let found = prometheus
+            .ask("query", &[("query", &expression)])
+            .expect("an answer");
+        let ours = expression.contains("postgresql_backup_");
+        let later = ["_ratio", "restore_", "check_grade"]
+            .iter()
+            .any(|it| expression.contains(it));
+        let empty = found["result"].as_array().is_none_or(Vec::is_empty);
+        assert!(!ours || later || !empty, "nothing to show for {expression}");
+    }
+}
+
+/// Without what the Pushgateway says of itself.
+fn ours(metrics: &str) -> String {
+    let ours = metrics
+        .lines()
+        .filter(|line| line.contains("postgresql_backup_"));
+    ours.map(|line| format!("{line}\n")).collect()
+}
