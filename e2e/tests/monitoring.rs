@@ -1,5 +1,6 @@
 //! What monitoring sees: metrics that a real Prometheus takes, and the alerts and the dashboard that are
 //! shipped.
+#![expect(clippy::expect_used, reason = "a test that cannot go on ends so")]
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -99,6 +99,37 @@ fn names_are_conventional() {
     }
 }
 
+/// The metrics of ours that a text names.
+fn named(text: &str) -> BTreeSet<&str> {
+    text.split(|it: char| !it.is_ascii_alphanumeric() && it != '_')
+        .filter_map(|word| word.strip_prefix(PREFIX))
+        // The names of backups begin so too.
+        .filter(|name| name.starts_with(|it: char| it.is_ascii_lowercase()))
+        .collect()
+}
+
+#[test]
+fn rules_and_dashboard_name_what_is_written() {
+    let names: BTreeSet<_> = Family::ALL.iter().map(|it| it.name()).collect();
+    for text in [
+        include_str!("../../../k8s/components/monitoring/alerts.yaml"),
+        include_str!("../../../k8s/components/monitoring/alerts_test.yaml"),
+        include_str!("../../../k8s/components/monitoring/dashboard.json"),
+    ] {
+        let named = named(text);
+        assert!(named.len() > 5, "{named:?}");
+        let unknown: Vec<_> = named.difference(&names).collect();
+        assert!(unknown.is_empty(), "{unknown:?}");
+    }
+    let page = include_str!("../../../docs/verify.md");
+    for family in Family::ALL {
+        let row = format!("| `{PREFIX}{}` | {} |", family.name(), family.help().trim());
+        assert!(page.contains(&row), "{row}");
+    }
+    let unknown: Vec<_> = named(page).difference(&names).copied().collect();
+    assert!(unknown.is_empty(), "{unknown:?}");
+}
+
 #[test]
 fn a_series_is_never_there_twice() {
     let mut metrics = metrics();
