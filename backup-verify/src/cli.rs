@@ -129,7 +129,8 @@ impl Args {
 fn after_help() -> String {
     format!(
         "\
-Standard output has a line for each check: ok, warning or bad, what was checked, what was found.
+Standard output has a line for each check: ok, warning or bad, what was checked, what was found. On a
+terminal a table of a store's backups follows; those that were not read are judged by their ends.
 A backup of another program (pg_dumpall | gzip) has no end-of-file marker: that its last member is
 there cannot be known; a dump's completion line is demanded of it. A container's token needs the
 permissions r and l.

@@ -84,7 +84,7 @@ fn verify_store(args: &Args, report: &mut Report) -> Result<(), Error> {
             report.add(finding)?;
         }
     }
-    Ok(())
+    report.show(&store, &backups, now)
 }
 
 /// The last one of these, and its age.
@@ -142,11 +142,11 @@ fn check_one(store: &Store, backups: &[Backup], at: usize, args: &Args) -> Findi
     let backup = &backups[at];
     let source = match store.source(backup) {
         Ok(source) => source,
-        Err(error) => return Finding::bad("backup", error),
+        Err(error) => return Finding::bad("backup", error).on(backup.name),
     };
     if source.is_archived() && at + 1 < backups.len() {
         let words = format!("'{}' is archived: it is not read", backup.name);
-        return Finding::ok("backup", words);
+        return Finding::ok("backup", words).on(backup.name);
     }
-    backup::check(&source, args.threads())
+    backup::check(&source, args.threads()).on(backup.name)
 }

@@ -12,6 +12,7 @@ mod ping;
 mod push;
 mod report;
 mod restore_test;
+mod table;
 
 use std::process::ExitCode;
 

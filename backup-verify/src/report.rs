@@ -3,13 +3,16 @@
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 
+use backup_file::BackupName;
 use chrono::{DateTime, SecondsFormat, Utc};
 use job::{Error, say, say_error};
 use serde::Serialize;
+use store::{Backup, Store};
 
 use crate::backup::Contents;
 use crate::metrics::{Family, Metrics};
 use crate::restore_test::Restored;
+use crate::table::{Read, State, Terminal, table};
 
 /// What one check found.
 #[derive(Debug)]
@@ -19,6 +22,8 @@ pub(crate) struct Finding {
     pub(crate) grade: Grade,
     /// What was found, for the line.
     pub(crate) words: String,
+    /// The backup of a store that was read.
+    pub(crate) backup: Option<BackupName>,
     /// What a backup holds.
     pub(crate) contents: Option<Contents>,
     /// How long a restore took.
@@ -73,9 +78,16 @@ impl Finding {
             check,
             grade,
             words,
+            backup: None,
             contents: None,
             restored: None,
         }
+    }
+
+    #[must_use]
+    pub(crate) fn on(mut self, backup: BackupName) -> Self {
+        self.backup = Some(backup);
+        self
     }
 
     #[must_use]
@@ -111,6 +123,8 @@ pub(crate) struct Report {
     /// The worst number of each check.
     grades: BTreeMap<&'static str, u8>,
     metrics: Metrics,
+    /// The backups of a store that were read.
+    read: Read,
     document: Document,
     errors: Vec<Error>,
 }
@@ -146,6 +160,7 @@ impl Report {
             lines: String::new(),
             grades: BTreeMap::new(),
             metrics: Metrics::new(&target),
+            read: Read::new(),
             document: Document {
                 target,
                 now: now.to_rfc3339_opts(SecondsFormat::Secs, true),
@@ -159,10 +174,14 @@ impl Report {
 
     /// One more finding. Standard output gets its line; standard error hears of what is wrong.
     pub(crate) fn add(&mut self, finding: Finding) -> Result<(), Error> {
+        if let Some(backup) = finding.backup {
+            self.read.insert(backup, State::read(&finding));
+        }
         let Finding {
             check,
             grade,
             words,
+            backup: _,
             contents,
             restored,
         } = finding;
@@ -198,6 +217,22 @@ impl Report {
     pub(crate) fn is_of(&mut self, target: String) {
         self.metrics = Metrics::new(&target);
         self.document.target = target;
+    }
+
+    /// Shows a person, where there is one, the backups of a store.
+    pub(crate) fn show(
+        &self,
+        store: &Store,
+        backups: &[Backup],
+        now: DateTime<Utc>,
+    ) -> Result<(), Error> {
+        match Terminal::stdout() {
+            Some(terminal) if self.output == Output::Lines && !backups.is_empty() => {
+                let table = table(store, backups, self.read.clone(), now, terminal);
+                print(&format!("\n{table}"))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The lines of all checks.

@@ -311,3 +311,91 @@ fn a_pushgateway_gets_a_group_for_each_store() {
         .env("BACKUP_VERIFY_PUSH_URL", "http://127.0.0.1:1");
     assert_eq!(run(&mut backup, 0).1, "");
 }
+
+/// What backup-verify prints on a terminal of so many columns.
+fn on_a_terminal(store: &TempDir, columns: u16, locale: &str) -> String {
+    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+    use rustix::termios::{Winsize, tcsetwinsize};
+
+    let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+    grantpt(&master).unwrap();
+    unlockpt(&master).unwrap();
+    let name = ptsname(&master, Vec::new()).unwrap();
+    let name = name.to_str().unwrap().to_owned();
+    let terminal = fs::File::options()
+        .read(true)
+        .write(true)
+        .open(name)
+        .unwrap();
+    let size = Winsize {
+        ws_row: 24,
+        ws_col: columns,
+        ws_xpixel: 0,
+        ws_ypixel: 0,
+    };
+    tcsetwinsize(&terminal, size).unwrap();
+    let reader = thread::spawn(move || {
+        let mut shown = Vec::new();
+        // It ends with EIO when nobody has the terminal open any more.
+        let _ = fs::File::from(master).read_to_end(&mut shown);
+        String::from_utf8(shown).unwrap()
+    });
+    let mut command = verify(store, &[]);
+    command.env("LC_ALL", locale).stdout(terminal);
+    let status = command
+        .stderr(std::process::Stdio::null())
+        .status()
+        .unwrap();
+    drop(command);
+    assert_eq!(status.code(), Some(0));
+    reader.join().unwrap().replace("\r\n", "\n")
+}
+
+#[test]
+fn a_person_sees_a_table() {
+    let store = store();
+    let path = |name| store.path().join(name);
+    fs::write(path(OLD), backup(&["app"])).unwrap();
+    let cut = "postgresql_backup_20251121_020000.sql.gz";
+    fs::write(path(cut), &backup(&["app"])[..300]).unwrap();
+    let (plain, _) = run(&mut verify(&store, &[]), 0);
+    assert!(!plain.contains("databases  state"), "{plain}");
+    assert!(
+        plain.lines().all(|line| line.starts_with("ok  ")),
+        "{plain}"
+    );
+
+    let shown = on_a_terminal(&store, 120, "C.UTF-8");
+    let (checks, table) = shown.split_once("\n\n").unwrap();
+    assert_eq!(checks.lines().count(), plain.lines().count());
+    let lines: Vec<_> = table.lines().collect();
+    assert_eq!(lines.len(), 4, "{table}");
+    assert!(lines[0].starts_with("backup  "), "{table}");
+    assert!(
+        lines[0].ends_with("  age   size  databases  state"),
+        "{table}"
+    );
+    assert!(
+        lines[1].starts_with(&format!(
+            "{cut}  2 days  300 B          -  bad: its end is missing  █"
+        )),
+        "{table}"
+    );
+    assert!(lines[2].starts_with(&format!("{OLD}    25 h  ")), "{table}");
+    assert!(
+        lines[2].contains("          1  whole                    █"),
+        "{table}"
+    );
+    assert!(lines[3].starts_with(&format!("{NEW}  60 min  ")), "{table}");
+    assert!(
+        lines[3].contains("          2  good                     █"),
+        "{table}"
+    );
+
+    let narrow = on_a_terminal(&store, 80, "C");
+    let (_, table) = narrow.split_once("\n\n").unwrap();
+    assert!(table.starts_with("started (UTC)  "), "{table}");
+    assert!(table.contains("\n2025-11-23 02:00:00  60 min  "), "{table}");
+    assert!(table.contains("  good                     ##"), "{table}");
+    assert!(table.lines().all(|line| line.len() <= 80), "{table}");
+}
