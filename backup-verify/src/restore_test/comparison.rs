@@ -11,10 +11,9 @@ const BATCH: usize = 500;
 /// How many names a sentence has.
 const NAMES: usize = 5;
 
-/// Names and numbers as the index has them, and nothing in the way of a long count. A row that is hidden from
-/// this user is an error then, not one row less.
+/// Nothing in the way of a long count; a row that is hidden from this user is an error, not one row less. The
+/// encoding is the database's: names of tables are in the index as the dump has them, byte for byte.
 const SETTINGS: &str = "\
-SET client_encoding = 'UTF8';
 SET search_path = pg_catalog;
 SET statement_timeout = 0;
 SET lock_timeout = 0;
@@ -23,6 +22,7 @@ SET row_security = off;
 
 /// What a restored database has that its dump made: nothing of the catalog, nothing of an extension.
 const FACTS: &str = "\
+SET client_encoding = 'UTF8';
 CREATE TEMPORARY VIEW ours AS
  SELECT c.oid FROM pg_class AS c
  WHERE c.oid >= 16384 AND c.relkind IN ('r', 'p', 'm') AND c.relpersistence <> 't' AND NOT EXISTS (
