@@ -44,6 +44,14 @@ impl Azurite {
         Self::with(&[], Agent::new_with_defaults())
     }
 
+    /// Starts one for clients that speak a newer version than it knows.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    pub fn lenient() -> Self {
+        Self::with(&["--skipApiVersionCheck"], Agent::new_with_defaults())
+    }
+
     /// Starts one that speaks https.
     ///
     /// # Panics
@@ -234,6 +242,35 @@ impl Container {
             .header("x-ms-version", API_VERSION)
             .header("x-ms-blob-type", "BlockBlob")
             .send(bytes)
+            .unwrap_or_else(|error| panic!("{name}: {error}"));
+    }
+
+    /// Puts empty blobs there, several at once.
+    ///
+    /// # Panics
+    /// When that fails.
+    pub fn fill(&self, names: &[String]) {
+        // As many as the agent keeps connections.
+        let threads = 3;
+        thread::scope(|scope| {
+            for part in names.chunks(names.len().div_ceil(threads).max(1)) {
+                scope.spawn(move || part.iter().for_each(|name| self.write(name, b"")));
+            }
+        });
+    }
+
+    /// Leases a blob for ever: nobody else deletes it or writes over it.
+    ///
+    /// # Panics
+    /// When that fails.
+    pub fn lease(&self, name: &str) {
+        let url = format!("{}/{name}?comp=lease&{}", self.url(), self.token());
+        self.agent
+            .put(&url)
+            .header("x-ms-version", API_VERSION)
+            .header("x-ms-lease-action", "acquire")
+            .header("x-ms-lease-duration", "-1")
+            .send_empty()
             .unwrap_or_else(|error| panic!("{name}: {error}"));
     }
 

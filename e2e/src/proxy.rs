@@ -33,6 +33,8 @@ struct Shared {
     cuts: Vec<Cut>,
     /// The bytes of answers that are still to come, if there is an end to them.
     left: Option<u64>,
+    /// Words of queries whose next answers are lost, and how many of them.
+    losses: Vec<(&'static str, usize)>,
 }
 
 /// A proxy on loopback that ends with the test process.
@@ -103,6 +105,17 @@ impl Proxy {
         lock(&self.shared).left == Some(0)
     }
 
+    /// Loses the answers of the next `times` requests that have these words in their query: the server has
+    /// done what was asked, and nobody hears of it.
+    pub fn lose(&self, words: &'static str, times: usize) {
+        lock(&self.shared).losses.push((words, times));
+    }
+
+    /// How many answers have not been lost.
+    pub fn losses_left(&self) -> usize {
+        lock(&self.shared).losses.iter().map(|loss| loss.1).sum()
+    }
+
     /// How many of the cuts have not been made.
     pub fn cuts_left(&self) -> usize {
         lock(&self.shared).cuts.iter().map(|cut| cut.times).sum()
@@ -153,6 +166,9 @@ fn pass(client: &TcpStream, server: u16, shared: &Mutex<Shared>) -> io::Result<(
         query: query.into(),
         asked: answer.length().unwrap_or(0),
     });
+    if take_loss(shared, query) {
+        return server.shutdown(Shutdown::Both);
+    }
     (&mut &*client).write_all(answer.lines.concat().as_bytes())?;
     let mut limit = cut.filter(|_| method == "GET").unwrap_or(u64::MAX);
     if let ("GET", Some(left)) = (method, &mut lock(shared).left) {
@@ -171,6 +187,13 @@ fn take_cut(shared: &Mutex<Shared>, method: &str) -> Option<u64> {
         .find(|cut| cut.method == method && cut.times > 0)?;
     cut.times -= 1;
     Some(cut.after)
+}
+
+fn take_loss(shared: &Mutex<Shared>, query: &str) -> bool {
+    let mut shared = lock(shared);
+    let mut losses = shared.losses.iter_mut();
+    let loss = losses.find(|(words, times)| *times > 0 && query.contains(words));
+    loss.map(|(_, times)| *times -= 1).is_some()
 }
 
 /// The first lines of a message, each with its end, the empty one with them.

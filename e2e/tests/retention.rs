@@ -1,7 +1,5 @@
 //! What may go, in a directory and in a container: the same decisions.
 
-use std::fs;
-
 use e2e::{Azurite, Chance, Cluster, Container, Program, Scratch, backup, scratch};
 
 const NOW: &str = "2025-06-30T12:00:00Z";
@@ -184,35 +182,4 @@ fn a_policy_that_keeps_nothing_is_refused() {
         late.fails(4);
         assert_eq!(store.names(), all);
     }
-}
-
-/// More than one page of a listing: the service gives 5,000 names at a time.
-#[test]
-fn a_long_listing_is_followed() {
-    let good = a_backup();
-    let dir = Scratch::new();
-    let container = Azurite::shared().container();
-    for number in 0..5100 {
-        container.write(&format!("a-stranger-{number:05}"), b"");
-    }
-    for name in names() {
-        container.write(&name, &good);
-    }
-    fs::write(dir.join("token"), container.token()).unwrap();
-    Program::new("blob-prune")
-        .args([&container.url(), "--keep-days", "7", "--now", NOW])
-        .env("AZURE_STORAGE_SAS_TOKEN_FILE", dir.join("token"))
-        .succeeds();
-    let days: Vec<String> = (24..=30)
-        .map(|day| format!("postgresql_backup_202506{day}_020000.sql.gz"))
-        .collect();
-    let seen = Program::new("backup-verify")
-        .arg(container.url())
-        .args(["--all", "--json"])
-        .env("AZURE_STORAGE_SAS_TOKEN", container.token())
-        .run();
-    for day in days {
-        assert!(seen.out().contains(&day), "{day}\n{seen}");
-    }
-    assert!(!seen.out().contains("postgresql_backup_20250623"), "{seen}");
 }
