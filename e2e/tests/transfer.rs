@@ -1,4 +1,5 @@
 //! A container and the way to it on a bad day: what is published is whole, what is whole is published.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on ends so")]
 
 use std::io::Read;
 use std::thread;
