@@ -166,9 +166,7 @@ impl Endpoint {
             let login = percent_decoded(login);
             request = request.header("authorization", format!("Basic {}", BASE64.encode(login)));
         }
-        let answer = request
-            .send(text)
-            .map_err(|error| Fault::Passing(words(&error)))?;
+        let answer = request.send(text).map_err(|error| fault(&error))?;
         let status = answer.status();
         let said = format!("the answer is {status}");
         match status {
@@ -222,6 +220,16 @@ impl fmt::Debug for Endpoint {
 
 fn percent_decoded(text: &str) -> Vec<u8> {
     percent_encoding::percent_decode_str(text).collect()
+}
+
+fn fault(error: &ureq::Error) -> Fault {
+    let said = words(error);
+    match said.contains("certificate") {
+        true => Fault::Final(format!(
+            "{said} (SSL_CERT_FILE names a file of certificates to trust)"
+        )),
+        false => Fault::Passing(said),
+    }
 }
 
 /// An error's words, of which none may be the URL.

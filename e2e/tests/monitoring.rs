@@ -7,8 +7,9 @@ use std::fs;
 use std::path::PathBuf;
 
 use chrono::{TimeDelta, Utc};
+use e2e::tls::Certificate;
 use e2e::{Azurite, Cluster, Exporter, Program, Prometheus, Scratch, backup, tool, wait_for};
-use serde_json::Value;
+use serde_json::{Deserializer, Value, json};
 
 fn component(file: &str) -> PathBuf {
     tool::workspace()
@@ -16,14 +17,19 @@ fn component(file: &str) -> PathBuf {
         .join(file)
 }
 
-/// What the PrometheusRule says, as a file of rules.
-fn rules() -> Value {
+/// The objects of a manifest.
+fn objects(file: &str) -> Vec<Value> {
     let seen = Program::other(tool::tools().join("kubernetes/bin/kubectl"))
         .args(["annotate", "--local", "-o", "json", "none-", "-f"])
-        .arg(component("alerts.yaml"))
+        .arg(component(file))
         .succeeds();
-    let object: Value = serde_json::from_slice(&seen.stdout).expect("JSON");
-    object["spec"].clone()
+    let objects = Deserializer::from_slice(&seen.stdout).into_iter();
+    objects.map(|object| object.expect("JSON")).collect()
+}
+
+/// What the PrometheusRule says, as a file of rules.
+fn rules() -> Value {
+    objects("alerts.yaml")[0]["spec"].clone()
 }
 
 fn alerts(rules: &Value) -> &Vec<Value> {
@@ -121,6 +127,86 @@ fn metrics_of_others_are_known() {
     for word in words {
         assert!(OTHERS.contains(&word), "{word}");
     }
+}
+
+#[test]
+fn a_push_finds_the_pushgateway_and_prometheus_finds_it_too() {
+    let objects = objects("pushgateway.yaml");
+    let of_kind = |kind: &str| -> Vec<&Value> {
+        let of_kind = objects.iter().filter(|object| object["kind"] == kind);
+        of_kind.map(|object| &object["spec"]).collect()
+    };
+    let [deployment] = of_kind("Deployment")[..] else {
+        panic!("one Deployment")
+    };
+    let labels = &deployment["template"]["metadata"]["labels"];
+    assert_eq!(&deployment["selector"]["matchLabels"], labels);
+    let pod = &deployment["template"]["spec"];
+    let container = &pod["containers"][0];
+    let port = &container["ports"][0];
+
+    let service = of_kind("Service")[0];
+    assert_eq!(&service["selector"], labels);
+    assert_eq!(service["ports"][0]["targetPort"], port["name"]);
+    let name = objects
+        .iter()
+        .find(|object| object["kind"] == "Service")
+        .expect("a Service")["metadata"]["name"]
+        .as_str()
+        .expect("a name");
+    let url = format!("http://{name}:{}", service["ports"][0]["port"]);
+    let settings = fs::read_to_string(component("kustomization.yaml")).expect("settings");
+    let literal = format!("- BACKUP_VERIFY_PUSH_URL={url}\n");
+    assert!(settings.contains(&literal), "{literal}");
+
+    let monitor = of_kind("ServiceMonitor")[0];
+    assert_eq!(&monitor["selector"]["matchLabels"], labels);
+    assert_eq!(monitor["endpoints"][0]["port"], service["ports"][0]["name"]);
+    assert_eq!(monitor["endpoints"][0]["honorLabels"], true);
+
+    // The jobs may go out to it, and it lets them in.
+    let jobs = json!({"app.kubernetes.io/part-of": "postgresql-backup"});
+    let policies = of_kind("NetworkPolicy");
+    let into = |policy: &&&Value| policy["podSelector"]["matchLabels"] == *labels;
+    let out = |policy: &&&Value| policy["podSelector"]["matchLabels"] == jobs;
+    let ingress = &policies.iter().find(into).expect("a policy")["ingress"][0];
+    let egress = &policies.iter().find(out).expect("a policy")["egress"][0];
+    assert_eq!(ingress["from"][0]["podSelector"]["matchLabels"], jobs);
+    assert_eq!(&egress["to"][0]["podSelector"]["matchLabels"], labels);
+    for rule in [ingress, egress] {
+        assert_eq!(rule["ports"][0]["port"], port["containerPort"]);
+    }
+
+    // The restricted profile.
+    assert_eq!(pod["securityContext"]["runAsNonRoot"], true);
+    let profile = &pod["securityContext"]["seccompProfile"];
+    assert_eq!(profile["type"], "RuntimeDefault");
+    let security = &container["securityContext"];
+    assert_eq!(security["allowPrivilegeEscalation"], false);
+    assert_eq!(security["readOnlyRootFilesystem"], true);
+    assert_eq!(security["capabilities"]["drop"], json!(["ALL"]));
+}
+
+#[test]
+fn a_ping_over_https() {
+    let certificate = Certificate::make();
+    // It takes no such request, but whoever reads that has got through.
+    let azurite = Azurite::https(&certificate);
+    let ping = format!("https://127.0.0.1:{}/no/such/thing", azurite.port());
+    let cluster = Cluster::start();
+    let verify = || {
+        Program::new("backup-verify")
+            .arg("-")
+            .stdin(backup::pgdump_gz(&cluster).succeeds().stdout)
+            .env("BACKUP_VERIFY_PING_URL", &ping)
+    };
+    let seen = verify()
+        .env("SSL_CERT_FILE", &certificate.authority)
+        .succeeds();
+    seen.says("warning: cannot ping https://127.0.0.1:")
+        .says("/…: the answer is 4")
+        .hides("such");
+    verify().succeeds().says("SSL_CERT_FILE").hides("such");
 }
 
 /// A label's value in an expression.
