@@ -12,6 +12,7 @@ use job::{Error, Progress};
 use serde::Serialize;
 use store::Source;
 
+use crate::checks::size::Databases;
 use crate::report::Finding;
 use dump_text::{Text, Watch};
 
@@ -25,7 +26,7 @@ pub(crate) struct Contents {
     pub(crate) size: u64,
     pub(crate) sql_size: u64,
     members: u64,
-    sha256: String,
+    pub(crate) sha256: String,
     /// Whether the SHA-256 was recorded when it was made.
     sha256_recorded: bool,
     /// Whether it ends in the marker: whoever made it says that it is whole.
@@ -61,14 +62,25 @@ pub(crate) struct Database {
 
 /// Checks a backup.
 pub(crate) fn check(source: &Source, threads: usize) -> Finding {
-    match contents(source, threads) {
+    let doing = format!("checking '{}'", source.label());
+    let progress = Arc::new(Progress::new(doing, source.size()));
+    check_with(source, threads, &progress)
+}
+
+/// Checks a backup, as a part of a longer work.
+pub(crate) fn check_with(source: &Source, threads: usize, progress: &Arc<Progress>) -> Finding {
+    match contents(source, threads, progress) {
         Ok((contents, Dated::Rightly)) => Finding::ok("backup", contents.line()).of(contents),
         Ok((contents, Dated::Wrongly)) => Finding::warning("backup", contents.line()).of(contents),
         Err(error) => Finding::bad("backup", error),
     }
 }
 
-fn contents(source: &Source, threads: usize) -> Result<(Contents, Dated), Error> {
+fn contents(
+    source: &Source,
+    threads: usize,
+    progress: &Arc<Progress>,
+) -> Result<(Contents, Dated), Error> {
     let began = Instant::now();
     let label = source.label();
     let not_good = |why: &str| Error::not_good(format!("'{label}' is not good: {why}"));
@@ -76,7 +88,7 @@ fn contents(source: &Source, threads: usize) -> Result<(Contents, Dated), Error>
         return Err(not_good("it is empty"));
     }
     let recorded = source.recorded_sha256()?;
-    let (report, watch) = read(source, threads)?;
+    let (report, watch) = read(source, threads, progress)?;
     if let Some(recorded) = recorded
         && recorded != report.sha256
     {
@@ -123,14 +135,14 @@ fn contents(source: &Source, threads: usize) -> Result<(Contents, Dated), Error>
     Ok((contents, dated))
 }
 
-fn read(source: &Source, threads: usize) -> Result<(Report, Watch), Error> {
-    let progress = Arc::new(Progress::new(
-        format!("checking '{}'", source.label()),
-        source.size(),
-    ));
+fn read(
+    source: &Source,
+    threads: usize,
+    progress: &Arc<Progress>,
+) -> Result<(Report, Watch), Error> {
     let input = Counted {
         input: source.reader()?,
-        progress: Arc::clone(&progress),
+        progress: Arc::clone(progress),
     };
     let mut reader = Reader::whole(Box::new(input), threads).sql_only();
     let mut watch = Watch::default();
@@ -192,6 +204,16 @@ fn remarks(report: &Report, text: Text) -> Vec<String> {
 }
 
 impl Contents {
+    /// What each database has, in bytes of SQL; none without an index.
+    pub(crate) fn databases(&self) -> Option<Databases> {
+        let databases = self.cluster.as_ref()?.databases.iter();
+        Some(
+            databases
+                .map(|database| (database.name.clone(), database.sql_size))
+                .collect(),
+        )
+    }
+
     fn line(&self) -> String {
         let mut line = format!(
             "{}  {}, {} of SQL",

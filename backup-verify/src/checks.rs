@@ -1,5 +1,10 @@
 //! The checks of a store beyond its backups' contents.
 
+pub(crate) mod gaps;
+pub(crate) mod retention;
+pub(crate) mod room;
+pub(crate) mod size;
+
 use azure_blob::Client;
 use backup_file::BackupName;
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
@@ -7,12 +12,11 @@ use job::text::{age as words, bytes};
 use job::{Error, say};
 use store::{Backup, Directory, Glance, Store};
 
+use crate::figures::Figures;
 use crate::report::Finding;
 
 /// Clocks differ a little; what is dated further ahead than this is dated wrongly.
 const SKEW: TimeDelta = TimeDelta::hours(1);
-/// A token is to be replaced this long before it expires.
-const TOKEN_WARNING: TimeDelta = TimeDelta::days(30);
 
 /// The newest backup whose date is not in the future, by its place in the list.
 pub(crate) fn newest(backups: &[Backup], now: DateTime<Utc>) -> Option<usize> {
@@ -32,8 +36,12 @@ pub(crate) fn age(
     let named = newest.started();
     let age = now - started.map_or(named, |started| started.min(named));
     let most = format!("at most {} are allowed", words(max));
+    let figures = Figures::Age {
+        age_seconds: age.num_seconds(),
+        max_age_seconds: max.num_seconds(),
+    };
     if age <= max {
-        return Finding::ok("age", format!("{}; {most}", words(age)));
+        return Finding::ok("age", format!("{}; {most}", words(age))).figures(figures);
     }
     Finding::bad(
         "age",
@@ -43,6 +51,7 @@ pub(crate) fn age(
         ))
         .hint("look at the job that makes them: its schedule, its last log"),
     )
+    .figures(figures)
 }
 
 /// Backups whose date cannot be true.
@@ -77,27 +86,26 @@ pub(crate) fn unfinished(directory: &Directory) -> Result<Vec<Finding>, Error> {
 }
 
 /// How long the token is still good.
-pub(crate) fn token(client: &Client, now: DateTime<Utc>) -> Finding {
+pub(crate) fn token(client: &Client, now: DateTime<Utc>, warning: TimeDelta) -> Finding {
     let Some(expires) = client.expires() else {
         let words = "does not say itself when it expires: its stored access policy does";
         return Finding::ok("token", words);
     };
     let left = expires - now;
     let until = expires.to_rfc3339_opts(SecondsFormat::Secs, true);
-    if left <= TimeDelta::zero() {
-        return Finding::warning("token", format!("the SAS token expired {until}"));
-    }
-    if left <= TOKEN_WARNING {
-        let days = left.num_days();
-        return Finding::warning(
-            "token",
-            format!("the SAS token expires in {days} days, {until}: make a new one"),
-        );
-    }
-    Finding::ok(
-        "token",
-        format!("{} days left, until {until}", left.num_days()),
-    )
+    let days = left.num_days();
+    let finding = if left <= TimeDelta::zero() {
+        Finding::warning("token", format!("the SAS token expired {until}"))
+    } else if left <= warning {
+        let words = format!("the SAS token expires in {days} days, {until}: make a new one");
+        Finding::warning("token", words)
+    } else {
+        Finding::ok("token", format!("{days} days left, until {until}"))
+    };
+    finding.figures(Figures::Token {
+        expires: until,
+        days_left: days,
+    })
 }
 
 /// The newest of the older backups that looks whole from its ends: what to take instead of a bad one.

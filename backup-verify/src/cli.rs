@@ -5,11 +5,14 @@ use chrono::{DateTime, TimeDelta, Utc};
 use clap::Parser;
 use job::time::{parse, parse_duration};
 
+use crate::limits::Limits;
+
 /// Checks a backup, or a store of backups.
 ///
 /// A backup is read through: every gzip member's CRC and length, the end-of-file marker, the index
 /// against the members, the SHA-256 where one was recorded, the completion line of its dump. Of a store,
-/// the newest backup is read, and its age checked.
+/// the newest backup is read; its age, its size and its databases are held against those before it; the
+/// store's room, its series, what blob-prune should have deleted and the token are looked at.
 #[derive(Debug, Parser)]
 #[command(
     name = "backup-verify",
@@ -27,9 +30,21 @@ pub(crate) struct Args {
     #[arg(long)]
     pub(crate) all: bool,
 
-    /// How old the newest backup of a store may be
-    #[arg(long, value_name = "AGE", default_value = "36h", value_parser = parse_duration)]
-    pub(crate) max_age: TimeDelta,
+    /// With --all: how many backups are read at once [default: as many as there are CPUs]
+    #[arg(long, value_name = "N", requires = "all", value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub(crate) jobs: Option<u16>,
+
+    /// With --all: remember in this file which backups were good; those that have not changed since are
+    /// not read again, so that an interrupted run goes on where it stopped
+    #[arg(long, value_name = "FILE", requires = "all")]
+    pub(crate) state: Option<PathBuf>,
+
+    /// With --state: read a backup again when it was last read so long ago
+    #[arg(long, value_name = "AGE", default_value = "30d", requires = "state", value_parser = parse_duration)]
+    pub(crate) again_after: TimeDelta,
+
+    #[command(flatten)]
+    pub(crate) limits: Limits,
 
     /// Restore the backup (of a store, the newest), and compare what came of it with what its index says
     ///
@@ -121,6 +136,11 @@ impl Args {
         self.threads.map_or_else(job::cpus, usize::from)
     }
 
+    /// How many backups are read at once.
+    pub(crate) fn jobs(&self) -> usize {
+        self.jobs.map_or_else(job::cpus, usize::from)
+    }
+
     pub(crate) fn now(&self) -> DateTime<Utc> {
         self.now.unwrap_or_else(Utc::now)
     }
@@ -158,6 +178,8 @@ its own initdb and postgres: not as root, who drops to the user postgres, or nob
 Examples:
   backup-verify /backups/postgresql_backup_20251123_020000.sql.gz
   backup-verify \"$STORE\" --max-age 36h --json
+  backup-verify \"$STORE\" --quota 500G --max-used 80% --keep-days 30 --keep-min 7
+  backup-verify /backups --all --jobs 4 --state /var/lib/backup-verify.state
   backup-verify /backups --metrics /var/lib/prometheus/node-exporter/backup.prom
   backup-verify \"$STORE\" --ping https://hc-ping.com/UUID
   backup-verify \"$STORE\" --restore-test

@@ -1,14 +1,22 @@
 use std::time::Instant;
 
 use azure_blob::Need;
+use backup_file::BackupName;
 use job::Error;
 use store::{Backup, Source, Store};
 
+use crate::backup::Contents;
+use crate::checks::room::Room;
+use crate::checks::size::Databases;
+use crate::checks::{gaps, retention, size};
 use crate::cli::Args;
+use crate::ledger::Ledger;
+use crate::limits::Limits;
 use crate::metrics::Family;
 use crate::monitoring::{self, Monitoring};
+use crate::past::Past;
 use crate::report::{Finding, Grade, Report};
-use crate::{backup, checks, restore_test};
+use crate::{backup, checks, every, restore_test};
 
 pub(crate) fn run() -> Result<(), Error> {
     let began = Instant::now();
@@ -60,7 +68,7 @@ fn verify_store(args: &Args, report: &mut Report) -> Result<(), Error> {
             report.metrics().set_moment(Family::TokenExpiry, expires);
         }
         client.check(&[Need::List, Need::Read])?;
-        report.add(checks::token(client, now))?;
+        report.add(checks::token(client, now, args.limits.warn_expiry))?;
     }
     let backups = store.list()?;
     report.metrics().stored(&backups);
@@ -68,12 +76,17 @@ fn verify_store(args: &Args, report: &mut Report) -> Result<(), Error> {
     match newest {
         None => report.add(none(&store))?,
         Some(newest) => {
-            let checked = if args.all { 0 } else { newest };
-            for at in checked..newest {
-                report.add(check_one(&store, &backups[..=newest], at, args))?;
+            let backups = &backups[..=newest];
+            let mut ledger = ledger(&store, backups, args)?;
+            if args.all {
+                every::check(&store, &backups[..newest], args, ledger.as_mut(), report)?;
             }
-            verify_newest(&store, &backups[..=newest], args, report)?;
+            verify_newest(&store, backups, args, ledger.as_mut(), report)?;
+            verify_series(&store, backups, args, report)?;
         }
+    }
+    if let Some(finding) = room(&store, &backups, args)? {
+        report.add(finding)?;
     }
     let future = &backups[newest.map_or(0, |newest| newest + 1)..];
     if let Some(finding) = checks::future(future) {
@@ -92,12 +105,17 @@ fn verify_newest(
     store: &Store,
     backups: &[Backup],
     args: &Args,
+    ledger: Option<&mut Ledger>,
     report: &mut Report,
 ) -> Result<(), Error> {
     let now = args.now();
     let at = backups.len() - 1;
     let name = backups[at].name;
-    let mut finding = check_one(store, backups, at, args);
+    let mut finding = match store.source(&backups[at]) {
+        Ok(source) => backup::check(&source, args.threads()),
+        Err(error) => Finding::bad("backup", error),
+    }
+    .on(name);
     let mut good = Some(name);
     if let Grade::Bad(error) = &mut finding.grade {
         good = checks::instead(store, &backups[..at]);
@@ -119,14 +137,46 @@ fn verify_newest(
         let since = if good == name { since } else { good.started() };
         metrics.set_moment(Family::LastSuccess, since);
     }
+    if let (Some(ledger), Grade::Ok, Some(contents)) = (ledger, &finding.grade, &finding.contents) {
+        ledger.add(&backups[at], &contents.sha256, now)?;
+    }
+    let is_good = !matches!(finding.grade, Grade::Bad(_));
+    let databases = finding.contents.as_ref().and_then(Contents::databases);
     report.add(finding)?;
-    report.add(checks::age(name, started, now, args.max_age))?;
+    report.add(checks::age(name, started, now, args.limits.max_age))?;
+    // Of what is bad the size says nothing.
+    if is_good {
+        verify_size(store, backups, databases, args, report)?;
+    }
     if args.restore_test {
         let address = restore_test::address(&args.target, store, &backups[at]);
         match store.source(&backups[at]) {
             Ok(source) => restore_test::run(&address, &source, args, report)?,
             Err(error) => report.add(Finding::bad("restore", error))?,
         }
+    }
+    Ok(())
+}
+
+/// Whether the last one of these is about as large as those before it, and each database in it.
+fn verify_size(
+    store: &Store,
+    backups: &[Backup],
+    databases: Option<Databases>,
+    args: &Args,
+    report: &mut Report,
+) -> Result<(), Error> {
+    let Some((newest, earlier)) = backups.split_last() else {
+        return Ok(());
+    };
+    let past = Past::of(store, earlier)?;
+    let max = args.limits.max_size_change;
+    report.add(size::whole(newest.name, newest.size, &past.sizes, max))?;
+    let Some(databases) = databases else {
+        return Ok(());
+    };
+    for finding in size::databases(&databases, &past.databases, max) {
+        report.add(finding)?;
     }
     Ok(())
 }
@@ -138,15 +188,40 @@ fn none(store: &Store) -> Finding {
     Finding::bad("backup", error)
 }
 
-fn check_one(store: &Store, backups: &[Backup], at: usize, args: &Args) -> Finding {
-    let backup = &backups[at];
-    let source = match store.source(backup) {
-        Ok(source) => source,
-        Err(error) => return Finding::bad("backup", error).on(backup.name),
-    };
-    if source.is_archived() && at + 1 < backups.len() {
-        let words = format!("'{}' is archived: it is not read", backup.name);
-        return Finding::ok("backup", words).on(backup.name);
+/// Whether all that should be there is, and nothing else.
+fn verify_series(
+    store: &Store,
+    backups: &[Backup],
+    args: &Args,
+    report: &mut Report,
+) -> Result<(), Error> {
+    let Limits {
+        every, max_missed, ..
+    } = args.limits;
+    let names: Vec<BackupName> = backups.iter().map(|backup| backup.name).collect();
+    report.add(gaps::check(&names, every, max_missed))?;
+    match args.limits.policy() {
+        Some(policy) => report.add(retention::check(store, backups, args.now(), &policy)?),
+        None => Ok(()),
     }
-    backup::check(&source, args.threads()).on(backup.name)
+}
+
+/// How full it is. Of a container without a quota that cannot be said.
+fn room(store: &Store, backups: &[Backup], args: &Args) -> Result<Option<Finding>, Error> {
+    let room = match (args.limits.quota, store.directory()) {
+        (Some(quota), _) => {
+            let used = backups.iter().map(|backup| backup.size).sum();
+            Room::of_quota(used, quota)
+        }
+        (None, Some(directory)) => Room::of_file_system(directory.path())?,
+        (None, None) => return Ok(None),
+    };
+    Ok(Some(room.check(args.limits.max_used)))
+}
+
+fn ledger(store: &Store, backups: &[Backup], args: &Args) -> Result<Option<Ledger>, Error> {
+    let state = args.state.as_ref();
+    state
+        .map(|path| Ledger::open(path, &store.label(), backups))
+        .transpose()
 }

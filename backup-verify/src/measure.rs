@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use store::Backup;
 
 use crate::backup::Contents;
+use crate::figures::Figures;
 use crate::metrics::{Family, Metrics};
 use crate::restore_test::Restored;
 
@@ -50,6 +51,29 @@ impl Metrics {
         self.set(Family::RestoreSuccess, f64::from(u8::from(all.is_some())));
         if let Some(all) = all {
             self.set(Family::RestoreDuration, all.seconds);
+        }
+    }
+
+    /// What a check of the store measured.
+    pub(crate) fn figures(&mut self, figures: &Figures) {
+        match figures {
+            Figures::Size(size) => {
+                if let Some(ratio) = size.size_ratio {
+                    self.set(Family::SizeRatio, ratio);
+                }
+            }
+            Figures::Databases { databases } => {
+                for database in databases {
+                    if let Some(ratio) = database.size_ratio {
+                        self.add(Family::DatabaseSizeRatio, "database", &database.name, ratio);
+                    }
+                }
+            }
+            Figures::Room { used_ratio, .. } => self.set(Family::UsedRatio, *used_ratio),
+            // These are set whether they are checked or not.
+            Figures::Age { .. } | Figures::Token { .. } => {}
+            // Their grade is all that is of use.
+            Figures::Retention { .. } | Figures::Gaps { .. } => {}
         }
     }
 

@@ -10,6 +10,7 @@ use serde::Serialize;
 use store::{Backup, Store};
 
 use crate::backup::Contents;
+use crate::figures::Figures;
 use crate::metrics::{Family, Metrics};
 use crate::restore_test::Restored;
 use crate::table::{Read, State, Terminal, table};
@@ -28,6 +29,8 @@ pub(crate) struct Finding {
     pub(crate) contents: Option<Contents>,
     /// How long a restore took.
     pub(crate) restored: Option<Restored>,
+    /// What was measured.
+    pub(crate) figures: Option<Figures>,
 }
 
 /// How good it is.
@@ -81,6 +84,7 @@ impl Finding {
             backup: None,
             contents: None,
             restored: None,
+            figures: None,
         }
     }
 
@@ -93,6 +97,12 @@ impl Finding {
     #[must_use]
     pub(crate) fn of(mut self, contents: Contents) -> Self {
         self.contents = Some(contents);
+        self
+    }
+
+    #[must_use]
+    pub(crate) fn figures(mut self, figures: Figures) -> Self {
+        self.figures = Some(figures);
         self
     }
 
@@ -150,6 +160,8 @@ struct Entry {
     contents: Option<Contents>,
     #[serde(flatten)]
     restored: Option<Restored>,
+    #[serde(flatten)]
+    figures: Option<Figures>,
 }
 
 impl Report {
@@ -184,15 +196,19 @@ impl Report {
             backup: _,
             contents,
             restored,
+            figures,
         } = finding;
         let result = grade.word();
-        let line = format!("{result:<7}  {check:<6}  {words}\n");
+        let line = format!("{result:<7}  {check:<9}  {words}\n");
         if self.output == Output::Lines {
             print(&line)?;
         }
         self.lines += &line;
         let worst = self.grades.entry(check).or_default();
         *worst = grade.number().max(*worst);
+        if let Some(figures) = &figures {
+            self.metrics.figures(figures);
+        }
         let mut hint = None;
         match grade {
             Grade::Ok => {}
@@ -209,6 +225,7 @@ impl Report {
             hint,
             contents,
             restored,
+            figures,
         });
         Ok(())
     }

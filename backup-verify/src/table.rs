@@ -251,6 +251,7 @@ mod tests {
             name,
             size,
             sha256: None,
+            version: String::new(),
         };
         let state = State {
             databases: (day > 20).then_some(6),

@@ -1,5 +1,6 @@
 use std::fs::{self, File, OpenOptions};
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use job::Error;
@@ -43,6 +44,8 @@ pub struct Unfinished {
 pub(crate) struct Entry {
     pub(crate) name: String,
     pub(crate) size: u64,
+    /// Its inode and when that was changed, in nanoseconds.
+    pub(crate) version: String,
 }
 
 impl Directory {
@@ -130,7 +133,7 @@ impl Directory {
     pub fn unfinished(&self) -> Result<Vec<Unfinished>, Error> {
         let found = self.temporaries()?.into_iter();
         Ok(found
-            .map(|Entry { name, size }| {
+            .map(|Entry { name, size, .. }| {
                 let file = File::open(self.path.join(&name));
                 // Only one that could be locked is known to have no writer.
                 let alive = !file
@@ -162,6 +165,12 @@ impl Directory {
                 Ok(found) if found.is_file() => files.push(Entry {
                     name,
                     size: found.len(),
+                    version: format!(
+                        "{}-{}.{:09}",
+                        found.ino(),
+                        found.mtime(),
+                        found.mtime_nsec()
+                    ),
                 }),
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}

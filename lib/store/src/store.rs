@@ -29,6 +29,8 @@ pub struct Backup {
     pub size: u64,
     /// The SHA-256 that was recorded when it was made, where the listing has it.
     pub sha256: Option<Sha256>,
+    /// What is another one when its bytes are: a blob's ETag, when a file was changed and which it is.
+    pub version: String,
 }
 
 /// What became of a backup that was to be deleted.
@@ -176,6 +178,7 @@ fn in_directory(directory: &Directory) -> Result<Vec<Backup>, Error> {
                 name: BackupName::parse(&file.name)?,
                 size: file.size,
                 sha256: None,
+                version: file.version,
             })
         })
         .collect())
@@ -189,6 +192,7 @@ fn in_container(client: &Client) -> Result<Vec<Backup>, Error> {
                 name: BackupName::parse(&item.name)?,
                 size: item.properties.size,
                 sha256: item.properties.sha256,
+                version: item.properties.etag,
             })
         })
         .collect())

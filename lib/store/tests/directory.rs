@@ -41,6 +41,7 @@ fn backup(name: &str) -> Backup {
         name: BackupName::parse(name).unwrap(),
         size: 0,
         sha256: None,
+        version: String::new(),
     }
 }
 

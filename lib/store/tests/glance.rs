@@ -89,6 +89,7 @@ fn a_backup_that_is_gone() {
         name: BackupName::parse(NAME).unwrap(),
         size: 0,
         sha256: None,
+        version: String::new(),
     };
     let Glance::NotGood(why) = store.glance(&gone).unwrap() else {
         panic!("it is there");

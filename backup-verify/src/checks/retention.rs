@@ -1,0 +1,154 @@
+//! Whether what should be deleted is deleted.
+
+use backup_file::BackupName;
+use chrono::{DateTime, TimeDelta, Utc};
+use job::Error;
+use job::text::count;
+use retention::{Candidate, Decision, Policy, State, decide, newest};
+use store::{Backup, Glance, Store};
+
+use crate::figures::Figures;
+use crate::report::Finding;
+
+/// A night that blob-prune did not run is forgiven.
+const GRACE: TimeDelta = TimeDelta::days(2);
+/// blob-prune deletes nothing while the newest backup is older than this (its `--max-age`).
+const STALE: TimeDelta = TimeDelta::hours(36);
+
+/// Judges what is still there.
+///
+/// # Errors
+/// The service does not answer.
+pub(crate) fn check(
+    store: &Store,
+    backups: &[Backup],
+    now: DateTime<Utc>,
+    policy: &Policy,
+) -> Result<Finding, Error> {
+    let mut candidates: Vec<Candidate> = backups
+        .iter()
+        .map(|backup| Candidate {
+            name: backup.name,
+            state: State::Unread,
+        })
+        .collect();
+    loop {
+        let decisions = decide(&candidates, now - GRACE, policy);
+        let overdue = overdue(&candidates, &decisions, now);
+        // One that is bad does not stand in for an older one: blob-prune looks, too.
+        if overdue.is_empty() || !look(store, backups, &mut candidates, &decisions)? {
+            return Ok(finding(&overdue));
+        }
+    }
+}
+
+/// What should not be there any more.
+fn overdue(
+    candidates: &[Candidate],
+    decisions: &[Decision],
+    now: DateTime<Utc>,
+) -> Vec<BackupName> {
+    let then = now - GRACE;
+    let prunes = newest(candidates, then).is_some_and(|newest| then - newest.started() <= STALE);
+    let gone = decisions
+        .iter()
+        .filter(|decision| prunes && !decision.keeps());
+    gone.map(|decision| decision.name).collect()
+}
+
+/// Looks at those that the rules count on and that have not been looked at; says whether there was any.
+fn look(
+    store: &Store,
+    backups: &[Backup],
+    candidates: &mut [Candidate],
+    decisions: &[Decision],
+) -> Result<bool, Error> {
+    let mut looked = false;
+    for ((candidate, decision), backup) in candidates.iter_mut().zip(decisions).zip(backups) {
+        if candidate.state == State::Unread && decision.is_relied_on() {
+            looked = true;
+            candidate.state = match store.glance(backup)? {
+                Glance::Whole(_) => State::Good,
+                Glance::NotGood(_) => State::Bad,
+                Glance::Foreign | Glance::Archived | Glance::NotAllowed(_) => State::Unknown,
+            };
+        }
+    }
+    Ok(looked)
+}
+
+fn finding(overdue: &[BackupName]) -> Finding {
+    let figures = Figures::Retention {
+        overdue: overdue.iter().map(ToString::to_string).collect(),
+    };
+    let finding = match overdue {
+        [] => Finding::ok("retention", "nothing is there that should be deleted"),
+        [oldest, ..] => Finding::bad(
+            "retention",
+            Error::not_good(format!(
+                "{} still there that should have been deleted two days ago, the oldest is '{oldest}'",
+                match overdue.len() {
+                    1 => "1 backup is".to_owned(),
+                    number => count(number, "backup") + " are",
+                }
+            ))
+            .hint("look at the log of the job that runs blob-prune; an immutability policy or a legal hold may retain them"),
+        ),
+    };
+    finding.figures(figures)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn utc(text: &str) -> DateTime<Utc> {
+        DateTime::parse_from_rfc3339(text).unwrap().to_utc()
+    }
+
+    /// Nightly backups, the last so many days ago.
+    fn nightly(days: std::ops::Range<i64>) -> Vec<Candidate> {
+        days.rev()
+            .map(|back| Candidate {
+                name: BackupName::new(utc("2025-11-23T02:00:00Z") - TimeDelta::days(back)),
+                state: State::Unread,
+            })
+            .collect()
+    }
+
+    fn overdue_days(candidates: &[Candidate], days: u32, min: u32) -> usize {
+        let policy = Policy {
+            days,
+            min,
+            ..Policy::default()
+        };
+        let now = utc("2025-11-23T06:00:00Z");
+        let decisions = decide(candidates, now - GRACE, &policy);
+        overdue(candidates, &decisions, now).len()
+    }
+
+    #[test]
+    fn a_prune_that_runs_leaves_nothing() {
+        // Before and after today's run.
+        assert_eq!(overdue_days(&nightly(0..9), 7, 3), 0);
+        assert_eq!(overdue_days(&nightly(0..8), 7, 3), 0);
+    }
+
+    #[test]
+    fn what_two_nights_have_left_is_overdue() {
+        assert_eq!(overdue_days(&nightly(0..10), 7, 3), 1);
+        assert_eq!(overdue_days(&nightly(0..30), 7, 3), 21);
+    }
+
+    #[test]
+    fn what_the_minimum_keeps_is_no_excess() {
+        assert_eq!(overdue_days(&nightly(0..14), 1, 20), 0);
+        assert_eq!(overdue_days(&[], 7, 3), 0);
+    }
+
+    #[test]
+    fn a_prune_that_refuses_is_not_blamed() {
+        // Nothing new for a week: blob-prune deletes nothing, and the age says why.
+        assert_eq!(overdue_days(&nightly(7..30), 7, 3), 0);
+    }
+}

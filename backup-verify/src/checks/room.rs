@@ -1,0 +1,111 @@
+//! Whether there is room for the next backups.
+
+use std::path::Path;
+
+use job::Error;
+use job::text::bytes;
+
+use crate::figures::Figures;
+use crate::report::Finding;
+
+/// How many bytes are taken, and of how many.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Room {
+    used: u64,
+    total: u64,
+    /// Whether the total is a quota, not a file system.
+    quota: bool,
+}
+
+impl Room {
+    /// Of the file system of a directory, as `df` reckons it: what only root may still take is no room.
+    ///
+    /// # Errors
+    /// It cannot be asked.
+    pub(crate) fn of_file_system(directory: &Path) -> Result<Self, Error> {
+        let disk = rustix::fs::statvfs(directory).map_err(|errno| {
+            Error::io(
+                format_args!("cannot ask for the free space of '{}'", directory.display()),
+                &errno.into(),
+            )
+        })?;
+        let used = disk.f_blocks.saturating_sub(disk.f_bfree);
+        let total = used.saturating_add(disk.f_bavail);
+        Ok(Self {
+            used: used.saturating_mul(disk.f_frsize),
+            total: total.saturating_mul(disk.f_frsize),
+            quota: false,
+        })
+    }
+
+    /// Of a quota.
+    pub(crate) fn of_quota(used: u64, quota: u64) -> Self {
+        Self {
+            used,
+            total: quota,
+            quota: true,
+        }
+    }
+
+    /// Judges it.
+    pub(crate) fn check(self, max: f64) -> Finding {
+        let ratio = match self.total {
+            0 => 1.0,
+            total => self.used as f64 / total as f64,
+        };
+        let of = if self.quota {
+            "the quota of"
+        } else {
+            "its file system of"
+        };
+        let words = format!(
+            "{:.0} % of {of} {} are used; {:.0} % are allowed",
+            ratio * 100.0,
+            bytes(self.total),
+            max * 100.0
+        );
+        let finding = if ratio <= max {
+            Finding::ok("room", words)
+        } else {
+            Finding::bad(
+                "room",
+                Error::not_good(format!("the store is nearly full: {words}")).hint(
+                    "see whether blob-prune runs, keep fewer days, or take a larger volume or quota",
+                ),
+            )
+        };
+        finding.figures(Figures::Room {
+            used_bytes: self.used,
+            total_bytes: self.total,
+            used_ratio: ratio,
+            max_used_ratio: max,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::Grade;
+
+    fn is_good(used: u64, total: u64, max: f64) -> bool {
+        matches!(Room::of_quota(used, total).check(max).grade, Grade::Ok)
+    }
+
+    #[test]
+    fn up_to_the_limit() {
+        assert!(is_good(0, 100, 0.8));
+        assert!(is_good(80, 100, 0.8));
+        assert!(!is_good(81, 100, 0.8));
+        assert!(!is_good(200, 100, 0.8));
+        assert!(!is_good(0, 0, 0.8));
+        assert!(is_good(1, 1, 1.0));
+    }
+
+    #[test]
+    fn a_file_system_is_of_a_size() {
+        let room = Room::of_file_system(Path::new("/")).unwrap();
+        assert!(room.used > 0 && room.used <= room.total);
+        assert!(Room::of_file_system(Path::new("/nowhere")).is_err());
+    }
+}

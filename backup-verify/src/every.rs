@@ -1,0 +1,142 @@
+//! All backups of a store, several at a time (`--all`).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::{self, Sender};
+use std::thread;
+
+use chrono::SecondsFormat;
+use job::{Error, Progress};
+use store::{Backup, Store};
+
+use crate::backup;
+use crate::cli::Args;
+use crate::ledger::{Entry, Ledger};
+use crate::report::{Finding, Grade, Report};
+
+/// What the readers share.
+struct Work<'a> {
+    store: &'a Store,
+    backups: &'a [Backup],
+    /// Those to be read, by their places.
+    unread: Vec<usize>,
+    /// How many of these have been taken.
+    taken: AtomicUsize,
+    /// Nobody wants to know the rest.
+    stopped: AtomicBool,
+    threads: usize,
+    progress: Arc<Progress>,
+}
+
+/// Checks these backups, and reports them in their order. One that the ledger knows is not read.
+///
+/// # Errors
+/// The report or the ledger cannot be written.
+pub(crate) fn check(
+    store: &Store,
+    backups: &[Backup],
+    args: &Args,
+    mut ledger: Option<&mut Ledger>,
+    report: &mut Report,
+) -> Result<(), Error> {
+    let mut findings = BTreeMap::new();
+    for (at, backup) in backups.iter().enumerate() {
+        let known = ledger
+            .as_deref()
+            .and_then(|ledger| ledger.verified(backup, args.now(), args.again_after));
+        if let Some(entry) = known {
+            findings.insert(at, not_again(backup, entry));
+        }
+    }
+    let unread: Vec<usize> = (0..backups.len())
+        .filter(|at| !findings.contains_key(at))
+        .collect();
+    let size: u64 = unread.iter().map(|at| backups[*at].size).sum();
+    let jobs = args.jobs().min(unread.len());
+    let doing = format!("checking {}", job::text::count(unread.len(), "backup"));
+    let work = Work {
+        store,
+        backups,
+        unread,
+        taken: AtomicUsize::new(0),
+        stopped: AtomicBool::new(false),
+        threads: (args.threads() / jobs.max(1)).max(1),
+        progress: Arc::new(Progress::new(doing, Some(size))),
+    };
+    thread::scope(|scope| {
+        let (found, all) = mpsc::channel();
+        for _ in 0..jobs {
+            let (work, found) = (&work, found.clone());
+            scope.spawn(move || work.read(&found));
+        }
+        drop(found);
+        let mut next = 0;
+        let told = || -> Result<(), Error> {
+            next = in_order(&mut findings, next, report)?;
+            for (at, finding) in all {
+                if let (Some(ledger), Grade::Ok, Some(contents)) =
+                    (&mut ledger, &finding.grade, &finding.contents)
+                {
+                    ledger.add(&backups[at], &contents.sha256, args.now())?;
+                }
+                findings.insert(at, finding);
+                next = in_order(&mut findings, next, report)?;
+            }
+            Ok(())
+        };
+        let told = told();
+        work.stopped.store(true, Ordering::Relaxed);
+        told
+    })
+}
+
+/// Reports the findings from the `next` one on that are there; gives the one that is next then.
+fn in_order(
+    findings: &mut BTreeMap<usize, Finding>,
+    mut next: usize,
+    report: &mut Report,
+) -> Result<usize, Error> {
+    while let Some(finding) = findings.remove(&next) {
+        report.add(finding)?;
+        next += 1;
+    }
+    Ok(next)
+}
+
+impl Work<'_> {
+    /// What each thread does.
+    fn read(&self, found: &Sender<(usize, Finding)>) {
+        while !self.stopped.load(Ordering::Relaxed) {
+            let taken = self.taken.fetch_add(1, Ordering::Relaxed);
+            let Some(at) = self.unread.get(taken) else {
+                return;
+            };
+            let backup = &self.backups[*at];
+            let finding = self.one(backup).on(backup.name);
+            if found.send((*at, finding)).is_err() {
+                return;
+            }
+        }
+    }
+
+    fn one(&self, backup: &Backup) -> Finding {
+        match self.store.source(backup) {
+            Err(error) => Finding::bad("backup", error),
+            Ok(source) if source.is_archived() => Finding::ok(
+                "backup",
+                format!("'{}' is archived: it is not read", backup.name),
+            ),
+            Ok(source) => backup::check_with(&source, self.threads, &self.progress),
+        }
+    }
+}
+
+fn not_again(backup: &Backup, entry: &Entry) -> Finding {
+    let verified = entry.verified.to_rfc3339_opts(SecondsFormat::Secs, true);
+    let words = format!(
+        "{}  was good on {verified} and has not changed: it is not read again, sha256 {}",
+        backup.name, entry.sha256
+    );
+    Finding::ok("backup", words)
+}

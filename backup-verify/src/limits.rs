@@ -1,0 +1,132 @@
+use chrono::TimeDelta;
+use clap::Args;
+use job::time::parse_duration;
+use retention::Policy;
+
+/// What a store is held against: the thresholds of its checks.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Limits {
+    /// How old the newest backup of a store may be
+    #[arg(long, value_name = "AGE", default_value = "36h", value_parser = parse_duration)]
+    pub(crate) max_age: TimeDelta,
+
+    /// How much smaller the newest backup and each of its databases may be than the median of the 7
+    /// before it; how much larger without a warning
+    #[arg(long, value_name = "PERCENT", default_value = "50%", value_parser = percent)]
+    pub(crate) max_size_change: f64,
+
+    /// How full the store may be: the file system of a directory, or the quota
+    #[arg(long, value_name = "PERCENT", default_value = "80%", value_parser = percent)]
+    pub(crate) max_used: f64,
+
+    /// How much the backups may take in all (500M, 100G, 2T): the measure of --max-used
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    pub(crate) quota: Option<u64>,
+
+    /// How often a backup is made
+    #[arg(long, value_name = "TIME", default_value = "1d", value_parser = schedule)]
+    pub(crate) every: TimeDelta,
+
+    /// How many backups of the last 7 turns may be missing; one that is missing is a warning
+    #[arg(long, value_name = "N", default_value_t = 2)]
+    pub(crate) max_missed: u32,
+
+    /// Warn if the token expires within this time
+    #[arg(long, value_name = "TIME", default_value = "30d", value_parser = parse_duration)]
+    pub(crate) warn_expiry: TimeDelta,
+
+    /// That blob-prune runs with this option: what it would have deleted two days ago must be gone
+    #[arg(long, value_name = "N")]
+    pub(crate) keep_days: Option<u32>,
+
+    /// As blob-prune has it
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    pub(crate) keep_min: u32,
+
+    /// As blob-prune has it
+    #[arg(long, value_name = "N")]
+    pub(crate) keep_weekly: Option<u32>,
+
+    /// As blob-prune has it
+    #[arg(long, value_name = "N")]
+    pub(crate) keep_monthly: Option<u32>,
+}
+
+impl Limits {
+    /// What blob-prune is said to keep, if that is said.
+    pub(crate) fn policy(&self) -> Option<Policy> {
+        let [days, weekly, monthly] = [self.keep_days, self.keep_weekly, self.keep_monthly];
+        days.or(weekly).or(monthly)?;
+        Some(Policy {
+            days: days.unwrap_or(0),
+            min: self.keep_min,
+            weekly: weekly.unwrap_or(0),
+            monthly: monthly.unwrap_or(0),
+        })
+    }
+}
+
+/// `50%` or `50`, as 0.5.
+fn percent(text: &str) -> Result<f64, String> {
+    let number = text.strip_suffix('%').unwrap_or(text).trim_end();
+    let number: u16 = number
+        .parse()
+        .map_err(|_| format!("'{text}' is no percentage; write it like 50%"))?;
+    Ok(f64::from(number) / 100.0)
+}
+
+/// A number of bytes with `M`, `G` or `T` (of 1024).
+fn size(text: &str) -> Result<u64, String> {
+    let wrong = || format!("'{text}' is no size; write it like 500M, 100G or 2T");
+    let (number, unit) = text
+        .split_at_checked(text.len().saturating_sub(1))
+        .ok_or_else(wrong)?;
+    let shift = match unit {
+        "M" | "m" => 20,
+        "G" | "g" => 30,
+        "T" | "t" => 40,
+        _ => return Err(wrong()),
+    };
+    let number: u32 = number.parse().map_err(|_| wrong())?;
+    match number {
+        0 => Err(wrong()),
+        _ => u64::from(number).checked_mul(1 << shift).ok_or_else(wrong),
+    }
+}
+
+fn schedule(text: &str) -> Result<TimeDelta, String> {
+    match parse_duration(text)? {
+        every if every >= TimeDelta::minutes(1) => Ok(every),
+        _ => Err("a backup every minute is the most".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percentages() {
+        assert_eq!(percent("50%"), Ok(0.5));
+        assert_eq!(percent("0"), Ok(0.0));
+        assert_eq!(percent("250 %"), Ok(2.5));
+        for text in ["", "%", "-1%", "half", "1.5%"] {
+            assert!(percent(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn sizes() {
+        assert_eq!(size("500M"), Ok(500 << 20));
+        assert_eq!(size("2t"), Ok(2 << 40));
+        for text in ["", "5", "M", "0G", "1.5G", "5é"] {
+            assert!(size(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn schedules() {
+        assert_eq!(schedule("12h"), Ok(TimeDelta::hours(12)));
+        assert!(schedule("0d").is_err() && schedule("59s").is_err());
+    }
+}
