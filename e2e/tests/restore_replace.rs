@@ -1,12 +1,13 @@
 //! What restore-stream does with what is there already: databases, their connections, roles.
 #![expect(clippy::unwrap_used, reason = "test code, all of it")]
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Stdio};
 
-use e2e::{Cluster, Program, Scratch, Version, backup, compare, sample, wait_for};
+use e2e::{Cluster, Program, Running, Scratch, Seen, Version, backup, compare, sample, wait_for};
 use serde_json::Value;
 
 /// A backup of the small company, and the cluster that it is of.
@@ -258,7 +259,8 @@ fn what_fails_in_place_leaves_nothing() {
     let second = Cluster::start();
     let before = second.dump_all::<&str>(&[]);
     let seen = restore(&gz, &second).arg("--json").fails(1);
-    seen.says("syntax error");
+    seen.says("syntax error")
+        .says("roles and tablespaces that were created until then stay");
     let report: Value = serde_json::from_str(&seen.out()).unwrap();
     assert_eq!(report["ok"], false);
     assert_eq!(report["databases"].as_array().unwrap().len(), 0);
@@ -299,6 +301,186 @@ fn roles_that_are_there_stay_as_they_are() {
     let seen = restore(&path, &third).arg("--no-globals").fails(1);
     seen.says("does not exist").says("--globals-only");
     assert_eq!(third.databases(), ["postgres"]);
+}
+
+/// A restore that waits for the second half of its backup.
+struct Halted {
+    running: Running,
+    rest: Vec<u8>,
+    pipe: File,
+}
+
+impl Halted {
+    /// Starts it, and waits until it has begun the database.
+    fn start(dir: &Scratch, backup: &Path, restore: Program, cluster: &Cluster) -> Self {
+        let path = dir.join("pipe");
+        Program::other("mkfifo").arg(&path).succeeds();
+        // Held open for reading too: it opens at once, and nobody sees its end.
+        let mut pipe = File::options().read(true).write(true).open(&path).unwrap();
+        let running = restore.stdin_file(&path).spawn();
+        let mut first = fs::read(backup).unwrap();
+        let rest = first.split_off(first.len() / 2);
+        pipe.write_all(&first).unwrap();
+        wait_for("a database that is being restored", || {
+            let names = cluster.databases();
+            names
+                .iter()
+                .any(|name| name.contains("_restoring_"))
+                .then_some(())
+        });
+        Self {
+            running,
+            rest,
+            pipe,
+        }
+    }
+
+    fn go_on(mut self) -> Seen {
+        self.pipe.write_all(&self.rest).unwrap();
+        drop(self.pipe);
+        self.running.wait()
+    }
+}
+
+/// It was empty when the restore began, and the application has come back too soon.
+#[test]
+fn an_empty_database_that_is_filled_meanwhile_is_not_lost() {
+    let dir = Scratch::new();
+    let (_first, path) = company(&dir);
+    for replace in [false, true] {
+        let dir = Scratch::new();
+        let second = Cluster::start();
+        restore(&path, &second).arg("--globals-only").succeeds();
+        second.sql("postgres", "create database jupyterhub");
+        let mut options = vec!["--database", "jupyterhub"];
+        if replace {
+            options.extend(["--replace", "--yes"]);
+        }
+        let run = restore(Path::new("-"), &second).args(&options);
+        let halted = Halted::start(&dir, &path, run, &second);
+        second.sql("jupyterhub", "create table mine as select 1 as one");
+        let seen = halted.go_on();
+        let mine = match replace {
+            false => {
+                assert_eq!(seen.code(), Some(4), "{seen}");
+                seen.says("was filled while this ran").says("--replace");
+                assert_eq!(second.databases(), ["jupyterhub", "postgres"], "{seen}");
+                "jupyterhub".to_owned()
+            }
+            true => {
+                assert_eq!(seen.code(), Some(0), "{seen}");
+                assert_eq!(
+                    second.sql("jupyterhub", "select count(*) > 0 from users"),
+                    "t"
+                );
+                let kept = kept(&second, "jupyterhub").remove(0);
+                seen.says(&format!("is kept as '{kept}'"));
+                kept
+            }
+        };
+        assert_eq!(second.sql(&mine, "select one from mine"), "1");
+    }
+}
+
+/// The names are changed, and the answer to that is lost: the names tell.
+#[test]
+fn what_is_said_of_the_names_is_true_when_the_answer_is_lost() {
+    let dir = Scratch::new();
+    let (cluster, path) = company(&dir);
+    let bin = dir.make("bin");
+    let real = cluster.version().bin().join("psql");
+    let script = |then: &str| {
+        let text = format!(
+            "#!/bin/sh\ncase \"$*\" in *--tuples-only*) ;; *) exec '{real}' \"$@\" ;; esac\n\
+             sql=$(cat)\ncase $sql in *'RENAME TO'*) {then} ;; esac\n\
+             printf '%s\\n' \"$sql\" | '{real}' \"$@\"\n",
+            real = real.display(),
+        );
+        let path = bin.join("psql");
+        fs::write(&path, text).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    };
+    let wanted = cluster.dump_one("shop");
+    cluster.sql("shop", "create table more as select 1 as one");
+    let damaged = cluster.dump_one("shop");
+    let env = cluster.env();
+    let own = env.iter().find(|(name, _)| *name == "PATH").unwrap();
+    let path_with = format!("{}:{}", bin.display(), own.1.display());
+    let run = || {
+        restore(&path, &cluster)
+            .args(["--database", "shop", "--replace", "--yes"])
+            .env("PATH", &path_with)
+    };
+    let execute = format!("printf '%s\\n' \"$sql\" | '{}' \"$@\"", real.display());
+
+    script("echo 'psql: error: connection lost' >&2; exit 2");
+    let seen = run().fails(1);
+    seen.says("connection lost").says("nothing was changed");
+    compare::same_text(("damaged", &damaged), ("now", &cluster.dump_one("shop")));
+
+    // Nobody answers any more, the server's sessions neither: then it is said that it is not known.
+    script(&format!(
+        "{execute}; rm -f '{}'; exit 2",
+        bin.join("psql").display()
+    ));
+    let hidden = run().env("PGDATABASE", "postgres").run();
+    assert_eq!(hidden.code(), Some(0), "{hidden}");
+    compare::same_text(("wanted", &wanted), ("now", &cluster.dump_one("shop")));
+    assert_eq!(kept(&cluster, "shop").len(), 1);
+
+    let broken = format!(
+        "{execute}; echo '#!/bin/sh\nexit 2' > '{}'; exit 2",
+        bin.join("psql").display()
+    );
+    script(&broken);
+    let seen = run().fails(1);
+    seen.says("is not known").says("psql -l");
+    assert_eq!(kept(&cluster, "shop").len(), 2);
+}
+
+/// Applications connect again as soon as they are disconnected.
+#[test]
+fn those_who_connect_again_at_once_do_not_stand_in_the_way() {
+    let dir = Scratch::new();
+    let (cluster, path) = company(&dir);
+    let wanted = cluster.dump_one("shop");
+    cluster.sql("shop", "create table more as select 1 as one");
+    let line =
+        "while psql -qXc 'select pg_sleep(60)' || [ ! -e stop ]; do [ ! -e stop ] || exit 0; done";
+    let applications: Vec<_> = (0..4)
+        .map(|_| {
+            Program::sh(line)
+                .on(&cluster)
+                .env("PGDATABASE", "shop")
+                .env("PGAPPNAME", "somebody")
+                .in_dir(dir.path())
+                .spawn()
+        })
+        .collect();
+    let count = || {
+        let sql = "select count(*) from pg_stat_activity where application_name = 'somebody' and datname = 'shop'";
+        cluster.sql("postgres", sql)
+    };
+    wait_for("applications", || (count() == "4").then_some(()));
+    let options = [
+        "--database",
+        "shop",
+        "--replace",
+        "--yes",
+        "--force-disconnect",
+    ];
+    let seen = restore(&path, &cluster).args(options).run();
+    fs::write(dir.join("stop"), "").unwrap();
+    let end = "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'somebody'";
+    wait_for("the end of the applications", || {
+        cluster.sql("postgres", end);
+        (count() == "0").then_some(())
+    });
+    for application in applications {
+        application.wait();
+    }
+    assert_eq!(seen.code(), Some(0), "{seen}");
+    compare::same_text(("wanted", &wanted), ("now", &cluster.dump_one("shop")));
 }
 
 /// A dump is no script: what psql would do beside SQL is not done.

@@ -21,8 +21,9 @@ pub(crate) fn run() -> Result<(), Error> {
     }
     let mut ledger = Ledger::new(args.label().to_owned());
     let done = Chosen::new(&args).and_then(|chosen| restore::run(&chosen, &args, &mut ledger));
-    if done.is_ok() {
-        ledger.say();
+    match done {
+        Ok(()) => ledger.say(),
+        Err(_) => ledger.say_what_stands(),
     }
     if args.json {
         print(&ledger.json(done.as_ref().err())?)?;

@@ -12,9 +12,17 @@ use crate::edit::Skipped;
 pub(crate) struct Ledger {
     source: String,
     started: Instant,
-    globals: bool,
+    globals: Globals,
     databases: Vec<Entry>,
     skipped: Vec<Skipped>,
+}
+
+/// How far the roles and tablespaces came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Globals {
+    NotBegun,
+    Begun,
+    Done,
 }
 
 /// A database that was restored.
@@ -54,7 +62,7 @@ impl Ledger {
         Self {
             source,
             started: Instant::now(),
-            globals: false,
+            globals: Globals::NotBegun,
             databases: Vec::new(),
             skipped: Vec::new(),
         }
@@ -65,8 +73,12 @@ impl Ledger {
         self.source = source;
     }
 
+    pub(crate) fn globals_begun(&mut self) {
+        self.globals = Globals::Begun;
+    }
+
     pub(crate) fn globals_done(&mut self) {
-        self.globals = true;
+        self.globals = Globals::Done;
     }
 
     pub(crate) fn done(&mut self, entry: Entry) {
@@ -82,6 +94,30 @@ impl Ledger {
         for Skipped { what, why } in &self.skipped {
             say!("left out: {what}: {why}");
         }
+        self.say_databases();
+        let bytes = self.databases.iter().map(|entry| entry.bytes).sum();
+        let rows: u64 = self.databases.iter().map(|entry| entry.rows).sum();
+        let globals = match self.globals {
+            Globals::Done => "roles and tablespaces, ",
+            _ => "",
+        };
+        say!(
+            "done: {globals}{}, {rows} rows, {} of SQL, in {}",
+            text::count(self.databases.len(), "database"),
+            text::bytes(bytes),
+            text::duration(self.started.elapsed())
+        );
+    }
+
+    /// Tells a person what stands although not all could be done.
+    pub(crate) fn say_what_stands(&self) {
+        self.say_databases();
+        if self.globals != Globals::NotBegun {
+            say!("roles and tablespaces that were created until then stay");
+        }
+    }
+
+    fn say_databases(&self) {
         for entry in &self.databases {
             let name = match entry.name == entry.restored_as {
                 true => format!("'{}'", entry.name),
@@ -107,18 +143,6 @@ impl Ledger {
                 );
             }
         }
-        let bytes = self.databases.iter().map(|entry| entry.bytes).sum();
-        let rows: u64 = self.databases.iter().map(|entry| entry.rows).sum();
-        let globals = match self.globals {
-            true => "roles and tablespaces, ",
-            false => "",
-        };
-        say!(
-            "done: {globals}{}, {rows} rows, {} of SQL, in {}",
-            text::count(self.databases.len(), "database"),
-            text::bytes(bytes),
-            text::duration(self.started.elapsed())
-        );
     }
 
     /// Tells a script, on one line.
@@ -126,7 +150,7 @@ impl Ledger {
         let said = Said {
             ok: error.is_none(),
             source: &self.source,
-            globals: self.globals,
+            globals: self.globals == Globals::Done,
             databases: &self.databases,
             skipped: &self.skipped,
             seconds: self.started.elapsed().as_secs_f64(),

@@ -159,8 +159,8 @@ impl Load<DatabaseEdit> {
                 .unwrap_or_else(|| self.started.elapsed())
                 .as_secs_f64(),
             replaced: match &target.old {
-                Old::Kept(kept) => Some(kept.clone()),
-                _ => None,
+                Old::Kept(kept) | Old::Empty(kept) => Some(kept.clone()),
+                Old::None => None,
             },
         })
     }

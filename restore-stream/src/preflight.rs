@@ -56,6 +56,12 @@ SELECT (SELECT count(*) FROM pg_catalog.pg_class WHERE oid >= 16384 AND relnames
  + (SELECT count(*) FROM pg_catalog.pg_type WHERE oid >= 16384)
  + (SELECT count(*) FROM pg_catalog.pg_namespace WHERE oid >= 16384 AND nspname !~ '^pg_(toast_)?temp_')
  + (SELECT count(*) FROM pg_catalog.pg_extension WHERE oid >= 16384)
+ + (SELECT count(*) FROM pg_catalog.pg_collation WHERE oid >= 16384)
+ + (SELECT count(*) FROM pg_catalog.pg_cast WHERE oid >= 16384)
+ + (SELECT count(*) FROM pg_catalog.pg_foreign_server)
+ + (SELECT count(*) FROM pg_catalog.pg_publication)
+ + (SELECT count(*) FROM pg_catalog.pg_subscription AS s JOIN pg_catalog.pg_database AS d ON d.oid = s.subdbid
+    WHERE d.datname = pg_catalog.current_database())
  + (SELECT count(*) FROM pg_catalog.pg_largeobject_metadata)";
 
 impl Cluster {

@@ -41,6 +41,7 @@ pub(crate) fn load(
             cluster.restrict,
         );
         let mut load = Load::globals(cluster, edit, &killers)?;
+        ledger.globals_begun();
         load.all(&mut input, &progress)?;
         ledger.skip(load.end()?.take_skipped());
         ledger.globals_done();

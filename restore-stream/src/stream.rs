@@ -202,7 +202,7 @@ impl Passage<'_> {
         scanner.feed(&prelude, &mut |piece| self.piece(piece))
     }
 
-    fn globals(&self) -> Result<Stage, Error> {
+    fn globals(&mut self) -> Result<Stage, Error> {
         let edit = GlobalsEdit::new(
             self.cluster.roles.clone(),
             self.cluster.tablespaces.clone(),
@@ -213,6 +213,9 @@ impl Passage<'_> {
             return Ok(Stage::Definitions(edit));
         }
         let load = Load::globals(self.cluster, edit, &self.killers)?;
+        if self.kind == Kind::Cluster {
+            self.ledger.globals_begun();
+        }
         Ok(Stage::Globals(Box::new(load)))
     }
 

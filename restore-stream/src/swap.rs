@@ -14,28 +14,31 @@ const TRIES: u32 = 5;
 
 /// Renames all of them in one transaction: all databases are the restored ones, or none is.
 pub(crate) fn swap(cluster: &Cluster, args: &Args, targets: &[Target]) -> Result<(), Error> {
-    let renames: String = targets.iter().map(renames).collect();
+    let renames: String = targets.iter().map(|it| renames(it, args)).collect();
     if renames.is_empty() {
         return Ok(());
     }
+    refuse_filled(cluster, args, targets)?;
     // Its commit waits for the disk, for all that came before it too.
     let sql = format!("{UNHINDERED}SET synchronous_commit = on;\nBEGIN;\n{renames}COMMIT;\n");
     let mut tries = 1;
     loop {
-        if args.force_disconnect {
-            disconnect(cluster, targets)?;
+        let Err(error) = cluster.server.execute(Some(&cluster.maintenance), &sql) else {
+            return Ok(());
+        };
+        if is_done(cluster, targets, &error)? {
+            return Ok(());
         }
-        match cluster.server.execute(Some(&cluster.maintenance), &sql) {
-            Ok(()) => return Ok(()),
-            Err(_) if args.force_disconnect && tries < TRIES && in_use(cluster, targets)? => {
-                tries += 1;
-            }
-            Err(error) => return Err(explained(cluster, targets, &error)),
+        if !args.force_disconnect || tries == TRIES || !in_use(cluster, targets)? {
+            return Err(explained(cluster, targets, &error));
         }
+        tries += 1;
     }
 }
 
-fn renames(target: &Target) -> String {
+/// The statements that give one its name. Who is connected to the old one is disconnected right before it is renamed:
+/// whoever connects again waits for the lock that the rename takes.
+fn renames(target: &Target, args: &Args) -> String {
     let Place::Beside(working) = &target.place else {
         return String::new();
     };
@@ -50,27 +53,60 @@ fn renames(target: &Target) -> String {
         Old::None => String::new(),
         Old::Empty(kept) | Old::Kept(kept) => rename(&target.name, kept),
     };
-    away + &rename(working, &target.name)
+    let disconnect = match args.force_disconnect && target.old != Old::None {
+        true => disconnect(&target.name),
+        false => String::new(),
+    };
+    disconnect + &away + &rename(working, &target.name)
+}
+
+fn disconnect(name: &str) -> String {
+    format!(
+        "SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity
+         WHERE datname = {} AND pid <> pg_catalog.pg_backend_pid();\n",
+        quote_literal(name)
+    )
+}
+
+/// Whether the names were changed although the answer to that was lost: the names tell.
+fn is_done(cluster: &Cluster, targets: &[Target], lost: &Error) -> Result<bool, Error> {
+    let working: Vec<String> = targets
+        .iter()
+        .filter_map(|target| match &target.place {
+            Place::Beside(working) => Some(quote_literal(working)),
+            Place::InPlace => None,
+        })
+        .collect();
+    let sql = format!(
+        "SELECT count(*) FROM pg_catalog.pg_database WHERE datname IN ({})",
+        working.join(", ")
+    );
+    match cluster.server.query(Some(&cluster.maintenance), &sql) {
+        Ok(rows) => Ok(rows.first().and_then(|row| row.first()?.as_deref()) == Some("0")),
+        Err(error) => Err(Error::failed(format!(
+            "all was restored, but whether the databases got their names, all of them or none, is not known: {lost}; then {error}"
+        ))
+        .hint("see what is there when the server answers: psql -l")),
+    }
+}
+
+/// A database that was empty when this run began is in the way if somebody has filled it meanwhile.
+fn refuse_filled(cluster: &Cluster, args: &Args, targets: &[Target]) -> Result<(), Error> {
+    for target in targets.iter().filter(|_| !args.replace) {
+        if matches!(target.old, Old::Empty(_)) && !cluster.is_empty(&target.name)? {
+            return Err(Error::refused(format!(
+                "the database '{}' was empty, and was filled while this ran: nothing was changed",
+                target.name
+            ))
+            .hint("--replace puts the restored one in its place and keeps it under another name"));
+        }
+    }
+    Ok(())
 }
 
 /// The databases whose names are taken from them.
 fn replaced(targets: &[Target]) -> impl Iterator<Item = &Target> {
     targets.iter().filter(|target| target.old != Old::None)
-}
-
-fn disconnect(cluster: &Cluster, targets: &[Target]) -> Result<(), Error> {
-    let names: Vec<String> = replaced(targets)
-        .map(|target| quote_literal(&target.name))
-        .collect();
-    if names.is_empty() {
-        return Ok(());
-    }
-    let sql = format!(
-        "SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity
-         WHERE datname IN ({}) AND pid <> pg_catalog.pg_backend_pid();",
-        names.join(", ")
-    );
-    cluster.server.execute(Some(&cluster.maintenance), &sql)
 }
 
 fn in_use(cluster: &Cluster, targets: &[Target]) -> Result<bool, Error> {
@@ -107,8 +143,12 @@ pub(crate) fn drop_old(cluster: &Cluster, args: &Args, targets: &[Target]) -> Ve
     let mut gone = Vec::new();
     for target in targets {
         let kept = match &target.old {
-            Old::Empty(kept) => kept,
+            Old::Empty(kept) if args.drop_old || cluster.is_empty(kept).unwrap_or(false) => kept,
             Old::Kept(kept) if args.drop_old => kept,
+            Old::Empty(kept) => {
+                say!("'{kept}' is kept: it was empty, and is not any more");
+                continue;
+            }
             _ => continue,
         };
         let name = quote_ident(kept);
