@@ -4,7 +4,7 @@ use pg_client::{quote_ident, quote_literal};
 
 use super::guard::{Guard, Let, foreign, line};
 use super::owners::names_a_role;
-use super::{Edit, Out};
+use super::{Edit, Out, older};
 
 /// Where a database is restored.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -143,7 +143,8 @@ impl DatabaseEdit {
             (Place::InPlace, _) => out.write(statement).map(|()| true),
             (Place::Beside(working), verb) => {
                 self.created |= verb == Verb::Create;
-                rename(statement, named, working, out).map(|()| true)
+                let statement = older::known(statement, self.manner.server);
+                rename(&statement, named, working, out).map(|()| true)
             }
         }
     }
@@ -153,7 +154,7 @@ impl DatabaseEdit {
             // Large objects are wrapped so; here all is one transaction.
             return Ok(false);
         }
-        if self.manner.server < KNOWS_TRANSACTION_TIMEOUT && is_transaction_timeout(statement) {
+        if older::is_unknown(statement, self.manner.server) {
             return Ok(false);
         }
         if !self.connected && !is_setting(statement) {
@@ -204,18 +205,6 @@ pub(crate) fn is_setting(statement: &[u8]) -> bool {
         Some(word) if word.is("select") => words.take(3).any(|word| word.is("set_config")),
         _ => false,
     }
-}
-
-/// pg_dump 17 and later begin each database with `SET transaction_timeout = 0;` whatever server they dump, and
-/// a server that is older than 17 does not know it.
-const KNOWS_TRANSACTION_TIMEOUT: u32 = 17;
-
-fn is_transaction_timeout(statement: &[u8]) -> bool {
-    let mut words = tokens(statement).map(|spanned| spanned.token);
-    words.next().is_some_and(|word| word.is("set"))
-        && words
-            .next()
-            .is_some_and(|word| word.is("transaction_timeout"))
 }
 
 fn is_transaction(statement: &[u8]) -> bool {
@@ -312,6 +301,23 @@ CREATE DATABASE "sh""op";
         assert!(!text.contains("bob"), "{text}");
         assert!(text.contains("COMMENT ON DATABASE"), "{text}");
         assert_eq!(edit.ownerless(), 2);
+    }
+
+    #[test]
+    fn an_older_server_has_one_provider_of_locales() {
+        let dump = "CREATE DATABASE a WITH ENCODING = 'UTF8' LOCALE_PROVIDER = libc LOCALE = 'C';";
+        let icu = dump.replace("libc", "icu");
+        for (dump, server, there) in [(dump, 14, false), (dump, 15, true), (&icu, 14, true)] {
+            let place = Place::Beside("locale_provider".into());
+            let mut edit = DatabaseEdit::new(None, place, manner(server));
+            let text = edited(dump, &mut edit).unwrap();
+            assert_eq!(text.contains("LOCALE_PROVIDER"), there, "{server}: {text}");
+            let ends = text.ends_with(" LOCALE = 'C';");
+            assert!(
+                text.starts_with("CREATE DATABASE \"locale_provider\" WITH") && ends,
+                "{text}"
+            );
+        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 mod database;
 mod globals;
 mod guard;
+mod older;
 mod owners;
 
 pub(crate) use database::{DatabaseEdit, Manner, Place, is_setting};
