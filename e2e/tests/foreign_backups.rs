@@ -69,10 +69,15 @@ fn a_whole_one_is_verified_and_restored() {
         let said = (seen.out() + &seen.err()).contains("no marker");
         assert!(said != line.ends_with("bgzip"), "{seen}");
         let second = Cluster::start();
-        Program::new("restore-stream")
+        let seen = Program::new("restore-stream")
             .arg(&path)
+            .arg("--json")
             .on(&second)
             .succeeds();
+        // What is not counted is not said to be none.
+        let uncounted = seen.out().contains("\"rows\":null");
+        assert_eq!(uncounted, line.contains("inserts"), "{seen}");
+        assert_eq!(seen.err().contains("not counted"), uncounted, "{seen}");
         let after = second.dump_all::<&str>(&[]);
         compare::same_text(("before", &before), (line, &after));
     }

@@ -1,5 +1,4 @@
 //! Hundreds of cuts and changed bytes, each fed to a real psql: never exit code 0, and nothing of it stands.
-#![expect(clippy::unwrap_used, reason = "test code, all of it")]
 
 use std::collections::BTreeSet;
 use std::fs;

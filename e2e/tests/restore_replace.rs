@@ -189,6 +189,32 @@ fn a_database_takes_the_place_of_another() {
     assert_eq!(kept(&cluster, "shop"), names);
 }
 
+/// On a terminal it says what it will do, and asks.
+#[test]
+fn on_a_terminal_it_asks() {
+    let dir = Scratch::new();
+    let (cluster, path) = company(&dir);
+    let wanted = cluster.dump_one("shop");
+    cluster.sql("shop", "create table more as select 1 as one");
+    let damaged = cluster.dump_one("shop");
+    let line = format!(
+        "restore-stream {} --database shop --replace",
+        path.display()
+    );
+    for (answer, code, after) in [("no\n", 4, &damaged), ("yes\n", 0, &wanted)] {
+        let seen = Program::other("script")
+            .args(["-qec", &line, "/dev/null"])
+            .on(&cluster)
+            .stdin(answer)
+            .fails(code);
+        let said = seen.out();
+        for words in ["in the place of the one that is there", "go on?"] {
+            assert!(said.contains(words), "{seen}");
+        }
+        compare::same_text(("wanted", after), (answer, &cluster.dump_one("shop")));
+    }
+}
+
 #[test]
 fn a_whole_cluster_takes_the_place_of_another() {
     let dir = Scratch::new();
@@ -380,6 +406,34 @@ fn an_empty_database_that_is_filled_meanwhile_is_not_lost() {
         };
         assert_eq!(second.sql(&mine, "select one from mine"), "1");
     }
+}
+
+/// One of them cannot get its name: none does, although another was renamed before it.
+#[test]
+fn all_databases_get_their_names_or_none() {
+    let dir = Scratch::new();
+    let (cluster, path) = company(&dir);
+    cluster.sql("archive", "create table mine as select 1 as one");
+    let before = cluster.dump_all::<&str>(&[]);
+    let run = restore(Path::new("-"), &cluster).args(["--replace", "--yes", "--json"]);
+    let halted = Halted::start(&dir, &path, run, &cluster);
+    wait_for("the archive's turn", || {
+        let names = cluster.databases();
+        let begun = |name: &String| name.starts_with("archive_restoring_");
+        names.iter().any(begun).then_some(())
+    });
+    let user = Connection::to(&cluster, "archive");
+    let seen = halted.go_on();
+    assert_eq!(seen.code(), Some(4), "{seen}");
+    seen.says("connected to 'archive'")
+        .says("nothing was changed");
+    assert_eq!(user.count(&cluster, "archive"), "1");
+    let report: Value = serde_json::from_str(&seen.out()).unwrap();
+    assert_eq!(report["databases"].as_array().unwrap().len(), 0, "{seen}");
+    compare::same_text(
+        ("before", &before),
+        ("after", &cluster.dump_all::<&str>(&[])),
+    );
 }
 
 /// The names are changed, and the answer to that is lost: the names tell.

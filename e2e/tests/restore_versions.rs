@@ -20,6 +20,13 @@ fn a_backup_of_a_newer_server_is_refused() {
     let path = backup::dump(&first, dir.path());
     let second = Cluster::of(oldest.clone());
     restore(&path, &second).fails(4).says("--older-server");
+    let foreign = dir.join("foreign.sql.gz");
+    Program::sh("pg_dumpall | gzip")
+        .on(&first)
+        .stdout_file(&foreign)
+        .succeeds();
+    restore(&foreign, &second).fails(4).says("--older-server");
+    assert_eq!(second.databases(), ["postgres"]);
     let seen = restore(&path, &second).arg("--older-server").run();
     // It may or may not succeed; it never leaves half of it.
     match seen.code() {

@@ -20,6 +20,9 @@ left as they are.
 Backups of pg_dumpall | gzip are read through; those of pgdump-gz are entered where their index \
 says, and --database reads that database only.
 
+If anything fails, what was begun is dropped, and nothing that was there is changed; only roles and \
+tablespaces that were created stay. A store that has gone is given up after --deadline.
+
 Examples:
   restore-stream \"$STORE\" --latest --list
   restore-stream \"$STORE\" --latest --database jupyterhub --as jupyterhub_check

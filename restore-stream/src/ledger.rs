@@ -34,8 +34,8 @@ pub(crate) struct Entry {
     pub(crate) restored_as: String,
     /// Bytes of its SQL.
     pub(crate) bytes: u64,
-    /// Rows that came by COPY.
-    pub(crate) rows: u64,
+    /// Rows that came by COPY; none if some came by INSERT, which are not counted.
+    pub(crate) rows: Option<u64>,
     /// How many statements that name a role were left out (`--no-owners`).
     pub(crate) left_out: u64,
     pub(crate) seconds: f64,
@@ -96,14 +96,15 @@ impl Ledger {
         }
         self.say_databases();
         let bytes = self.databases.iter().map(|entry| entry.bytes).sum();
-        let rows: u64 = self.databases.iter().map(|entry| entry.rows).sum();
+        let rows = self.databases.iter().map(|entry| entry.rows).sum();
         let globals = match self.globals {
             Globals::Done => "roles and tablespaces, ",
             _ => "",
         };
         say!(
-            "done: {globals}{}, {rows} rows, {} of SQL, in {}",
+            "done: {globals}{}, {}, {} of SQL, in {}",
             text::count(self.databases.len(), "database"),
+            counted(rows),
             text::bytes(bytes),
             text::duration(self.started.elapsed())
         );
@@ -125,8 +126,8 @@ impl Ledger {
             };
             let time = Duration::try_from_secs_f64(entry.seconds).unwrap_or_default();
             say!(
-                "restored {name}: {} rows, {} of SQL, in {}",
-                entry.rows,
+                "restored {name}: {}, {} of SQL, in {}",
+                counted(entry.rows),
                 text::bytes(entry.bytes),
                 text::duration(time)
             );
@@ -162,6 +163,13 @@ impl Ledger {
     }
 }
 
+fn counted(rows: Option<u64>) -> String {
+    match rows {
+        Some(rows) => format!("{rows} rows"),
+        None => "rows by INSERT, not counted".into(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -178,7 +186,7 @@ mod tests {
             name: "a".into(),
             restored_as: "b".into(),
             bytes: 10,
-            rows: 2,
+            rows: Some(2),
             left_out: 0,
             seconds: 0.5,
             replaced: None,

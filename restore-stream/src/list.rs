@@ -12,7 +12,7 @@ use crate::checked::Checked;
 use crate::choose::{Chosen, moment};
 use crate::cli::Args;
 use crate::command::print;
-use crate::load::unfinished;
+use crate::load::{is_insert, unfinished};
 
 /// Lists the backups of a store, or the databases of a backup.
 pub(crate) fn run(args: &Args) -> Result<(), Error> {
@@ -69,6 +69,8 @@ fn sections(index: &Index, as_json: bool) -> Result<(), Error> {
                     "size": section.length,
                     "sql_size": section.sql_length,
                     "seconds": section.seconds,
+                    "rows": section.contents.as_ref().and_then(|held| held.rows),
+                    "tables": section.contents.as_ref().map(|held| held.table_count),
                 })
             })
             .collect();
@@ -89,13 +91,18 @@ fn sections(index: &Index, as_json: bool) -> Result<(), Error> {
     ))?;
     for (name, section) in databases {
         print(&format!(
-            "{:>10} of SQL  {:>10} compressed  {}",
+            "{:>10} of SQL  {:>10} compressed  {:>10} rows  {}",
             text::bytes(section.sql_length),
             text::bytes(section.length),
+            known(section.contents.as_ref().and_then(|held| held.rows)),
             shown(name)
         ))?;
     }
     Ok(())
+}
+
+fn known(rows: Option<u64>) -> String {
+    rows.map_or_else(|| "?".into(), |rows| rows.to_string())
 }
 
 /// A name on one line, whatever characters it has.
@@ -112,20 +119,22 @@ fn shown(name: &str) -> String {
 fn databases(chosen: &Chosen, args: &Args) -> Result<(), Error> {
     let mut input = Checked::whole(chosen, args.threads())?;
     let progress = Progress::new(format!("reading '{}'", chosen.label()), None);
-    let mut databases: Vec<(String, u64, u64)> = Vec::new();
+    let mut databases: Vec<(String, u64, Option<u64>)> = Vec::new();
     let mut inside = false;
     let mut look = |event: Event<'_>| {
         match event {
             Event::Begin(Part::Database(name)) => {
-                databases.push((name.clone(), 0, 0));
+                databases.push((name.clone(), 0, Some(0)));
                 inside = true;
             }
             Event::Begin(_) => inside = false,
             Event::Piece(piece) => {
                 if let (true, Some((_, bytes, rows))) = (inside, databases.last_mut()) {
                     *bytes += piece.bytes().len() as u64;
-                    if let Piece::DataEnd { rows: more, .. } = piece {
-                        *rows += more;
+                    match piece {
+                        Piece::DataEnd { rows: more, .. } => *rows = rows.map(|it| it + more),
+                        Piece::Statement(sql) | Piece::Head(sql) if is_insert(sql) => *rows = None,
+                        _ => {}
                     }
                 }
             }
@@ -149,7 +158,7 @@ fn databases(chosen: &Chosen, args: &Args) -> Result<(), Error> {
         return print(&json!({ "databases": all }).to_string());
     }
     for (name, bytes, rows) in &databases {
-        let (size, name) = (text::bytes(*bytes), shown(name));
+        let (size, rows, name) = (text::bytes(*bytes), known(*rows), shown(name));
         print(&format!("{size:>10} of SQL  {rows:>10} rows  {name}"))?;
     }
     Ok(())

@@ -19,6 +19,8 @@ pub(crate) struct Load<E> {
     session: Session,
     edit: E,
     rows: u64,
+    /// Whether rows came that are not counted.
+    inserts: bool,
     bytes: u64,
     started: Instant,
     /// How long it took, if it waits for others.
@@ -31,6 +33,7 @@ impl<E: Edit> Load<E> {
             session,
             edit,
             rows: 0,
+            inserts: false,
             bytes: 0,
             started: Instant::now(),
             took: None,
@@ -38,8 +41,10 @@ impl<E: Edit> Load<E> {
     }
 
     pub(crate) fn piece(&mut self, piece: Piece<'_>) -> Result<(), Error> {
-        if let Piece::DataEnd { rows, .. } = piece {
-            self.rows += rows;
+        match piece {
+            Piece::DataEnd { rows, .. } => self.rows += rows,
+            Piece::Statement(sql) | Piece::Head(sql) => self.inserts |= is_insert(sql),
+            _ => {}
         }
         self.bytes += piece.bytes().len() as u64;
         self.edit.piece(piece, &mut self.session)
@@ -61,6 +66,11 @@ impl<E: Edit> Load<E> {
         let ended = scanner.finish(&mut |piece| self.piece(piece))?;
         ended.map_err(|how| unfinished(&input.label(), how))
     }
+}
+
+/// Whether a statement is one of `pg_dump --inserts`: it has rows.
+pub(crate) fn is_insert(statement: &[u8]) -> bool {
+    statement.starts_with(b"INSERT INTO ")
 }
 
 /// The error of SQL that ends too early.
@@ -152,7 +162,7 @@ impl Load<DatabaseEdit> {
             name: target.from.clone().unwrap_or_else(|| target.name.clone()),
             restored_as: target.name.clone(),
             bytes: self.bytes,
-            rows: self.rows,
+            rows: (!self.inserts).then_some(self.rows),
             left_out,
             seconds: self
                 .took

@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use backup_file::Index;
 use job::{Error, say, text};
 use pg_client::{Conninfo, Row, Server, Version, quote_literal};
 
@@ -110,8 +109,7 @@ impl Cluster {
     }
 
     /// Compares the server with the one that was dumped.
-    pub(crate) fn check(&self, index: &Index, args: &Args) -> Result<(), Error> {
-        let dumped = &index.about.server_version;
+    pub(crate) fn check(&self, dumped: &str, args: &Args) -> Result<(), Error> {
         let Some(major) = major(dumped) else {
             return Ok(());
         };

@@ -36,7 +36,7 @@ pub(crate) fn run(chosen: &Chosen, args: &Args, ledger: &mut Ledger) -> Result<(
     let begun = Begun::new(&cluster);
     let restored = match &chosen.index {
         Some(index) => {
-            cluster.check(index, args)?;
+            cluster.check(&index.about.server_version, args)?;
             let plan = Plan::new(chosen, index, &cluster, args)?;
             summary(chosen, Some(&plan), &cluster, args);
             confirm(args)?;

@@ -69,6 +69,9 @@ pub(crate) fn load(
     passage.end(&chosen.label())
 }
 
+/// What pg_dump says of the server before the first statement of each database.
+const DUMPED_FROM: &[u8] = b"-- Dumped from database version ";
+
 fn custom_format(label: &str) -> Error {
     Error::not_good(format!(
         "'{label}' is in pg_dump's custom format, and not SQL"
@@ -134,22 +137,30 @@ impl Passage<'_> {
                 }
             }
             Event::Piece(piece) => {
-                self.look(piece);
+                self.look(piece)?;
                 self.piece(piece)
             }
         }
     }
 
     /// What the dump says of itself in its comments.
-    fn look(&mut self, piece: Piece<'_>) {
+    ///
+    /// # Errors
+    /// It is of a newer server than this one (exit code 4).
+    fn look(&mut self, piece: Piece<'_>) -> Result<(), Error> {
         let Piece::Comment(line) = piece else {
-            return;
+            return Ok(());
         };
+        if let Some(version) = line.strip_prefix(DUMPED_FROM) {
+            let version = String::from_utf8_lossy(version);
+            return self.cluster.check(version.trim(), self.args);
+        }
         match (line, self.kind) {
             (b"-- PostgreSQL database cluster dump\n", Kind::Unknown) => self.kind = Kind::Cluster,
             (b"-- PostgreSQL database dump\n", Kind::Unknown) => self.kind = Kind::Database,
             _ => {}
         }
+        Ok(())
     }
 
     fn piece(&mut self, piece: Piece<'_>) -> Result<(), Error> {

@@ -64,14 +64,15 @@ pub(crate) struct Done {
 #[serde(default)]
 struct Database {
     name: String,
-    rows: u64,
+    /// None where they came by INSERT.
+    rows: Option<u64>,
     left_out: u64,
 }
 
 impl Done {
     /// How many rows came by COPY.
     pub(crate) fn rows(&self) -> u64 {
-        self.databases.iter().map(|it| it.rows).sum()
+        self.databases.iter().filter_map(|it| it.rows).sum()
     }
 
     /// How many statements that name a role were left out.
