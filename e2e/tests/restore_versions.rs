@@ -1,4 +1,5 @@
 //! Between versions of PostgreSQL.
+#![expect(clippy::unwrap_used, reason = "test code, all of it")]
 
 use std::path::Path;
 
