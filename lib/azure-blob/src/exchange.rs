@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use std::{env, fs};
 
-use ureq::http::{Method, Request, Response};
+use ureq::http::{Method, Request, Response, StatusCode};
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
 use ureq::{Agent, Body, Proxy, Timeout};
 
@@ -146,7 +146,14 @@ impl Client {
         inner.reached.store(true, Ordering::Relaxed);
         let status = answer.status();
         if status.is_success() {
-            return Ok(answer);
+            return match is_done(&call.method, status) {
+                true => Ok(answer),
+                false => Err(Fault::Malformed(format!(
+                    "{} is no answer to {}",
+                    status.as_u16(),
+                    call.method
+                ))),
+            };
         }
         let (parts, body) = answer.into_parts();
         // If the rest of the answer does not come, its head says enough.
@@ -398,6 +405,16 @@ fn tls_fault(said: &str, container: &ContainerUrl) -> Fault {
 fn words(error: &io::Error) -> String {
     let said = job::Error::io("", error).to_string();
     said.trim_start_matches(": ").to_lowercase()
+}
+
+/// What the service answers when it has done it: a page of a proxy's (200) must not pass for a block that is
+/// stored, or a blob that is deleted.
+fn is_done(method: &Method, status: StatusCode) -> bool {
+    match *method {
+        Method::PUT => status == StatusCode::CREATED,
+        Method::DELETE | Method::POST => status == StatusCode::ACCEPTED,
+        _ => matches!(status, StatusCode::OK | StatusCode::PARTIAL_CONTENT),
+    }
 }
 
 fn times(attempts: u32) -> String {

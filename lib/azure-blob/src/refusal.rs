@@ -111,7 +111,7 @@ impl Refusal {
                 .hint("the blob was written to meanwhile"),
             _ => {
                 let refused = error(ErrorKind::Refused, self.to_string());
-                match self.header_hint() {
+                match self.refused_hint() {
                     Some(hint) => refused.hint(hint),
                     None => refused,
                 }
@@ -185,11 +185,14 @@ impl Refusal {
         }
     }
 
-    fn header_hint(&self) -> Option<String> {
+    fn refused_hint(&self) -> Option<String> {
         let discarded = "another upload to this name was committed meanwhile, which discards all other blocks: run it again";
+        let snapshots =
+            "it has snapshots, which go first: az storage blob delete --delete-snapshots only";
         let foreign = "another program has left blocks under this name: take another name, or wait a week until they are gone";
         match self.code.as_str() {
             "InvalidBlockList" => return Some(discarded.into()),
+            "SnapshotsPresent" => return Some(snapshots.into()),
             "InvalidBlobOrBlock" | "InvalidBlockId" => return Some(foreign.into()),
             _ => {}
         }
@@ -339,6 +342,13 @@ mod tests {
             let (_, hint) = explain(&refusal(400, &format!("<Error>{body}</Error>")), &[], GOOD);
             assert!(hint.contains(option), "{hint}");
         }
+    }
+
+    #[test]
+    fn snapshots_are_named() {
+        let refusal = refusal(409, "<Error><Code>SnapshotsPresent</Code></Error>");
+        let (_, hint) = explain(&refusal, &[Need::Delete], GOOD);
+        assert!(hint.contains("snapshots"), "{hint}");
     }
 
     #[test]

@@ -50,6 +50,8 @@ impl Fault {
                 // The bytes were changed on their way: sent again, they may arrive as they are. Bad
                 // memory would change them each time.
                 (400, "Md5Mismatch") => 3,
+                // A proxy that knows no `Expect`: the next attempt is made without it.
+                (417, _) => 3,
                 (501 | 505, _) => 1,
                 (500.., _) => u32::MAX,
                 // 400, 401, 403, 404, 409, 412, 416: it will say the same again.

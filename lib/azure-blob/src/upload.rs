@@ -282,12 +282,12 @@ impl Target {
             .header("content-md5", BASE64.encode(Md5::digest(bytes)))
             .body(bytes);
         // Who refuses a block may close the connection before all of it is there, and the refusal is
-        // lost in the reset. So the second attempt asks before it sends.
+        // lost in the reset. So each second attempt asks before it sends.
         let again = first.clone().header("expect", "100-continue");
         let mut attempts = 0;
         self.client.retry(asked, cancel, |token| {
             attempts += 1;
-            let call = if attempts == 1 { &first } else { &again };
+            let call = if attempts % 2 == 1 { &first } else { &again };
             self.client.send(call, token).map(drop)
         })?;
         Ok(())

@@ -116,6 +116,21 @@ fn a_socket_that_stands_still_is_left() {
     }
 }
 
+/// A page of a proxy's, with status 200, is no sign that anything was deleted.
+#[test]
+fn a_success_that_is_not_the_service_s_is_none() {
+    for count in [1, 5] {
+        let (service, names) = holding(count);
+        for kind in [Kind::Batch, Kind::Delete] {
+            service.fault(kind, 0, Fault::Say("<html>log in first</html>"));
+        }
+        let told = delete(&client(&service), &names).unwrap();
+        let failed = |deletion: &Deletion| matches!(deletion, Deletion::Failed(_));
+        assert!(told.iter().all(failed), "{told:?}");
+        assert_eq!(service.change(|state| state.blobs.len()), count);
+    }
+}
+
 #[test]
 fn what_concerns_all_ends_it() {
     let (service, names) = holding(5);

@@ -198,6 +198,38 @@ fn a_refusal_is_final() {
     }
 }
 
+/// A page of a proxy's, with status 200, is no sign that anything was stored.
+#[test]
+fn a_success_that_is_not_the_service_s_is_none() {
+    let page = Fault::Say("<html>log in first</html>");
+    for kind in [Kind::Probe, Kind::PutBlock, Kind::PutList] {
+        let service = Service::start();
+        service.fault(kind, 1, page.clone());
+        put(&client(&service), b"text").unwrap();
+        is_there(&service, b"text");
+        let service = Service::start();
+        service.fault(kind, 0, page.clone());
+        let error = put(&client(&service), b"text").unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Malformed, "{kind:?}: {error}");
+        assert!(service.blob(NAME).is_none());
+    }
+}
+
+/// A proxy on the way that knows no `Expect` (RFC 9110 §10.1.1) gets the block without it.
+#[test]
+fn an_expectation_that_is_not_met_is_left_out() {
+    let service = Service::start();
+    service.fault(Kind::PutBlock, 1, Fault::CutRequest(100));
+    service.fault(Kind::PutBlock, 2, Fault::Status(417, "", None));
+    put(&client(&service), b"text").unwrap();
+    is_there(&service, b"text");
+    let blocks = service.seen(Kind::PutBlock);
+    let expects = blocks
+        .iter()
+        .map(|seen| seen.headers.contains_key("expect"));
+    assert_eq!(expects.collect::<Vec<_>>(), [false, true, false]);
+}
+
 #[test]
 fn a_body_garbled_each_time_is_an_error() {
     let service = Service::start();
