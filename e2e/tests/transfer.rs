@@ -145,6 +145,32 @@ fn of_two_writers_at_once_one_wins_and_the_other_says_so() {
     }
 }
 
+/// Each may be the last; nobody's blocks get into another's blob.
+#[test]
+fn of_two_overwriting_writers_at_once_the_last_one_s_is_whole() {
+    let container = Azurite::shared().container();
+    for round in 0..4 {
+        let streams = [bytes(BLOCK + 1 + round), bytes(BLOCK + 100 + round)];
+        let running = streams.each_ref().map(|stream| {
+            put(&container.url(), "x.bin", &container.token())
+                .args(["--raw", "--overwrite"])
+                .stdin(stream.clone())
+                .spawn()
+        });
+        let seen = running.map(e2e::Running::wait);
+        let there = container.read("x.bin");
+        let last = streams.iter().position(|stream| *stream == there);
+        assert_eq!(seen[last.unwrap()].code(), Some(0), "{}", seen[0]);
+        for seen in &seen {
+            // The commit of the one discards the blocks of the other that are not committed yet.
+            if seen.code() != Some(0) {
+                assert_eq!(seen.code(), Some(4), "{seen}");
+                seen.says("400 InvalidBlockList").says("run it again");
+            }
+        }
+    }
+}
+
 #[test]
 fn cut_connections_and_lost_answers_are_outlived() {
     let azurite = Azurite::shared();

@@ -164,9 +164,15 @@ impl Args {
     /// How patient to be with the service.
     pub(crate) fn patience(&self) -> Options {
         let deadline = self.deadline.and_then(|deadline| deadline.to_std().ok());
-        match deadline {
+        let options = match deadline {
             Some(deadline) => Options::default().within(deadline),
             None => Options::default(),
+        };
+        // Each job reads ranges ahead, some MiB each: together no more than one job alone, if each has two.
+        let concurrency = options.concurrency / usize::from(self.jobs);
+        Options {
+            concurrency: concurrency.max(2),
+            ..options
         }
     }
 
@@ -212,6 +218,17 @@ mod tests {
     #[test]
     fn the_command_line_is_sound() {
         Args::command().debug_assert();
+    }
+
+    #[test]
+    fn many_jobs_read_no_more_ahead_than_one() {
+        let concurrency = |jobs: &str| {
+            let args = ["restore-stream", "x.sql.gz", "--jobs", jobs];
+            Args::try_parse_from(args).unwrap().patience().concurrency
+        };
+        assert_eq!(concurrency("1"), Options::default().concurrency);
+        assert_eq!(concurrency("4") * 4, concurrency("1"));
+        assert_eq!(concurrency("64"), 2);
     }
 
     #[test]

@@ -14,6 +14,8 @@ pub enum ErrorKind {
     ContainerNotFound,
     /// The name is taken, and nothing is overwritten: exit code 4.
     Exists,
+    /// Another upload to the name was committed meanwhile, which discards all other blocks: exit code 4.
+    Discarded,
     /// The blob changed while it was read.
     Changed,
     /// An immutability policy, a legal hold or a lease retains the blob.
@@ -120,7 +122,7 @@ impl From<Error> for job::Error {
     fn from(error: Error) -> Self {
         let exit = match error.kind {
             ErrorKind::Usage => job::Exit::Usage,
-            ErrorKind::Exists => job::Exit::Refused,
+            ErrorKind::Exists | ErrorKind::Discarded => job::Exit::Refused,
             _ => job::Exit::Failed,
         };
         let told = Self::new(exit, error.message);

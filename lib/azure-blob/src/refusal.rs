@@ -101,6 +101,9 @@ impl Refusal {
             (404, _) => error(ErrorKind::NotFound, self.to_string()),
             (409, "BlobAlreadyExists") => error(ErrorKind::Exists, self.to_string())
                 .hint("a blob of that name is there; nothing was changed"),
+            // "Put Block List": blocks that a list does not name are discarded by it.
+            (400, "InvalidBlockList") => error(ErrorKind::Discarded, self.to_string())
+                .hint("another upload to this name was committed meanwhile, which discards all other blocks: run it again"),
             (409, "BlobArchived" | "BlobBeingRehydrated") => {
                 error(ErrorKind::Archived, self.to_string())
                     .hint("it is in the Archive tier: rehydrate it first (az storage blob set-tier --tier Hot), which takes hours")
@@ -186,12 +189,10 @@ impl Refusal {
     }
 
     fn refused_hint(&self) -> Option<String> {
-        let discarded = "another upload to this name was committed meanwhile, which discards all other blocks: run it again";
         let snapshots =
             "it has snapshots, which go first: az storage blob delete --delete-snapshots only";
         let foreign = "another program has left blocks under this name: take another name, or wait a week until they are gone";
         match self.code.as_str() {
-            "InvalidBlockList" => return Some(discarded.into()),
             "SnapshotsPresent" => return Some(snapshots.into()),
             "InvalidBlobOrBlock" | "InvalidBlockId" => return Some(foreign.into()),
             _ => {}

@@ -383,8 +383,9 @@ fn blocks_that_another_commit_discarded_are_told() {
         Fault::Status(400, "InvalidBlockList", None),
     );
     let error = put(&client(&service), b"text").unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Refused, "{error}");
+    assert_eq!(error.kind(), ErrorKind::Discarded, "{error}");
     assert!(error.hint_text().unwrap().contains("another"), "{error:?}");
+    assert_eq!(job::Error::from(error).exit(), job::Exit::Refused);
 }
 
 #[test]
