@@ -199,7 +199,7 @@ impl Report {
             figures,
         } = finding;
         let result = grade.word();
-        let line = format!("{result:<7}  {check:<9}  {words}\n");
+        let line = format!("{result:<7}  {check:<7}  {words}\n");
         if self.output == Output::Lines {
             print(&line)?;
         }

@@ -12,14 +12,15 @@ use crate::report::Finding;
 const TURNS: i32 = 7;
 
 /// Judges the series of the backups that are there, oldest first, up to the newest. What is missing
-/// after it is for its age to tell.
-pub(crate) fn check(backups: &[BackupName], every: TimeDelta, max: u32) -> Finding {
+/// after it is for its age to tell. Past nights cannot be mended: unless it is said how many may be
+/// missing, it is a warning.
+pub(crate) fn check(backups: &[BackupName], every: TimeDelta, max: Option<u32>) -> Finding {
     let gaps = gaps(backups, every);
     let missed: u32 = gaps.iter().map(|gap| gap.missed).sum();
     let words = match gaps.last() {
         None => "no backup is missing in the last 7 turns".to_owned(),
         Some(last) => format!(
-            "{} missing in the last 7 turns, the last between '{}' and '{}'; {max} may be",
+            "{} missing in the last 7 turns, the last between '{}' and '{}'",
             match missed {
                 1 => "1 backup is".to_owned(),
                 _ => count(missed as usize, "backup") + " are",
@@ -30,12 +31,15 @@ pub(crate) fn check(backups: &[BackupName], every: TimeDelta, max: u32) -> Findi
     };
     let finding = match missed {
         0 => Finding::ok("gaps", words),
-        _ if missed <= max => Finding::warning("gaps", words),
-        _ => Finding::bad(
-            "gaps",
-            Error::not_good(words)
-                .hint("look at the jobs of those nights; --every says how often a backup is made"),
-        ),
+        _ => match max.filter(|max| missed > *max) {
+            None => Finding::warning("gaps", words),
+            Some(max) => Finding::bad(
+                "gaps",
+                Error::not_good(format!("{words}; {max} may be")).hint(
+                    "look at the jobs of those nights; --every says how often a backup is made",
+                ),
+            ),
+        },
     };
     finding.figures(Figures::Gaps { missed, gaps })
 }
@@ -120,9 +124,10 @@ mod tests {
     fn how_many_may_be_missing() {
         let backups = at(&[0, 24, 72, 120]);
         let grade = |max| check(&backups, TimeDelta::days(1), max).grade;
-        assert!(matches!(grade(1), Grade::Bad(_)));
-        assert!(matches!(grade(2), Grade::Warning));
-        let whole = check(&backups[..2], TimeDelta::days(1), 0).grade;
+        assert!(matches!(grade(Some(1)), Grade::Bad(_)));
+        assert!(matches!(grade(Some(2)), Grade::Warning));
+        assert!(matches!(grade(None), Grade::Warning));
+        let whole = check(&backups[..2], TimeDelta::days(1), Some(0)).grade;
         assert!(matches!(whole, Grade::Ok));
     }
 

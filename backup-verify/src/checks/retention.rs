@@ -82,9 +82,9 @@ fn finding(overdue: &[BackupName]) -> Finding {
         overdue: overdue.iter().map(ToString::to_string).collect(),
     };
     let finding = match overdue {
-        [] => Finding::ok("retention", "nothing is there that should be deleted"),
+        [] => Finding::ok("pruning", "nothing is there that should be deleted"),
         [oldest, ..] => Finding::bad(
-            "retention",
+            "pruning",
             Error::not_good(format!(
                 "{} still there that should have been deleted two days ago, the oldest is '{oldest}'",
                 match overdue.len() {

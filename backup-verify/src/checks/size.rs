@@ -87,7 +87,7 @@ pub(crate) fn databases(newest: &Databases, earlier: &[Databases], max: f64) -> 
         (false, true) => format!("{} as before", count(steady.len(), "database")),
     };
     let figures = Figures::Databases { databases: steady };
-    findings.push(Finding::ok("database", words).figures(figures));
+    findings.push(Finding::ok("content", words).figures(figures));
     findings
 }
 
@@ -153,16 +153,16 @@ fn named(database: DatabaseFigures, max: f64) -> Finding {
     let had = bytes(database.median_sql_size.unwrap_or(0));
     let by = against(database.size_ratio.unwrap_or(1.0));
     let finding = match database.change {
-        Change::New => Finding::ok("database", format!("{name:?} is new, with {has} of SQL")),
+        Change::New => Finding::ok("content", format!("database {name:?} is new, with {has} of SQL")),
         Change::Gone => Finding::bad(
-            "database",
+            "content",
             Error::not_good(format!(
                 "database {name:?} is gone: before, it had {had} of SQL"
             ))
             .hint("if it was dropped or excluded on purpose: that is said until most of the 7 backups before are without it, or with --max-size-change 100%"),
         ),
         Change::Shrunk => Finding::bad(
-            "database",
+            "content",
             Error::not_good(format!(
                 "database {name:?} has {has} of SQL, {by} the median before, {had}; {} allowed",
                 percent(max)
@@ -170,9 +170,9 @@ fn named(database: DatabaseFigures, max: f64) -> Finding {
             .hint("restore it from an older backup beside itself, and compare (restore-stream --before TIME --database DB --as NAME)"),
         ),
         Change::Grown | Change::Steady => Finding::warning(
-            "database",
+            "content",
             format!(
-                "{name:?} has {has} of SQL, {by} the median before, {had}; {} allowed",
+                "database {name:?} has {has} of SQL, {by} the median before, {had}; {} allowed",
                 percent(max)
             ),
         ),
