@@ -1,16 +1,15 @@
 //! One backup, read through.
 
-use std::fmt::Write;
 use std::io::{self, Read};
 use std::sync::Arc;
 use std::time::Instant;
 
-use backup_file::{BackupName, Ending, Index, Reader, Report, SectionKind, Sha256};
+use backup_file::{BackupName, Ending, Index, Reader, Report, SectionKind};
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use job::text::{bytes, count};
 use job::{Error, Progress};
 use serde::Serialize;
-use store::Source;
+use store::{Recorded, Source, hex};
 
 use crate::checks::size::Databases;
 use crate::report::Finding;
@@ -26,9 +25,8 @@ pub(crate) struct Contents {
     pub(crate) size: u64,
     pub(crate) sql_size: u64,
     members: u64,
-    pub(crate) sha256: String,
-    /// Whether the SHA-256 was recorded when it was made.
-    sha256_recorded: bool,
+    /// Its SHA-256, where one was recorded when it was made, and it is that.
+    pub(crate) sha256: Option<String>,
     /// Whether it ends in the marker: whoever made it says that it is whole.
     marker: bool,
     /// What its index says, where it has one.
@@ -87,17 +85,8 @@ fn contents(
     if source.size() == Some(0) {
         return Err(not_good("it is empty"));
     }
-    let recorded = source.recorded_sha256()?;
-    let (report, watch) = read(source, threads, progress)?;
-    if let Some(recorded) = recorded
-        && recorded != report.sha256
-    {
-        return Err(not_good(&format!(
-            "its SHA-256 is {}, recorded was {}",
-            hex(&report.sha256),
-            hex(&recorded)
-        )));
-    }
+    let (report, watch, recorded) = read(source, threads, progress)?;
+    let sha256 = recorded.map(|recorded| recorded.check()).transpose()?;
     if report.ending == Ending::NoMarker {
         return Err(not_good(
             "its end is missing: it was cut, or its dump failed",
@@ -124,8 +113,7 @@ fn contents(
         size: report.size,
         sql_size: report.sql_size,
         members: report.members,
-        sha256: hex(&report.sha256),
-        sha256_recorded: recorded.is_some(),
+        sha256: sha256.as_ref().map(hex),
         marker: report.ending == Ending::Marker,
         cluster: report.index.as_ref().map(Cluster::new),
         started: report.index.as_ref().map(|index| index.about.started),
@@ -139,9 +127,10 @@ fn read(
     source: &Source,
     threads: usize,
     progress: &Arc<Progress>,
-) -> Result<(Report, Watch), Error> {
+) -> Result<(Report, Watch, Option<Recorded>), Error> {
+    let (input, recorded) = source.checked_reader()?;
     let input = Counted {
-        input: source.reader()?,
+        input,
         progress: Arc::clone(progress),
     };
     let mut reader = Reader::whole(Box::new(input), threads).sql_only();
@@ -151,7 +140,7 @@ fn read(
         watch.see(sql);
     }
     let report = reader.finish().map_err(damaged)?;
-    Ok((report, watch))
+    Ok((report, watch, recorded))
 }
 
 /// Counts what passes.
@@ -224,12 +213,10 @@ impl Contents {
         if let Some(cluster) = &self.cluster {
             line = line + ", " + &count(cluster.databases.len(), "database");
         }
-        let recorded = if self.sha256_recorded {
-            "as recorded"
-        } else {
-            "none was recorded"
+        line += match &self.sha256 {
+            Some(_) => ", SHA-256 as recorded",
+            None => ", no SHA-256 was recorded",
         };
-        line = format!("{line}, sha256 {} ({recorded})", self.sha256);
         for remark in &self.remarks {
             line = line + "; " + remark;
         }
@@ -259,13 +246,4 @@ impl Cluster {
 
 fn moment(moment: DateTime<Utc>) -> String {
     moment.to_rfc3339_opts(SecondsFormat::Secs, true)
-}
-
-fn hex(digest: &Sha256) -> String {
-    let mut text = String::with_capacity(64);
-    for byte in digest {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
-    }
-    text
 }

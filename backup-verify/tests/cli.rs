@@ -6,12 +6,11 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use backup_file::{
-    About, MARKER, Options, Reader, SectionKind, Writer, sidecar_line, sidecar_name,
-};
+use backup_file::{About, MARKER, Options, SectionKind, Writer, sidecar_line, sidecar_name};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde_json::Value;
+use sha2::Digest;
 use tempfile::TempDir;
 
 const OLD: &str = "postgresql_backup_20251120_020000.sql.gz";
@@ -98,9 +97,11 @@ impl Home {
     }
 
     fn sidecar(&self, name: &str) {
-        let file = File::open(self.file(name)).unwrap();
-        let digest = Reader::whole(Box::new(file), 1).finish().unwrap().sha256;
-        self.write(&sidecar_name(name), sidecar_line(name, &digest).as_bytes());
+        let digest = sha2::Sha256::digest(fs::read(self.file(name)).unwrap());
+        self.write(
+            &sidecar_name(name),
+            sidecar_line(name, &digest.into()).as_bytes(),
+        );
     }
 }
 
@@ -174,14 +175,15 @@ fn json() {
     let check = &document["checks"][0];
     assert_eq!(check["check"], "backup");
     assert_eq!(check["name"], NEW);
-    assert_eq!(check["size"], fs::metadata(path).unwrap().len());
+    assert_eq!(check["size"], fs::metadata(&path).unwrap().len());
     assert_eq!(check["server_version"], "15.18");
     assert_eq!(check["started"], "2025-11-23T02:00:00Z");
     let databases = check["databases"].as_array().unwrap();
     let names: Vec<_> = databases.iter().map(|it| it["name"].as_str()).collect();
     assert_eq!(names, [Some("app"), Some("jupyterhub")]);
     assert!(databases[0]["sql_size"].as_u64() > Some(400_000));
-    assert_eq!(check["sha256_recorded"], true);
+    let digest = sha2::Sha256::digest(fs::read(&path).unwrap());
+    assert_eq!(check["sha256"], store::hex(&digest.into()));
     assert_eq!(check["marker"], true);
 
     let bad = home.write(OLD, b"");

@@ -4,9 +4,10 @@
 use std::collections::HashMap;
 use std::process::Command;
 
-use backup_file::{Options, Reader, SectionKind, Writer};
+use backup_file::{Options, SectionKind, Writer};
 use chrono::{TimeDelta, Utc};
 use scripted_service::{Fault, Kind, Service};
+use sha2::Digest;
 
 const OLD: &str = "postgresql_backup_20251121_020000.sql.gz";
 const NEW: &str = "postgresql_backup_20251123_020000.sql.gz";
@@ -81,9 +82,7 @@ fn backup() -> Vec<u8> {
 }
 
 fn digest(bytes: &[u8]) -> String {
-    let input = Box::new(std::io::Cursor::new(bytes.to_vec()));
-    let digest = Reader::whole(input, 1).finish().unwrap().sha256;
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+    store::hex(&sha2::Sha256::digest(bytes).into())
 }
 
 fn store(service: &Service, name: &str, bytes: &[u8], header: (&str, &str)) {

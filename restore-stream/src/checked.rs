@@ -3,6 +3,7 @@
 use backup_file::{Ending, Reader, Section};
 use dump_text::Watch;
 use job::Error;
+use store::Recorded;
 
 use crate::choose::{Chosen, cut};
 use crate::cli::Args;
@@ -11,6 +12,8 @@ use crate::cli::Args;
 pub(crate) struct Checked<'a> {
     chosen: &'a Chosen,
     reader: Option<Reader>,
+    /// The SHA-256 of all of it, where one was recorded.
+    recorded: Option<Recorded>,
     /// How many bytes of SQL it has, where that is known.
     length: Option<u64>,
     whole: bool,
@@ -39,9 +42,11 @@ impl<'a> Checked<'a> {
             .as_ref()
             .and_then(|index| index.sections.last())
             .map(|last| last.sql_offset + last.sql_length);
+        let (input, recorded) = chosen.source.checked_reader()?;
         Ok(Self {
             chosen,
-            reader: Some(Reader::whole(chosen.source.reader()?, threads).sql_only()),
+            reader: Some(Reader::whole(input, threads).sql_only()),
+            recorded,
             length,
             whole: true,
             foreign: false,
@@ -59,6 +64,7 @@ impl<'a> Checked<'a> {
         Ok(Self {
             chosen,
             reader: Some(Reader::section(input, section, threads)),
+            recorded: None,
             length: Some(section.sql_length),
             whole: false,
             foreign: false,
@@ -109,7 +115,9 @@ impl<'a> Checked<'a> {
                 ))
                 .hint("the dump failed when the backup was made: take another backup"));
             }
-            self.chosen.compare(&report.sha256)?;
+            if let Some(recorded) = &self.recorded {
+                recorded.check()?;
+            }
         }
         Ok(())
     }

@@ -55,7 +55,8 @@ impl Chosen {
         let label = self.label();
         let doing = format!("verifying '{label}'");
         let progress = Progress::new(doing, None);
-        let mut reader = Reader::whole(self.source.reader()?, threads);
+        let (input, recorded) = self.source.checked_reader()?;
+        let mut reader = Reader::whole(input, threads);
         let report = loop {
             match reader.next() {
                 Ok(Some(sql)) => progress.advance(sql.len() as u64),
@@ -68,7 +69,7 @@ impl Chosen {
         if report.ending == Ending::NoMarker {
             return Err(cut(&label));
         }
-        self.compare(&report.sha256)?;
+        recorded.map_or(Ok(()), |recorded| recorded.check().map(drop))?;
         let known = match report.ending {
             Ending::Foreign => ", as far as a backup of another program can be",
             _ => "",
@@ -82,17 +83,6 @@ impl Chosen {
             )
         );
         Ok(())
-    }
-
-    /// Compares the digest of all its bytes with the one that was recorded when it was made.
-    pub(crate) fn compare(&self, sha256: &backup_file::Sha256) -> Result<(), Error> {
-        match self.source.recorded_sha256()? {
-            Some(recorded) if recorded != *sha256 => Err(Error::not_good(format!(
-                "'{}' is not the one that was made: its SHA-256 is another",
-                self.label()
-            ))),
-            _ => Ok(()),
-        }
     }
 }
 

@@ -1,6 +1,4 @@
-//! The account of what was read: sums, SHA-256, and whether the index is true.
-
-use sha2::{Digest, Sha256};
+//! The account of what was read: sums, and whether the index is true.
 
 use crate::frames::Batch;
 use crate::member::{self, BLOCK, size};
@@ -22,7 +20,6 @@ struct Run {
 
 /// Takes all batches, in order.
 pub(crate) struct Audit {
-    sha256: Sha256,
     size: u64,
     sql_size: u64,
     members: u64,
@@ -38,7 +35,6 @@ pub(crate) struct Audit {
 impl Audit {
     pub(crate) fn new() -> Self {
         Self {
-            sha256: Sha256::new(),
             size: 0,
             sql_size: 0,
             members: 0,
@@ -52,7 +48,6 @@ impl Audit {
     /// Takes the next batch.
     pub(crate) fn take(&mut self, batch: &Batch) {
         let bytes = batch.bytes();
-        self.sha256.update(bytes);
         self.size += size(bytes.len());
         self.sql_size += size(batch.sql().len());
         if batch.index {
@@ -162,7 +157,6 @@ impl Audit {
             size: self.size,
             sql_size: self.sql_size,
             members: self.members,
-            sha256: self.sha256.finalize().into(),
             ending,
             index,
         }

@@ -1,14 +1,16 @@
 //! Reads BGZF members: in the calling thread, or in a pool.
 
+use std::collections::BTreeMap;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 
 use crate::ReadError;
 use crate::audit::Audit;
 use crate::codec::{self, Decompress};
 use crate::frames::{Batch, Frames};
-use crate::lanes::{self, Exit, Lanes};
 
 /// All in the calling thread.
 pub(crate) struct Here {
@@ -46,49 +48,86 @@ impl Here {
     }
 }
 
-/// One thread reads and frames, some decompress, one keeps the audit. The batches go round:
-/// frames → lane → the caller → audit → frames.
+/// Threads that take turns at the file: each takes some members from it, then decompresses them beside the
+/// others. The caller's thread puts what they did in order, and keeps the audit.
 pub(crate) struct Pool {
-    exit: Exit<Batch>,
-    auditor: Auditor,
+    done: Receiver<Done>,
+    /// What was done before its turn.
+    early: BTreeMap<u64, Batch>,
+    /// Whose turn it is.
+    turn: u64,
+    give_free: Sender<Batch>,
     /// The one that the caller looks at.
     batch: Option<Batch>,
+    audit: Audit,
+}
+
+/// A batch and which one it is, from 0 on.
+type Done = (u64, Batch);
+
+/// Where the threads get their work; one at a time.
+struct Intake {
+    frames: Frames,
+    free: Receiver<Batch>,
+    count: u64,
+    ended: bool,
+}
+
+impl Intake {
+    /// The next members of the file; none at its end, and when nobody wants them any more.
+    fn next(&mut self) -> Option<Done> {
+        if self.ended {
+            return None;
+        }
+        let mut batch = self.free.recv().ok()?;
+        self.frames.fill(&mut batch);
+        self.ended = batch.end.is_some();
+        self.count += 1;
+        Some((self.count - 1, batch))
+    }
 }
 
 impl Pool {
-    pub(crate) fn new(mut frames: Frames, threads: usize) -> Result<Self, ReadError> {
-        let Lanes {
-            mut entry, exit, ..
-        } = lanes::open(threads, || {
-            let mut codec = codec::decompressor();
-            move |batch: &mut Batch| batch.decompress(codec.as_mut())
-        })
-        .map_err(ReadError::Io)?;
-        // Two for each lane, one being framed, one with the caller, one in the audit: these are all there are.
-        let (auditor, free) = Auditor::new(2 * threads + 3)?;
-        // It may wait for its input when nobody wants it any more: nobody waits for it.
-        spawn("frames", move || {
-            for mut batch in free {
-                frames.fill(&mut batch);
-                let last = batch.end.is_some();
-                if !entry.send(batch) || last {
-                    break;
-                }
-            }
-        })?;
+    pub(crate) fn new(frames: Frames, threads: usize) -> Result<Self, ReadError> {
+        let (give_free, free) = mpsc::channel();
+        // One in each thread, one done before its turn for each, one with the caller: these are all there are.
+        for _ in 0..=2 * threads {
+            // The receiver is there.
+            let _ = give_free.send(Batch::new());
+        }
+        let intake = Arc::new(Mutex::new(Intake {
+            frames,
+            free,
+            count: 0,
+            ended: false,
+        }));
+        let (send, done) = mpsc::channel();
+        for _ in 0..threads {
+            let (intake, send) = (Arc::clone(&intake), send.clone());
+            // It may wait for its input when nobody wants it any more: nobody waits for it.
+            spawn("decompress", move || work(&intake, &send))?;
+        }
         Ok(Self {
-            exit,
-            auditor,
+            done,
+            early: BTreeMap::new(),
+            turn: 0,
+            give_free,
             batch: None,
+            audit: Audit::new(),
         })
     }
 
     /// The next batch; its end is set if it is the last.
     pub(crate) fn next(&mut self) -> Result<&mut Batch, ReadError> {
-        if let Some(seen) = self.batch.take() {
-            self.auditor.take(seen);
-        }
-        let batch = self.exit.receive().ok_or_else(thread_lost)?;
+        self.put_away();
+        let batch = loop {
+            if let Some(batch) = self.early.remove(&self.turn) {
+                break batch;
+            }
+            let (number, batch) = self.done.recv().map_err(|_| thread_lost())?;
+            self.early.insert(number, batch);
+        };
+        self.turn += 1;
         Ok(self.batch.insert(batch))
     }
 
@@ -97,51 +136,38 @@ impl Pool {
         self.batch.as_ref().map_or(&[], Batch::sql)
     }
 
-    pub(crate) fn audit(mut self) -> Result<Audit, ReadError> {
+    pub(crate) fn audit(mut self) -> Audit {
+        self.put_away();
+        self.audit
+    }
+
+    /// Gives the batch that the caller has seen back.
+    fn put_away(&mut self) {
         if let Some(seen) = self.batch.take() {
-            self.auditor.take(seen);
+            self.audit.take(&seen);
+            // At the file's end nobody takes it any more.
+            let _ = self.give_free.send(seen);
         }
-        self.auditor.finish()
     }
 }
 
-/// The thread that keeps the audit, and gives the batches back.
-pub(crate) struct Auditor {
-    batches: Sender<Batch>,
-    thread: JoinHandle<Audit>,
-}
-
-impl Auditor {
-    /// Starts the thread, and says where free batches come from: `count` of them, ever.
-    pub(crate) fn new(count: usize) -> Result<(Self, Receiver<Batch>), ReadError> {
-        let (give_free, free) = mpsc::channel();
-        for _ in 0..count {
-            // The receiver is there.
-            let _ = give_free.send(Batch::new());
+/// What each thread does, to the end of the file.
+fn work(intake: &Mutex<Intake>, done: &Sender<Done>) {
+    let mut codec = codec::decompressor();
+    loop {
+        // A lock is poisoned when another thread is lost: then this one is not needed any more.
+        let next = intake.lock().ok().and_then(|mut intake| intake.next());
+        let Some((number, mut batch)) = next else {
+            return;
+        };
+        // Should it panic, the others must not wait for its turn to come.
+        let sound = catch_unwind(AssertUnwindSafe(|| batch.decompress(codec.as_mut())));
+        if sound.is_err() {
+            batch.end = Some(Err(thread_lost()));
         }
-        let (batches, receive) = mpsc::channel::<Batch>();
-        let thread = spawn("audit", move || {
-            let mut audit = Audit::new();
-            for batch in receive {
-                audit.take(&batch);
-                // Nobody takes it any more after the last.
-                let _ = give_free.send(batch);
-            }
-            audit
-        })?;
-        Ok((Self { batches, thread }, free))
-    }
-
-    /// Takes a batch that was read.
-    pub(crate) fn take(&self, batch: Batch) {
-        // If the thread is gone, it is found out when it is joined.
-        let _ = self.batches.send(batch);
-    }
-
-    /// The audit of all that was taken.
-    pub(crate) fn finish(self) -> Result<Audit, ReadError> {
-        drop(self.batches);
-        self.thread.join().map_err(|_| thread_lost())
+        if done.send((number, batch)).is_err() {
+            return;
+        }
     }
 }
 

@@ -10,6 +10,8 @@ use crate::{Ending, MARKER, ReadError};
 
 /// Bytes of the file that a batch can hold: several members of any size.
 const ROOM: usize = 5 * LIMIT;
+/// How much is read at once: what is read too much is copied to the next batch.
+const STEP: usize = LIMIT;
 /// The most members in a batch, so that no more than 1 MiB of SQL comes out of it.
 const MOST: usize = 16;
 
@@ -17,6 +19,8 @@ const MOST: usize = 16;
 pub(crate) struct Batch {
     bytes: Box<[u8]>,
     filled: usize,
+    /// How far it was read into: what is after `filled` belongs to the next batch.
+    read: usize,
     /// Where they begin in the file.
     pub(crate) offset: u64,
     /// The lengths of the members that they are.
@@ -35,6 +39,7 @@ impl Batch {
         Self {
             bytes: vec![0; ROOM].into_boxed_slice(),
             filled: 0,
+            read: 0,
             offset: 0,
             members: Vec::with_capacity(MOST),
             index: false,
@@ -94,18 +99,37 @@ impl Batch {
         }
     }
 
-    fn has_room(&self, length: usize) -> bool {
-        self.filled + length <= self.bytes.len()
+    /// What was read and is not among its members.
+    fn rest(&self) -> &[u8] {
+        &self.bytes[self.filled..self.read]
     }
 
-    fn push(&mut self, member: &[u8]) {
-        self.bytes[self.filled..self.filled + member.len()].copy_from_slice(member);
-        self.filled += member.len();
-        self.members.push(member.len());
+    /// How long the next member can be.
+    fn room(&self) -> usize {
+        self.bytes.len() - self.filled
+    }
+
+    fn is_full(&self) -> bool {
+        self.read == self.bytes.len()
+    }
+
+    /// The next member has so many bytes.
+    fn push(&mut self, length: usize) {
+        self.filled += length;
+        self.members.push(length);
+    }
+
+    /// Reads on; false at the file's end.
+    fn read_on(&mut self, input: &mut dyn Read) -> Result<bool, ReadError> {
+        let end = self.bytes.len().min(self.read + STEP);
+        let count = read(input, &mut self.bytes[self.read..end])?;
+        self.read += count;
+        Ok(count > 0)
     }
 
     fn clear(&mut self, offset: u64) {
         self.filled = 0;
+        self.read = 0;
         self.offset = offset;
         self.members.clear();
         self.index = false;
@@ -117,10 +141,8 @@ impl Batch {
 /// The members of an input.
 pub(crate) struct Frames {
     input: Box<dyn Read + Send>,
-    /// What was read, and which of it is not in a batch yet.
-    ahead: Box<[u8]>,
-    from: usize,
-    to: usize,
+    /// What was read, and is not in a batch yet.
+    ahead: Vec<u8>,
     ended: bool,
     /// Where the next member begins in the file.
     offset: u64,
@@ -145,9 +167,7 @@ impl Frames {
     pub(crate) fn new(input: Box<dyn Read + Send>) -> Self {
         Self {
             input,
-            ahead: vec![0; ROOM].into_boxed_slice(),
-            from: 0,
-            to: 0,
+            ahead: Vec::with_capacity(2 * LIMIT),
             ended: false,
             offset: 0,
             marker: None,
@@ -159,7 +179,11 @@ impl Frames {
     /// Fills a batch with the next members, or says in it how the file ended.
     pub(crate) fn fill(&mut self, batch: &mut Batch) {
         batch.clear(self.offset);
+        batch.bytes[..self.ahead.len()].copy_from_slice(&self.ahead);
+        batch.read = self.ahead.len();
         let filled = self.gather(batch);
+        self.ahead.clear();
+        self.ahead.extend_from_slice(batch.rest());
         batch.index = self.index;
         if let Err(error) = filled {
             batch.end = Some(Err(error));
@@ -172,32 +196,21 @@ impl Frames {
         while batch.members.len() < MOST {
             match self.next(batch)? {
                 Next::Member(length) => {
-                    batch.push(&self.ahead[self.from..self.from + length]);
-                    self.from += length;
+                    batch.push(length);
                     self.offset += size(length);
                 }
-                Next::Incomplete if !self.ended => self.read()?,
+                Next::Incomplete if !self.ended && !batch.is_full() => {
+                    self.ended = !batch.read_on(self.input.as_mut())?;
+                }
                 Next::Incomplete | Next::Waits => break,
             }
         }
         Ok(())
     }
 
-    /// Reads on.
-    fn read(&mut self) -> Result<(), ReadError> {
-        // What is left is part of one member.
-        self.ahead.copy_within(self.from..self.to, 0);
-        self.to -= self.from;
-        self.from = 0;
-        let count = read(self.input.as_mut(), &mut self.ahead[self.to..])?;
-        self.to += count;
-        self.ended = count == 0;
-        Ok(())
-    }
-
     /// Looks at the next member.
     fn next(&mut self, batch: &Batch) -> Result<Next, ReadError> {
-        let bytes = &self.ahead[self.from..self.to];
+        let bytes = batch.rest();
         if bytes.is_empty() {
             return Ok(Next::Incomplete);
         }
@@ -211,6 +224,9 @@ impl Frames {
             Header::Short => return Ok(Next::Incomplete),
             Header::Other => return Err(self.wrong("its header is not a BGZF member's")),
         };
+        if length > batch.room() {
+            return Ok(Next::Waits);
+        }
         let Some(member) = bytes.get(..length) else {
             return Ok(Next::Incomplete);
         };
@@ -219,7 +235,7 @@ impl Frames {
         }
         let head = !self.index && member == self.head;
         // The index has batches of its own.
-        if !batch.has_room(length) || head && !batch.members.is_empty() {
+        if head && !batch.members.is_empty() {
             return Ok(Next::Waits);
         }
         self.index |= head;
@@ -243,8 +259,8 @@ impl Frames {
     }
 
     fn end(&self) -> Result<Ending, ReadError> {
-        if self.from < self.to {
-            return Err(cut(self.offset + size(self.to - self.from), self.offset));
+        if !self.ahead.is_empty() {
+            return Err(cut(self.offset + size(self.ahead.len()), self.offset));
         }
         Ok(match self.marker {
             Some(_) => Ending::Marker,

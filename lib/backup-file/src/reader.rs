@@ -5,7 +5,7 @@ use crate::audit::Audit;
 use crate::failure::Failure;
 use crate::frames::{self, Frames};
 use crate::member::{BEFORE, Header};
-use crate::{Index, Section, Sha256, blocks, stream};
+use crate::{Index, Section, blocks, stream};
 
 /// Reads a backup, or any gzip file, checking every byte: SQL out, in order, with bounded memory.
 ///
@@ -198,7 +198,7 @@ impl Source {
     fn audit(self) -> Result<Audit, ReadError> {
         match self {
             Self::BlocksHere(blocks) => Ok(blocks.audit()),
-            Self::Blocks(blocks) => blocks.audit(),
+            Self::Blocks(blocks) => Ok(blocks.audit()),
             Self::StreamHere(stream) => stream.audit(),
             Self::Stream(stream) => stream.audit(),
             Self::Input(_) | Self::None => Err(blocks::thread_lost()),
@@ -225,8 +225,6 @@ pub struct Report {
     pub sql_size: u64,
     /// gzip members.
     pub members: u64,
-    /// SHA-256 of the bytes of the file (or section).
-    pub sha256: Sha256,
     /// How it ends. A section that is what the index says ends in [`Ending::Marker`]: it is whole.
     pub ending: Ending,
     /// The index, where there is one; it was found to be true.

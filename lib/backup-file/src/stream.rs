@@ -1,12 +1,12 @@
 //! Reads gzip streams of other programs (RFC 1952): one deflate stream after the other, in one thread at a
-//! time, while others read ahead and keep the audit.
+//! time, while another reads ahead and keeps the audit.
 
 use std::io::Read;
 use std::sync::mpsc::{self, Receiver, Sender};
 
 use crate::ReadError;
 use crate::audit::Audit;
-use crate::blocks::{Auditor, spawn, thread_lost};
+use crate::blocks::{spawn, thread_lost};
 use crate::codec::{self, Corrupt, Decompress};
 use crate::frames::{Batch, cut};
 use crate::member::{HEADER, size};
@@ -55,7 +55,7 @@ impl Here {
     }
 }
 
-/// One thread reads, one decompresses, one keeps the audit.
+/// One thread reads and keeps the audit, one decompresses.
 pub(crate) struct Pool {
     pieces: Receiver<Result<Vec<u8>, ReadError>>,
     give_free: Sender<Vec<u8>>,
@@ -65,19 +65,28 @@ pub(crate) struct Pool {
 
 impl Pool {
     pub(crate) fn new(mut input: Box<dyn Read + Send>) -> Result<Self, ReadError> {
-        let (auditor, free) = Auditor::new(BATCHES)?;
+        let (give_free_batch, free_batches) = mpsc::channel();
+        for _ in 0..BATCHES {
+            // The receiver is there.
+            let _ = give_free_batch.send(Batch::new());
+        }
         let (send_batch, batches) = mpsc::channel();
+        let (send_file, file) = mpsc::channel();
         // It may wait for its input when nobody wants it any more: nobody waits for it.
         spawn("read", move || {
+            let mut audit = Audit::new();
             let mut offset = 0;
-            for mut batch in free {
+            for mut batch in free_batches {
                 let read = batch.read(input.as_mut(), offset);
+                audit.take(&batch);
                 offset += size(batch.bytes().len());
                 let more = matches!(read, Ok(true));
                 if send_batch.send(read.map(|_| batch)).is_err() || !more {
                     break;
                 }
             }
+            // If nobody wants it, the reader was dropped.
+            let _ = send_file.send(audit);
         })?;
         let (give_free, free) = mpsc::channel::<Vec<u8>>();
         for _ in 0..PIECES {
@@ -90,7 +99,8 @@ impl Pool {
             let mut inflater = Inflater::new(Chunks::Pool {
                 batches,
                 batch: None,
-                auditor,
+                give_free: give_free_batch,
+                audit: file,
             });
             for mut piece in free {
                 piece.resize(PIECE, 0);
@@ -143,7 +153,8 @@ enum Chunks {
     Pool {
         batches: Receiver<Result<Batch, ReadError>>,
         batch: Option<Batch>,
-        auditor: Auditor,
+        give_free: Sender<Batch>,
+        audit: Receiver<Audit>,
     },
 }
 
@@ -162,10 +173,12 @@ impl Chunks {
             Self::Pool {
                 batches,
                 batch,
-                auditor,
+                give_free,
+                ..
             } => {
                 if let Some(seen) = batch.take() {
-                    auditor.take(seen);
+                    // At the file's end nobody takes it any more.
+                    let _ = give_free.send(seen);
                 }
                 *batch = Some(batches.recv().unwrap_or_else(|_| Err(thread_lost()))?);
             }
@@ -184,12 +197,7 @@ impl Chunks {
     fn audit(self) -> Result<Audit, ReadError> {
         match self {
             Self::Here { audit, .. } => Ok(audit),
-            Self::Pool { batch, auditor, .. } => {
-                if let Some(seen) = batch {
-                    auditor.take(seen);
-                }
-                auditor.finish()
-            }
+            Self::Pool { audit, .. } => audit.recv().map_err(|_| thread_lost()),
         }
     }
 }

@@ -5,6 +5,7 @@ use azure_blob::{Blob, Client, Need, Options};
 use backup_file::{ReadAt, ReadError, Sha256};
 use job::Error;
 
+use crate::Recorded;
 use crate::file::{self, Opened, Seekable, Stream};
 use crate::remote::RemoteBlob;
 use crate::store::{is_url, path};
@@ -114,6 +115,23 @@ impl Source {
             Kind::File(file) => Box::new(file.reader(0, None)),
             Kind::Blob(blob) => Box::new(blob.reader(0, blob.size())),
             Kind::Stream(stream) => Box::new(stream.reader()?),
+        })
+    }
+
+    /// All its bytes, and what its SHA-256 is to be compared with, where one was recorded when it was
+    /// made (`NAME.sha256`, the blob's metadata).
+    ///
+    /// # Errors
+    /// As [`Source::reader`]; what was recorded cannot be read, or is no SHA-256 of this backup (exit code 3).
+    pub fn checked_reader(&self) -> Result<(Box<dyn Read + Send>, Option<Recorded>), Error> {
+        let recorded = self.recorded_sha256()?;
+        let reader = self.reader()?;
+        Ok(match recorded {
+            Some(sha256) => {
+                let (recorded, reader) = Recorded::new(self.label(), sha256, reader);
+                (reader, Some(recorded))
+            }
+            None => (reader, None),
         })
     }
 
