@@ -153,7 +153,7 @@ fn a_good_backup() {
         .prints("ok ")
         .prints(NEW)
         .prints("2 databases")
-        .prints("none was recorded");
+        .prints("no SHA-256 was recorded");
     home.sidecar(NEW);
     run(&[&path, "--threads", "3"])
         .code(0)

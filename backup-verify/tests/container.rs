@@ -106,9 +106,9 @@ fn service() -> Service {
 #[test]
 fn the_newest_is_read_and_its_sha256_compared() {
     let service = service();
-    verify(&service, &[]).is(0, &[NEW, "(as recorded)", "token", "days left"]);
-    verify(&service, &[NEW]).is(0, &["(as recorded)"]);
-    verify(&service, &["--all"]).is(0, &[OLD, "none was recorded"]);
+    verify(&service, &[]).is(0, &[NEW, "SHA-256 as recorded", "token", "days left"]);
+    verify(&service, &[NEW]).is(0, &["SHA-256 as recorded"]);
+    verify(&service, &["--all"]).is(0, &[OLD, "no SHA-256 was recorded"]);
     store(
         &service,
         NEW,
@@ -172,7 +172,7 @@ fn a_bad_day() {
             service.fault(kind, 1, fault.clone());
         }
         service.fault(Kind::Get, 3, fault);
-        verify(&service, &[]).is(0, &["(as recorded)"]);
+        verify(&service, &[]).is(0, &["SHA-256 as recorded"]);
     }
     let service = service();
     service.fault(Kind::Get, 3, Fault::Rewrite);

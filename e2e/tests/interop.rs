@@ -84,11 +84,9 @@ fn what_others_wrote_is_restored() {
             .env("AZURE_STORAGE_SAS_TOKEN", container.token())
             .on(&cluster)
     };
-    let sha256 = digest("sha256sum", &path);
     for (number, name) in [by_python, by_copy, by_stream].iter().enumerate() {
         let seen = ours("backup-verify", name).succeeds();
-        let said = format!("sha256 {sha256} (none was recorded)");
-        assert!(seen.out().contains(&said), "{seen}");
+        assert!(seen.out().contains("no SHA-256 was recorded"), "{seen}");
         let seen = ours("restore-stream", name).args(["--", "cat"]).succeeds();
         assert!(seen.stdout == sql, "{name}");
         let database = format!("restored_{number}");

@@ -215,7 +215,7 @@ fn least_privilege_is_enough() {
 
     let now = ["--now", "2025-11-23T03:00:00Z"];
     let verify = ours("backup-verify", &container, "rl").args(now);
-    assert!(verify.succeeds().out().contains("(as recorded)"));
+    assert!(verify.succeeds().out().contains("SHA-256 as recorded"));
     let restore = ours("restore-stream", &container, "rl").args(["--latest", "--", "cat"]);
     assert_eq!(restore.succeeds().out(), "select 1;");
     for day in 1..=9 {
