@@ -524,6 +524,39 @@ mod tests {
 
     proptest! {
         #[test]
+        fn a_token_allows_what_it_says(
+            permissions in "[acdfilmopqrstuwxy]{0,8}",
+            starts in 0..4_000_000_000_i64,
+            valid in 1..400_000_000_i64,
+            now in 0..4_400_000_000_i64,
+            which in 0..7_usize,
+        ) {
+            let moment = |seconds: i64| DateTime::from_timestamp(seconds, 0).unwrap();
+            let written = |seconds| moment(seconds).format("%Y-%m-%dT%H%%3A%M%%3A%SZ");
+            let expires = starts + valid;
+            let token = format!(
+                "sv=1&st={}&se={}&sr=c&sp={permissions}&sig=x",
+                written(starts),
+                written(expires),
+            );
+            let token = Token::parse(&token).unwrap();
+            prop_assert_eq!(token.expires(), Some(moment(expires)));
+            let (need, any) = [
+                (Need::Read, "r"),
+                (Need::List, "l"),
+                (Need::Create, "cw"),
+                (Need::Overwrite, "w"),
+                (Need::Delete, "d"),
+                (Need::Tag, "t"),
+                (Need::Immutability, "i"),
+            ][which];
+            let allowed = (starts..expires).contains(&now)
+                && permissions.chars().any(|permission| any.contains(permission));
+            let checked = token.check(&[need], &container(), moment(now));
+            prop_assert_eq!(checked.is_ok(), allowed, "{:?}", checked);
+        }
+
+        #[test]
         fn no_text_breaks_the_parser_or_shows_its_signature(
             head in "[a-z&=%?0-9TZ:-]{0,40}",
             sig in "[A-Za-z0-9]{20}",

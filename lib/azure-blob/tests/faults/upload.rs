@@ -1,6 +1,7 @@
+use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
-use azure_blob::{Client, Error, ErrorKind, Options, UploadOptions, Uploaded};
+use azure_blob::{Client, ContainerUrl, Error, ErrorKind, Options, UploadOptions, Uploaded};
 use sha2::{Digest, Sha256};
 
 use crate::{SIGNATURE, bytes, client, hasty, open, options, token};
@@ -457,6 +458,32 @@ fn the_blocks_of_an_earlier_run_do_not_mix() {
     is_there(&service, b"text");
 }
 
+/// A block that stands still holds the source up: never more than `memory` is filled and not sent.
+#[test]
+fn a_source_waits_for_memory() {
+    let service = Service::start();
+    service.fault(Kind::PutBlock, 1, Fault::Stall);
+    let patience = Options {
+        stall_timeout: Duration::from_millis(300),
+        ..options()
+    };
+    let client = open(&service, token("cw"), patience);
+    let options = UploadOptions {
+        memory: 16 << 20,
+        ..UploadOptions::default()
+    };
+    let mut upload = client.upload(NAME, options).unwrap();
+    for filled in 0..30 {
+        let length = upload.space().unwrap().len();
+        // Four blocks are in memory at most, this one counted; the first that was stored was the probe.
+        let stored = service.change(|state| state.blocks.len()) - 1;
+        assert!(filled - stored <= 3, "{filled} filled, {stored} stored");
+        upload.filled(length).unwrap();
+    }
+    upload.finish().unwrap().commit().unwrap();
+    assert_eq!(service.blob(NAME).unwrap().bytes.len(), 30 * BLOCK);
+}
+
 #[test]
 fn a_stream_longer_than_memory_goes_through() {
     let service = Service::start();
@@ -487,6 +514,24 @@ fn no_error_shows_the_signature() {
     let client = open(&service, token("cw"), options());
     let error = client.upload(NAME, UploadOptions::default()).unwrap_err();
     assert!(!format!("{error:?} {client:?}").contains(SIGNATURE));
+}
+
+/// A host that takes the connection and never says who it is: TLS on a port of another kind.
+#[test]
+fn a_handshake_that_stands_still_is_left() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let url = format!("https://127.0.0.1:{port}/account/backups");
+    let (url, _) = ContainerUrl::parse(&url).unwrap();
+    let options = Options {
+        deadline: Duration::from_millis(500),
+        connect_timeout: Duration::from_millis(300),
+        ..options()
+    };
+    let client = Client::new(url, token("cw"), options).unwrap();
+    let error = client.upload(NAME, UploadOptions::default()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unreachable, "{error}");
+    assert!(error.to_string().contains("no answer"), "{error}");
 }
 
 #[test]
