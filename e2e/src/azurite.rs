@@ -14,7 +14,7 @@ use ureq::{Agent, Body};
 use crate::sas::{self, ACCOUNT, Sas};
 use crate::tls::Certificate;
 use crate::watchdog::Watched;
-use crate::{PATIENCE, tool};
+use crate::{PATIENCE, tool, wait_for};
 
 /// A running Azurite that keeps its blobs in memory. It is stopped when it is dropped, or when the test
 /// process ends.
@@ -237,12 +237,16 @@ impl Container {
     /// # Panics
     /// When that fails.
     pub fn write(&self, name: &str, bytes: &[u8]) {
-        self.agent
-            .put(self.blob(name))
-            .header("x-ms-version", API_VERSION)
-            .header("x-ms-blob-type", "BlockBlob")
-            .send(bytes)
-            .unwrap_or_else(|error| panic!("{name}: {error}"));
+        wait_for("a blob to be put", || {
+            let put = self.agent.put(self.blob(name));
+            let put = put.header("x-ms-version", API_VERSION);
+            match put.header("x-ms-blob-type", "BlockBlob").send(bytes) {
+                Ok(_) => Some(()),
+                // A connection that was kept, and that the server closed at this very moment.
+                Err(ureq::Error::Io(_)) => None,
+                Err(error) => panic!("{name}: {error}"),
+            }
+        });
     }
 
     /// Puts empty blobs there, several at once.
