@@ -1,7 +1,7 @@
 //! What a backup's roles and tablespaces demand of a server that is made for it.
 
 use backup_file::Reader;
-use dump_text::{Event, Kind, Part, PartScanner, Piece, Verb, subject, tokens};
+use dump_text::{Event, Kind, Part, PartScanner, Piece, Token, Verb, subject, tokens};
 use job::Error;
 use store::Source;
 
@@ -11,7 +11,8 @@ const USUAL: &str = "postgres";
 /// What a server is made with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Globals {
-    /// The role that the server belongs to. The dump's memberships name it as their grantor, so it must be the same.
+    /// The role that the server belongs to: the same as in the cluster that was dumped. It is the grantor of its
+    /// memberships, and since PostgreSQL 16 no other superuser may be that.
     pub(crate) superuser: String,
     /// Their directories are not here: they are made elsewhere before the restore, which then leaves them as they are.
     pub(crate) tablespaces: Vec<String>,
@@ -52,6 +53,7 @@ impl Globals {
 struct Found {
     roles: Vec<String>,
     superusers: Vec<String>,
+    grantors: Vec<String>,
     tablespaces: Vec<String>,
 }
 
@@ -67,6 +69,7 @@ impl Found {
             _ => return Err(Stop::Here),
         };
         let Some(about) = subject(sql) else {
+            self.grantors.extend(grantor(sql));
             return Ok(());
         };
         let name = about.name.name;
@@ -80,16 +83,24 @@ impl Found {
     }
 
     fn globals(self) -> Globals {
-        let usual = self.superusers.iter().any(|name| name == USUAL);
-        let superuser = match self.superusers.into_iter().next() {
-            Some(first) if !usual => first,
-            _ => USUAL.into(),
-        };
+        let mut superusers = self.superusers;
+        superusers.sort_by_key(|name| (!self.grantors.contains(name), name != USUAL));
+        let superuser = superusers.into_iter().next();
         Globals {
-            superuser,
+            superuser: superuser.unwrap_or_else(|| USUAL.into()),
             tablespaces: self.tablespaces,
             any: !self.roles.is_empty(),
         }
+    }
+}
+
+/// `GRANT role TO role … GRANTED BY role`
+fn grantor(statement: &[u8]) -> Option<String> {
+    let mut words = tokens(statement).map(|spanned| spanned.token);
+    words.find(|word| word.is("granted"))?;
+    match words.nth(1)? {
+        Token::Word(name) | Token::Name(name) => Some(name),
+        _ => None,
     }
 }
 
@@ -122,6 +133,11 @@ mod tests {
         assert!(globals.any);
         let more = format!("{ROLES}CREATE ROLE postgres;\nALTER ROLE postgres WITH SUPERUSER;\n");
         assert_eq!(found(&more).superuser, "postgres");
+        let more =
+            format!("{more}GRANT app TO x WITH INHERIT TRUE GRANTED BY \"hub \"\"1\"\"\";\n");
+        assert_eq!(found(&more).superuser, "hub \"1\"");
+        let more = format!("{ROLES}GRANT app TO x GRANTED BY app;\n");
+        assert_eq!(found(&more).superuser, "hub \"1\"");
     }
 
     #[test]

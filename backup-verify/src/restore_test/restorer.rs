@@ -16,14 +16,18 @@ const PROGRAM: &str = "restore-stream";
 const PROGRESS: &str = "restore-stream: restoring '";
 /// What psql's end tells of an SQL error, in every language (psql's manual page, Exit Status).
 const SQL_ERROR: &str = "'psql' failed with exit code 3";
-/// SQL errors that are the server's or the user's, not the backup's.
-const SERVER_S_OWN: [&str; 6] = [
+/// SQL errors that are the server's or the user's, not the backup's: as far as they are in English.
+const SERVER_S_OWN: [&str; 10] = [
+    "invalid locale name",
+    "invalid LC_C",
+    "could not open collator for locale",
+    "tablespace \"",
+    "preload",
     "No space left on device",
     "permission denied",
     "must be superuser",
     "must be owner of",
     "out of memory",
-    "out of shared memory",
 ];
 
 /// A backup that restore-stream restores.
@@ -237,8 +241,13 @@ mod tests {
             code(Some(1), &format!("{sql}FEHLER:  Typ »x« existiert nicht")),
             3
         );
-        let full = "ERROR:  could not extend file: No space left on device";
-        assert_eq!(code(Some(1), &format!("{sql}{full}")), 1);
+        for own in [
+            "ERROR:  could not extend file: No space left on device",
+            "ERROR:  invalid LC_COLLATE locale name: \"de_DE.UTF-8\"",
+            "ERROR:  tablespace \"fast\" does not exist",
+        ] {
+            assert_eq!(code(Some(1), &format!("{sql}{own}")), 1, "{own}");
+        }
     }
 
     #[test]
