@@ -36,6 +36,8 @@ insert into parts select i, date '2025-01-01' + i from generate_series(1, 40) i;
 create index on parts (id);
 \connect zoo
 create table animals as select i as id from generate_series(1, 200) i;
+create subscription feed connection 'host=nowhere' publication feed with (connect = false);
+alter database zoo set default_transaction_read_only = on;
 "#;
 
 /// A cluster with these, and a backup of it.
@@ -221,6 +223,14 @@ fn a_cluster_of_odd_things_comes_back() {
         "create table elsewhere (a integer) tablespace \"fast disk\"",
     );
     sample::odd(&cluster);
+    // The names that a command line or psql might take for something else; each takes its time.
+    let (odd, others): (Vec<&str>, Vec<&str>) = sample::ODD_NAMES
+        .iter()
+        .partition(|name| name.contains(['"', '\'', '-', '\t', '=']));
+    for name in others {
+        let drop = format!("drop database {}", sample::identifier(name));
+        cluster.sql("postgres", &drop);
+    }
     let ground = Ground::new();
     let good = Scratch::new();
     backup::dump(&cluster, good.path());
@@ -229,13 +239,17 @@ fn a_cluster_of_odd_things_comes_back() {
     let seen = ground.test(good.path()).succeeds();
     prints(
         &seen,
-        "'everything'  tables: 13 with 20108 rows, indexes: 1, constraints: 6, in ",
+        "'everything'  tables: 13 with 20108 rows, indexes: 1, constraints: 6, large objects: 3, in ",
     );
     prints(&seen, "'latin'  tables: 1 with 3 rows");
-    for name in sample::ODD_NAMES {
+    for name in &odd {
         prints(&seen, &format!("restore  '{name}'  tables: "));
     }
-    prints(&seen, "ok       restore  27 databases into PostgreSQL ");
+    let all = format!(
+        "ok       restore  {} databases into PostgreSQL ",
+        odd.len() + 5
+    );
+    prints(&seen, &all);
     prints(&seen, ": the measured RTO");
     assert!(!seen.out().contains("warning"), "{seen}");
     ground.is_clean(&seen);
@@ -353,7 +367,7 @@ fn into_a_server_without_its_roles() {
     let seen = into(&other, forge.good()).succeeds();
     prints(
         &seen,
-        "'shop'  tables: 4 with 3540 rows, indexes: 3, constraints: 2, in ",
+        "'shop'  tables: 4 with 3540 rows, indexes: 3, constraints: 2, large objects: 1, in ",
     );
     prints(&seen, "owners and privileges left out: ");
     prints(&seen, "restore  4 databases into PostgreSQL ");
@@ -385,7 +399,10 @@ fn a_backup_of_another_program_is_restored_and_counted() {
         &seen,
         "warning  restore  the backup does not say what 4 databases of it held",
     );
-    prints(&seen, "'shop'  tables: 4, indexes: 3, constraints: 2, in ");
+    prints(
+        &seen,
+        "'shop'  tables: 4, indexes: 3, constraints: 2, large objects: 1, in ",
+    );
     ground.is_clean(&seen);
 }
 

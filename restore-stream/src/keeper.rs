@@ -6,10 +6,9 @@ use std::process::{ChildStdin, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use job::{Error, OnStop, say};
-use pg_client::{Child, Conninfo, Server, quote_ident, quote_literal};
+use pg_client::{Child, Conninfo, RELEASE, Server, UNHINDERED, drop_database, quote_literal};
 
 use crate::preflight::Cluster;
-use crate::session::UNHINDERED;
 
 /// A session that does nothing, but by its name tells other runs that this one lives: what it restores
 /// into is not theirs to clear away.
@@ -111,8 +110,8 @@ impl Drop for Begun {
             return;
         }
         for name in names {
-            let _ = self.server.execute(Some(&name), FREE);
-            if let Err(error) = self.server.execute(maintenance, &dropping(&name)) {
+            let _ = self.server.execute(Some(&name), RELEASE);
+            if let Err(error) = self.server.execute(maintenance, &drop_database(&name)) {
                 say!("cannot drop '{name}', which is not whole (the next restore will): {error}");
             }
         }
@@ -121,8 +120,8 @@ impl Drop for Begun {
 
 /// Drops a database that a killed run has left.
 pub(crate) fn clear(cluster: &Cluster, name: &str) -> Result<(), Error> {
-    let _ = cluster.server.execute(Some(name), FREE);
-    let sql = dropping(name);
+    let _ = cluster.server.execute(Some(name), RELEASE);
+    let sql = drop_database(name);
     cluster.server.execute(Some(&cluster.maintenance), &sql)
 }
 
@@ -140,28 +139,6 @@ fn ending(application: &str) -> String {
            END LOOP;
          END$$;",
         quote_literal(application)
-    )
-}
-
-/// Takes away, within a database, what keeps it from being dropped and may have come with its dump: that it is a
-/// template, and subscriptions (that were never active: their slots belong to the database that was dumped).
-const FREE: &str = "\
-SET default_transaction_read_only = off;
-DO $$DECLARE subscription name;
-BEGIN
-  EXECUTE pg_catalog.format('ALTER DATABASE %I IS_TEMPLATE false', pg_catalog.current_database());
-  FOR subscription IN SELECT s.subname FROM pg_catalog.pg_subscription AS s
-    JOIN pg_catalog.pg_database AS d ON d.oid = s.subdbid WHERE d.datname = pg_catalog.current_database() LOOP
-    EXECUTE pg_catalog.format('ALTER SUBSCRIPTION %I DISABLE', subscription);
-    EXECUTE pg_catalog.format('ALTER SUBSCRIPTION %I SET (slot_name = NONE)', subscription);
-    EXECUTE pg_catalog.format('DROP SUBSCRIPTION %I', subscription);
-  END LOOP;
-END$$;";
-
-fn dropping(name: &str) -> String {
-    let name = quote_ident(name);
-    format!(
-        "{UNHINDERED}SET client_min_messages = error;\nDROP DATABASE IF EXISTS {name} WITH (FORCE);\n"
     )
 }
 
@@ -187,7 +164,7 @@ fn drop_now(conninfo: &Conninfo, maintenance: &str, application: &str, names: &[
     };
     execute(maintenance, &ending(application));
     for name in names {
-        execute(name, FREE);
-        execute(maintenance, &dropping(name));
+        execute(name, RELEASE);
+        execute(maintenance, &drop_database(name));
     }
 }

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use dump_text::{Piece, Scanner, Unfinished};
 use job::{Error, Progress};
+use pg_client::UNHINDERED;
 
 use crate::checked::Checked;
 use crate::edit::{DatabaseEdit, Edit, GlobalsEdit, Manner, Place};
@@ -11,7 +12,7 @@ use crate::keeper::Begun;
 use crate::ledger::Entry;
 use crate::plan::{Old, Target};
 use crate::preflight::Cluster;
-use crate::session::{Killers, Session, UNHINDERED};
+use crate::session::{Killers, Session};
 
 /// A part that is being loaded. Dropped before its end, it is stopped where it is.
 #[derive(Debug)]

@@ -13,15 +13,6 @@ const PIPE_SIZE: usize = 1 << 20;
 /// What is written at once, where it comes in small pieces.
 const BUFFER: usize = 128 << 10;
 
-/// Takes away what a server's, a database's or a role's settings may put in a restore's way: the dump of a database that
-/// is read-only sets that before it fills it; a session that waits for a slow store is idle.
-pub(crate) const UNHINDERED: &str = "\
-SET statement_timeout = 0;
-SET default_transaction_read_only = off;
-SELECT pg_catalog.set_config(name, '0', false) FROM pg_catalog.pg_settings
- WHERE name IN ('idle_session_timeout', 'idle_in_transaction_session_timeout', 'lock_timeout', 'transaction_timeout');
-";
-
 /// A psql that runs a restore's SQL and stops at the first error.
 ///
 /// **Its input never ends.** psql that sees end of input in the rows of a COPY ends that COPY, and the

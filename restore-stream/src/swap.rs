@@ -1,13 +1,12 @@
 //! Restored databases get their names.
 
 use job::{Error, Exit, say};
-use pg_client::{quote_ident, quote_literal};
+use pg_client::{UNHINDERED, quote_ident, quote_literal};
 
 use crate::cli::Args;
 use crate::edit::Place;
 use crate::plan::{Old, Target};
 use crate::preflight::Cluster;
-use crate::session::UNHINDERED;
 
 /// How often those who connect again are disconnected again.
 const TRIES: u32 = 5;

@@ -1,22 +1,20 @@
 //! What came of a restore, beside what the index says was dumped (`docs/format.md`, Contents).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use backup_file::{Contents, TableRows};
 use job::Error;
-use pg_client::{Row, Server, quote_literal};
+use pg_client::{Row, Server, UNHINDERED, quote_literal};
 
 /// How many tables are asked about at once: a question must fit into a pipe.
 const BATCH: usize = 500;
 /// How many names a sentence has.
 const NAMES: usize = 5;
 
-/// Nothing in the way of a long count; a row that is hidden from this user is an error, not one row less. The
+/// A row that is hidden from this user is an error, not one row less. The
 /// encoding is the database's: names of tables are in the index as the dump has them, byte for byte.
 const SETTINGS: &str = "\
 SET search_path = pg_catalog;
-SET statement_timeout = 0;
-SET lock_timeout = 0;
 SET row_security = off;
 ";
 
@@ -79,7 +77,7 @@ impl Found {
         database: &str,
         contents: Option<&Contents>,
     ) -> Result<Self, Error> {
-        let ask = |sql: &str| server.query(Some(database), &format!("{SETTINGS}{sql}"));
+        let ask = |sql: &str| server.query(Some(database), &format!("{UNHINDERED}{SETTINGS}{sql}"));
         let mut found = Self::default();
         for row in ask(FACTS)? {
             if let [Some(kind), Some(value)] = row.as_slice() {
@@ -88,15 +86,12 @@ impl Found {
         }
         let tables = contents.and_then(|it| it.tables.as_deref());
         for batch in tables.unwrap_or(&[]).chunks(BATCH) {
-            let there: BTreeSet<usize> = numbers(&ask(&which_are_there(batch))?).collect();
-            let mut counts = match there.is_empty() {
-                true => Vec::new(),
-                false => ask(&count_rows(batch, &there))?,
-            }
-            .into_iter();
+            let there = ask(&which_are_there(batch))?;
+            let there: Vec<usize> = numbers("there", &there).map(|it| it.0).collect();
+            let counts = ask(&count_rows(batch, &there))?;
+            let counts: BTreeMap<usize, u64> = numbers("rows", &counts).collect();
             for (at, table) in batch.iter().enumerate() {
-                let counted = there.contains(&at).then(|| counts.next()).flatten();
-                let rows = counted.and_then(|row| numbers(&[row]).next());
+                let rows = counts.get(&at).copied();
                 found.rows.insert(table.name.clone(), rows);
             }
         }
@@ -128,8 +123,12 @@ impl Found {
             true => String::new(),
             false => format!(" with {rows} rows"),
         };
+        let large_objects = match self.count("large objects") {
+            0 => String::new(),
+            count => format!(", large objects: {count}"),
+        };
         format!(
-            "tables: {}{rows}, indexes: {}, constraints: {}",
+            "tables: {}{rows}, indexes: {}, constraints: {}{large_objects}",
             self.count("tables"),
             self.count("indexes"),
             self.count("constraints")
@@ -231,10 +230,14 @@ pub(crate) fn list(names: &[String]) -> String {
     }
 }
 
-/// The numbers in the first column.
-fn numbers<T: std::str::FromStr>(rows: &[Row]) -> impl Iterator<Item = T> {
-    rows.iter()
-        .filter_map(|row| row.first()?.as_deref()?.parse().ok())
+/// The two numbers that rows with this first field have.
+fn numbers<'a>(kind: &'a str, rows: &'a [Row]) -> impl Iterator<Item = (usize, u64)> + 'a {
+    rows.iter().filter_map(move |row| match row.as_slice() {
+        [Some(first), Some(at), Some(number)] if first == kind => {
+            Some((at.parse().ok()?, number.parse().ok()?))
+        }
+        _ => None,
+    })
 }
 
 /// Which of them are tables, by their places.
@@ -242,17 +245,17 @@ fn which_are_there(tables: &[TableRows]) -> String {
     let names = tables.iter().map(|it| quote_literal(&it.name)).enumerate();
     let values: Vec<String> = names.map(|(at, name)| format!("({at}, {name})")).collect();
     format!(
-        "SELECT at FROM (VALUES {}) AS asked (at, name)
+        "SELECT 'there', at, 1 FROM (VALUES {}) AS asked (at, name)
          JOIN pg_class AS c ON c.oid = to_regclass(name) AND c.relkind IN ('r', 'p');",
         values.join(", ")
     )
 }
 
 /// `FROM ONLY`, as the COPY of a table that others inherit from has its own rows only.
-fn count_rows(tables: &[TableRows], there: &BTreeSet<usize>) -> String {
-    let tables = there.iter().filter_map(|at| tables.get(*at));
+fn count_rows(tables: &[TableRows], there: &[usize]) -> String {
+    let tables = there.iter().filter_map(|at| Some((at, tables.get(*at)?)));
     tables
-        .map(|table| format!("SELECT count(*) FROM ONLY {};\n", table.name))
+        .map(|(at, table)| format!("SELECT 'rows', {at}, count(*) FROM ONLY {};\n", table.name))
         .collect()
 }
 

@@ -1,7 +1,7 @@
 //! Where the test restores to.
 
 use job::Error;
-use pg_client::{Server, Version, quote_ident};
+use pg_client::{Server, UNHINDERED, Version, quote_ident};
 
 use super::globals::Globals;
 use super::installation::Installation;
@@ -100,7 +100,7 @@ impl Ground {
     /// The server's.
     pub(crate) fn open(&self, database: &str) -> Result<(), Error> {
         let sql = format!(
-            "ALTER DATABASE {} WITH ALLOW_CONNECTIONS true CONNECTION LIMIT -1 IS_TEMPLATE false",
+            "{UNHINDERED}ALTER DATABASE {} WITH ALLOW_CONNECTIONS true CONNECTION LIMIT -1 IS_TEMPLATE false",
             quote_ident(database)
         );
         self.server().execute(Some(self.maintenance()), &sql)

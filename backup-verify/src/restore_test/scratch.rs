@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use std::process::Stdio;
 
 use job::{Error, OnStop, say};
-use pg_client::{Conninfo, Server, quote_literal};
+use pg_client::{Conninfo, RELEASE, Server, UNHINDERED, drop_database, quote_literal};
 
 /// How the names of all of them begin.
 const PREFIX: &str = "backup_verify_";
@@ -99,37 +99,24 @@ impl Place {
         }
     }
 
-    /// By a psql of its own and not a [`Server`], whose processes must not be used while a signal ends the program.
     fn clear(&self) -> Result<(), Error> {
-        let cannot = |error| Error::io("cannot run 'psql'", &error);
-        let mut command = self.conninfo.command("psql", Some(&self.maintenance));
-        command.args(["--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1"]);
-        command.stdin(Stdio::piped()).stdout(Stdio::null());
-        command.stderr(Stdio::piped());
-        let mut psql = command.spawn().map_err(cannot)?;
-        if let Some(mut stdin) = psql.stdin.take() {
-            // What fails here is said by psql's end.
-            let _ = stdin.write_all(self.script().as_bytes());
+        for name in self.ask(&self.maintenance, &self.remains())?.lines() {
+            let connectable = format!("ALTER DATABASE {name} ALLOW_CONNECTIONS true;");
+            self.ask(&self.maintenance, &connectable)?;
+            // What it does not take away is said when it is dropped.
+            let _ = self.ask(name, RELEASE);
+            self.ask(&self.maintenance, &drop_database(name))?;
         }
-        let ended = psql.wait_with_output().map_err(cannot)?;
-        if ended.status.success() {
-            return Ok(());
-        }
-        let words = String::from_utf8_lossy(&ended.stderr);
-        let words = words.trim().replace('\n', "; ");
-        Err(Error::failed(format!(
-            "cannot drop the databases of the test: {words}"
-        )))
+        Ok(())
     }
 
-    /// The sessions first: the psql of one may be dead, and the server still creating its database. Then whatever a
-    /// restored database says against being dropped.
-    fn script(&self) -> String {
+    /// Ends what is at work in the databases of this run, or creates one: the psql that asked for it may be dead
+    /// already. Then the names of those that are there.
+    fn remains(&self) -> String {
         let about = quote_literal(&format!("%{}%", self.prefix));
         let ours = begins_with(&self.prefix);
         format!(
-            "SET client_min_messages = error;
-DO $$BEGIN
+            "{UNHINDERED}DO $$BEGIN
   FOR i IN 1..200 LOOP
     PERFORM pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity
      WHERE pid <> pg_catalog.pg_backend_pid() AND (query LIKE {about} AND state <> 'idle' OR {ours});
@@ -138,12 +125,33 @@ DO $$BEGIN
     PERFORM pg_catalog.pg_stat_clear_snapshot();
   END LOOP;
 END$$;
-SELECT format('ALTER DATABASE %I WITH ALLOW_CONNECTIONS true IS_TEMPLATE false', datname)
- FROM pg_catalog.pg_database WHERE {ours} \\gexec
-SELECT format('DROP DATABASE IF EXISTS %I WITH (FORCE)', datname)
- FROM pg_catalog.pg_database WHERE {ours} \\gexec
-"
+\\o
+SELECT datname FROM pg_catalog.pg_database WHERE {ours};"
         )
+    }
+
+    /// By a psql of its own and not a [`Server`], whose processes must not be used while a signal ends the program.
+    fn ask(&self, database: &str, sql: &str) -> Result<String, Error> {
+        let cannot = |error| Error::io("cannot run 'psql'", &error);
+        let mut command = self.conninfo.command("psql", Some(database));
+        command.args(["--no-psqlrc", "--quiet", "--no-align", "--tuples-only"]);
+        command.args(["--set=ON_ERROR_STOP=1", "--output=/dev/null"]);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        command.stderr(Stdio::piped());
+        let mut psql = command.spawn().map_err(cannot)?;
+        if let Some(mut stdin) = psql.stdin.take() {
+            // What fails here is said by psql's end.
+            let _ = stdin.write_all(sql.as_bytes());
+        }
+        let ended = psql.wait_with_output().map_err(cannot)?;
+        if ended.status.success() {
+            return Ok(String::from_utf8_lossy(&ended.stdout).into_owned());
+        }
+        let words = String::from_utf8_lossy(&ended.stderr);
+        let words = words.trim().replace('\n', "; ");
+        Err(Error::failed(format!(
+            "cannot drop the databases of the test: {words}"
+        )))
     }
 }
 

@@ -6,7 +6,9 @@ use std::process::{Command, Stdio};
 use std::sync::mpsc;
 
 use job::{Error, OnStop, say, text};
-use pg_client::{Child, Conninfo, Ending, Server, quote_ident, quote_literal};
+use pg_client::{
+    Child, Conninfo, Ending, RELEASE, Server, drop_database, quote_ident, quote_literal,
+};
 
 use super::account::Account;
 use super::globals::Globals;
@@ -122,8 +124,9 @@ impl Throwaway {
 
     /// Drops a database, to make room for the next.
     pub(crate) fn drop_database(&self, name: &str) -> Result<(), Error> {
-        let sql = format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", quote_ident(name));
-        self.server.execute(Some("postgres"), &sql)
+        // What it does not take away is said when it is dropped.
+        let _ = self.server.execute(Some(name), RELEASE);
+        self.server.execute(Some("postgres"), &drop_database(name))
     }
 }
 

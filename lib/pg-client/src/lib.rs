@@ -3,11 +3,13 @@
 
 mod child;
 mod conninfo;
+mod disposal;
 mod program;
 mod server;
 mod version;
 
 pub use child::{Child, Ended, Ending, Killer};
 pub use conninfo::Conninfo;
+pub use disposal::{RELEASE, UNHINDERED, drop_database};
 pub use server::{Row, Server, quote_ident, quote_literal};
 pub use version::Version;

@@ -1,0 +1,35 @@
+//! What may stand in the way of restoring a database, and of dropping it again.
+
+use crate::quote_ident;
+
+/// Takes away what a server's, a database's or a role's settings may put in a session's way: the dump of a database that
+/// is read-only sets that before it fills it; a session that waits for a slow store is idle.
+pub const UNHINDERED: &str = "\
+SET statement_timeout = 0;
+SET default_transaction_read_only = off;
+SELECT pg_catalog.set_config(name, '0', false) FROM pg_catalog.pg_settings
+ WHERE name IN ('idle_session_timeout', 'idle_in_transaction_session_timeout', 'lock_timeout', 'transaction_timeout');
+";
+
+/// Takes away, within a database, what keeps it from being dropped and may have come with its dump: that it is a
+/// template, and subscriptions (that were never active: their slots belong to the database that was dumped).
+pub const RELEASE: &str = "\
+SET default_transaction_read_only = off;
+DO $$DECLARE subscription name;
+BEGIN
+  EXECUTE pg_catalog.format('ALTER DATABASE %I IS_TEMPLATE false', pg_catalog.current_database());
+  FOR subscription IN SELECT s.subname FROM pg_catalog.pg_subscription AS s
+    JOIN pg_catalog.pg_database AS d ON d.oid = s.subdbid WHERE d.datname = pg_catalog.current_database() LOOP
+    EXECUTE pg_catalog.format('ALTER SUBSCRIPTION %I DISABLE', subscription);
+    EXECUTE pg_catalog.format('ALTER SUBSCRIPTION %I SET (slot_name = NONE)', subscription);
+    EXECUTE pg_catalog.format('DROP SUBSCRIPTION %I', subscription);
+  END LOOP;
+END$$;";
+
+/// Drops a database, whoever is connected to it; not one that is not there.
+pub fn drop_database(name: &str) -> String {
+    let name = quote_ident(name);
+    format!(
+        "{UNHINDERED}SET client_min_messages = error;\nDROP DATABASE IF EXISTS {name} WITH (FORCE);\n"
+    )
+}
