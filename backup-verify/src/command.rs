@@ -52,6 +52,9 @@ fn verify_backup(args: &Args, report: &mut Report) -> Result<(), Error> {
             "--all is for a store, and '{label}' is a backup"
         )));
     }
+    if args.restore_test {
+        restore_test::rereadable(&source)?;
+    }
     report.add(backup::check(&source, args.threads()))?;
     if args.restore_test {
         restore_test::run(&args.target, &source, args, report)?;

@@ -1,6 +1,6 @@
 //! What a backup says that it holds.
 
-use backup_file::{Contents, Index, SectionKind, Tail, read_tail};
+use backup_file::{Contents, Index, ReadAt, SectionKind, Tail, read_tail};
 use job::Error;
 use store::Source;
 
@@ -34,13 +34,7 @@ impl Manifest {
         restorer: &Restorer,
         only: Option<&str>,
     ) -> Result<Self, Error> {
-        let file = source.read_at().ok_or_else(|| {
-            Error::usage(
-                "--restore-test reads a backup more than once, and standard input can be read once",
-            )
-            .hint("name a file, a blob or a store")
-        })?;
-        let tail = read_tail(file).map_err(|error| source.read_error(&error))?;
+        let tail = read_tail(rereadable(source)?).map_err(|error| source.read_error(&error))?;
         let mut manifest = match tail {
             Tail::Index(index) => Self::of(index),
             Tail::Marker | Tail::NoMarker => Self::without_index(restorer.databases()?, only),
@@ -105,6 +99,19 @@ impl Manifest {
     pub(crate) fn largest(&self) -> u64 {
         self.databases.iter().map(|it| it.sql).max().unwrap_or(0)
     }
+}
+
+/// What can be read more than once.
+///
+/// # Errors
+/// Standard input (exit code 2).
+pub(crate) fn rereadable(source: &Source) -> Result<&dyn ReadAt, Error> {
+    source.read_at().ok_or_else(|| {
+        Error::usage(
+            "--restore-test reads a backup more than once, and standard input can be read once",
+        )
+        .hint("name a file, a blob or a store")
+    })
 }
 
 /// 15 of `15.18 (Debian …)`.

@@ -21,6 +21,7 @@ use crate::report::{Finding, Grade, Report};
 use comparison::{Found, list, missing};
 use globals::Globals;
 use ground::Ground;
+pub(crate) use manifest::rereadable;
 use manifest::{Expected, Manifest};
 use restorer::{Done, Restorer, What};
 
@@ -80,7 +81,7 @@ struct Test {
 
 impl Test {
     fn prepare(address: &str, source: &Source, args: &Args) -> Result<Self, Error> {
-        let restorer = Restorer::new(address, args.threads());
+        let restorer = Restorer::new(address, args.threads(), args.deadline);
         let manifest = Manifest::read(source, &restorer, args.database.as_deref())?;
         let (ground, globals) = match &args.into {
             Some(conninfo) => (Ground::given(conninfo)?, false),

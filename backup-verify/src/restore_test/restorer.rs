@@ -6,6 +6,7 @@ use std::io::Read;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
+use chrono::TimeDelta;
 use job::{Error, pass_on};
 use pg_client::{Child, Ended, Ending, Server};
 use serde::Deserialize;
@@ -38,6 +39,8 @@ pub(crate) struct Restorer {
     /// A token that the backup's URL had: no command line shall show it.
     token: Option<String>,
     threads: usize,
+    /// How long a request to the service may be tried.
+    deadline: Option<TimeDelta>,
 }
 
 /// What is restored.
@@ -87,7 +90,7 @@ impl Done {
 
 impl Restorer {
     /// `address` names a file or a blob; its query, if it has one, is its token.
-    pub(crate) fn new(address: &str, threads: usize) -> Self {
+    pub(crate) fn new(address: &str, threads: usize, deadline: Option<TimeDelta>) -> Self {
         let beside = env::current_exe().ok().map(|it| it.with_file_name(PROGRAM));
         let url = address.contains("://");
         let (backup, token) = match address.split_once('?') {
@@ -101,6 +104,7 @@ impl Restorer {
             backup: backup.to_owned(),
             token: token.filter(|it| !it.is_empty()).map(str::to_owned),
             threads,
+            deadline,
         }
     }
 
@@ -171,6 +175,10 @@ impl Restorer {
         let mut command = Command::new(&self.program);
         command.arg(&self.backup).arg("--json");
         command.arg(option("--threads", &self.threads.to_string()));
+        if let Some(deadline) = self.deadline {
+            let seconds = format!("{}s", deadline.num_seconds());
+            command.arg(option("--deadline", &seconds));
+        }
         command.stdin(Stdio::null()).stdout(Stdio::piped());
         // The variables come first, as restore-stream itself would have it.
         let named = |name| env::var_os(name).is_some();
@@ -252,9 +260,12 @@ mod tests {
 
     #[test]
     fn a_url_s_token_is_not_shown() {
-        let restorer = Restorer::new("https://a/b/c.sql.gz?sig=s3cret", 1);
+        let restorer = Restorer::new("https://a/b/c.sql.gz?sig=s3cret", 1, None);
         let command = restorer.command();
         assert!(!format!("{:?}", command.get_args()).contains("s3cret"));
-        assert_eq!(Restorer::new("what?.sql.gz", 1).backup, "what?.sql.gz");
+        assert_eq!(
+            Restorer::new("what?.sql.gz", 1, None).backup,
+            "what?.sql.gz"
+        );
     }
 }
