@@ -1,10 +1,13 @@
 use chrono::TimeDelta;
-use clap::Args;
+use clap::{ArgGroup, Args};
 use job::time::parse_duration;
 use retention::Policy;
 
 /// What a store is held against: the thresholds of its checks.
 #[derive(Debug, Clone, Args)]
+#[command(group = ArgGroup::new("policy")
+    .args(["keep_days", "keep_weekly", "keep_monthly"])
+    .multiple(true))]
 pub(crate) struct Limits {
     /// How old the newest backup of a store may be
     #[arg(long, value_name = "AGE", default_value = "36h", value_parser = parse_duration)]
@@ -36,19 +39,19 @@ pub(crate) struct Limits {
     #[arg(long, value_name = "TIME", default_value = "30d", value_parser = parse_duration)]
     pub(crate) warn_expiry: TimeDelta,
 
-    /// That blob-prune runs with this option: what it would have deleted two days ago must be gone
+    /// blob-prune runs with --keep-days N: what it would have deleted two days ago must be gone
     #[arg(long, value_name = "N")]
     pub(crate) keep_days: Option<u32>,
 
-    /// As blob-prune has it
-    #[arg(long, value_name = "N", default_value_t = 3)]
+    /// So it does with this
+    #[arg(long, value_name = "N", default_value_t = 3, requires = "policy")]
     pub(crate) keep_min: u32,
 
-    /// As blob-prune has it
+    /// And with this
     #[arg(long, value_name = "N")]
     pub(crate) keep_weekly: Option<u32>,
 
-    /// As blob-prune has it
+    /// And with this
     #[arg(long, value_name = "N")]
     pub(crate) keep_monthly: Option<u32>,
 }
