@@ -385,11 +385,30 @@ fn into_a_server_without_its_roles() {
         ),
         "0"
     );
-    let seen = into(&other, forge.good())
-        .args(["--database", "zoo"])
-        .succeeds();
+    let metrics = forge.scratch.join("metrics.prom");
+    let measured = |program: Program| program.arg("--metrics").arg(&metrics);
+    let zoo = into(&other, forge.good()).args(["--database", "zoo"]);
+    let seen = measured(zoo).succeeds();
     prints(&seen, "restore  1 database into PostgreSQL ");
     assert!(!seen.out().contains("shop"), "{seen}");
+    let value = |name: &str| {
+        let text = fs::read_to_string(&metrics).unwrap();
+        let mut lines = text.lines().filter(|it| it.starts_with(name));
+        let line = lines.next().map(str::to_owned).unwrap_or_default();
+        assert_eq!(lines.next(), None, "{text}");
+        let (_, value) = line.rsplit_once(' ').unwrap_or_default();
+        value.parse::<f64>().unwrap_or(-1.0)
+    };
+    let success = "postgresql_backup_restore_success{";
+    assert_eq!(value(success), 1.0);
+    assert!(value("postgresql_backup_restore_duration_seconds{") > 0.0);
+    assert!(value("postgresql_backup_database_restore_duration_seconds{") > 0.0);
+    let none = into(&other, forge.good()).args(["--database", "none"]);
+    let seen = measured(none).fails(3);
+    seen.says("there is no database 'none' in ");
+    assert_eq!(value(success), 0.0);
+    // What was measured last stays.
+    assert!(value("postgresql_backup_restore_duration_seconds{") > 0.0);
 }
 
 #[test]
