@@ -97,8 +97,9 @@ pub(crate) fn token(client: &Client, now: DateTime<Utc>, warning: TimeDelta) -> 
     let finding = if left <= TimeDelta::zero() {
         Finding::warning("token", format!("the SAS token expired {until}"))
     } else if left <= warning {
-        let words = format!("the SAS token expires in {days} days, {until}: make a new one");
-        Finding::warning("token", words)
+        let left = words(left);
+        let said = format!("the SAS token expires in {left}, {until}: make a new one");
+        Finding::warning("token", said)
     } else {
         Finding::ok("token", format!("{days} days left, until {until}"))
     };

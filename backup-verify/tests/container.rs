@@ -136,6 +136,7 @@ fn the_token_s_last_days_are_told() {
     let soon = TimeDelta::hours(12);
     verify(&until(TimeDelta::days(40) + soon)).is(0, &["ok       token    40 days left"]);
     verify(&until(TimeDelta::days(29) + soon)).is(0, &["warning", "expires in 29 days"]);
+    verify(&until(soon)).is(0, &["warning", "expires in 11 h"]);
     verify(&until(-soon)).is(1, &["the SAS token expired"]);
     let policy = "si=nightly&sr=c&sig=S3CRETS3CRET";
     verify(policy).is(0, &["its stored access policy does"]);
