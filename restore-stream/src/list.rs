@@ -3,10 +3,11 @@
 use std::convert::Infallible;
 
 use backup_file::{Index, SectionKind};
+use chrono::{TimeDelta, Utc};
 use dump_text::{Event, Part, PartScanner, Piece};
 use job::{Error, Progress, text};
 use serde_json::{Value, json};
-use store::Store;
+use store::{Glance, Store};
 
 use crate::checked::Checked;
 use crate::choose::{Chosen, moment};
@@ -26,30 +27,53 @@ pub(crate) fn run(args: &Args) -> Result<(), Error> {
     }
 }
 
+/// The backups of a store, oldest first: name, size, moment, age, and what their ends tell.
 fn backups(store: &Store, as_json: bool) -> Result<(), Error> {
-    let backups = store.list()?;
-    if as_json {
-        let all: Vec<Value> = backups
-            .iter()
-            .map(|backup| {
-                json!({
-                    "name": backup.name.to_string(),
-                    "started": backup.name.started().to_rfc3339(),
-                    "size": backup.size,
-                })
-            })
-            .collect();
-        return print(&json!({ "backups": all }).to_string());
-    }
-    for backup in &backups {
+    let now = Utc::now();
+    let mut all: Vec<Value> = Vec::new();
+    for backup in &store.list()? {
+        let started = backup.name.started();
+        let (state, why) = state(store.glance(backup)?);
+        if as_json {
+            all.push(json!({
+                "name": backup.name.to_string(),
+                "started": started.to_rfc3339(),
+                "size": backup.size,
+                "state": state,
+                "why": why,
+            }));
+            continue;
+        }
         print(&format!(
-            "{}  {:>10}  {}",
+            "{}  {:>10}  {}  {:>11}  {state}{}",
             backup.name,
             text::bytes(backup.size),
-            moment(backup.name.started())
+            moment(started),
+            age(now - started),
+            why.map(|why| format!(": {why}")).unwrap_or_default()
         ))?;
     }
-    Ok(())
+    match as_json {
+        true => print(&json!({ "backups": all }).to_string()),
+        false => Ok(()),
+    }
+}
+
+/// `3 h old`, or a time that is yet to come.
+fn age(age: TimeDelta) -> String {
+    let old = if age < TimeDelta::zero() { "" } else { " old" };
+    text::age(age) + old
+}
+
+/// A backup's state in a word or two, and the reason for a bad one.
+fn state(glance: Glance) -> (&'static str, Option<String>) {
+    match glance {
+        Glance::Whole(_) => ("whole", None),
+        Glance::Foreign => ("of another program", None),
+        Glance::NotGood(why) => ("not good", Some(why)),
+        Glance::Archived => ("archived", None),
+        Glance::NotAllowed(why) => ("not known", Some(why)),
+    }
 }
 
 fn sections(index: &Index, as_json: bool) -> Result<(), Error> {

@@ -222,6 +222,29 @@ fn a_list_tells_what_is_there() {
     let backups = out(&run(program().arg(dir.path()).arg("--list"), 0));
     assert_eq!(backups.lines().count(), 3, "{backups}");
     assert!(backups.contains("2025-11-21 02:00:00 UTC"), "{backups}");
+    let state = |day| {
+        let listed = out(&run(program().arg(dir.path()).arg("--list"), 0));
+        let line = listed.lines().find(|line| line.contains(day)).unwrap();
+        line.split_once(" old  ").unwrap().1.to_owned()
+    };
+    assert_eq!(state("20251121"), "whole");
+    let bytes = backup();
+    fs::write(path(dir.path(), 21), &bytes[..bytes.len() / 2]).unwrap();
+    assert_eq!(state("20251121"), "not good: its end is missing");
+    fs::write(
+        path(dir.path(), 21),
+        b"\x1f\x8b\x08\0 of pigz, and long enough",
+    )
+    .unwrap();
+    assert_eq!(state("20251121"), "of another program");
+    let json = out(&run(
+        program().arg(dir.path()).args(["--list", "--json"]),
+        0,
+    ));
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json["backups"][0]["state"], "of another program");
+    assert_eq!(json["backups"][2]["state"], "whole");
+    fs::write(path(dir.path(), 21), &bytes).unwrap();
     let held = out(&run(
         program().arg(dir.path()).args(["--latest", "--list"]),
         0,
