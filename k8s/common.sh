@@ -6,6 +6,8 @@ namespace=database
 context=""
 assume_yes=""
 dry_run=""
+# A dry run that shall not reach the cluster either.
+offline=""
 account=""
 program=$(basename "$0" .sh)
 
@@ -66,74 +68,95 @@ find_cluster() {
         context=$(kubectl config current-context 2>/dev/null) ||
             fail 1 "kubectl has no current context" "kubectl config use-context primary-aks-cluster, or --context"
     fi
-    [ -z "$dry_run" ] || return 0
+    [ -z "$offline" ] || return 0
     kubectl --context "$context" version --request-timeout=20s >/dev/null ||
         fail 1 "the cluster of context '$context' does not answer" "az aks get-credentials writes the context anew"
 }
 
 find_namespace() {
-    [ -z "$dry_run" ] || return 0
+    [ -z "$offline" ] || return 0
     kubectl --context "$context" get namespace "$namespace" >/dev/null ||
         fail 1 "context '$context' has no namespace '$namespace'" "is this the cluster that PostgreSQL runs in?"
 }
 
-# A value of a secret: secret_value SECRET KEY
+# A value of a secret, nothing where there is none: secret_value SECRET KEY
 secret_value() {
-    kube get secret "$1" --output "jsonpath={.data.$(printf '%s' "$2" | sed 's/\./\\./g')}" 2>/dev/null |
-        base64 --decode
+    local value
+    value=$(kube get secret "$1" --ignore-not-found --output "jsonpath={.data.$(printf '%s' "$2" | sed 's/\./\\./g')}") ||
+        fail 1 "the secret '$1' cannot be read" "kubectl auth can-i get secrets -n $namespace"
+    printf '%s' "$value" | base64 --decode
 }
 
 # A job's name with the moment in it, so that it is new and tells when.
 # Two that are made in the same second have different names.
 job_name() { printf '%s-%s-%04x' "$1" "$(date -u +%Y%m%d-%H%M%S)" "$RANDOM"; }
 
-# Why the pod of a job does not start yet: one line, or none.
-pod_trouble() {
-    kube get pods --selector "job-name=$1" --output \
-        'jsonpath={range .items[*].status.containerStatuses[*]}{.state.waiting.reason}{" "}{.state.waiting.message}{"\n"}{end}' |
-        sed '/^ *$/d; /^ContainerCreating/d; /^PodInitializing/d' | head -n 1
+# What is known of a job's newest pod: pod_of JOB JSONPATH. Nothing where there is no pod.
+pod_of() {
+    kube get pods --selector "job-name=$1" --sort-by=.metadata.creationTimestamp \
+        --output "jsonpath={.items[-1:]$2}" 2>/dev/null || true
 }
 
-# follow_job NAME: shows the log of a job with one pod until it has ended, and returns its exit code.
-follow_job() {
-    local job=$1 waited=0 phase trouble told="" code
+# Waits until the pod of a job runs, or has run; says what keeps it from that.
+wait_for_pod() {
+    local job=$1 seconds=${START_SECONDS:-300} waited=0 trouble told=""
     while :; do
-        phase=$(kube get pods --selector "job-name=$job" --output 'jsonpath={.items[0].status.phase}' 2>/dev/null) || phase=""
-        case $phase in Running | Succeeded | Failed) break ;; esac
-        trouble=$(pod_trouble "$job") || trouble=""
+        case $(pod_of "$job" .status.phase) in Running | Succeeded | Failed) return 0 ;; esac
+        trouble=$(pod_of "$job" '.status.containerStatuses[0].state.waiting.reason')
+        case $trouble in
+        "" | ContainerCreating | PodInitializing)
+            trouble=$(pod_of "$job" '.status.conditions[?(@.reason=="Unschedulable")].message')
+            ;;
+        *) trouble="$trouble: $(pod_of "$job" '.status.containerStatuses[0].state.waiting.message')" ;;
+        esac
         if [ -n "$trouble" ] && [ "$trouble" != "$told" ]; then
             say "job $job waits: $trouble"
             told=$trouble
         fi
-        [ "$waited" -lt "${START_SECONDS:-300}" ] ||
-            fail 1 "the pod of job '$job' did not start within ${START_SECONDS:-300} s${told:+: $told}" \
+        [ "$waited" -lt "$seconds" ] ||
+            fail 1 "the pod of job '$job' did not start within $seconds s${told:+: $told}" \
                 "kubectl describe job $job -n $namespace; kubectl describe pod -l job-name=$job -n $namespace"
         waited=$((waited + 1))
         sleep 1
     done
+}
+
+# follow_job NAME: shows the log of a job with one pod until it has ended, and returns its exit code.
+follow_job() {
+    local job=$1 since=() pause code pods
+    wait_for_pod "$job"
     # A connection that breaks does not end the job: look again, from where the log is then.
-    local since=() try
     while :; do
         kube logs --follow "job/$job" ${since[@]+"${since[@]}"} || true
-        for try in 1 2 3 4 5; do
-            code=$(kube get pods --selector "job-name=$job" --output \
-                'jsonpath={.items[0].status.containerStatuses[0].state.terminated.exitCode}' 2>/dev/null) || code=""
+        for pause in 1 2 3 4 5; do
+            code=$(pod_of "$job" '.status.containerStatuses[0].state.terminated.exitCode')
             [ -z "$code" ] || return "$code"
-            sleep "$try"
+            # Evicted, or lost with its node: no container is left to tell a code.
+            [ "$(pod_of "$job" .status.phase)" != Failed ] ||
+                fail 1 "the pod of job '$job' was ended: $(pod_of "$job" .status.reason) $(pod_of "$job" .status.message)" \
+                    "kubectl describe pod -l job-name=$job -n $namespace"
+            # An answer with no pod in it, not no answer.
+            if pods=$(kube get pods --selector "job-name=$job" --output name) && [ -z "$pods" ]; then
+                fail 1 "the pod of job '$job' is gone" "kubectl describe job $job -n $namespace"
+            fi
+            sleep "$pause"
         done
-        [ -n "$(kube get pods --selector "job-name=$job" --output name)" ] ||
-            fail 1 "the pod of job '$job' is gone" "kubectl describe job $job -n $namespace"
         since=(--since=15s)
     done
 }
 
-# Starts a Job with all that a CronJob has, changed by JSON patch operations, and follows it:
-# run_job CRONJOB NAME [OPERATIONS]. It is tried once: somebody is watching.
+# A Job with all that a CronJob has, changed by JSON patch operations: make_job FORMAT CRONJOB NAME [OPERATIONS].
+# It is tried once: somebody is watching.
+make_job() {
+    kube create job "$3" --from="cronjob/$2" --dry-run=client --output json |
+        kubectl patch --local --filename - --output "$1" --type json \
+            --patch "[{\"op\": \"add\", \"path\": \"/spec/backoffLimit\", \"value\": 0}${4:+, $4}]"
+}
+
+# Starts such a Job and follows it: run_job CRONJOB NAME [OPERATIONS].
 run_job() {
-    kube create job "$2" --from="cronjob/$1" --dry-run=client --output json |
-        kubectl patch --local --filename - --output json --type json \
-            --patch "[{\"op\": \"add\", \"path\": \"/spec/backoffLimit\", \"value\": 0}${3:+, $3}]" |
-        kube create --filename - >/dev/null || fail 1 "the Job '$2' could not be made from the CronJob '$1'"
+    make_job json "$@" | kube create --filename - >/dev/null ||
+        fail 1 "the Job '$2' could not be made from the CronJob '$1'"
     say "job $2 in namespace $namespace"
     follow_job "$2"
 }

@@ -22,7 +22,7 @@ usage: restore-backup.sh [options] [-- OPTION-OF-RESTORE-STREAM...]
   --replace          put it in the place of what is there, which is kept under the name DB_replaced_…
   --context NAME     the kubectl context (default: the current one)
   --yes              ask nothing
-  --dry-run          show the Job, do not start it
+  --dry-run          print the Job, do not start it; asks nothing (kubectl create -f - starts it)
   -h, --help
 
 Exit codes: those of restore-stream: 0 done, 1 failed, 2 wrong usage, 3 the backup is not good, 4 refused or
@@ -35,7 +35,7 @@ while [ $# -gt 0 ]; do
     case $1 in
     --list) list=yes ;;
     --from) need_value "$1" "$@" && from=$2 && shift ;;
-    --backup) need_value "$1" "$@" && choice=backup backup=$2 && shift ;;
+    --backup) need_value "$1" "$@" && choice=backup backup=${2##*/} && shift ;;
     --latest) choice=latest ;;
     --before) need_value "$1" "$@" && choice=before before=$2 && shift ;;
     --all) what=all ;;
@@ -60,6 +60,9 @@ case $from in
 *) fail 2 "--from is local or azure, not '$from'" ;;
 esac
 [ -z "$name" ] || [ "$what" = database ] || fail 2 "--as needs --database"
+if [ -n "$dry_run" ] && { [ -z "$choice" ] || [ -z "$from" ] || [ -z "$what" ]; }; then
+    fail 2 "--dry-run asks nothing" "say --from, one of --backup, --latest and --before, and --all or --database"
+fi
 
 # A text as a JSON string.
 json() { printf '"%s"' "$(printf '%s' "$1" | sed 's/\\/\\\\/g; s/"/\\"/g')"; }
@@ -72,44 +75,42 @@ argument() {
     esac
 }
 
-# Runs restore-stream in a Job, shows its log, and returns its exit code: restore_stream NAME ARGUMENT...
-restore_stream() {
-    local job arguments="" word
-    job=$(job_name "$1")
-    shift
+# The patch that gives the Job its arguments: job_arguments ARGUMENT...
+job_arguments() {
+    local arguments="" word
     for word in "$@"; do
         arguments="$arguments${arguments:+, }$(argument "$word")"
     done
-    run_job postgresql-restore "$job" "{\"op\": \"replace\", \"path\": \"/spec/template/spec/containers/0/args\", \"value\": [$arguments]}"
+    printf '{"op": "replace", "path": "/spec/template/spec/containers/0/args", "value": [%s]}' "$arguments"
 }
 
-# Both stores, as `local NAME …` and `azure NAME …` lines, numbered.
+# Runs restore-stream in a Job, shows its log, and returns its exit code: restore_stream NAME ARGUMENT...
+restore_stream() {
+    local job
+    job=$(job_name "$1")
+    shift
+    run_job postgresql-restore "$job" "$(job_arguments "$@")"
+}
+
+# Both stores, as `local NAME …` and `azure NAME …` lines, numbered: name, size, moment, age, state. If one of
+# them cannot be listed the other is, and the exit code tells.
 list_backups() {
-    local line='restore-stream /backups --list | sed "s/^/local  /"; restore-stream "$STORE" --list | sed "s/^/azure  /"'
+    local code=0 line='list() { restore-stream "$2" --list | sed "s/^/$1  /" || code=$?; }'
+    line="set -o pipefail; code=0; $line; list local /backups; list azure \"\$STORE\"; exit \$code"
     run_job postgresql-restore "$(job_name list-backups)" "
         {\"op\": \"replace\", \"path\": \"/spec/template/spec/containers/0/command\", \"value\": [\"sh\", \"-c\", $(json "$line")]},
         {\"op\": \"replace\", \"path\": \"/spec/template/spec/containers/0/args\", \"value\": []}" >"$scratch/list" ||
-        fail $? "the backups could not be listed"
-    # Numbered, with the age that the name tells; other lines as they are.
-    awk -v now="$(date -u +%s)" '
-        # Days since 1970 of a date (the year begins in March).
-        function days(y, m, d) {
-            if (m < 3) { y--; m += 12 }
-            return 365 * y + int(y / 4) - int(y / 100) + int(y / 400) + int((153 * m - 457) / 5) + d - 719469
-        }
-        match($0, /postgresql_backup_[0-9]*_[0-9]*\.sql\.gz/) && /^(local|azure) / {
-            t = substr($0, RSTART + 18, 15)
-            then = days(substr(t, 1, 4) + 0, substr(t, 5, 2) + 0, substr(t, 7, 2) + 0) * 86400
-            then += substr(t, 10, 2) * 3600 + substr(t, 12, 2) * 60 + substr(t, 14, 2)
-            hours = int((now - then) / 3600)
-            printf "%3d  %s  %s\n", ++n, $0, hours < 48 ? hours " h old" : int(hours / 24) " days old"
-            next
-        }
-        { print "     " $0 }' "$scratch/list"
+        code=$?
+    awk '/^(local|azure) .*postgresql_backup_/ { printf "%3d  %s\n", ++n, $0; next } { print "     " $0 }' "$scratch/list"
+    [ "$code" = 0 ] || say "$program: not all backups could be listed (exit code $code)"
+    return "$code"
+}
+
+need_terminal() { # WHAT
+    [ -t 0 ] || fail 2 "$1 is not said, and there is no terminal to ask on" "restore-backup.sh --help lists the options"
 }
 
 ask() { # VARIABLE QUESTION
-    [ -t 0 ] || fail 2 "$2 is not said, and there is no terminal to ask on" "restore-backup.sh --help lists the options"
     printf '%s ' "$2" >&2
     local typed
     read -r typed || fail 4 "nothing was done"
@@ -118,9 +119,10 @@ ask() { # VARIABLE QUESTION
 
 choose_backup() {
     local number chosen
-    list_backups
+    need_terminal 'which backup'
+    list_backups || true
     ask number 'number of the backup:'
-    chosen=$(awk '/^(local|azure) .*postgresql_backup_[0-9_]*\.sql\.gz/' "$scratch/list" | sed -n "${number:-0}p") || chosen=""
+    chosen=$(awk -v number="$number" '/^(local|azure) .*postgresql_backup_/ && ++n == number' "$scratch/list")
     [ -n "$chosen" ] || fail 2 "there is no backup of number '$number' in the list"
     from=${chosen%% *}
     backup=$(printf '%s' "$chosen" | sed 's/.*\(postgresql_backup_[0-9_]*\.sql\.gz\).*/\1/')
@@ -129,6 +131,7 @@ choose_backup() {
 
 choose_what() {
     local answer
+    need_terminal 'what to restore'
     restore_stream list-databases "${source[@]}" --list || fail $? "the backup could not be read"
     ask answer 'database to restore (nothing: everything):'
     what=all
@@ -151,7 +154,11 @@ name_source() {
 
 show_plan() {
     say "context:  $context"
-    say "backup:   ${backup:-${before:+the newest before $before}${choice:+ ($choice)}} ($from)"
+    case $choice in
+    backup) say "backup:   $backup ($from)" ;;
+    latest) say "backup:   the newest good one ($from)" ;;
+    before) say "backup:   the newest good one before $before ($from)" ;;
+    esac
     case $what in
     all) say "restores: everything: the roles that are missing, and all databases" ;;
     database) say "restores: the database '$database'${name:+ as '$name'}" ;;
@@ -168,10 +175,8 @@ scratch=$(umask 077 && mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 find_cluster
 find_namespace
-if [ -z "$dry_run" ]; then
-    kube get cronjob postgresql-restore --output name >/dev/null ||
-        fail 1 "the CronJob 'postgresql-restore' is not in namespace '$namespace'" "setup-backup.sh makes it"
-fi
+kube get cronjob postgresql-restore --output name >/dev/null ||
+    fail 1 "the CronJob 'postgresql-restore' is not in namespace '$namespace'" "setup-backup.sh makes it"
 if [ -n "$list" ]; then
     list_backups
     exit
@@ -180,7 +185,9 @@ if [ -z "$choice" ]; then
     choose_backup
 fi
 if [ -z "$from" ]; then
+    need_terminal 'where the backup is'
     ask from 'from local or azure?'
+    case $from in local | azure) ;; *) fail 2 "it is local or azure, not '$from'" ;; esac
 fi
 source=()
 name_source
@@ -195,7 +202,7 @@ arguments=("${source[@]}" --yes)
 arguments+=(${more[@]+"${more[@]}"})
 show_plan
 if [ -n "$dry_run" ]; then
-    say "would run in a Job: restore-stream ${arguments[*]}"
+    make_job yaml postgresql-restore "$(job_name restore)" "$(job_arguments "${arguments[@]}")"
     exit
 fi
 confirm "restore now?"

@@ -12,14 +12,15 @@ usage: setup-backup.sh [options]
 
   --context NAME          the kubectl context (default: the current one)
   --overlay NAME          primary, dr or local (default: dr where the context's name has `dr` in it, else primary)
-  --storage-account NAME  default: what the cluster has already, else primaryst01, or drst01 for dr
+  --storage-account NAME  default: what the cluster has already, else primaryst01, or drst01 for dr; or the
+                          account of AZURE_STORAGE_CONNECTION_STRING
   --container NAME        default: what the cluster has already, else postgresql-backups
   --password-from S/KEY   copy the password of PostgreSQL from the secret S (default: ask, unless it is there)
   --days N                how long a new token is valid (default: 365)
   --scoped-tokens         one token each for uploading, pruning and reading, beside the one for all
-                          (with the component scoped-tokens in the overlay)
+                          (default: when the overlay has the component scoped-tokens, or the secret has them)
   --rotate-sas            only make a new token, put it into the secret, and revoke the old ones
-  --run                   start a backup at the end and follow it   (default: ask)
+  --run                   start a backup of each kind at the end, and follow it to its end (default: ask)
   --no-run                do not
   --yes                   ask nothing
   --dry-run               show what would be done; neither the cluster nor Azure is touched
@@ -44,7 +45,7 @@ while [ $# -gt 0 ]; do
     --run) run_now=yes ;;
     --no-run) run_now="" ;;
     --yes) assume_yes=yes ;;
-    --dry-run) dry_run=yes ;;
+    --dry-run) dry_run=yes offline=yes ;;
     -h | --help) usage && exit 0 ;;
     *) fail 2 "unknown option '$1'" "setup-backup.sh --help lists them" ;;
     esac
@@ -60,7 +61,6 @@ esac
 
 azure_secret=postgresql-backup-azure-secret
 login_secret=postgresql-backup-login
-policy=postgresql-backup-$(date -u +%Y%m%d-%H%M%S)
 
 # The moment N days from now, as tokens write it: GNU's date, or that of macOS.
 expiry() {
@@ -89,13 +89,22 @@ find_azure() {
             "az account set --subscription NAME, or --storage-account"
 }
 
+# A part of the connection string: connection AccountName
+connection() { printf '%s' "${AZURE_STORAGE_CONNECTION_STRING:-}" | tr ';' '\n' | sed -n "s/^$1=//p"; }
+
 # The account and the container: given, else those of the cluster, else the strategy's.
 choose_store() {
-    if [ -z "$dry_run" ]; then
-        account=${account:-$(secret_value "$azure_secret" storage-account || true)}
-        container=${container:-$(secret_value "$azure_secret" container-name || true)}
+    if [ -z "$offline" ]; then
+        account=${account:-$(secret_value "$azure_secret" storage-account)}
+        container=${container:-$(secret_value "$azure_secret" container-name)}
     fi
-    local usual=primaryst01
+    local usual=primaryst01 connected
+    connected=$(connection AccountName)
+    account=${account:-$connected}
+    # One that is left in the shell from another day must not send the backups elsewhere.
+    [ -z "$connected" ] || [ "$connected" = "$account" ] ||
+        fail 2 "AZURE_STORAGE_CONNECTION_STRING is for the account '$connected', not '$account'" \
+            "unset AZURE_STORAGE_CONNECTION_STRING, or --storage-account $connected"
     case $overlay in
     dr) usual=drst01 ;;
     local) usual=devstoreaccount1 ;;
@@ -121,8 +130,9 @@ provide_login() {
         [ -t 0 ] || fail 1 "there is no secret '$login_secret' with the password of PostgreSQL" \
             "--password-from SECRET/KEY copies it from the secret that PostgreSQL itself has"
         printf 'password of PostgreSQL: ' >&2
-        read -rs password
+        read -rs password || password=""
         say ""
+        [ -n "$password" ] || fail 1 "no password was typed"
     fi
     printf '%s' "$password" >"$scratch/password"
     kube create secret generic "$login_secret" --from-file=password="$scratch/password" \
@@ -141,7 +151,7 @@ make_token() {
 check_token() {
     local attempt=0 endpoint=()
     if [ -n "${AZURE_STORAGE_CONNECTION_STRING:-}" ]; then
-        endpoint=(--blob-endpoint "$(printf '%s' "$AZURE_STORAGE_CONNECTION_STRING" | tr ';' '\n' | sed -n 's/^BlobEndpoint=//p')")
+        endpoint=(--blob-endpoint "$(connection BlobEndpoint)")
     else
         endpoint=(--account-name "$account")
     fi
@@ -157,7 +167,20 @@ check_token() {
     done
 }
 
+# What the names of this cluster's access policies begin with: another cluster may use the container too.
+own_policies() {
+    local cluster=THIS-CLUSTER
+    if [ -z "$offline" ]; then
+        cluster=$(kube get namespace "$namespace" --output 'jsonpath={.metadata.uid}')
+    fi
+    printf 'postgresql-backup-%.13s-' "$cluster"
+}
+
+# Replaces the tokens: a new policy, tokens of it, tried, put into the secret; then the old ones are revoked.
 make_tokens() {
+    local own policy
+    own=$(own_policies)
+    policy=$own$(date -u +%Y%m%d-%H%M%S)
     expires=$(expiry "$days")
     kind_of_token=(--policy-name "$policy" --https-only)
     case ${AZURE_STORAGE_CONNECTION_STRING:-} in
@@ -166,7 +189,9 @@ make_tokens() {
     esac
     say "4. a token for container '$container', valid until $expires, by the access policy '$policy'"
     change storage container policy create --container-name "$container" --name "$policy" \
-        --start "$(expiry -1)" --output none
+        --start "$(expiry -1)" --output none ||
+        fail 1 "the access policy '$policy' could not be made" \
+            "a container holds five at most: az storage container policy list, and delete those that nobody needs"
     if [ -n "$dry_run" ]; then
         say "would run: az storage container generate-sas --name $container --policy-name $policy --permissions rcwdl --expiry $expires --https-only"
         say "would put the token into the secret $azure_secret"
@@ -186,6 +211,7 @@ make_tokens() {
         [ ! -e "$scratch/$key" ] || files+=(--from-file="$key=$scratch/$key")
     done
     kube create secret generic "$azure_secret" "${files[@]}" --dry-run=client --output yaml | kube apply --filename -
+    revoke_old "$own" "$policy"
 }
 
 # Whether the cluster's token can stay: of this store, and valid for 30 days more.
@@ -203,19 +229,21 @@ token_stays() {
     say "4. the token is valid until $until and stays (--rotate-sas replaces it)"
 }
 
-# Deletes the policies of older tokens: they are revoked with them. Not under a job that runs.
+# Deletes this cluster's policies of older tokens: they are revoked with them. Not under a job that runs:
+# revoke_old OWN NEW
 revoke_old() {
-    local active old
+    local active old all
     active=$(kube get jobs --selector backup-uses-azure=yes --output 'jsonpath={range .items[?(@.status.active>0)]}{.metadata.name}{" "}{end}')
     if [ -n "$active" ]; then
         say "the old tokens stay valid: a job is running with one ($active)"
         say "hint: run --rotate-sas again when it has ended"
         return 0
     fi
-    for old in $(storage container policy list --container-name "$container" --query 'keys(@)' --output tsv); do
+    all=$(storage container policy list --container-name "$container" --query 'keys(@)' --output tsv)
+    for old in $all; do
         case $old in
-        "$policy") ;;
-        postgresql-backup-*)
+        "$2") ;;
+        "$1"*)
             storage container policy delete --container-name "$container" --name "$old" --output none
             say "revoked the tokens of the access policy '$old'"
             ;;
@@ -236,34 +264,43 @@ show_plan() {
     say "context:   $context"
     say "namespace: $namespace"
     say "overlay:   $here/overlays/$overlay"
-    say "image:     $(kubectl kustomize "$here/overlays/$overlay" | sed -n 's/^ *image: \(.*postgresql-backup:.*\)/\1/p' | sort -u)"
-    say "Azure:     container '$container' in storage account '$account'"
+    say "image:     $(sed -n 's/^ *image: \(.*postgresql-backup:.*\)/\1/p' "$scratch/overlay" | sort -u)"
+    say "Azure:     container '$container' in storage account '$account'${scoped:+, one token for each purpose}"
+}
+
+# Tokens that a job's volume names have to be in the secret, and stay there when they are replaced.
+choose_tokens() {
+    if grep -q 'key: sas-token-put' "$scratch/overlay"; then
+        scoped=yes
+    elif [ -z "$scoped" ] && [ -z "$offline" ] && [ -n "$(secret_value "$azure_secret" sas-token-put)" ]; then
+        scoped=yes
+    fi
 }
 
 rotate_sas() {
     confirm "replace the token of container '$container' in '$account' on context '$context'?"
     make_tokens
-    [ -n "$dry_run" ] || revoke_old
     say "done: jobs that run pick the new token up within two minutes"
 }
 
-run_backup() {
-    local job
-    job=$(job_name manual-backup)
+# A backup of each kind, one after the other.
+run_backups() {
+    local cronjob answer
     if [ "$run_now" = ask ]; then
         if [ -n "$assume_yes" ] || [ -n "$dry_run" ] || [ ! -t 0 ]; then
             return 0
         fi
-        local answer
-        printf 'start a backup now and follow it? [y/N] ' >&2
+        printf 'start a backup now, local and to Azure, and follow it? [y/N] ' >&2
         read -r answer || answer=""
         case $answer in y* | Y*) ;; *) return 0 ;; esac
     fi
-    if [ -n "$dry_run" ]; then
-        change kube create job "$job" --from=cronjob/postgresql-backup
-    else
-        run_job postgresql-backup "$job"
-    fi
+    for cronjob in postgresql-backup postgresql-backup-to-azure; do
+        if [ -n "$dry_run" ]; then
+            change kube create job "$(job_name "manual-${cronjob#postgresql-}")" --from="cronjob/$cronjob"
+        else
+            run_job "$cronjob" "$(job_name "manual-${cronjob#postgresql-}")"
+        fi
+    done
 }
 
 set_up() {
@@ -295,7 +332,10 @@ fi
 [ -e "$here/overlays/$overlay/kustomization.yaml" ] ||
     fail 2 "there is no overlay '$overlay'" "the directories of $here/overlays are the overlays"
 [ "$overlay" = local ] || find_namespace
+kubectl kustomize "$here/overlays/$overlay" >"$scratch/overlay" ||
+    fail 1 "the overlay '$overlay' cannot be rendered" "kubectl kustomize $here/overlays/$overlay"
 choose_store
+choose_tokens
 find_azure
 show_plan
 if [ -n "$rotate" ]; then
@@ -304,5 +344,5 @@ if [ -n "$rotate" ]; then
 fi
 set_up
 if [ -n "$run_now" ]; then
-    run_backup
+    run_backups
 fi
