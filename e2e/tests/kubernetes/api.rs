@@ -44,6 +44,8 @@ pub(crate) struct State {
     pub(crate) logs: BTreeMap<String, Vec<u8>>,
     /// What was asked that changes something: `POST /apis/…`.
     pub(crate) changes: Vec<String>,
+    /// What becomes of the pods that are made, in the place of being run: a pod's status.
+    pub(crate) trouble: Option<Value>,
 }
 
 /// The state, and a bell that rings when it has changed.

@@ -1,5 +1,6 @@
 //! The image, built once from the programs that are tested, on a base that mmdebstrap makes.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::Path;
 use std::sync::OnceLock;
 
@@ -14,7 +15,12 @@ pub(crate) const PROGRAMS: [&str; 5] = [
     "restore-stream",
 ];
 
-const TAG: &str = "localhost/postgresql-backup:e2e";
+/// A name in podman's storage that no other copy of the sources has: their tests may run at the same time.
+fn tag(of: &str) -> String {
+    let mut hasher = DefaultHasher::new();
+    tool::workspace().hash(&mut hasher);
+    format!("localhost/postgresql-backup:{of}-{:016x}", hasher.finish())
+}
 
 /// Without cgroups that systemd made, and where the limit of open files cannot be raised.
 const CONTAINERS_CONF: &str = r#"
@@ -49,13 +55,13 @@ impl Image {
             };
             let before = image
                 .tool("podman")
-                .args(["image", "inspect", "--format", "{{.Id}}", TAG])
+                .args(["image", "inspect", "--format", "{{.Id}}", &tag("e2e")])
                 .run()
                 .out();
             image.id = image.build(&[]);
             if !before.is_empty() && before != image.id {
-                // That of an earlier run, which has no name any more.
-                image.tool("podman").args(["rmi", "--force", &before]).run();
+                // That of an earlier run, which has no name any more. Not by force: that stops its containers.
+                image.tool("podman").args(["rmi", &before]).run();
             }
             image
         })
@@ -72,7 +78,7 @@ impl Image {
                 "--base",
                 "mmdebstrap",
                 "--tag",
-                TAG,
+                &tag("e2e"),
                 "--programs",
             ])
             .arg(programs)
@@ -143,6 +149,21 @@ fn it_is_small_and_has_what_it_needs_and_nothing_else() {
         find / -xdev \\( -perm -4000 -o -perm -2000 \\) -type f; for it in perl python3 apt dpkg curl wget; do command -v $it; done; true");
     assert_eq!(seen.out(), "", "what does not belong there");
 
+    let found = image.sh(
+        "find / -xdev \\( -path /proc -o -path /sys -o -path /dev \\) -prune -o ! -type d -print",
+    );
+    let strange: Vec<_> = found
+        .out()
+        .lines()
+        .filter(|path| !belongs(path))
+        .map(str::to_owned)
+        .collect();
+    assert_eq!(strange, Vec::<String>::new(), "what is not known");
+    // Applets that are not linked cannot be asked for.
+    let seen =
+        image.sh("test ! -e /usr/bin/busybox && ! wget --help && ! sh -c 'exec dpkg --help'");
+    assert_eq!(seen.code(), Some(0), "{seen}");
+
     let size = image
         .tool("podman")
         .args(["image", "inspect", "--format", "{{.Size}}", &image.id])
@@ -152,13 +173,121 @@ fn it_is_small_and_has_what_it_needs_and_nothing_else() {
     println!("the image has {size} bytes");
 }
 
+/// Whether a file is one of those that the image is to have (or that podman puts there).
+fn belongs(path: &str) -> bool {
+    const CLIENTS: [&str; 5] = [
+        "psql",
+        "pg_dump",
+        "pg_dumpall",
+        "pg_basebackup",
+        "pg_isready",
+    ];
+    let (directory, name) = path.rsplit_once('/').expect("a path");
+    let under = |root: &str| path.starts_with(&format!("{root}/"));
+    match directory {
+        "" => ["bin", "lib", "lib64", "sbin"].contains(&name),
+        "/usr/local/bin" => PROGRAMS.contains(&name),
+        // The shell, and links to it.
+        "/usr/bin" => CLIENTS.contains(&name) || APPLETS.contains(&name),
+        "/etc" => {
+            ["group", "passwd", "nsswitch.conf", "os-release"].contains(&name)
+                || OF_PODMAN.contains(&name)
+        }
+        "/run" => name == ".containerenv",
+        "/var/lib/dpkg/status.d" => true,
+        _ if under("/usr/share/doc") => name == "copyright",
+        _ if under("/usr/lib") && name.contains(".so") => true,
+        "/usr/lib64" => name.starts_with("ld-linux"),
+        _ => [
+            "/etc/ssl",
+            "/usr/lib/ssl",
+            "/usr/lib/locale/C.utf8",
+            "/usr/lib/terminfo",
+            "/usr/share/terminfo",
+            "/usr/share/zoneinfo",
+        ]
+        .into_iter()
+        .any(under),
+    }
+}
+
+const OF_PODMAN: [&str; 4] = ["hosts", "hostname", "resolv.conf", "mtab"];
+
+const APPLETS: [&str; 65] = [
+    "[",
+    "ash",
+    "awk",
+    "basename",
+    "cat",
+    "cp",
+    "cut",
+    "date",
+    "dd",
+    "df",
+    "dirname",
+    "du",
+    "echo",
+    "env",
+    "expr",
+    "false",
+    "find",
+    "free",
+    "grep",
+    "gunzip",
+    "gzip",
+    "head",
+    "hostname",
+    "id",
+    "kill",
+    "less",
+    "ln",
+    "ls",
+    "md5sum",
+    "mkdir",
+    "mktemp",
+    "more",
+    "mv",
+    "nslookup",
+    "printf",
+    "ps",
+    "pwd",
+    "rm",
+    "rmdir",
+    "sed",
+    "seq",
+    "sh",
+    "sha256sum",
+    "sleep",
+    "sort",
+    "stat",
+    "sync",
+    "tail",
+    "tar",
+    "tee",
+    "test",
+    "timeout",
+    "top",
+    "touch",
+    "tr",
+    "true",
+    "tty",
+    "uname",
+    "uniq",
+    "vi",
+    "wc",
+    "which",
+    "whoami",
+    "xargs",
+    "zcat",
+];
+
 #[test]
 fn two_builds_give_the_same_image() {
     let image = Image::shared();
-    assert_eq!(
-        image.build(&["--no-cache", "--tag", "localhost/postgresql-backup:again"]),
-        image.id
-    );
+    let again = tag("again");
+    assert_eq!(image.build(&["--no-cache", "--tag", &again]), image.id);
+    // The name only: the image has its other one.
+    image.tool("podman").args(["rmi", &again]).succeeds();
 }
 
 #[test]

@@ -53,8 +53,8 @@ fn a_night_and_the_commands_of_the_morning() {
         .run("postgresql-restore-test", "restore-test")
         .with_code(0);
     assert!(
-        log.contains("restored 'jupyterhub' as 'jupyterhub_restore_test'")
-            && log.contains("| tables |"),
+        log.contains("ok       restore  'jupyterhub'  tables: ")
+            && log.contains("the measured RTO"),
         "{log}"
     );
     assert_eq!(

@@ -1,5 +1,7 @@
 //! Pods that end before their time: told to (a drained node), and killed (a lost one).
 
+use std::cell::Cell;
+use std::fs;
 use std::process::{Child, Stdio};
 
 use e2e::{Cluster, backup, sample, scratch, wait_for};
@@ -127,7 +129,11 @@ fn a_restore_that_is_stopped_is_cleared_away_by_the_next() {
         let holder = Holder::new(&site.cluster, "postgres", "select 1");
         let running = site.begin("postgresql-restore-test", &format!("test-{how}"));
         wait_for("the restore to wait", || {
-            (count(&site.cluster, "query like 'CREATE INDEX%' and state = 'active' and datname like 'jupyterhub_restore%'") == 1).then_some(())
+            (count(
+                &site.cluster,
+                "query like 'CREATE INDEX%' and state = 'active' and datname like 'backup_verify%'",
+            ) == 1)
+                .then_some(())
         });
         let ended = stop(running);
         assert_ne!(ended.code, 0, "{}", ended.log);
@@ -137,7 +143,152 @@ fn a_restore_that_is_stopped_is_cleared_away_by_the_next() {
         let log = site
             .run("postgresql-restore-test", &format!("test-after-{how}"))
             .with_code(0);
-        assert!(log.contains("tables"), "{log}");
+        assert!(log.contains("the measured RTO"), "{log}");
         assert_eq!(site.cluster.databases(), databases, "what was left behind");
     }
+}
+
+/// A restore-stream that is told to restore `jupyterhub` in the place of the one that is there.
+const RESTORE: [&str; 7] = [
+    "$(STORE)",
+    "--latest",
+    "--yes",
+    "--database",
+    "jupyterhub",
+    "--replace",
+    "--force-disconnect",
+];
+
+#[test]
+fn a_restore_job_that_is_stopped_changes_nothing() {
+    let site = Site::set_up();
+    site.cluster.sql("postgres", "create database jupyterhub");
+    site.cluster.sql("jupyterhub", SLOW_INDEX);
+    site.run("postgresql-backup-to-azure", "azure").with_code(0);
+    site.cluster
+        .sql("jupyterhub", "insert into public.slow values (2)");
+    let rows = || site.cluster.sql("jupyterhub", "select count(*) from slow");
+    for (how, stop) in BOTH {
+        let holder = Holder::new(&site.cluster, "postgres", "select 1");
+        let name = format!("restore-{how}");
+        let running = site.begin_with("postgresql-restore", &name, Some(&RESTORE));
+        wait_for("the restore to wait", || {
+            (count(
+                &site.cluster,
+                "query like 'CREATE INDEX%' and state = 'active'",
+            ) == 1)
+                .then_some(())
+        });
+        let ended = stop(running);
+        drop(holder);
+        let code = if how == "term" { 143 } else { 137 };
+        assert_eq!(ended.code, code, "{}", ended.log);
+        nobody_is_connected(&site.cluster);
+        assert_eq!(rows(), "2", "the database is the one that was there");
+    }
+    let next = site.begin_with("postgresql-restore", "restore-next", Some(&RESTORE));
+    next.wait().with_code(0);
+    assert_eq!(rows(), "1", "the backup's");
+    let mut left = site.cluster.databases();
+    left.retain(|name| name.starts_with("jupyterhub_") && !name.contains("_replaced_"));
+    assert_eq!(left, Vec::<String>::new(), "what was left behind");
+}
+
+/// Begins jobs until one is seen in a program; `prepare` gives each what it has to do. `when` is asked too.
+fn caught_in<'a>(
+    site: &'a Site,
+    (cronjob, program): (&str, &str),
+    how: &str,
+    prepare: impl Fn(),
+    when: impl Fn() -> bool,
+) -> Job<'a> {
+    for attempt in 0..20 {
+        prepare();
+        let mut job = site.begin(cronjob, &format!("{program}-{how}-{attempt}"));
+        if job.freeze(program, &when) {
+            return job;
+        }
+        // It was too quick.
+        job.wait().with_code(0);
+    }
+    panic!("{program} in {cronjob} was never seen");
+}
+
+#[test]
+fn a_local_job_that_is_stopped_after_its_dump_keeps_it() {
+    let site = Site::set_up();
+    site.run("postgresql-backup", "local").with_code(0);
+    let names = || backup::names(site.backups());
+    let first = site.backups().join(&names()[0]);
+    let old = || {
+        (0..2000).map(|minute| {
+            let then = chrono::Utc::now()
+                - chrono::TimeDelta::days(20)
+                - chrono::TimeDelta::minutes(minute);
+            let name = then.format("postgresql_backup_%Y%m%d_%H%M00.sql.gz");
+            site.backups().join(name.to_string())
+        })
+    };
+    let before = Cell::new(0);
+    for (how, stop) in BOTH {
+        for program in ["backup-verify", "blob-prune"] {
+            let prepare = || {
+                if program == "blob-prune" {
+                    for name in old() {
+                        let _ = fs::hard_link(&first, name);
+                    }
+                }
+                before.set(names().len());
+            };
+            // In the middle of deleting.
+            let when = || program == "backup-verify" || names().len() < before.get();
+            let running = caught_in(&site, ("postgresql-backup", program), how, prepare, when);
+            let ended = stop(running);
+            let code = if how == "term" { 143 } else { 137 };
+            assert_eq!(ended.code, code, "{program} {how}: {}", ended.log);
+            // Its dump is there, whole, with its sum; no sum is without its backup.
+            let there = scratch::names(site.backups());
+            let newest = site.backups().join(names().last().expect("a backup"));
+            e2e::Program::new("backup-verify").arg(newest).succeeds();
+            for name in &there {
+                if let Some(of) = name.strip_suffix(".sha256") {
+                    assert!(there.contains(&of.to_owned()), "{name} alone");
+                }
+            }
+        }
+    }
+    // The next night finishes what they began: 7 days of today's are left.
+    site.run("postgresql-backup", "local-next").with_code(0);
+    let today = chrono::Utc::now() - chrono::TimeDelta::days(7);
+    let oldest = today.format("postgresql_backup_%Y%m%d").to_string();
+    assert!(names().iter().all(|name| *name > oldest), "{:?}", names());
+}
+
+#[test]
+fn a_pruning_that_is_stopped_is_finished_by_the_next() {
+    let site = Site::set_up();
+    site.run("postgresql-backup-to-azure", "azure").with_code(0);
+    let newest = site.container.names().remove(0);
+    let bytes = site.container.read(&newest);
+    let prepare = || {
+        for days in 40..52 {
+            let then = chrono::Utc::now() - chrono::TimeDelta::days(days);
+            let name = then.format("postgresql_backup_%Y%m%d_030000.sql.gz");
+            site.container.write(&name.to_string(), &bytes);
+        }
+    };
+    for (how, stop) in BOTH {
+        for program in ["backup-verify", "blob-prune"] {
+            let job = ("postgresql-backup-prune-azure", program);
+            let ended = stop(caught_in(&site, job, how, prepare, || true));
+            let code = if how == "term" { 143 } else { 137 };
+            assert_eq!(ended.code, code, "{program} {how}: {}", ended.log);
+            let names = site.container.names();
+            assert!(names.contains(&newest) && names.len() >= 7, "{names:?}");
+        }
+    }
+    site.run("postgresql-backup-prune-azure", "prune-next")
+        .with_code(0);
+    let names = site.container.names();
+    assert!(names.contains(&newest) && names.len() == 7, "{names:?}");
 }

@@ -13,6 +13,7 @@
 
 mod administration;
 mod api;
+mod documents;
 mod image;
 mod jobs;
 mod killed;

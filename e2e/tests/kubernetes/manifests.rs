@@ -147,6 +147,8 @@ fn check(objects: &[Value]) {
     let mut versions = Vec::new();
     for job in objects.iter().filter(|object| object["kind"] == "CronJob") {
         let name = text(&job["metadata"]["name"]);
+        // The controller adds eleven characters.
+        assert!(name.len() <= 52, "{name}");
         let spec = &job["spec"];
         check_schedule(text(&spec["schedule"]));
         let schedule = match name {
@@ -372,8 +374,74 @@ fn scripts_and_the_dockerfile_are_clean() {
         .in_dir(workspace)
         .succeeds();
     assert_eq!(seen.out(), "");
-    tools("hadolint")
+    let seen = tools("hadolint")
         .arg("images/Dockerfile")
         .in_dir(workspace)
         .succeeds();
+    assert_eq!(seen.out() + &seen.err(), "");
+}
+
+/// What the bash 3.2 of macOS does not know, as words that may stand in a line.
+const NEWER_THAN_BASH_3_2: [&str; 22] = [
+    "mapfile",
+    "readarray",
+    "coproc",
+    "declare -A",
+    "local -A",
+    "typeset -A",
+    "declare -n",
+    "local -n",
+    "declare -g",
+    ",,}",
+    "^^}",
+    ",}",
+    "^}",
+    "@Q}",
+    "&>>",
+    "|&",
+    ";;&",
+    ";&",
+    "[[ -v",
+    "[-1]",
+    "wait -n",
+    "EPOCHSECONDS",
+];
+
+/// What the tools of macOS do not know.
+const OF_GNU: [&str; 9] = [
+    "sed -r",
+    "sed -i",
+    "readlink -f",
+    "realpath",
+    "grep -P",
+    "date --",
+    "xargs -r",
+    "stat -c",
+    "mktemp -p",
+];
+
+#[test]
+fn the_scripts_run_on_macos() {
+    for name in ["common.sh", "setup-backup.sh", "restore-backup.sh"] {
+        let script = std::fs::read_to_string(tool::workspace().join("k8s").join(name));
+        let script = script.expect("a script");
+        for (number, line) in script.lines().enumerate() {
+            let code = line.split(" # ").next().unwrap_or_default();
+            for word in NEWER_THAN_BASH_3_2.iter().chain(&OF_GNU) {
+                assert!(
+                    !code.contains(word),
+                    "{name}:{}: {word}: {line}",
+                    number + 1
+                );
+            }
+            // With set -u an array that is empty is an error there, unless it is written ${a[@]+"${a[@]}"}.
+            for array in ["since", "more"] {
+                let bare = code.replace(&format!("${{{array}[@]+\"${{{array}[@]}}\"}}"), "");
+                assert!(
+                    !bare.contains(&format!("${{{array}[@]}}")),
+                    "{name}: {line}"
+                );
+            }
+        }
+    }
 }

@@ -2,6 +2,7 @@
 //! PostgreSQL, and a container in Azurite.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::io::{self, Read};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -12,9 +13,10 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use chrono::Utc;
 use e2e::{Azurite, Cluster, Container, Program, Scratch, Seen, Version, sas, tool, wait_for};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Map, Value, json};
 
-use crate::api::{Shared, path_of, serve};
+use crate::api::{Shared, State, path_of, serve};
 use crate::image::Image;
 use crate::manifests::{objects, render};
 use crate::pod::{Pod, World, text};
@@ -73,8 +75,10 @@ impl Site {
                 .to_owned(),
         });
         let path = format!("/api/v1/namespaces/{NAMESPACE}");
-        let namespace =
-            json!({"kind": "Namespace", "apiVersion": "v1", "metadata": {"name": NAMESPACE}});
+        // No other cluster's namespace has its uid.
+        let uid = inner.scratch.path().file_name().expect("a name");
+        let namespace = json!({"kind": "Namespace", "apiVersion": "v1",
+            "metadata": {"name": NAMESPACE, "uid": uid.to_string_lossy()}});
         shared.change(|state| state.objects.insert(path, namespace));
         let runner = Arc::clone(&inner);
         let address = serve(&shared, move |object| {
@@ -158,8 +162,16 @@ impl Site {
 
     /// Starts a job from a CronJob, as the CronJob controller and `kubectl create job --from` do.
     pub(crate) fn begin(&self, cronjob: &str, job: &str) -> Job<'_> {
+        self.begin_with(cronjob, job, None)
+    }
+
+    /// Starts a job from a CronJob with other arguments, as restore-backup.sh does.
+    pub(crate) fn begin_with(&self, cronjob: &str, job: &str, args: Option<&[&str]>) -> Job<'_> {
         let from = format!("/apis/batch/v1/namespaces/{NAMESPACE}/cronjobs/{cronjob}");
-        let template = self.shared.lock().objects[&from]["spec"]["jobTemplate"].clone();
+        let mut template = self.shared.lock().objects[&from]["spec"]["jobTemplate"].clone();
+        if let Some(args) = args {
+            template["spec"]["template"]["spec"]["containers"][0]["args"] = json!(args);
+        }
         let object = json!({"kind": "Job", "apiVersion": "batch/v1", "spec": template["spec"],
             "metadata": {"name": job, "namespace": NAMESPACE, "labels": template["metadata"]["labels"]}});
         self.shared
@@ -168,6 +180,7 @@ impl Site {
         Job {
             site: self,
             name: job.to_owned(),
+            frozen: None,
         }
     }
 
@@ -181,6 +194,8 @@ impl Site {
 pub(crate) struct Job<'a> {
     site: &'a Site,
     name: String,
+    /// The process of it that was stopped in the middle of its work.
+    frozen: Option<Pid>,
 }
 
 /// A job that has ended.
@@ -198,13 +213,51 @@ impl Ended {
 }
 
 impl Job<'_> {
-    pub(crate) fn wait(self) -> Ended {
-        let path = format!("/api/v1/namespaces/{NAMESPACE}/pods/{}-pod", self.name);
-        self.site.shared.wait("the job's end", |state| {
-            let code = &state.objects.get(&path)?["status"]["containerStatuses"][0]["state"]["terminated"]["exitCode"];
-            let log = state.logs.get(&format!("{}-pod", self.name)).cloned().unwrap_or_default();
-            Some(Ended { code: code.as_i64()?, log: String::from_utf8_lossy(&log).into_owned() })
+    /// Stops a program of it as soon as it is seen and `when` holds, so that what comes finds it there. False
+    /// when the job has ended before.
+    pub(crate) fn freeze(&mut self, program: &str, when: impl Fn() -> bool) -> bool {
+        // The directory of its password is its own: so are the processes that see it.
+        let mark = format!("{}-login", self.container());
+        let is_it = |pid: &str| {
+            let read = |file: &str| fs::read_to_string(format!("/proc/{pid}/{file}"));
+            read("comm").is_ok_and(|name| name.trim_end() == program)
+                && read("mountinfo").is_ok_and(|mounts| mounts.contains(&mark))
+        };
+        wait_for("a program of the job", || {
+            let processes = fs::read_dir("/proc").expect("/proc").flatten();
+            let names = processes.filter_map(|entry| entry.file_name().into_string().ok());
+            let found = names
+                .filter(|name| name.parse::<i32>().is_ok())
+                .find(|pid| is_it(pid));
+            if let Some(pid) = found.filter(|_| when()) {
+                self.frozen = pid.parse().ok().and_then(Pid::from_raw);
+                let stopped = self.frozen.map(|pid| kill_process(pid, Signal::STOP));
+                return Some(stopped.is_some_and(|stopped| stopped.is_ok()));
+            }
+            self.ended().map(|_| false)
         })
+    }
+
+    fn ended(&self) -> Option<Ended> {
+        self.seen(&self.site.shared.lock())
+    }
+
+    fn seen(&self, state: &State) -> Option<Ended> {
+        let pod = format!("{}-pod", self.name);
+        let path = format!("/api/v1/namespaces/{NAMESPACE}/pods/{pod}");
+        let status = &state.objects.get(&path)?["status"];
+        let code = &status["containerStatuses"][0]["state"]["terminated"]["exitCode"];
+        let log = state.logs.get(&pod).cloned().unwrap_or_default();
+        Some(Ended {
+            code: code.as_i64()?,
+            log: String::from_utf8_lossy(&log).into_owned(),
+        })
+    }
+
+    pub(crate) fn wait(self) -> Ended {
+        self.site
+            .shared
+            .wait("the job's end", |state| self.seen(state))
     }
 
     /// Ends it as a deleted pod ends: its preStop hook, SIGTERM; it has to go by itself.
@@ -216,6 +269,10 @@ impl Job<'_> {
         words.extend(hook);
         // It ends with the container, or before it.
         self.podman(&words).run();
+        if let Some(pid) = self.frozen {
+            // It may be gone by now.
+            let _ = kill_process(pid, Signal::CONT);
+        }
         self.podman(&["kill".into(), "--signal=TERM".into(), self.container()])
             .run();
         self.wait()
@@ -292,14 +349,23 @@ fn start(inner: &Arc<Inner>, job: &Value) {
     labels.insert("job-name".into(), json!(name));
     labels.insert("batch.kubernetes.io/job-name".into(), json!(name));
     let pod = json!({"kind": "Pod", "apiVersion": "v1", "spec": template["spec"], "status": {"phase": "Pending"},
-        "metadata": {"name": pod_name, "namespace": NAMESPACE, "labels": labels}});
-    inner.shared.change(|state| {
+        "metadata": {"name": pod_name, "namespace": NAMESPACE, "labels": labels,
+            "creationTimestamp": Utc::now().format("%Y-%m-%dT%H:%M:%SZ").to_string()}});
+    let trouble = inner.shared.change(|state| {
         state.objects.insert(at.clone(), pod);
+        let trouble = state.trouble.clone();
+        if let Some(status) = &trouble {
+            state.objects.get_mut(&at).expect("the pod")["status"] = status.clone();
+        }
         let job = state.objects.get_mut(&job_at).expect("the job");
         job["spec"]["selector"] = json!({"matchLabels": {"batch.kubernetes.io/job-name": name}});
         job["status"] = json!({"active": 1,
             "startTime": Utc::now().format("%Y-%m-%dT%H:%M:%SZ").to_string()});
+        trouble
     });
+    if trouble.is_some() {
+        return;
+    }
     let inner = Arc::clone(inner);
     thread::spawn(move || {
         let code = run(&inner, &name, &pod_name, &at, &template);
