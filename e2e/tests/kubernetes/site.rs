@@ -229,10 +229,11 @@ impl Job<'_> {
             let found = names
                 .filter(|name| name.parse::<i32>().is_ok())
                 .find(|pid| is_it(pid));
-            if let Some(pid) = found.filter(|_| when()) {
-                self.frozen = pid.parse().ok().and_then(Pid::from_raw);
-                let stopped = self.frozen.map(|pid| kill_process(pid, Signal::STOP));
-                return Some(stopped.is_some_and(|stopped| stopped.is_ok()));
+            if let Some(pid) = found.filter(|_| when()).and_then(|pid| pid.parse().ok())
+                && is_stopped(pid)
+            {
+                self.frozen = Pid::from_raw(pid);
+                return Some(true);
             }
             self.ended().map(|_| false)
         })
@@ -301,6 +302,26 @@ impl Job<'_> {
     fn pod(&self, template: &Value) -> Pod {
         self.site.inner.pod(&self.container(), template)
     }
+}
+
+/// Stops a process; false when it was ending already.
+fn is_stopped(pid: i32) -> bool {
+    let Some(Ok(())) = Pid::from_raw(pid).map(|pid| kill_process(pid, Signal::STOP)) else {
+        return false;
+    };
+    wait_for("a process to stop", || {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        // `pid (name) state …`
+        match stat
+            .rsplit(')')
+            .next()
+            .and_then(|rest| rest.trim().chars().next())
+        {
+            Some('T') => Some(true),
+            Some('Z' | 'X') | None => Some(false),
+            Some(_) => None,
+        }
+    })
 }
 
 impl Inner {
