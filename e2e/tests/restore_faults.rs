@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use e2e::{
     Azurite, Chance, Cluster, Program, Proxy, Running, Scratch, Seen, backup, sample, wait_for,
 };
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal};
 use serde_json::Value;
 
 const NAME: &str = "postgresql_backup_20250101_000000.sql.gz";
@@ -307,6 +307,17 @@ fn sessions(cluster: &Cluster) -> String {
     )
 }
 
+/// Whether a process has its standard input, a pipe, open once more: then it has no end while the process lives.
+fn holds_its_input(process: Pid) -> bool {
+    let files = format!("/proc/{}/fd", process.as_raw_nonzero());
+    let Ok(input) = fs::read_link(format!("{files}/0")) else {
+        return false;
+    };
+    let open = fs::read_dir(files).into_iter().flatten().flatten();
+    let same = open.filter(|file| fs::read_link(file.path()).is_ok_and(|it| it == input));
+    input.to_string_lossy().starts_with("pipe:") && same.count() > 1
+}
+
 /// A COPY that sees the end of its input commits what came so far: killed without warning, it must not.
 #[test]
 fn it_is_killed_in_the_middle_of_a_copy() {
@@ -334,6 +345,11 @@ fn it_is_killed_in_the_middle_of_a_copy() {
             .is_ok_and(|rows: u64| rows > 1000)
             .then_some(())
     });
+    let children = running.children();
+    assert!(
+        children.iter().any(|psql| holds_its_input(*psql)),
+        "psql would see the end of its input"
+    );
     running.signal(Signal::KILL);
     let seen = running.wait();
     assert_eq!(seen.signal(), Some(9), "{seen}");
@@ -475,4 +491,68 @@ fn the_server_s_disk_is_full() {
     let seen = victim.restore(&path).fails(1);
     seen.says("could not extend file");
     victim.is_intact(&seen);
+}
+
+/// A disk of its own for a cluster's data, its WAL apart, until it is dropped.
+struct SmallDisk {
+    path: PathBuf,
+}
+
+impl SmallDisk {
+    fn under(cluster: &mut Cluster, size: &str) -> Self {
+        let path = cluster.scratch().join("data");
+        let kept = cluster.scratch().join("data before");
+        // It is stopped at once, and what was committed lately may be in memory only.
+        cluster.sql("postgres", "checkpoint");
+        cluster.stop();
+        fs::rename(&path, &kept).unwrap();
+        fs::create_dir(&path).unwrap();
+        as_root(
+            "mount",
+            &["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"],
+            &path,
+        );
+        let disk = Self { path };
+        let (from, to) = (kept.display(), disk.path.display());
+        let line = format!(
+            "mv '{from}/pg_wal' '{from} wal' && cp -a '{from}/.' '{to}' && ln -s '{from} wal' '{to}/pg_wal'"
+        );
+        as_root("sh", &["-c", &line], Path::new("sh"));
+        cluster.go();
+        disk
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        as_root("umount", &["--lazy"], &self.path);
+    }
+}
+
+fn as_root(program: &str, arguments: &[&str], path: &Path) {
+    let run = match rustix::process::geteuid().is_root() {
+        true => Program::other(program),
+        false => Program::other("sudo").args(["-n", program]),
+    };
+    run.args(arguments).arg(path).succeeds();
+}
+
+/// DROP DATABASE makes a checkpoint, which ends in a panic when no byte can be written: what was begun must not bring
+/// the server down with all its other databases.
+#[test]
+fn a_full_disk_does_not_bring_the_server_down() {
+    let dir = Scratch::new();
+    let cluster = first();
+    sample::bulk(&cluster, "shop", "bulk", 40);
+    let path = backup::dump(&cluster, dir.path());
+    drop(cluster);
+    let mut victim = Victim::new();
+    let _disk = SmallDisk::under(&mut victim.cluster, "70m");
+    let seen = victim.restore(&path).arg("--json").fails(1);
+    let error = report(&seen)["error"].to_string();
+    assert!(error.contains("could not extend file"), "{seen}");
+    victim.is_intact(&seen);
+    victim.cluster.sql("postgres", "checkpoint");
+    let log = victim.cluster.server_log();
+    assert!(!log.contains("PANIC"), "{log}");
 }

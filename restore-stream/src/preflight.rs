@@ -125,13 +125,13 @@ impl Cluster {
         Ok(())
     }
 
-    /// Says so if `sql` bytes may not fit.
+    /// Says so if `sql` bytes may not fit: as tables, indexes and WAL they take twice as much, and more.
     pub(crate) fn check_room(&self, sql: u64) {
         if let Some(room) = self.room
-            && room < sql
+            && room / 2 < sql
         {
             say!(
-                "it may not fit: {} are free where the server keeps its data, and the SQL has {}",
+                "it may not fit: {} are free where the server keeps its data, and the SQL has {} (in tables, with indexes and WAL, it takes twice that and more)",
                 text::bytes(room),
                 text::bytes(sql)
             );

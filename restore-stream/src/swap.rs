@@ -151,10 +151,13 @@ pub(crate) fn drop_old(cluster: &Cluster, args: &Args, targets: &[Target]) -> Ve
             _ => continue,
         };
         let name = quote_ident(kept);
-        let sql = format!(
-            "{UNHINDERED}ALTER DATABASE {name} IS_TEMPLATE false;\nDROP DATABASE {name};\n"
-        );
-        match cluster.server.execute(Some(&cluster.maintenance), &sql) {
+        let execute = |sql: &str| {
+            let sql = format!("{UNHINDERED}{sql}");
+            cluster.server.execute(Some(&cluster.maintenance), &sql)
+        };
+        // One whose drop was interrupted once can be dropped, and not altered.
+        let _ = execute(&format!("ALTER DATABASE {name} IS_TEMPLATE false;\n"));
+        match execute(&format!("DROP DATABASE {name};\n")) {
             Ok(()) => gone.push(kept.clone()),
             Err(error) => say!("cannot drop '{kept}': {error}"),
         }

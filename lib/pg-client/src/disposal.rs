@@ -13,8 +13,23 @@ SELECT pg_catalog.set_config(name, '0', false) FROM pg_catalog.pg_settings
 
 /// Takes away, within a database, what keeps it from being dropped and may have come with its dump: that it is a
 /// template, and subscriptions (that were never active: their slots belong to the database that was dumped).
+///
+/// **Only for a database that is dropped next**: its largest tables go first. DROP DATABASE makes a checkpoint, and a
+/// server whose disk is full to the last byte ends in a panic when it must write one. DROP TABLE writes no file, and
+/// gives the room back at once.
 pub const RELEASE: &str = "\
 SET default_transaction_read_only = off;
+SET client_min_messages = error;
+DO $$DECLARE large text;
+BEGIN
+  FOR large IN SELECT oid::pg_catalog.regclass FROM pg_catalog.pg_class WHERE relkind = 'r' AND oid >= 16384
+    ORDER BY pg_catalog.pg_total_relation_size(oid) DESC LIMIT 20 LOOP
+    BEGIN
+      EXECUTE 'DROP TABLE IF EXISTS ' || large || ' CASCADE';
+    EXCEPTION WHEN OTHERS THEN NULL;
+    END;
+  END LOOP;
+END$$;
 DO $$DECLARE subscription name;
 BEGIN
   EXECUTE pg_catalog.format('ALTER DATABASE %I IS_TEMPLATE false', pg_catalog.current_database());
