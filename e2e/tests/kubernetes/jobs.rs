@@ -4,6 +4,7 @@ use std::fs;
 
 use e2e::{backup, sample};
 
+use crate::image::Image;
 use crate::site::{NAMESPACE, Site};
 
 #[test]
@@ -110,10 +111,27 @@ fn the_strategy_s_commands(site: &Site) {
     let said = kubectl("logs -n database -f job/manual-backup-20251123-1010");
     assert!(said.contains("/backups/postgresql_backup_"), "{said}");
 
-    // In the postgres pod, which sees the volume: ls -lh, du -sh, df -h, gunzip -t.
-    for line in ["ls -lh", "du -sh", "gunzip -t"] {
-        let paths = site.backups().join("*.sql.gz").display().to_string();
-        e2e::Program::sh(&format!("{line} {paths}")).succeeds();
+    // In the postgres pod, which sees the volume: another user, in the backups' group, read-only.
+    let volume = format!("--volume={}:/backups:ro", site.backups().display());
+    for line in [
+        "ls -lh /backups/",
+        "du -sh /backups/*",
+        "df -h /backups",
+        "for it in /backups/*.sql.gz; do gunzip -t $it && echo 'Backup file is valid'; done",
+        "cd /backups && sha256sum -c *.sha256",
+    ] {
+        let image = Image::shared();
+        image
+            .tool("podman")
+            .args([
+                "run",
+                "--rm",
+                "--network=none",
+                "--user=999:999",
+                "--group-add=10001",
+            ])
+            .args([volume.as_str(), &image.id, "sh", "-euc", line])
+            .succeeds();
     }
     assert_eq!(NAMESPACE, "database");
 }
