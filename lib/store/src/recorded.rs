@@ -7,7 +7,7 @@ use backup_file::Sha256;
 use job::Error;
 use sha2::Digest;
 
-/// What was recorded of a backup, and what its bytes gave when they were read ([`crate::Source::recorded`]).
+/// What was recorded of a backup, and what its bytes gave when they were read ([`crate::Source::checked_reader`]).
 #[derive(Debug)]
 pub struct Recorded {
     label: String,
