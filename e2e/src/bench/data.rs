@@ -43,7 +43,7 @@ impl Data {
             format!("pgdump-gz > {OURS}"),
             format!("gzip < {PLAIN} > {FOREIGN}"),
         ] {
-            super::measure::Line::parse(&line).run(&data.cluster, data.path(), None);
+            super::measure::Line::parse(&line).run(&data.cluster, data.path(), None, &[]);
         }
         data
     }

@@ -4,9 +4,12 @@ use std::fmt::{self, Write};
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::str::FromStr;
+use std::time::Duration;
 
 use super::data::{Data, FOREIGN, OURS, PLAIN};
 use super::race::{Figure, Quantity, Race};
+use super::sink::{CONTAINER, Sink};
+use crate::sas::Sas;
 
 /// A part of the benchmark.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,6 +26,8 @@ pub enum Group {
     Read,
     /// Restoring a backup into a fresh cluster.
     Restore,
+    /// Uploads and downloads, with a service near by and far away.
+    Transfer,
     /// Memory on a stream of many gigabytes.
     Memory,
     /// `--help`, and the sizes of the programs.
@@ -31,13 +36,14 @@ pub enum Group {
 
 impl Group {
     /// All, in their order.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Dump,
         Self::OneCpu,
         Self::Compress,
         Self::Verify,
         Self::Read,
         Self::Restore,
+        Self::Transfer,
         Self::Memory,
         Self::Start,
     ];
@@ -58,6 +64,10 @@ impl Group {
             Self::Verify => vec![verify(false), verify(true), verify_foreign()],
             Self::Read => vec![read()],
             Self::Restore => vec![restore()],
+            Self::Transfer => [0, 40]
+                .into_iter()
+                .flat_map(|delay| transfer(data, delay))
+                .collect(),
             Self::Memory => {
                 stream(data, gigabytes).expect("the stream");
                 vec![memory(2, 32.0), memory(8, 64.0)]
@@ -76,6 +86,7 @@ impl fmt::Display for Group {
             Self::Verify => "verify",
             Self::Read => "read",
             Self::Restore => "restore",
+            Self::Transfer => "transfer",
             Self::Memory => "memory",
             Self::Start => "start",
         })
@@ -234,6 +245,59 @@ fn restore() -> Race {
         fresh: true,
         ..Race::default()
     }
+}
+
+/// An upload and a download by way of a sink whose answers take so many milliseconds.
+fn transfer(data: &Data, delay: u64) -> [Race; 2] {
+    let sink = Sink::start(Duration::from_millis(delay), data.path().to_owned());
+    let token = Sas::new(CONTAINER).sign();
+    let env = vec![
+        ("AZURE_STORAGE_SAS_TOKEN", token.clone()),
+        ("RCLONE_CONFIG", "/dev/null".to_owned()),
+        ("RCLONE_AZUREBLOB_NO_CHECK_CONTAINER", "true".to_owned()),
+        (
+            "RCLONE_AZUREBLOB_SAS_URL",
+            format!("{}?{token}", sink.url()),
+        ),
+    ];
+    // Far away there must be more to it than not being slower.
+    let faster = if delay == 0 { 1.0 } else { 1.0 / 1.5 };
+    let figures = |ours: &str, theirs: &str| {
+        vec![
+            Figure::ratio(Quantity::Wall, ours, theirs, faster),
+            Figure::ratio(Quantity::Cpu, ours, theirs, 1.0),
+            Figure::ratio(Quantity::Peak, ours, theirs, 1.0 / 3.0),
+        ]
+    };
+    let put = format!("blob-put --raw - {}/new < {PLAIN}", sink.url());
+    let rcat = format!("rclone rcat :azureblob:{CONTAINER}/new < {PLAIN}");
+    let get = format!("restore-stream {}/{OURS} -- cat > /dev/null", sink.url());
+    let cat = format!("rclone cat :azureblob:{CONTAINER}/{OURS} > /dev/null");
+    let gunzip = format!("rclone cat :azureblob:{CONTAINER}/{OURS} | gunzip -c > /dev/null");
+    let mut reading = figures(&get, &gunzip);
+    reading.extend(figures(&get, &cat));
+    [
+        Race {
+            title: match delay {
+                0 => "upload: to a service near by",
+                _ => "upload: to a service whose answers take 40 ms",
+            },
+            figures: figures(&put, &rcat),
+            lines: vec![put, rcat],
+            env: env.clone(),
+            ..Race::default()
+        },
+        Race {
+            title: match delay {
+                0 => "download: from a service near by",
+                _ => "download: from a service whose answers take 40 ms",
+            },
+            figures: reading,
+            lines: vec![get, gunzip, cat],
+            env,
+            ..Race::default()
+        },
+    ]
 }
 
 /// What writes the stream of [`memory`].

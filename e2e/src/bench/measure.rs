@@ -74,7 +74,13 @@ impl Line {
     ///
     /// # Panics
     /// When one of its programs fails.
-    pub(crate) fn run(&self, cluster: &Cluster, dir: &Path, cpu: Option<usize>) -> Measured {
+    pub(crate) fn run(
+        &self,
+        cluster: &Cluster,
+        dir: &Path,
+        cpu: Option<usize>,
+        env: &[(&str, String)],
+    ) -> Measured {
         // The file of the last run: to remove it is not the next one's work.
         let output = self.output.as_ref().map(|name| dir.join(name));
         if let Some(path) = output.as_ref().filter(|path| path.is_file()) {
@@ -84,6 +90,7 @@ impl Line {
         let errors = File::create(&complaints).expect("a file for stderr");
         let mut commands = self.commands(cluster, dir, cpu);
         for command in &mut commands {
+            command.envs(env.iter().map(|(name, value)| (name, value)));
             command.stderr(errors.try_clone().expect("a file for stderr"));
         }
         let started = Instant::now();

@@ -6,6 +6,7 @@ mod data;
 mod groups;
 mod measure;
 mod race;
+mod sink;
 mod table;
 
 use std::fs;

@@ -20,6 +20,8 @@ pub(crate) struct Race {
     pub(crate) one_cpu: bool,
     /// Whether each run gets a fresh cluster.
     pub(crate) fresh: bool,
+    /// What else is in the environment.
+    pub(crate) env: Vec<(&'static str, String)>,
     /// How often, where that is not for the caller to say.
     pub(crate) rounds: Option<usize>,
 }
@@ -28,6 +30,7 @@ pub(crate) struct Race {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Quantity {
     Wall,
+    Cpu,
     OwnCpu,
     Peak,
     Size,
@@ -85,7 +88,7 @@ impl Race {
             for (line, runs) in lines.iter().zip(&mut rows) {
                 let fresh = self.fresh.then(Cluster::start);
                 let cluster = fresh.as_ref().unwrap_or(&data.cluster);
-                runs.push(line.run(cluster, data.path(), cpu));
+                runs.push(line.run(cluster, data.path(), cpu, &self.env));
             }
             // A sign of life, for a person who waits.
             eprint_dot();
@@ -116,6 +119,7 @@ impl Outcome {
     pub(crate) fn quantity(&self, row: usize, quantity: Quantity) -> f64 {
         self.median(row, |run| match quantity {
             Quantity::Wall => run.wall,
+            Quantity::Cpu => run.cpu,
             Quantity::OwnCpu => run.own_cpu,
             Quantity::Peak => run.peak,
             Quantity::Size => run.size,

@@ -53,6 +53,7 @@ fn sentence(race: &Race, outcome: &Outcome, figure: &Figure) -> String {
     let (ours, limit) = (value(&figure.ours), figure.limit);
     let what = match figure.quantity {
         Quantity::Wall => "wall",
+        Quantity::Cpu => "CPU",
         Quantity::OwnCpu => "own CPU",
         Quantity::Peak => "peak memory",
         Quantity::Size => "size",
@@ -66,7 +67,7 @@ fn sentence(race: &Race, outcome: &Outcome, figure: &Figure) -> String {
         None => {
             let shown = |value| match figure.quantity {
                 Quantity::Peak | Quantity::Size => format!("{:.1} MiB", value / MEBIBYTE),
-                Quantity::Wall | Quantity::OwnCpu => seconds(value),
+                Quantity::Wall | Quantity::Cpu | Quantity::OwnCpu => seconds(value),
             };
             format!(
                 "{what}, '{}': {} (to reach: at most {})",
