@@ -269,7 +269,7 @@ fn transfer(data: &Data, delay: u64) -> [Race; 2] {
             Figure::ratio(Quantity::Peak, ours, theirs, 1.0 / 3.0),
         ]
     };
-    let put = format!("blob-put --raw - {}/new < {PLAIN}", sink.url());
+    let put = format!("blob-put --raw --overwrite - {}/new < {PLAIN}", sink.url());
     let rcat = format!("rclone rcat :azureblob:{CONTAINER}/new < {PLAIN}");
     let get = format!("restore-stream {}/{OURS} -- cat > /dev/null", sink.url());
     let cat = format!("rclone cat :azureblob:{CONTAINER}/{OURS} > /dev/null");
