@@ -3,7 +3,7 @@
 //! measured with it is the client. Azurite is slower than any client.
 
 use std::collections::HashMap;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::PathBuf;
@@ -15,6 +15,9 @@ use crate::sas::ACCOUNT;
 
 /// The one container.
 pub(crate) const CONTAINER: &str = "bench";
+
+/// When every blob was written.
+const WRITTEN: &str = "Sun, 23 Nov 2025 02:00:00 GMT";
 
 /// A sink that listens on loopback until the benchmark ends.
 #[derive(Debug)]
@@ -109,13 +112,18 @@ impl Container {
                 let size = io::copy(&mut body, &mut io::sink())?;
                 self.put(request, comp == Some("block"), size);
             }
+            ("GET", Some("list")) => return self.list(answers),
             ("GET" | "HEAD", None) => return self.get(request, answers),
             _ => return self.say(answers, "400 Bad Request", ""),
         }
         self.say(
             answers,
             "201 Created",
-            "ETag: \"1\"\r\nLast-Modified: Sun, 23 Nov 2025 02:00:00 GMT\r\n",
+            &format!(
+                "ETag: 1
+Last-Modified: {WRITTEN}
+"
+            ),
         )
     }
 
@@ -169,13 +177,40 @@ impl Container {
             answers,
             "HTTP/1.1 {status}\r\nContent-Length: {length}\r\n{range}ETag: \"1\"\r\nAccept-Ranges: bytes\r\n\
              x-ms-blob-type: BlockBlob\r\nContent-Type: application/gzip\r\n\
-             Last-Modified: Sun, 23 Nov 2025 02:00:00 GMT\r\nx-ms-version: 2021-12-02\r\n\r\n"
+             Last-Modified: {WRITTEN}\r\nx-ms-version: 2021-12-02\r\n\r\n"
         )?;
         if let (Ok(mut file), "GET") = (file, request.method.as_str()) {
             file.seek(SeekFrom::Start(first))?;
             io::copy(&mut file.take(length), answers)?;
         }
         Ok(())
+    }
+
+    /// List Blobs: all files, whatever the prefix.
+    fn list(&self, answers: &mut TcpStream) -> io::Result<()> {
+        let mut blobs = String::new();
+        for entry in fs::read_dir(&self.dir)? {
+            let entry = entry?;
+            let file = entry.metadata()?;
+            if file.is_file() {
+                blobs += &format!(
+                    "<Blob><Name>{}</Name><Properties><Last-Modified>{WRITTEN}</Last-Modified><Etag>1</Etag>\
+                     <Content-Length>{}</Content-Length><BlobType>BlockBlob</BlobType></Properties></Blob>",
+                    entry.file_name().display(),
+                    file.len()
+                );
+            }
+        }
+        let list = format!(
+            "<?xml version=\"1.0\" encoding=\"utf-8\"?><EnumerationResults><Blobs>{blobs}</Blobs>\
+             <NextMarker/></EnumerationResults>"
+        );
+        thread::sleep(self.delay);
+        write!(
+            answers,
+            "HTTP/1.1 200 OK\r\nContent-Length: {}\r\nContent-Type: application/xml\r\n\r\n{list}",
+            list.len()
+        )
     }
 
     /// An answer without a body.
@@ -262,7 +297,7 @@ mod tests {
     #[test]
     fn what_was_put_has_a_size_and_a_file_can_be_got() {
         let dir = tempfile::tempdir().unwrap();
-        std::fs::write(dir.path().join("file"), "0123456789").unwrap();
+        fs::write(dir.path().join("file"), "0123456789").unwrap();
         let url = Sink::start(Duration::ZERO, dir.path().to_owned()).url();
         let put = |query: &str, body: &str| {
             let length = body.len();
