@@ -101,13 +101,16 @@ impl Ranges {
         }
     }
 
-    /// One thread at the beginning; one more with each range that is read, while there is work for it.
+    /// As many threads as there are ranges to be fetched, at once: a round trip is not waited for to begin
+    /// the next.
     fn hire(&mut self) -> Result<(), Error> {
-        let left = self.shared.end - self.shared.lock().next.min(self.shared.end);
-        if self.workers < self.concurrency && left > 0 {
+        let (start, end) = (self.shared.start, self.shared.end);
+        let mut next = self.shared.lock().next;
+        while self.workers < self.concurrency && next < end {
             let shared = Arc::clone(&self.shared);
             spawn("get-range", move || shared.work())?;
             self.workers += 1;
+            next += range_length(next - start, end - next);
         }
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! A backup in a container.
 
 use std::io::{self, Read};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use azure_blob::{Blob, Download};
 use backup_file::{ReadAt, Sha256};
@@ -10,10 +10,15 @@ use backup_file::{ReadAt, Sha256};
 /// carried; here it is not lost.
 type LastError = Arc<Mutex<Option<azure_blob::Error>>>;
 
+/// How much of a blob's end is fetched at once: the locator, the marker, and most indexes whole.
+const TAIL: u64 = 16 << 10;
+
 /// A blob that can be read anywhere.
 #[derive(Debug)]
 pub(crate) struct RemoteBlob {
     blob: Blob,
+    /// Its last bytes, once they were read: locator and index are one round trip, not two.
+    tail: OnceLock<Vec<u8>>,
     last_error: LastError,
 }
 
@@ -21,6 +26,7 @@ impl RemoteBlob {
     pub(crate) fn new(blob: Blob) -> Self {
         Self {
             blob,
+            tail: OnceLock::new(),
             last_error: LastError::default(),
         }
     }
@@ -61,7 +67,23 @@ impl ReadAt for RemoteBlob {
     }
 
     fn read_at(&self, offset: u64, length: usize) -> io::Result<Vec<u8>> {
-        Ok(self.blob.read_at(offset, length)?)
+        let start = self.size().saturating_sub(TAIL);
+        let Some(from) = offset.checked_sub(start).filter(|_| length > 0) else {
+            return Ok(self.blob.read_at(offset, length)?);
+        };
+        let tail = match self.tail.get() {
+            Some(tail) => tail,
+            None => {
+                let length = usize::try_from(self.size() - start).unwrap_or(usize::MAX);
+                let bytes = self.blob.read_at(start, length)?;
+                self.tail.get_or_init(|| bytes)
+            }
+        };
+        let from = usize::try_from(from).unwrap_or(usize::MAX);
+        let wanted = tail.get(from..from.saturating_add(length));
+        wanted
+            .map(<[u8]>::to_vec)
+            .ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
     }
 }
 

@@ -90,8 +90,35 @@ fn a_backup_is_read_anywhere_and_again() {
     source.range(5, 7).unwrap().read_to_end(&mut read).unwrap();
     assert_eq!(read, text[5..12]);
     let other = Source::open_with(&url(&service, NEW, "r"), options()).unwrap();
-    let bytes = other.read_at().unwrap().read_at(3, 4).unwrap();
-    assert_eq!(bytes, text[3..7]);
+    let file = other.read_at().unwrap();
+    assert_eq!(file.read_at(3, 4).unwrap(), text[3..7]);
+    assert!(file.read_at(0, text.len() + 1).is_err());
+}
+
+#[test]
+fn what_is_at_the_end_is_fetched_once() {
+    let service = service();
+    let text = (0..40_000_u32)
+        .map(|it| it.to_le_bytes()[0])
+        .collect::<Vec<_>>();
+    service.store(NEW, &text);
+    let source = Source::open_with(&url(&service, NEW, "r"), options()).unwrap();
+    let file = source.read_at().unwrap();
+    let before = service.count(Kind::Get);
+    for (from, length) in [
+        (39_900, 100),
+        (30_000, 9_000),
+        (39_999, 1),
+        (23_616, 16_384),
+    ] {
+        assert_eq!(
+            file.read_at(from as u64, length).unwrap(),
+            text[from..from + length]
+        );
+    }
+    assert_eq!(service.count(Kind::Get), before + 1);
+    assert_eq!(file.read_at(23_615, 2).unwrap(), text[23_615..23_617]);
+    assert_eq!(service.count(Kind::Get), before + 2);
 }
 
 #[test]
