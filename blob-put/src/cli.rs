@@ -21,8 +21,8 @@ wrong network, container or token is told before the dump is waited for. What ma
 after --deadline without success, or after 10 seconds if the host has never answered, it is given \
 up. Without a token that has 'r' a taken name is found only at the end.
 
-Memory: some 10 MiB, and the blocks under way: at most --concurrency + 1, never more than \
---memory. Blocks have 4 MiB for the first 2 GiB (36 MiB of memory with the defaults), then they \
+Memory: some 10 MiB, and the blocks under way: at most --concurrency, never more than \
+--memory. Blocks have 4 MiB for the first 2 GiB (32 MiB of memory with the defaults), then they \
 grow up to a quarter of --memory. As a blob has 50,000 blocks, the default of 256M is enough for \
 3.0 TiB, 1G for 11.9 TiB; a SOURCE whose size is known is given blocks that fit at once.
 

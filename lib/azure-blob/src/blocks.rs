@@ -64,10 +64,10 @@ impl Blocks {
 
     /// A buffer of `size` bytes. Waits while all memory is under way.
     pub(crate) fn buffer(&self, size: usize) -> Result<Vec<u8>, Error> {
-        // One is filled while the others are sent: more would only be memory.
+        // The last one is filled while the others are sent: more would only be memory.
         let most = self
             .memory
-            .min(size.saturating_mul(self.concurrency + 1))
+            .min(size.saturating_mul(self.concurrency.max(2)))
             .max(size);
         let mut state = self.wait(|state| state.failure.is_some() || state.taken + size <= most);
         if let Some(failure) = &state.failure {
