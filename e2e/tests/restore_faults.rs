@@ -381,9 +381,9 @@ fn the_server_is_stopped() {
     let mut victim = Victim::new();
     let mut chance = Chance::new();
     let usual = usual(&victim, &path);
-    // What fsync = off would lose is not what this is about.
-    victim.cluster.sql("postgres", "checkpoint");
     for _ in 0..3 {
+        // What this cluster's own fsync and synchronous_commit = off would lose is not what this is about.
+        victim.cluster.sql("postgres", "checkpoint");
         let mut running = victim.restore(&path).spawn();
         until(&mut running, Instant::now() + chance.moment(usual));
         victim.cluster.stop();

@@ -194,24 +194,28 @@ fn a_restore_job_that_is_stopped_changes_nothing() {
     assert_eq!(left, Vec::<String>::new(), "what was left behind");
 }
 
-/// Begins jobs until one is seen in a program; `prepare` gives each what it has to do. `when` is asked too.
-fn caught_in<'a>(
-    site: &'a Site,
+/// Begins jobs until one is seen in a program while `when` holds, and stops it there; `prepare` gives each what
+/// it has to do.
+fn stopped_in(
+    site: &Site,
     (cronjob, program): (&str, &str),
-    how: &str,
+    (how, stop): (&str, Stop),
     prepare: impl Fn(),
     when: impl Fn() -> bool,
-) -> Job<'a> {
+) -> Ended {
     for attempt in 0..20 {
         prepare();
         let mut job = site.begin(cronjob, &format!("{program}-{how}-{attempt}"));
-        if job.freeze(program, &when) {
-            return job;
+        let ended = match job.freeze(program, &when) {
+            true => stop(job),
+            false => job.wait(),
+        };
+        // Else it was too quick: at its end, or over, when it was seen.
+        if ended.code != 0 {
+            return ended;
         }
-        // It was too quick.
-        job.wait().with_code(0);
     }
-    panic!("{program} in {cronjob} was never seen");
+    panic!("{program} in {cronjob} was never stopped");
 }
 
 #[test]
@@ -242,8 +246,8 @@ fn a_local_job_that_is_stopped_after_its_dump_keeps_it() {
             };
             // In the middle of deleting.
             let when = || program == "backup-verify" || names().len() < before.get();
-            let running = caught_in(&site, ("postgresql-backup", program), how, prepare, when);
-            let ended = stop(running);
+            let job = ("postgresql-backup", program);
+            let ended = stopped_in(&site, job, (how, stop), prepare, when);
             let code = if how == "term" { 143 } else { 137 };
             assert_eq!(ended.code, code, "{program} {how}: {}", ended.log);
             // Its dump is there, whole, with its sum; no sum is without its backup.
@@ -280,7 +284,7 @@ fn a_pruning_that_is_stopped_is_finished_by_the_next() {
     for (how, stop) in BOTH {
         for program in ["backup-verify", "blob-prune"] {
             let job = ("postgresql-backup-prune-azure", program);
-            let ended = stop(caught_in(&site, job, how, prepare, || true));
+            let ended = stopped_in(&site, job, (how, stop), prepare, || true);
             let code = if how == "term" { 143 } else { 137 };
             assert_eq!(ended.code, code, "{program} {how}: {}", ended.log);
             let names = site.container.names();
