@@ -2,7 +2,6 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use md5::{Digest, Md5};
 use ureq::http::Method;
 
 use crate::cancel::Cancel;
@@ -113,10 +112,9 @@ impl Ready {
             "comp=blocklist",
         )
         .header("content-type", "application/xml")
-        .header("content-md5", BASE64.encode(Md5::digest(&body)))
         .header("x-ms-blob-content-type", "application/gzip")
         .header("x-ms-meta-sha256", write_sha256(&self.sha256))
-        .body(body.as_bytes());
+        .checked_body(body.as_bytes());
         if only_new {
             call = call.header("if-none-match", "*");
         }

@@ -6,6 +6,9 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use std::{env, fs};
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use crc_fast::CrcAlgorithm;
 use ureq::http::{Method, Request, Response, StatusCode};
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
 use ureq::{Agent, Body, Proxy, Timeout};
@@ -59,6 +62,14 @@ impl<'a> Call<'a> {
     pub(crate) fn body(mut self, body: &'a [u8]) -> Self {
         self.body = Some(body);
         self
+    }
+
+    /// A body that the service takes only if it arrives as it is here: `x-ms-content-crc64` (Put Block, Put Block
+    /// List) is CRC-64/NVME, little-endian, in base64. `Content-MD5` would say the same at ten times the CPU.
+    pub(crate) fn checked_body(self, body: &'a [u8]) -> Self {
+        let crc64 = crc_fast::checksum(CrcAlgorithm::Crc64Nvme, body);
+        self.header("x-ms-content-crc64", BASE64.encode(crc64.to_le_bytes()))
+            .body(body)
     }
 }
 
@@ -427,4 +438,19 @@ fn times(attempts: u32) -> String {
 /// Between 0 and 1.
 fn chance() -> f64 {
     getrandom::u32().map_or(0.5, |number| f64::from(number) / f64::from(u32::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_checksum_that_goes_with_a_body() {
+        let call = Call::new(Method::PUT, String::new(), "").checked_body(b"123456789");
+        // The check value of CRC-64/NVME, its last byte first.
+        let crc64 = 0xae8b_1486_0a79_9888_u64;
+        let expected = BASE64.encode(crc64.to_le_bytes());
+        assert_eq!(call.headers, [("x-ms-content-crc64", expected)]);
+        assert_eq!(call.body, Some(b"123456789".as_slice()));
+    }
 }

@@ -49,7 +49,7 @@ impl Fault {
                 (408 | 429, _) => u32::MAX,
                 // The bytes were changed on their way: sent again, they may arrive as they are. Bad
                 // memory would change them each time.
-                (400, "Md5Mismatch") => 3,
+                (400, "Crc64Mismatch") => 3,
                 // A proxy that knows no `Expect`: the next attempt is made without it.
                 (417, _) => 3,
                 (501 | 505, _) => 1,
@@ -225,7 +225,7 @@ mod tests {
 
     #[test]
     fn some_faults_are_met_three_times() {
-        for fault in [refused(400, "Md5Mismatch"), Fault::Malformed("x".into())] {
+        for fault in [refused(400, "Crc64Mismatch"), Fault::Malformed("x".into())] {
             assert!(matches!(
                 judge(&fault, tried(2, 0), &options(), 1.0),
                 Verdict::Again(_)

@@ -6,7 +6,6 @@ use std::thread;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use chrono::{DateTime, Utc};
-use md5::{Digest, Md5};
 use ureq::http::Method;
 
 use crate::blocks::{Block, Blocks};
@@ -278,9 +277,7 @@ impl Target {
         let id = self.block_id(index);
         let query = format!("comp=block&blockid={}", encode_value(&id));
         let path = self.client.url(&self.name).path();
-        let first = Call::new(Method::PUT, path, query)
-            .header("content-md5", BASE64.encode(Md5::digest(bytes)))
-            .body(bytes);
+        let first = Call::new(Method::PUT, path, query).checked_body(bytes);
         // Who refuses a block may close the connection before all of it is there, and the refusal is
         // lost in the reset. So each second attempt asks before it sends.
         let again = first.clone().header("expect", "100-continue");

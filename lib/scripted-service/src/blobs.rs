@@ -2,6 +2,9 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use crc_fast::CrcAlgorithm;
 use percent_encoding::percent_decode_str;
 
 use crate::answer::{Answer, done, refused};
@@ -112,11 +115,8 @@ impl State {
     }
 
     fn put_block(&mut self, request: &Request) -> Answer {
-        use base64::Engine;
-        use md5::Digest;
-        let md5 = base64::engine::general_purpose::STANDARD.encode(md5::Md5::digest(&request.body));
-        if request.headers.get("content-md5") != Some(&md5) {
-            return refused(400, "Md5Mismatch");
+        if !arrived_whole(request) {
+            return refused(400, "Crc64Mismatch");
         }
         let id = request.query["blockid"].clone();
         self.blocks
@@ -125,6 +125,9 @@ impl State {
     }
 
     fn put_list(&mut self, request: &Request) -> Answer {
+        if !arrived_whole(request) {
+            return refused(400, "Crc64Mismatch");
+        }
         let there = self.blobs.get(&request.name);
         if request.headers.contains_key("if-none-match") && there.is_some() {
             return refused(409, "BlobAlreadyExists");
@@ -275,4 +278,11 @@ impl State {
         answer.body = format!("{parts}--part--\r\n").into_bytes();
         answer
     }
+}
+
+/// Whether a body is the one whose CRC-64/NVME came with it.
+fn arrived_whole(request: &Request) -> bool {
+    let crc64 = crc_fast::checksum(CrcAlgorithm::Crc64Nvme, &request.body);
+    let crc64 = STANDARD.encode(crc64.to_le_bytes());
+    request.headers.get("x-ms-content-crc64") == Some(&crc64)
 }
