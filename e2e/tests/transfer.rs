@@ -12,7 +12,7 @@ use rustix::process::Signal;
 use sha2::{Digest, Sha256};
 
 /// The size of a stream's first blocks.
-const BLOCK: usize = 4 << 20;
+const BLOCK: usize = 2 << 20;
 const NAME: &str = "postgresql_backup_20251123_020000.sql.gz";
 
 fn bytes(length: usize) -> Vec<u8> {

@@ -168,7 +168,7 @@ impl Args {
             Some(deadline) => Options::default().within(deadline),
             None => Options::default(),
         };
-        // Each job reads ranges ahead, some MiB each: together no more than one job alone, if each has two.
+        // Each job reads ranges ahead: together no more than one job alone, if each has two.
         let concurrency = options.concurrency / usize::from(self.jobs);
         Options {
             concurrency: concurrency.max(2),
@@ -227,7 +227,7 @@ mod tests {
             Args::try_parse_from(args).unwrap().patience().concurrency
         };
         assert_eq!(concurrency("1"), Options::default().concurrency);
-        assert_eq!(concurrency("4") * 4, concurrency("1"));
+        assert_eq!(concurrency("5") * 5, concurrency("1"));
         assert_eq!(concurrency("64"), 2);
     }
 

@@ -146,12 +146,16 @@ Last-Modified: {WRITTEN}
         sizes.blocks.clear();
     }
 
+    /// The size of a blob that was put.
+    fn put_size(&self, path: &str) -> Option<u64> {
+        let sizes = self.sizes.lock().unwrap_or_else(PoisonError::into_inner);
+        sizes.get(path)?.blob
+    }
+
     fn get(&self, request: &Request, answers: &mut TcpStream) -> io::Result<()> {
         let name = request.path.rsplit('/').next().unwrap_or_default();
         let file = File::open(self.dir.join(name));
-        let put = self.sizes.lock().unwrap_or_else(PoisonError::into_inner);
-        let put = put.get(&request.path).and_then(|sizes| sizes.blob);
-        let size = match (&file, put) {
+        let size = match (&file, self.put_size(&request.path)) {
             (Ok(file), _) => file.metadata()?.len(),
             (Err(_), Some(size)) if request.method == "HEAD" => size,
             _ => {

@@ -6,6 +6,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use sha2::{Digest, Sha256 as Hasher};
 
 use crate::cancel::Cancel;
+use crate::plan::{AT_ONCE, FIRST_BLOCK};
 use crate::{Error, Sha256};
 
 /// A block that is full, or the stream's last.
@@ -64,11 +65,7 @@ impl Blocks {
 
     /// A buffer of `size` bytes. Waits while all memory is under way.
     pub(crate) fn buffer(&self, size: usize) -> Result<Vec<u8>, Error> {
-        // The last one is filled while the others are sent: more would only be memory.
-        let most = self
-            .memory
-            .min(size.saturating_mul(self.concurrency.max(2)))
-            .max(size);
+        let most = self.most(size).max(size);
         let mut state = self.wait(|state| state.failure.is_some() || state.taken + size <= most);
         if let Some(failure) = &state.failure {
             return Err(failure.clone());
@@ -79,6 +76,15 @@ impl Blocks {
         let buffer = state.free.pop();
         drop(state);
         Ok(buffer.unwrap_or_else(|| vec![0; size]))
+    }
+
+    /// Bytes of buffers of this size, at most: as many as are sent at once, and once blocks have grown, as few as
+    /// keep the link busy. The last one is filled while the others are sent: more would only be memory.
+    fn most(&self, size: usize) -> usize {
+        let at_once = self.concurrency.max(2);
+        let few = size.saturating_mul(at_once.min(AT_ONCE as usize));
+        let small = at_once.saturating_mul(FIRST_BLOCK as usize);
+        self.memory.min(few.max(small))
     }
 
     /// Takes a block on. True if there should be a thread more to send it.

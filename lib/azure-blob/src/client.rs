@@ -30,7 +30,7 @@ pub struct Options {
     pub first_pause: Duration,
     /// The longest such pause.
     pub max_pause: Duration,
-    /// Requests at once; at least 1.
+    /// Requests at once for one blob; at least 1.
     pub concurrency: usize,
 }
 
@@ -44,7 +44,7 @@ impl Default for Options {
             request_timeout: Duration::from_secs(2 * 60),
             first_pause: Duration::from_millis(500),
             max_pause: Duration::from_secs(30),
-            concurrency: 8,
+            concurrency: 10,
         }
     }
 }
@@ -183,9 +183,9 @@ mod tests {
     fn a_slow_link_is_waited_for() {
         let options = Options::default();
         assert_eq!(options.request_time(0), options.request_timeout);
-        // Eight blocks of 4 MiB share 1 Mbit/s: each needs 256 s.
+        // Ten blocks of 4 MiB share 1 Mbit/s: each needs 320 s.
         let block = options.request_time(4 << 20) - options.request_timeout;
-        assert_eq!(block, Duration::from_secs(256));
+        assert_eq!(block, Duration::from_secs(320));
         assert!(options.request_time(u64::MAX) > block);
     }
 

@@ -25,6 +25,8 @@ use crate::{Client, ContainerUrl, Error, ErrorKind, Options};
 const VERSION: &str = "2023-11-03";
 /// No error's body is longer.
 const ERROR_BODY: u64 = 64 << 10;
+/// What is read from and written to a socket at once.
+const BUFFER: usize = 64 << 10;
 /// A fault is told to a person this often.
 const TELL_EVERY: Duration = Duration::from_secs(20);
 
@@ -291,6 +293,9 @@ pub(crate) fn agent(container: &ContainerUrl, options: &Options) -> Result<Agent
         .proxy(proxy)
         .tls_config(TlsConfig::builder().root_certs(roots).build())
         .user_agent(format!("{}/{}", job::program(), env!("CARGO_PKG_VERSION")))
+        // Each connection has its own.
+        .input_buffer_size(BUFFER)
+        .output_buffer_size(BUFFER)
         .max_idle_connections(options.concurrency + 4)
         .max_idle_connections_per_host(options.concurrency + 4)
         .timeout_resolve(Some(options.connect_timeout))

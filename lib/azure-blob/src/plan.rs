@@ -4,15 +4,15 @@
 pub(crate) const MAX_BLOCKS: u64 = 50_000;
 /// The largest block that the service takes: 4000 MiB.
 pub(crate) const MAX_BLOCK: u64 = 4000 << 20;
-/// The first blocks' size: small enough for several at once in little memory, large enough for the
-/// round trip not to matter.
-pub(crate) const FIRST_BLOCK: u64 = 4 << 20;
-/// So many blocks have the first size: 2 GiB.
+/// The first blocks' size: small enough for many at once in little memory, which is what a long round trip
+/// needs.
+pub(crate) const FIRST_BLOCK: u64 = 2 << 20;
+/// So many blocks have the first size: 1 GiB.
 const FIRST_BLOCKS: u64 = 512;
 /// Then the size doubles each time so many blocks are full.
 const STEP: u64 = 128;
-/// The blocks that are in memory at least: one is filled while others are under way.
-const AT_ONCE: u64 = 4;
+/// The blocks that are in memory at least, however large they are: one is filled while others are under way.
+pub(crate) const AT_ONCE: u64 = 4;
 
 /// The sizes of a stream's blocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,10 +59,10 @@ mod tests {
     #[test]
     fn small_streams_have_small_blocks() {
         let plan = Plan::new(256 << 20, None);
-        assert_eq!(plan.block(0), Some(4 << 20));
-        assert_eq!(plan.block(511), Some(4 << 20));
-        assert_eq!(plan.block(512), Some(8 << 20));
-        assert_eq!(plan.block(640), Some(16 << 20));
+        assert_eq!(plan.block(0), Some(2 << 20));
+        assert_eq!(plan.block(511), Some(2 << 20));
+        assert_eq!(plan.block(512), Some(4 << 20));
+        assert_eq!(plan.block(640), Some(8 << 20));
         assert_eq!(plan.block(49_999), Some(64 << 20));
         assert_eq!(plan.block(50_000), None);
     }
@@ -70,7 +70,7 @@ mod tests {
     #[test]
     fn capacities() {
         // What `blob-put --help` says.
-        assert_eq!(Plan::new(256 << 20, None).capacity() / (TIB / 10), 30);
+        assert_eq!(Plan::new(256 << 20, None).capacity() / (TIB / 10), 29);
         assert_eq!(Plan::new(1 << 30, None).capacity() / (TIB / 10), 119);
         // The service's limit is 50,000 * 4000 MiB = 190.7 TiB.
         assert!(Plan::new(u64::MAX, None).capacity() > 183 * TIB);
@@ -84,11 +84,11 @@ mod tests {
             expected in prop::option::of(0..200 * TIB),
         ) {
             let plan = Plan::new(memory, expected);
-            let largest = (memory / 4).clamp(4 << 20, 4000 << 20);
+            let largest = (memory / 4).clamp(2 << 20, 4000 << 20);
             let mut before = 0;
             for index in 0..MAX_BLOCKS {
                 let block = plan.block(index).unwrap();
-                prop_assert!(block >= before && block >= 4 << 20 && block <= largest);
+                prop_assert!(block >= before && block >= 2 << 20 && block <= largest);
                 before = block;
             }
             prop_assert_eq!(plan.block(MAX_BLOCKS), None);

@@ -10,8 +10,8 @@ use crate::{Blob, Error};
 
 /// The first range is small, so that reading begins soon.
 const SMALLEST: u64 = 256 << 10;
-/// Large enough for the round trip not to matter with some at once.
-pub(crate) const LARGEST: u64 = 4 << 20;
+/// Large enough for the round trip not to matter with some at once, small enough for these in little memory.
+pub(crate) const LARGEST: u64 = 1 << 20;
 
 /// The ranges of a part of a blob, in their order.
 #[derive(Debug)]
@@ -53,7 +53,7 @@ impl Ranges {
             wanted: part.start,
             ready: BTreeMap::new(),
             live: 0,
-            most: concurrency + 1,
+            most: concurrency,
             free: Vec::new(),
             failure: None,
         };
@@ -181,12 +181,12 @@ mod tests {
     #[test]
     fn ranges_grow() {
         let mut lengths = Vec::new();
-        let (mut before, total) = (0, 20 << 20);
+        let (mut before, total) = (0, 4 << 20);
         while before < total {
             lengths.push(range_length(before, total - before));
             before += lengths.last().unwrap();
         }
         let kib: Vec<_> = lengths.iter().map(|length| length >> 10).collect();
-        assert_eq!(kib, [256, 256, 512, 1024, 2048, 4096, 4096, 4096, 4096]);
+        assert_eq!(kib, [256, 256, 512, 1024, 1024, 1024]);
     }
 }

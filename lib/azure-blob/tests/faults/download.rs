@@ -94,8 +94,13 @@ fn what_passes_is_outlived() {
         Fault::Say("<html>a proxy's page</html>"),
     ] {
         let service = holding(&bytes);
-        for nth in [1, 2, 4, 5, 6] {
-            service.fault(Kind::Get, nth, fault.clone());
+        // A range may meet all of them; a page of a proxy's is borne twice.
+        let met: &[usize] = match fault {
+            Fault::Say(_) => &[1, 4],
+            _ => &[1, 2, 4, 5, 6],
+        };
+        for nth in met {
+            service.fault(Kind::Get, *nth, fault.clone());
         }
         let read = read(&service, options());
         assert!(read.as_ref() == Ok(&bytes), "{fault:?}: {:?}", read.err());

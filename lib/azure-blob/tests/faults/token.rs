@@ -27,7 +27,7 @@ fn a_rotated_token_is_picked_up() {
         upload.filled(length).unwrap();
     }
     upload.finish().unwrap().commit().unwrap();
-    assert_eq!(service.blob("x").unwrap().bytes.len(), 20 << 20);
+    assert_eq!(service.blob("x").unwrap().bytes.len(), 10 << 20);
     assert_eq!(client.list().unwrap().len(), 1);
 }
 
