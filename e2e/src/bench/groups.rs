@@ -259,6 +259,10 @@ fn transfer(data: &Data, delay: u64) -> [Race; 2] {
             "RCLONE_AZUREBLOB_SAS_URL",
             format!("{}?{token}", sink.url()),
         ),
+        ("NEW", format!("{}/new?{token}", sink.url())),
+        ("BACKUP", format!("{}/{OURS}?{token}", sink.url())),
+        ("AZCOPY_LOG_LOCATION", "azcopy".to_owned()),
+        ("AZCOPY_JOB_PLAN_LOCATION", "azcopy".to_owned()),
     ];
     // Far away there must be more to it than not being slower.
     let faster = if delay == 0 { 1.0 } else { 1.0 / 1.5 };
@@ -274,6 +278,9 @@ fn transfer(data: &Data, delay: u64) -> [Race; 2] {
     let get = format!("restore-stream {}/{OURS} -- cat > /dev/null", sink.url());
     let cat = format!("rclone cat :azureblob:{CONTAINER}/{OURS} > /dev/null");
     let gunzip = format!("rclone cat :azureblob:{CONTAINER}/{OURS} | gunzip -c > /dev/null");
+    // It takes its input from nothing but a pipe, and its token from nothing but the URL.
+    let azcopy_put = format!("cat {PLAIN} | azcopy cp $NEW --from-to PipeBlob");
+    let azcopy_cat = "azcopy cp $BACKUP --from-to BlobPipe > /dev/null".to_owned();
     let mut reading = figures(&get, &gunzip);
     reading.extend(figures(&get, &cat));
     [
@@ -283,7 +290,7 @@ fn transfer(data: &Data, delay: u64) -> [Race; 2] {
                 _ => "upload: to a service whose answers take 40 ms",
             },
             figures: figures(&put, &rcat),
-            lines: vec![put, rcat],
+            lines: vec![put, rcat, azcopy_put],
             env: env.clone(),
             ..Race::default()
         },
@@ -293,7 +300,7 @@ fn transfer(data: &Data, delay: u64) -> [Race; 2] {
                 _ => "download: from a service whose answers take 40 ms",
             },
             figures: reading,
-            lines: vec![get, gunzip, cat],
+            lines: vec![get, gunzip, cat, azcopy_cat],
             env,
             ..Race::default()
         },

@@ -20,7 +20,7 @@ use crate::Cluster;
 const SAMPLED: Duration = Duration::from_millis(10);
 
 /// A command line: programs in a pipeline, and where it begins and ends. Words are divided by blanks, and
-/// there are no quotes.
+/// there are no quotes; `$NAME` is a variable of the environment that it is run in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Line {
     stages: Vec<Vec<String>>,
@@ -63,10 +63,11 @@ impl Line {
         }
     }
 
-    /// Which of the programs it is about: not the one of PostgreSQL that it dumps or restores with.
+    /// Which of the programs it is about: not the one of PostgreSQL that it dumps or restores with, not `cat`.
     fn subject(&self) -> usize {
-        let of_postgres = |stage: &Vec<String>| matches!(stage[0].as_str(), "pg_dumpall" | "psql");
-        let other = self.stages.iter().position(|stage| !of_postgres(stage));
+        let beside =
+            |stage: &Vec<String>| matches!(stage[0].as_str(), "pg_dumpall" | "psql" | "cat");
+        let other = self.stages.iter().position(|stage| !beside(stage));
         other.unwrap_or(0)
     }
 
@@ -88,9 +89,8 @@ impl Line {
         }
         let complaints = dir.join("stderr");
         let errors = File::create(&complaints).expect("a file for stderr");
-        let mut commands = self.commands(cluster, dir, cpu);
+        let mut commands = self.commands(cluster, dir, cpu, env);
         for command in &mut commands {
-            command.envs(env.iter().map(|(name, value)| (name, value)));
             command.stderr(errors.try_clone().expect("a file for stderr"));
         }
         let started = Instant::now();
@@ -125,7 +125,18 @@ impl Line {
         }
     }
 
-    fn commands(&self, cluster: &Cluster, dir: &Path, cpu: Option<usize>) -> Vec<Command> {
+    fn commands(
+        &self,
+        cluster: &Cluster,
+        dir: &Path,
+        cpu: Option<usize>,
+        env: &[(&str, String)],
+    ) -> Vec<Command> {
+        let value = |word: &String| {
+            let name = word.strip_prefix('$');
+            let found = env.iter().find(|(known, _)| Some(*known) == name);
+            found.map_or_else(|| word.clone(), |(_, value)| value.clone())
+        };
         let mut commands: Vec<Command> = self
             .stages
             .iter()
@@ -138,8 +149,9 @@ impl Line {
                     command.args(["--cpu-list", &cpu.to_string(), &words[0]]);
                 }
                 command
-                    .args(&words[1..])
+                    .args(words[1..].iter().map(value))
                     .envs(cluster.env())
+                    .envs(env.iter().map(|(name, value)| (name, value)))
                     .current_dir(dir);
                 command.stdin(Stdio::null()).stdout(Stdio::null());
                 command
@@ -249,6 +261,7 @@ mod tests {
             (line.subject(), line.output.as_deref()),
             (1, Some("out.gz"))
         );
+        assert_eq!(Line::parse("cat x | azcopy cp $TO").subject(), 1);
         let line = Line::parse("psql -q < plain.sql");
         assert_eq!(
             (line.subject(), line.input.as_deref()),

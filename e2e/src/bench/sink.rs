@@ -288,14 +288,37 @@ fn decoded(value: &str) -> String {
 mod tests {
     use super::*;
 
-    fn exchange(url: &str, request: &str) -> String {
+    fn connect(url: &str) -> TcpStream {
         let port = url.split([':', '/']).nth(4).unwrap();
-        let mut stream = TcpStream::connect(("127.0.0.1", port.parse().unwrap())).unwrap();
+        let stream = TcpStream::connect(("127.0.0.1", port.parse().unwrap())).unwrap();
+        let patience = Some(Duration::from_secs(10));
+        stream.set_read_timeout(patience).unwrap();
+        stream
+    }
+
+    fn exchange(url: &str, request: &str) -> String {
+        let mut stream = connect(url);
         stream.write_all(request.as_bytes()).unwrap();
         stream.shutdown(std::net::Shutdown::Write).unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
         answer
+    }
+
+    /// Each request is answered whatever another one waits for.
+    #[test]
+    fn a_slow_client_holds_nobody_up() {
+        let dir = tempfile::tempdir().unwrap();
+        let large = File::create(dir.path().join("large")).unwrap();
+        large.set_len(100 << 20).unwrap();
+        fs::write(dir.path().join("file"), "0123456789").unwrap();
+        let url = Sink::start(Duration::ZERO, dir.path().to_owned()).url();
+        let mut slow = connect(&url);
+        slow.write_all(b"GET /a/c/large HTTP/1.1\r\n\r\n").unwrap();
+        // It is in the middle of its answer.
+        slow.read_exact(&mut [0; 1000]).unwrap();
+        let whole = exchange(&url, "GET /a/c/file HTTP/1.1\r\n\r\n");
+        assert!(whole.ends_with("0123456789"), "{whole}");
     }
 
     #[test]

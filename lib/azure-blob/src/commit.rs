@@ -1,7 +1,5 @@
 //! Put Block List: the moment a blob appears.
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD as BASE64;
 use ureq::http::Method;
 
 use crate::cancel::Cancel;
