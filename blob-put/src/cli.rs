@@ -21,9 +21,9 @@ wrong network, container or token is told before the dump is waited for. What ma
 after --deadline without success, or after 10 seconds if the host has never answered, it is given \
 up. Without a token that has 'r' a taken name is found only at the end.
 
-Memory: some 10 MiB, and the blocks under way: at most --concurrency of 2 MiB for the first GiB (36 MiB \
-with the default); then blocks grow up to a quarter of --memory, and four of them are under way. As a blob has 50,000 blocks, the default of 256M is enough for \
-2.9 TiB, 1G for 11.9 TiB; a SOURCE whose size is known is given blocks that fit at once.
+Memory: some 10 MiB, and the blocks under way: at first --concurrency of 2 MiB (34 MiB with the \
+default), from 1.5 GiB on four of 8 MiB, from 12.5 GiB on four of up to a quarter of --memory. As a \
+blob has 50,000 blocks, the default of 256M is enough for 2.9 TiB, 1G for 11.6 TiB; a SOURCE whose size is known is given blocks that fit at once.
 
 Least privilege: a container SAS with sp=cw (and t for --tag, i for --immutable-days).
 
@@ -71,7 +71,7 @@ pub(crate) struct Args {
     pub(crate) tag: Vec<(String, String)>,
 
     /// Send so many blocks at once
-    #[arg(long, value_name = "N", default_value_t = 18, value_parser = clap::value_parser!(u16).range(1..=64))]
+    #[arg(long, value_name = "N", default_value_t = 17, value_parser = clap::value_parser!(u16).range(1..=64))]
     pub(crate) concurrency: u16,
 
     /// Use at most so much memory for blocks (from 16M)
@@ -145,7 +145,7 @@ mod tests {
     #[test]
     fn the_help_states_what_memory_holds() {
         let help = Args::command().render_long_help().to_string();
-        for (memory, holds) in [(256 << 20, "2.9 TiB"), (1 << 30, "11.9 TiB")] {
+        for (memory, holds) in [(256 << 20, "2.9 TiB"), (1 << 30, "11.6 TiB")] {
             let options = azure_blob::UploadOptions {
                 memory,
                 ..azure_blob::UploadOptions::default()

@@ -11,6 +11,9 @@ pub(crate) const FIRST_BLOCK: u64 = 2 << 20;
 const FIRST_BLOCKS: u64 = 512;
 /// Then the size doubles each time so many blocks are full.
 const STEP: u64 = 128;
+/// Until this block it doubles no more than twice: four of 8 MiB take no more memory than the first ones at once,
+/// and all that most backups need is as cheap. 12.5 GiB.
+const PLATEAU: u64 = 2048;
 /// The blocks that are in memory at least, however large they are: one is filled while others are under way.
 pub(crate) const AT_ONCE: u64 = 4;
 
@@ -37,7 +40,10 @@ impl Plan {
         if index >= MAX_BLOCKS {
             return None;
         }
-        let doublings = index.saturating_sub(FIRST_BLOCKS - STEP) / STEP;
+        let doublings = match index {
+            0..PLATEAU => (index.saturating_sub(FIRST_BLOCKS - STEP) / STEP).min(2),
+            _ => 3 + (index - PLATEAU) / STEP,
+        };
         let grown = FIRST_BLOCK << doublings.min(20);
         Some(grown.max(self.smallest).min(self.largest))
     }
@@ -63,6 +69,8 @@ mod tests {
         assert_eq!(plan.block(511), Some(2 << 20));
         assert_eq!(plan.block(512), Some(4 << 20));
         assert_eq!(plan.block(640), Some(8 << 20));
+        assert_eq!(plan.block(2047), Some(8 << 20));
+        assert_eq!(plan.block(2048), Some(16 << 20));
         assert_eq!(plan.block(49_999), Some(64 << 20));
         assert_eq!(plan.block(50_000), None);
     }
@@ -71,9 +79,9 @@ mod tests {
     fn capacities() {
         // What `blob-put --help` says.
         assert_eq!(Plan::new(256 << 20, None).capacity() / (TIB / 10), 29);
-        assert_eq!(Plan::new(1 << 30, None).capacity() / (TIB / 10), 119);
+        assert_eq!(Plan::new(1 << 30, None).capacity() / (TIB / 10), 116);
         // The service's limit is 50,000 * 4000 MiB = 190.7 TiB.
-        assert!(Plan::new(u64::MAX, None).capacity() > 183 * TIB);
+        assert!(Plan::new(u64::MAX, None).capacity() > 179 * TIB);
         assert!(Plan::new(u64::MAX, Some(190 * TIB)).capacity() > 190 * TIB);
     }
 
