@@ -2,12 +2,12 @@
 //! `dumpDatabases`, `runPgDump`): the globals, then `pg_dump` of each database.
 
 use std::io::Read;
-use std::process::{ChildStdout, Command, Stdio};
+use std::process::{Command, Stdio};
 
 use backup_file::{About, SectionKind};
 use chrono::{DateTime, Utc};
 use job::{Error, Progress};
-use pg_client::{Child, Conninfo, Killer, Version};
+use pg_client::{Child, Conninfo, Killer, PipeReader, Version};
 
 use crate::cli::Args;
 use crate::holding::Holding;
@@ -112,7 +112,7 @@ impl Dump<'_> {
         &self,
         mut command: Command,
         started: impl FnOnce(Killer),
-    ) -> Result<(Child, ChildStdout), Error> {
+    ) -> Result<(Child, PipeReader), Error> {
         if let Some(key) = &self.args.restrict_key
             && has_restrict_key(&self.cluster.client)
         {
@@ -125,7 +125,7 @@ impl Dump<'_> {
         let mut child = Child::spawn_with(command, warnings())?;
         started(child.killer());
         let stdout = child
-            .take_stdout()
+            .take_stream()
             .ok_or_else(|| Error::failed(format!("'{}' has no output", child.name())))?;
         Ok((child, stdout))
     }

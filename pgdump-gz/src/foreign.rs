@@ -3,13 +3,13 @@
 
 use std::ffi::OsString;
 use std::io::{self, Read};
-use std::process::{ChildStdout, Command, Stdio};
+use std::process::{Command, Stdio};
 
 use backup_file::{About, SectionKind};
 use chrono::{DateTime, Utc};
 use dump_text::{Event, Inventory, Part, PartScanner, Piece};
 use job::{Error, Progress};
-use pg_client::Child;
+use pg_client::{Child, PipeReader};
 
 use crate::cluster::{incomplete, warnings};
 use crate::holding::contents;
@@ -44,7 +44,7 @@ pub(crate) fn copy(
     let mut child = start(command)?;
     let program = child.name().to_owned();
     let stdout = child
-        .take_stdout()
+        .take_stream()
         .ok_or_else(|| Error::failed(format!("'{program}' has no output")))?;
     let mut text = Passing {
         output,
@@ -100,7 +100,7 @@ struct Passing<'a> {
 
 impl Passing<'_> {
     /// Whether it ended where something ends, as far as can be told.
-    fn pass(&mut self, mut stdout: ChildStdout, program: &str) -> Result<bool, Error> {
+    fn pass(&mut self, mut stdout: PipeReader, program: &str) -> Result<bool, Error> {
         let unreadable = |error: io::Error| {
             Error::io(format_args!("cannot read what '{program}' writes"), &error)
         };
@@ -123,7 +123,7 @@ impl Passing<'_> {
         Ok(scanner.finish(&mut |event| self.event(event))?.is_ok())
     }
 
-    fn copy(&mut self, mut stdout: ChildStdout) -> Result<(), Error> {
+    fn copy(&mut self, mut stdout: PipeReader) -> Result<(), Error> {
         let Self {
             output,
             watch,

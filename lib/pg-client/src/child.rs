@@ -13,9 +13,8 @@ use job::{Error, OnStop};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, WaitIdStatus};
 
-/// What a child writes may wait here, as much as a pipe may hold without privileges
-/// (`/proc/sys/fs/pipe-max-size`).
-const OUTPUT_SIZE: usize = 1 << 20;
+use crate::PipeReader;
+
 /// What a child reads: twice what `cat` reads at once; more does not stay in the CPU's cache.
 const INPUT_SIZE: usize = 256 << 10;
 /// How long standard error may stay open (a grandchild holds it) when the process has ended.
@@ -145,6 +144,11 @@ impl Child {
     /// Its standard output, once, if it is a pipe.
     pub fn take_stdout(&mut self) -> Option<ChildStdout> {
         self.process.stdout.take()
+    }
+
+    /// Its standard output, once, if it is a pipe: to be read as a stream of many bytes.
+    pub fn take_stream(&mut self) -> Option<PipeReader> {
+        self.take_stdout().map(PipeReader::new)
     }
 
     /// A handle to kill it with, from any thread.
@@ -470,9 +474,6 @@ fn widen(process: &process::Child) {
     // A smaller pipe is slower, no more.
     if let Some(stdin) = &process.stdin {
         let _ = rustix::pipe::fcntl_setpipe_size(stdin, INPUT_SIZE);
-    }
-    if let Some(stdout) = &process.stdout {
-        let _ = rustix::pipe::fcntl_setpipe_size(stdout, OUTPUT_SIZE);
     }
 }
 

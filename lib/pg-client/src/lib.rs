@@ -4,6 +4,7 @@
 mod child;
 mod conninfo;
 mod disposal;
+mod pipe_reader;
 mod program;
 mod server;
 mod version;
@@ -11,5 +12,6 @@ mod version;
 pub use child::{Child, Ended, Ending, Killer};
 pub use conninfo::Conninfo;
 pub use disposal::{RELEASE, UNHINDERED, drop_database};
+pub use pipe_reader::PipeReader;
 pub use server::{Row, Server, quote_ident, quote_literal};
 pub use version::Version;
