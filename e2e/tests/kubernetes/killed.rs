@@ -195,13 +195,14 @@ fn a_restore_job_that_is_stopped_changes_nothing() {
 }
 
 /// Begins jobs until one is seen in a program while `when` holds, and stops it there; `prepare` gives each what
-/// it has to do.
+/// it has to do, `done` looks whether one that says so has done it.
 fn stopped_in(
     site: &Site,
     (cronjob, program): (&str, &str),
     (how, stop): (&str, Stop),
     prepare: impl Fn(),
     when: impl Fn() -> bool,
+    done: impl Fn(&Ended),
 ) -> Ended {
     for attempt in 0..20 {
         prepare();
@@ -210,10 +211,11 @@ fn stopped_in(
             true => stop(job),
             false => job.wait(),
         };
-        // Else it was too quick: at its end, or over, when it was seen.
         if ended.code != 0 {
             return ended;
         }
+        // It was too quick: at its end, or over, when it was seen. Then nothing is left undone.
+        done(&ended);
     }
     panic!("{program} in {cronjob} was never stopped");
 }
@@ -233,6 +235,12 @@ fn a_local_job_that_is_stopped_after_its_dump_keeps_it() {
             site.backups().join(name.to_string())
         })
     };
+    // Old ones are gone, and the last check of the store is there.
+    let done = |ended: &Ended| {
+        assert_eq!(ended.code, 0, "{}", ended.log);
+        assert!(only_the_last_days(&names()), "{:?}", names());
+        assert!(ended.log.contains(" room "), "{}", ended.log);
+    };
     let before = Cell::new(0);
     for (how, stop) in BOTH {
         for program in ["backup-verify", "blob-prune"] {
@@ -247,7 +255,7 @@ fn a_local_job_that_is_stopped_after_its_dump_keeps_it() {
             // In the middle of deleting.
             let when = || program == "backup-verify" || names().len() < before.get();
             let job = ("postgresql-backup", program);
-            let ended = stopped_in(&site, job, (how, stop), prepare, when);
+            let ended = stopped_in(&site, job, (how, stop), prepare, when, done);
             let code = if how == "term" { 143 } else { 137 };
             assert_eq!(ended.code, code, "{program} {how}: {}", ended.log);
             // Its dump is there, whole, with its sum; no sum is without its backup.
@@ -261,11 +269,15 @@ fn a_local_job_that_is_stopped_after_its_dump_keeps_it() {
             }
         }
     }
-    // The next night finishes what they began: 7 days of today's are left.
-    site.run("postgresql-backup", "local-next").with_code(0);
-    let today = chrono::Utc::now() - chrono::TimeDelta::days(7);
-    let oldest = today.format("postgresql_backup_%Y%m%d").to_string();
-    assert!(names().iter().all(|name| *name > oldest), "{:?}", names());
+    // The next night finishes what they began.
+    done(&site.run("postgresql-backup", "local-next"));
+}
+
+/// Whether none is older than 7 days.
+fn only_the_last_days(names: &[String]) -> bool {
+    let oldest = chrono::Utc::now() - chrono::TimeDelta::days(7);
+    let oldest = oldest.format("postgresql_backup_%Y%m%d").to_string();
+    names.iter().all(|name| *name > oldest)
 }
 
 #[test]
@@ -274,6 +286,11 @@ fn a_pruning_that_is_stopped_is_finished_by_the_next() {
     site.run("postgresql-backup-to-azure", "azure").with_code(0);
     let newest = site.container.names().remove(0);
     let bytes = site.container.read(&newest);
+    let done = |ended: &Ended| {
+        assert_eq!(ended.code, 0, "{}", ended.log);
+        let names = site.container.names();
+        assert!(names.contains(&newest) && names.len() == 7, "{names:?}");
+    };
     let prepare = || {
         for days in 40..52 {
             let then = chrono::Utc::now() - chrono::TimeDelta::days(days);
@@ -284,15 +301,12 @@ fn a_pruning_that_is_stopped_is_finished_by_the_next() {
     for (how, stop) in BOTH {
         for program in ["backup-verify", "blob-prune"] {
             let job = ("postgresql-backup-prune-azure", program);
-            let ended = stopped_in(&site, job, (how, stop), prepare, || true);
+            let ended = stopped_in(&site, job, (how, stop), prepare, || true, done);
             let code = if how == "term" { 143 } else { 137 };
             assert_eq!(ended.code, code, "{program} {how}: {}", ended.log);
             let names = site.container.names();
             assert!(names.contains(&newest) && names.len() >= 7, "{names:?}");
         }
     }
-    site.run("postgresql-backup-prune-azure", "prune-next")
-        .with_code(0);
-    let names = site.container.names();
-    assert!(names.contains(&newest) && names.len() == 7, "{names:?}");
+    done(&site.run("postgresql-backup-prune-azure", "prune-next"));
 }
