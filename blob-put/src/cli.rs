@@ -23,7 +23,8 @@ up. Without a token that has 'r' a taken name is found only at the end.
 
 Memory: some 10 MiB, and the blocks under way: at first --concurrency of 2 MiB (34 MiB with the \
 default), from 1.5 GiB on four of 8 MiB, from 12.5 GiB on four of up to a quarter of --memory. As a \
-blob has 50,000 blocks, the default of 256M is enough for 2.9 TiB, 1G for 11.6 TiB; a SOURCE whose size is known is given blocks that fit at once.
+blob has 50,000 blocks, the default of 256M is enough for 2.9 TiB, 1G for 11.6 TiB; a SOURCE whose \
+size is known is given blocks that fit at once.
 
 Least privilege: a container SAS with sp=cw (and t for --tag, i for --immutable-days).
 

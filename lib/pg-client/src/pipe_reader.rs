@@ -14,7 +14,7 @@ const NAP: Duration = Duration::from_millis(1);
 
 /// The standard output of a program that writes little at once, and much in all (pg_dump writes 4 KiB), read
 /// without being woken by each piece: when the pipe is empty, it may fill a little before it is read again. That
-/// saves both sides a seventh of their CPU time.
+/// saves both sides about a tenth of their CPU time.
 #[derive(Debug)]
 pub struct PipeReader {
     pipe: ChildStdout,
