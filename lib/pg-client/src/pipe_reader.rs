@@ -46,3 +46,35 @@ impl Read for PipeReader {
         Ok(count)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::process::{Command, Stdio};
+
+    use super::*;
+
+    /// What a shell line writes, as it is read.
+    fn read(line: &str) -> Vec<u8> {
+        let mut command = Command::new("sh");
+        let mut child = command
+            .args(["-c", line])
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut reader = PipeReader::new(child.stdout.take().unwrap());
+        let mut bytes = Vec::new();
+        reader.read_to_end(&mut bytes).unwrap();
+        child.wait().unwrap();
+        bytes
+    }
+
+    #[test]
+    fn all_comes_in_order_however_it_is_written() {
+        let numbers: String = (1..=20_000).map(|n| format!("{n}\n")).collect();
+        // Line by line: the pipe is found empty again and again. And at once: more than the pipe holds.
+        let slowly = "i=0; while [ $i -lt 20000 ]; do i=$((i + 1)); echo $i; done";
+        assert_eq!(read(slowly), numbers.as_bytes());
+        assert_eq!(read("head -c 5000000 /dev/zero"), vec![0; 5_000_000]);
+        assert_eq!(read(":"), b"");
+    }
+}
