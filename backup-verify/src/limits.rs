@@ -18,10 +18,9 @@ pub(crate) struct Limits {
     #[arg(long, value_name = "PERCENT", default_value = "50%", value_parser = percent)]
     pub(crate) max_size_change: f64,
 
-    /// How full the store may be: the file system of a directory, or the quota [default: from 80% on that
-    /// is a warning, so that blob-prune still gets its turn]
-    #[arg(long, value_name = "PERCENT", value_parser = percent)]
-    pub(crate) max_used: Option<f64>,
+    /// How full the store may be: the file system of a directory, or the quota
+    #[arg(long, value_name = "PERCENT", default_value = "80%", value_parser = percent)]
+    pub(crate) max_used: f64,
 
     /// How much the backups may take in all (500M, 100G, 2T): the measure of --max-used
     #[arg(long, value_name = "SIZE", value_parser = size)]

@@ -23,6 +23,7 @@ pub mod sas;
 pub mod scratch;
 pub mod tls;
 pub mod tool;
+pub mod volume;
 pub mod watchdog;
 
 use std::thread;
@@ -35,6 +36,7 @@ pub use program::{Program, Running, Seen};
 pub use prometheus::{Exporter, Prometheus};
 pub use proxy::Proxy;
 pub use scratch::Scratch;
+pub use volume::Volume;
 
 /// How long anything may take that takes a moment on a quiet machine.
 pub const PATIENCE: Duration = Duration::from_secs(120);

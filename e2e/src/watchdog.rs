@@ -37,7 +37,11 @@ echo "$processes" | while read -r signal pid; do
     kill -KILL "$pid" 2>/dev/null
 done
 echo "$directories" | while read -r directory; do
-    [ -z "$directory" ] || rm -rf -- "$directory"
+    [ -n "$directory" ] || continue
+    grep -F " $directory/" /proc/self/mounts | while read -r _ mount _; do
+        umount --lazy "$mount" || sudo -n umount --lazy "$mount"
+    done
+    rm -rf -- "$directory"
 done
 "#;
 

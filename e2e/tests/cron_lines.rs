@@ -1,18 +1,33 @@
 //! The command lines of the CronJobs and runbooks, as they are, through `sh`.
 
-use e2e::{Azurite, Cluster, Program, Scratch, backup, compare, sample};
+use std::fs;
+
+use e2e::{Azurite, Cluster, Program, Scratch, Volume, backup, compare, sample};
 
 #[test]
 fn the_lines_for_a_directory() {
     let cluster = Cluster::start();
     sample::company(&cluster);
-    let backups = Scratch::new();
+    let scratch = Scratch::new();
+    let backups = Volume::mount(scratch.join("backups"), "200m");
     let line = "pgdump-gz --dir /backups && backup-verify /backups && blob-prune /backups --keep-days 7 --keep-min 3"
         .replace("/backups", &backups.path().display().to_string());
     let seen = Program::sh(&line).on(&cluster).succeeds();
     let names = backup::names(backups.path());
     assert_eq!(names.len(), 1, "{seen}");
     assert!(seen.out().contains(&names[0]), "{seen}");
+
+    // The next night, on a volume that is nearly full: the old one goes, and it is said.
+    let old = "postgresql_backup_20250101_020000.sql.gz";
+    fs::rename(backups.path().join(&names[0]), backups.path().join(old)).unwrap();
+    fs::write(backups.path().join("other"), vec![0; 165 << 20]).unwrap();
+    let line = "backup=$(pgdump-gz --dir /backups) && backup-verify \"$backup\" &&
+        blob-prune /backups --keep-days 7 --keep-min 1 && backup-verify /backups"
+        .replace("/backups", &backups.path().display().to_string());
+    let seen = Program::sh(&line).on(&cluster).fails(3);
+    seen.says("the store is nearly full");
+    let names = backup::names(backups.path());
+    assert!(names.len() == 1 && names[0] != old, "{names:?}\n{seen}");
 
     // kubectl exec … -- sh -c '…': plain tools always work.
     let line = "gunzip -c /backups/postgresql_backup_20251123_020000.sql.gz | psql -U postgres"

@@ -9,8 +9,10 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use e2e::volume::as_root;
 use e2e::{
-    Azurite, Chance, Cluster, Program, Proxy, Running, Scratch, Seen, backup, sample, wait_for,
+    Azurite, Chance, Cluster, Program, Proxy, Running, Scratch, Seen, Volume, backup, sample,
+    wait_for,
 };
 use rustix::process::{Pid, Signal};
 use serde_json::Value;
@@ -493,48 +495,22 @@ fn the_server_s_disk_is_full() {
     victim.is_intact(&seen);
 }
 
-/// A disk of its own for a cluster's data, its WAL apart, until it is dropped.
-struct SmallDisk {
-    path: PathBuf,
-}
-
-impl SmallDisk {
-    fn under(cluster: &mut Cluster, size: &str) -> Self {
-        let path = cluster.scratch().join("data");
-        let kept = cluster.scratch().join("data before");
-        // It is stopped at once, and what was committed lately may be in memory only.
-        cluster.sql("postgres", "checkpoint");
-        cluster.stop();
-        fs::rename(&path, &kept).unwrap();
-        fs::create_dir(&path).unwrap();
-        as_root(
-            "mount",
-            &["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"],
-            &path,
-        );
-        let disk = Self { path };
-        let (from, to) = (kept.display(), disk.path.display());
-        let line = format!(
-            "mv '{from}/pg_wal' '{from} wal' && cp -a '{from}/.' '{to}' && ln -s '{from} wal' '{to}/pg_wal'"
-        );
-        as_root("sh", &["-c", &line], Path::new("sh"));
-        cluster.go();
-        disk
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        as_root("umount", &["--lazy"], &self.path);
-    }
-}
-
-fn as_root(program: &str, arguments: &[&str], path: &Path) {
-    let run = match rustix::process::geteuid().is_root() {
-        true => Program::other(program),
-        false => Program::other("sudo").args(["-n", program]),
-    };
-    run.args(arguments).arg(path).succeeds();
+/// Puts a cluster's data on a disk of their own, its WAL apart.
+fn on_a_small_disk(cluster: &mut Cluster, size: &str) -> Volume {
+    let path = cluster.scratch().join("data");
+    let kept = cluster.scratch().join("data before");
+    // It is stopped at once, and what was committed lately may be in memory only.
+    cluster.sql("postgres", "checkpoint");
+    cluster.stop();
+    fs::rename(&path, &kept).unwrap();
+    let disk = Volume::mount(path, size);
+    let (from, to) = (kept.display(), disk.path().display());
+    let line = format!(
+        "mv '{from}/pg_wal' '{from} wal' && cp -a '{from}/.' '{to}' && ln -s '{from} wal' '{to}/pg_wal'"
+    );
+    as_root("sh", &["-c", &line]).succeeds();
+    cluster.go();
+    disk
 }
 
 /// DROP DATABASE makes a checkpoint, which ends in a panic when no byte can be written: what was begun must not bring
@@ -547,7 +523,7 @@ fn a_full_disk_does_not_bring_the_server_down() {
     let path = backup::dump(&cluster, dir.path());
     drop(cluster);
     let mut victim = Victim::new();
-    let _disk = SmallDisk::under(&mut victim.cluster, "70m");
+    let _disk = on_a_small_disk(&mut victim.cluster, "70m");
     let seen = victim.restore(&path).arg("--json").fails(1);
     let error = report(&seen)["error"].to_string();
     assert!(error.contains("could not extend file"), "{seen}");

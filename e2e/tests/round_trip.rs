@@ -33,7 +33,10 @@ fn through_a_directory_and_through_a_container() {
     }
     drop(text);
 
-    Program::new("backup-verify").arg(dir.path()).succeeds();
+    Program::new("backup-verify")
+        .arg(dir.path())
+        .args(["--quota", "1T"])
+        .succeeds();
     let second = Cluster::start();
     Program::new("restore-stream")
         .arg(dir.path())

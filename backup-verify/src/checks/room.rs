@@ -8,8 +8,6 @@ use job::text::bytes;
 use crate::figures::Figures;
 use crate::report::Finding;
 
-/// From here on it is worth a word.
-const NEARLY_FULL: f64 = 0.8;
 const REMEDY: &str =
     "see whether blob-prune runs, keep fewer days, or take a larger volume or quota";
 
@@ -52,10 +50,8 @@ impl Room {
         }
     }
 
-    /// Judges it. Unless it is said how full it may be, it is a warning: a job that verifies before it
-    /// prunes would keep a full store full.
-    pub(crate) fn check(self, limit: Option<f64>) -> Finding {
-        let max = limit.unwrap_or(NEARLY_FULL);
+    /// Judges it.
+    pub(crate) fn check(self, max: f64) -> Finding {
         let ratio = match self.total {
             0 => 1.0,
             total => self.used as f64 / total as f64,
@@ -75,10 +71,7 @@ impl Room {
             Finding::ok("room", words)
         } else {
             let words = format!("the store is nearly full: {words}");
-            match limit {
-                None => Finding::warning("room", words),
-                Some(_) => Finding::bad("room", Error::not_good(words).hint(REMEDY)),
-            }
+            Finding::bad("room", Error::not_good(words).hint(REMEDY))
         };
         finding.figures(Figures::Room {
             used_bytes: self.used,
@@ -95,18 +88,11 @@ mod tests {
     use crate::report::Grade;
 
     fn is_good(used: u64, total: u64, max: f64) -> bool {
-        match Room::of_quota(used, total).check(Some(max)).grade {
+        match Room::of_quota(used, total).check(max).grade {
             Grade::Ok => true,
             Grade::Bad(_) => false,
-            Grade::Warning => panic!("a limit was given"),
+            Grade::Warning => panic!("it is good or not"),
         }
-    }
-
-    #[test]
-    fn without_a_limit_it_is_a_warning() {
-        let grade = |used| Room::of_quota(used, 100).check(None).grade;
-        assert!(matches!(grade(80), Grade::Ok));
-        assert!(matches!(grade(81), Grade::Warning));
     }
 
     #[test]

@@ -67,7 +67,7 @@ impl Stage<'_> {
         title("A backup in a directory: dump, verify, prune");
         self.run(
             first,
-            r#"pgdump-gz --dir "$BACKUPS" && backup-verify "$BACKUPS" && blob-prune "$BACKUPS" --keep-days 7 --keep-min 3"#,
+            r#"pgdump-gz --dir "$BACKUPS" && backup-verify "$BACKUPS" --quota 50G && blob-prune "$BACKUPS" --keep-days 7 --keep-min 3"#,
         )?;
         self.run(first, r#"ls -l "$BACKUPS""#)?;
         self.run(

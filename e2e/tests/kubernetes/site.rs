@@ -12,7 +12,9 @@ use std::thread;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use chrono::Utc;
-use e2e::{Azurite, Cluster, Container, Program, Scratch, Seen, Version, sas, tool, wait_for};
+use e2e::{
+    Azurite, Cluster, Container, Program, Scratch, Seen, Version, Volume, sas, tool, wait_for,
+};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Map, Value, json};
 
@@ -32,6 +34,8 @@ pub(crate) struct Site {
     pub(crate) shared: Arc<Shared>,
     inner: Arc<Inner>,
     kubeconfig: PathBuf,
+    /// The volume of the local backups.
+    volume: Volume,
 }
 
 /// What the threads that run pods need.
@@ -80,6 +84,8 @@ impl Site {
         let namespace = json!({"kind": "Namespace", "apiVersion": "v1",
             "metadata": {"name": NAMESPACE, "uid": uid.to_string_lossy()}});
         shared.change(|state| state.objects.insert(path, namespace));
+        let volume = inner.scratch.join("volume-postgresql-backups");
+        let volume = Volume::mount(volume, "512m");
         let runner = Arc::clone(&inner);
         let address = serve(&shared, move |object| {
             if object["kind"] == "Job" {
@@ -96,6 +102,7 @@ impl Site {
             shared,
             inner,
             kubeconfig,
+            volume,
         }
     }
 
@@ -153,7 +160,7 @@ impl Site {
 
     /// The directory of the local backups.
     pub(crate) fn backups(&self) -> PathBuf {
-        self.inner.scratch.join("volume-postgresql-backups")
+        self.volume.path().to_owned()
     }
 
     pub(crate) fn scratch(&self) -> &Scratch {
@@ -182,6 +189,19 @@ impl Site {
             name: job.to_owned(),
             frozen: None,
         }
+    }
+
+    /// The exit codes after which a job of a CronJob is not tried again.
+    pub(crate) fn final_codes(&self, cronjob: &str) -> Vec<i64> {
+        let path = format!("/apis/batch/v1/namespaces/{NAMESPACE}/cronjobs/{cronjob}");
+        let job = &self.shared.lock().objects[&path]["spec"]["jobTemplate"]["spec"];
+        let rules = job["podFailurePolicy"]["rules"].as_array().expect("rules");
+        rules
+            .iter()
+            .filter(|rule| rule["action"] == "FailJob")
+            .flat_map(|rule| rule["onExitCodes"]["values"].as_array().expect("codes"))
+            .map(|code| code.as_i64().expect("a code"))
+            .collect()
     }
 
     /// Runs a job from a CronJob to its end.
