@@ -104,6 +104,40 @@ fn a_backup_that_is_stopped_leaves_nothing() {
     );
 }
 
+#[test]
+fn a_session_that_is_lost_fails_the_pod_and_not_the_night() {
+    let site = Site::set_up();
+    site.cluster.sql("postgres", "create table held (n int)");
+    for (cronjob, job) in [
+        ("postgresql-backup", "local"),
+        ("postgresql-backup-to-azure", "azure"),
+    ] {
+        let lock = "lock table held in access exclusive mode";
+        let holder = Holder::new(&site.cluster, "postgres", lock);
+        let running = site.begin(cronjob, job);
+        let waits = "application_name = 'pg_dump' and wait_event_type = 'Lock'";
+        wait_for("pg_dump to wait", || {
+            (count(&site.cluster, waits) == 1).then_some(())
+        });
+        site.cluster.sql(
+            "postgres",
+            &format!("select pg_terminate_backend(pid) from pg_stat_activity where {waits}"),
+        );
+        let ended = running.wait();
+        drop(holder);
+        assert_ne!(ended.code, 0, "{}", ended.log);
+        assert!(
+            !site.final_codes(cronjob).contains(&ended.code),
+            "{cronjob} is not tried again after {}: {}",
+            ended.code,
+            ended.log
+        );
+        site.run(cronjob, &format!("{job}-again")).with_code(0);
+    }
+    assert_eq!(backup::names(site.backups()).len(), 1);
+    assert_eq!(site.container.names().len(), 1);
+}
+
 /// A restore in the middle: building an index waits as long as somebody's session is called `holding`.
 const SLOW_INDEX: &str = "
     create function public.wait_for_holder(int) returns int immutable language plpgsql as $$
