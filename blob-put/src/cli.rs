@@ -22,9 +22,9 @@ after --deadline without success, or after 10 seconds if the host has never answ
 up. Without a token that has 'r' a taken name is found only at the end.
 
 Memory: some 10 MiB, and the blocks under way: at first --concurrency of 2 MiB (34 MiB with the \
-default), from 1.5 GiB on four of 8 MiB, from 12.5 GiB on four of up to a quarter of --memory. As a \
-blob has 50,000 blocks, the default of 256M is enough for 2.9 TiB, 1G for 11.6 TiB; a SOURCE whose \
-size is known is given blocks that fit at once.
+default), from 1.5 GiB on four of 8 MiB, from 12.5 GiB on four of up to a quarter of --memory; sooner \
+with more than 256M. As a blob has 50,000 blocks, the default of 256M is enough for 2.9 TiB, 1G for \
+12.0 TiB, 16G for 190.0 TiB; a SOURCE whose size is known is given blocks that fit at once.
 
 Least privilege: a container SAS with sp=cw (and t for --tag, i for --immutable-days).
 
@@ -146,7 +146,11 @@ mod tests {
     #[test]
     fn the_help_states_what_memory_holds() {
         let help = Args::command().render_long_help().to_string();
-        for (memory, holds) in [(256 << 20, "2.9 TiB"), (1 << 30, "11.6 TiB")] {
+        for (memory, holds) in [
+            (256 << 20, "2.9 TiB"),
+            (1 << 30, "12.0 TiB"),
+            (16 << 30, "190.0 TiB"),
+        ] {
             let options = azure_blob::UploadOptions {
                 memory,
                 ..azure_blob::UploadOptions::default()

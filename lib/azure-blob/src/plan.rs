@@ -7,13 +7,17 @@ pub(crate) const MAX_BLOCK: u64 = 4000 << 20;
 /// The first blocks' size: small enough for many at once in little memory, which is what a long round trip
 /// needs.
 pub(crate) const FIRST_BLOCK: u64 = 2 << 20;
-/// So many blocks have the first size: 1 GiB.
-const FIRST_BLOCKS: u64 = 512;
-/// Then the size doubles each time so many blocks are full.
-const STEP: u64 = 128;
-/// Until this block it doubles no more than twice: four of 8 MiB take no more memory than the first ones at once,
-/// and all that most backups need is as cheap. 12.5 GiB.
-const PLATEAU: u64 = 2048;
+/// The size doubles each time so many blocks are full, or fewer.
+const PACE: u64 = 128;
+/// The least of it: each block that is smaller than the largest lowers the longest stream.
+const FASTEST: u64 = 8;
+/// Up to so large a block the pace is the slow one.
+const SLOW_UP_TO: u64 = 64 << 20;
+/// So many times the pace before the first doubling: 1 GiB at the slow one.
+const FIRST: u64 = 4;
+/// So many times the pace before the third: four blocks of 8 MiB take no more memory than the first ones
+/// at once, and all that most backups need is as cheap. 12.5 GiB at the slow one.
+const PLATEAU: u64 = 16;
 /// The blocks that are in memory at least, however large they are: one is filled while others are under way.
 pub(crate) const AT_ONCE: u64 = 4;
 
@@ -22,6 +26,9 @@ pub(crate) const AT_ONCE: u64 = 4;
 pub(crate) struct Plan {
     smallest: u64,
     largest: u64,
+    /// Blocks from one doubling to the next. With more memory it is taken sooner: so the longest stream is nearly
+    /// as many bytes as 50,000 of the largest blocks.
+    pace: u64,
 }
 
 impl Plan {
@@ -30,9 +37,14 @@ impl Plan {
     pub(crate) fn new(memory: u64, expected: Option<u64>) -> Self {
         let largest = (memory / AT_ONCE).clamp(FIRST_BLOCK, MAX_BLOCK);
         // A file may still grow a little while it is read.
-        let even = expected.map_or(0, |size| size.div_ceil(MAX_BLOCKS - STEP));
+        let even = expected.map_or(0, |size| size.div_ceil(MAX_BLOCKS - PACE));
         let smallest = even.next_multiple_of(1 << 20).clamp(FIRST_BLOCK, largest);
-        Self { smallest, largest }
+        let pace = (PACE * SLOW_UP_TO / largest).clamp(FASTEST, PACE);
+        Self {
+            smallest,
+            largest,
+            pace,
+        }
     }
 
     /// The size in bytes of the block number `index` (from 0); none if no block may follow.
@@ -40,9 +52,10 @@ impl Plan {
         if index >= MAX_BLOCKS {
             return None;
         }
-        let doublings = match index {
-            0..PLATEAU => (index.saturating_sub(FIRST_BLOCKS - STEP) / STEP).min(2),
-            _ => 3 + (index - PLATEAU) / STEP,
+        let paces = index / self.pace;
+        let doublings = match paces {
+            0..PLATEAU => paces.saturating_sub(FIRST - 1).min(2),
+            _ => 3 + paces - PLATEAU,
         };
         let grown = FIRST_BLOCK << doublings.min(20);
         Some(grown.max(self.smallest).min(self.largest))
@@ -76,12 +89,23 @@ mod tests {
     }
 
     #[test]
+    fn much_memory_is_taken_soon() {
+        let plan = Plan::new(16 << 30, None);
+        assert_eq!(plan.block(31), Some(2 << 20));
+        assert_eq!(plan.block(32), Some(4 << 20));
+        assert_eq!(plan.block(127), Some(8 << 20));
+        assert_eq!(plan.block(128), Some(16 << 20));
+        assert_eq!(plan.block(191), Some(2048 << 20));
+        assert_eq!(plan.block(192), Some(4000 << 20));
+    }
+
+    #[test]
     fn capacities() {
         // What `blob-put --help` says.
         assert_eq!(Plan::new(256 << 20, None).capacity() / (TIB / 10), 29);
-        assert_eq!(Plan::new(1 << 30, None).capacity() / (TIB / 10), 116);
+        assert_eq!(Plan::new(1 << 30, None).capacity() / (TIB / 10), 120);
         // The service's limit is 50,000 * 4000 MiB = 190.7 TiB.
-        assert!(Plan::new(u64::MAX, None).capacity() > 179 * TIB);
+        assert!(Plan::new(16 << 30, None).capacity() > 190 * TIB);
         assert!(Plan::new(u64::MAX, Some(190 * TIB)).capacity() > 190 * TIB);
     }
 
