@@ -9,11 +9,11 @@ use crate::tail;
 use crate::{Ending, MARKER, ReadError};
 
 /// Bytes of the file that a batch can hold: several members of any size.
-const ROOM: usize = 5 * LIMIT;
+const ROOM: usize = 4 * LIMIT;
 /// How much is read at once: what is read too much is copied to the next batch.
 const STEP: usize = LIMIT;
-/// The most members in a batch, so that no more than 1 MiB of SQL comes out of it.
-const MOST: usize = 16;
+/// The most members in a batch, so that no more than 512 KiB of SQL comes out of it.
+const MOST: usize = 8;
 
 /// Some bytes of a file, and the SQL that they become.
 pub(crate) struct Batch {

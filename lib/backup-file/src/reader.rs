@@ -12,7 +12,7 @@ use crate::{Index, Section, blocks, stream};
 /// What [`Reader::next`] hands out belongs to members whose CRC-32 and length were found right (in a
 /// stream of another program: so far as it was read), but only [`Reader::finish`] says whether the whole is whole.
 ///
-/// With more than one thread, others read ahead, up to 3 MiB for each; they end soon after the reader is dropped.
+/// With more than one thread, others read ahead, up to 2 MiB for each; they end soon after the reader is dropped.
 pub struct Reader {
     source: Source,
     threads: usize,
@@ -65,7 +65,7 @@ impl Reader {
         }
     }
 
-    /// The next piece of SQL, up to 1 MiB; none at the end. After an error there is no more: the same error again.
+    /// The next piece of SQL, up to 512 KiB; none at the end. After an error there is no more: the same error again.
     ///
     /// # Errors
     /// The input's, or what is damaged.
