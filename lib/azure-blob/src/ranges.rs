@@ -17,7 +17,6 @@ pub(crate) const LARGEST: u64 = 1 << 20;
 #[derive(Debug)]
 pub(crate) struct Ranges {
     shared: Arc<Shared>,
-    concurrency: usize,
     workers: usize,
 }
 
@@ -26,6 +25,8 @@ struct Shared {
     blob: Blob,
     start: u64,
     end: u64,
+    /// How many ranges may be fetched or ready at once.
+    concurrency: usize,
     state: Mutex<State>,
     changed: Condvar,
     cancel: Cancel,
@@ -38,9 +39,8 @@ struct State {
     /// Where the next range to be read begins.
     wanted: u64,
     ready: BTreeMap<u64, Vec<u8>>,
-    /// Ranges that are fetched or ready, and how many there may be.
+    /// Ranges that are fetched or ready.
     live: usize,
-    most: usize,
     free: Vec<Vec<u8>>,
     failure: Option<Error>,
 }
@@ -53,7 +53,6 @@ impl Ranges {
             wanted: part.start,
             ready: BTreeMap::new(),
             live: 0,
-            most: concurrency,
             free: Vec::new(),
             failure: None,
         };
@@ -62,11 +61,11 @@ impl Ranges {
                 blob,
                 start: part.start,
                 end: part.end,
+                concurrency,
                 state: Mutex::new(state),
                 changed: Condvar::new(),
                 cancel: Cancel::default(),
             }),
-            concurrency,
             workers: 0,
         }
     }
@@ -106,7 +105,7 @@ impl Ranges {
     fn hire(&mut self) -> Result<(), Error> {
         let (start, end) = (self.shared.start, self.shared.end);
         let mut next = self.shared.lock().next;
-        while self.workers < self.concurrency && next < end {
+        while self.workers < self.shared.concurrency && next < end {
             let shared = Arc::clone(&self.shared);
             spawn("get-range", move || shared.work())?;
             self.workers += 1;
@@ -146,7 +145,7 @@ impl Shared {
     /// The next range to be fetched, and its buffer; none at the end. Waits for room.
     fn take(&self) -> Option<(u64, Vec<u8>)> {
         let state = self.lock();
-        let full = |state: &mut State| state.next < self.end && state.live >= state.most;
+        let full = |state: &mut State| state.next < self.end && state.live >= self.concurrency;
         let mut state = self
             .changed
             .wait_while(state, full)
