@@ -1,8 +1,9 @@
-//! The image, built once from the programs that are tested, on a base that mmdebstrap makes.
+//! The image, built once from the programs that are tested, on a base that mmdebstrap makes; and once for arm64.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::Path;
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
 use e2e::{Program, Scratch, tool};
 
@@ -37,7 +38,10 @@ events_logger = "file"
 #[derive(Debug)]
 pub(crate) struct Image {
     pub(crate) id: String,
-    /// The configuration of podman and buildah, and the stripped programs.
+    /// What its tag says, and what `images/build` is told.
+    name: &'static str,
+    options: &'static [&'static str],
+    /// The configuration of podman and buildah, and the programs.
     scratch: Scratch,
 }
 
@@ -45,30 +49,45 @@ impl Image {
     /// The one that all tests run.
     pub(crate) fn shared() -> &'static Self {
         static SHARED: OnceLock<Image> = OnceLock::new();
-        SHARED.get_or_init(|| {
-            let scratch = Scratch::new();
-            scratch.write("containers.conf", CONTAINERS_CONF);
-            strip(&scratch.make("programs"));
-            let mut image = Self {
-                id: String::new(),
-                scratch,
-            };
-            let before = image
-                .tool("podman")
-                .args(["image", "inspect", "--format", "{{.Id}}", &tag("e2e")])
-                .run()
-                .out();
-            image.id = image.build("buildah", &[]);
-            if !before.is_empty() && before != image.id {
-                // That of an earlier run, which has no name any more. Not by force: that stops its containers.
-                image.tool("podman").args(["rmi", &before]).run();
-            }
-            image
-        })
+        SHARED.get_or_init(|| Self::new("e2e", &[], strip))
+    }
+
+    /// The one for arm64, whatever this machine is.
+    pub(crate) fn arm64() -> &'static Self {
+        static ARM64: OnceLock<Image> = OnceLock::new();
+        ARM64.get_or_init(|| Self::new("arm64", &["--platform", "linux/arm64"], compile_for_arm64))
+    }
+
+    fn new(name: &'static str, options: &'static [&'static str], make_programs: fn(&Path)) -> Self {
+        let scratch = Scratch::new();
+        scratch.write("containers.conf", CONTAINERS_CONF);
+        make_programs(&scratch.make("programs"));
+        let mut image = Self {
+            id: String::new(),
+            name,
+            options,
+            scratch,
+        };
+        let before = image
+            .tool("podman")
+            .args(["image", "inspect", "--format", "{{.Id}}", &tag(name)])
+            .run()
+            .out();
+        image.id = image.build("buildah", &[]);
+        if !before.is_empty() && before != image.id {
+            // That of an earlier run, which has no name any more. Not by force: that stops its containers.
+            image.tool("podman").args(["rmi", &before]).run();
+        }
+        image
     }
 
     /// Builds it with podman or buildah, and gives its ID.
     fn build(&self, with: &str, options: &[&str]) -> String {
+        // Of builds at the same time, one may find the other's image in its history: another ID.
+        static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+        let _turn = ONE_AT_A_TIME
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         let programs = self.scratch.join("programs");
         let seen = self
             .tool(tool::workspace().join("images/build"))
@@ -78,12 +97,22 @@ impl Image {
                 "--base",
                 "mmdebstrap",
                 "--tag",
-                &tag("e2e"),
+                &tag(self.name),
                 "--programs",
             ])
             .arg(programs)
+            .args(self.options)
             .args(options)
             .env("BUILDAH_ISOLATION", "chroot")
+            .succeeds();
+        seen.out()
+    }
+
+    /// What `podman image inspect` says of it.
+    pub(crate) fn inspect(&self, format: &str) -> String {
+        let seen = self
+            .tool("podman")
+            .args(["image", "inspect", "--format", format, &self.id])
             .succeeds();
         seen.out()
     }
@@ -125,9 +154,22 @@ fn strip(into: &Path) {
     }
 }
 
+/// The programs for arm64, compiled from the sources that the tested ones are from.
+fn compile_for_arm64(into: &Path) {
+    Program::other(tool::workspace().join("images/compile"))
+        .arg("arm64")
+        .arg(into)
+        .arg("emulated")
+        .deadline(Duration::from_secs(900))
+        .succeeds();
+}
+
 #[test]
 fn it_is_small_and_has_what_it_needs_and_nothing_else() {
-    let image = Image::shared();
+    is_small_and_has_what_it_needs_and_nothing_else(Image::shared());
+}
+
+pub(crate) fn is_small_and_has_what_it_needs_and_nothing_else(image: &Image) {
     for name in PROGRAMS {
         let seen = image.sh(&format!("{name} --help"));
         assert_eq!(seen.code(), Some(0), "{seen}");
@@ -164,11 +206,7 @@ fn it_is_small_and_has_what_it_needs_and_nothing_else() {
         image.sh("test ! -e /usr/bin/busybox && ! wget --help && ! sh -c 'exec dpkg --help'");
     assert_eq!(seen.code(), Some(0), "{seen}");
 
-    let size = image
-        .tool("podman")
-        .args(["image", "inspect", "--format", "{{.Size}}", &image.id])
-        .succeeds();
-    let size: u64 = size.out().parse().expect("a number");
+    let size: u64 = image.inspect("{{.Size}}").parse().expect("a number");
     assert!(size < 60_000_000, "{size} bytes");
     println!("the image has {size} bytes");
 }

@@ -13,6 +13,7 @@
 
 mod administration;
 mod api;
+mod arm64;
 mod documents;
 mod image;
 mod jobs;

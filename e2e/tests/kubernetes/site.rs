@@ -51,6 +51,11 @@ struct Inner {
 impl Site {
     /// An empty cluster, but for its namespace and PostgreSQL.
     pub(crate) fn new() -> Self {
+        Self::of(Image::shared())
+    }
+
+    /// One whose Jobs run in this image.
+    fn of(image: &'static Image) -> Self {
         let cluster = Cluster::of(Version::debian());
         let role = format!(
             "create role {LOGIN} superuser login password '{}'",
@@ -66,7 +71,7 @@ impl Site {
         let container = Azurite::shared().container();
         let shared = Arc::new(Shared::default());
         let inner = Arc::new(Inner {
-            image: Image::shared(),
+            image,
             shared: Arc::clone(&shared),
             scratch: Scratch::new(),
             prefix: format!("e2e-{}-{}-", std::process::id(), container.name()),
@@ -108,8 +113,13 @@ impl Site {
 
     /// One with the overlay `primary`, and the secrets that the strategy's manual setup makes.
     pub(crate) fn set_up() -> Self {
+        Self::set_up_with(Image::shared())
+    }
+
+    /// The same, of nodes that run this image.
+    pub(crate) fn set_up_with(image: &'static Image) -> Self {
         static PRIMARY: LazyLock<Vec<Value>> = LazyLock::new(|| objects(&render("primary", &[])));
-        let site = Self::new();
+        let site = Self::of(image);
         site.shared.change(|state| {
             for object in PRIMARY.iter() {
                 state.objects.insert(path_of(object), object.clone());
