@@ -34,7 +34,7 @@ az)
     done
     said=$(REAL/az "${words[@]}" --help 2>&1)
     ;;
-build | setup-backup.sh | restore-backup.sh) said=$(K8S "$@" --help 2>&1) ;;
+build | compile | setup-backup.sh | restore-backup.sh) said=$(K8S "$@" --help 2>&1) ;;
 kind | docker) true ;;
 *)
     words=()
@@ -108,6 +108,7 @@ fn every_command_of_the_pages_is_one() {
         "k8s/setup-backup.sh",
         "k8s/restore-backup.sh",
         "images/build",
+        "images/compile",
     ] {
         stub(path, path);
     }

@@ -1,5 +1,6 @@
 //! The image, built once from the programs that are tested, on a base that mmdebstrap makes; and once for arm64.
 
+use std::env;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::Path;
 use std::sync::{Mutex, OnceLock, PoisonError};
@@ -156,10 +157,14 @@ fn strip(into: &Path) {
 
 /// The programs for arm64, compiled from the sources that the tested ones are from.
 fn compile_for_arm64(into: &Path) {
-    Program::other(tool::workspace().join("images/compile"))
-        .arg("arm64")
+    let compile = Program::other(tool::workspace().join("images/compile"));
+    // What cargo tells a test of its crate makes it compile anew what was compiled outside of one.
+    env::vars()
+        .map(|(name, _)| name)
+        .filter(|name| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_"))
+        .fold(compile, |compile, name| compile.without_env(&name))
+        .args(["--profile", "emulated", "arm64"])
         .arg(into)
-        .arg("emulated")
         .deadline(Duration::from_secs(900))
         .succeeds();
 }

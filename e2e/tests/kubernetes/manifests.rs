@@ -358,6 +358,7 @@ fn scripts_and_the_dockerfile_are_clean() {
     let scripts = [
         "images/build",
         "images/collect",
+        "images/compile",
         "k8s/common.sh",
         "k8s/setup-backup.sh",
         "k8s/restore-backup.sh",
