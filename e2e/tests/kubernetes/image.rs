@@ -86,9 +86,7 @@ impl Image {
     fn build(&self, with: &str, options: &[&str]) -> String {
         // Of builds at the same time, one may find the other's image in its history: another ID.
         static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-        let _turn = ONE_AT_A_TIME
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
         let programs = self.scratch.join("programs");
         let seen = self
             .tool(tool::workspace().join("images/build"))
