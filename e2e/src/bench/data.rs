@@ -116,16 +116,12 @@ impl Data {
         self.scratch.path()
     }
 
-    /// The size of one of the dumps, in bytes.
-    pub(crate) fn size(&self, name: &str) -> f64 {
-        fs::metadata(self.scratch.join(name)).map_or(f64::NAN, |it| it.len() as f64)
-    }
-
     /// What there is, in words.
     pub(crate) fn description(&self) -> String {
-        let size = |name| self.size(name) / 1e6;
+        let size =
+            |name| fs::metadata(self.scratch.join(name)).map_or(0, |it| it.len()) / 1_000_000;
         format!(
-            "{PLAIN}: {:.0} MB, as pg_dumpall of {} writes it; {OURS}: {:.0} MB; {FOREIGN}: {:.0} MB",
+            "{PLAIN}: {} MB, as pg_dumpall of {} writes it; {OURS}: {} MB; {FOREIGN}: {} MB",
             size(PLAIN),
             self.cluster.version(),
             size(OURS),

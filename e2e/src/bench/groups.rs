@@ -282,13 +282,7 @@ fn transfer(data: &Data, delay: u64) -> [Race; 2] {
     let azcopy_put = format!("cat {PLAIN} | azcopy cp $NEW --from-to PipeBlob");
     let azcopy_cat = "azcopy cp $BACKUP --from-to BlobPipe > /dev/null".to_owned();
     let mut reading = figures(&get, &gunzip);
-    // It hands the backup on as it is stored: less than the SQL that ours does.
-    let bytes = [PLAIN, OURS].map(|name| data.size(name));
-    reading.extend([
-        Figure::ratio(Quantity::Wall, &get, &cat, faster).per_byte(bytes),
-        Figure::ratio(Quantity::OwnCpu, &get, &cat, 1.0).per_byte(bytes),
-        Figure::ratio(Quantity::Peak, &get, &cat, 1.0 / 3.0),
-    ]);
+    reading.extend(figures(&get, &cat));
     [
         Race {
             title: match delay {

@@ -46,8 +46,6 @@ pub(crate) struct Figure {
     pub(crate) theirs: Option<String>,
     /// At most this: a ratio, seconds or bytes.
     pub(crate) limit: f64,
-    /// How many bytes the two lines hand on, where they are not as many: then the ratio is of what each byte takes.
-    pub(crate) bytes: Option<[f64; 2]>,
 }
 
 /// What was measured of a race: for each line its runs.
@@ -73,15 +71,6 @@ impl Figure {
             ours: ours.to_owned(),
             theirs: None,
             limit,
-            bytes: None,
-        }
-    }
-
-    /// The ratio of what each byte takes that ours and theirs hand on.
-    pub(crate) fn per_byte(self, [ours, theirs]: [f64; 2]) -> Self {
-        Self {
-            bytes: Some([ours, theirs]),
-            ..self
         }
     }
 }

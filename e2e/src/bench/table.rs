@@ -59,17 +59,11 @@ fn sentence(race: &Race, outcome: &Outcome, figure: &Figure) -> String {
         Quantity::Size => "size",
     };
     match &figure.theirs {
-        Some(theirs) => {
-            let (each, [our_bytes, their_bytes]) = match figure.bytes {
-                Some(bytes) => (" per byte handed on", bytes),
-                None => ("", [1.0, 1.0]),
-            };
-            format!(
-                "{what}{each}, '{}' to '{theirs}': {:.3} (to reach: at most {limit:.2})",
-                figure.ours,
-                (ours / our_bytes) / (value(theirs) / their_bytes),
-            )
-        }
+        Some(theirs) => format!(
+            "{what}, '{}' to '{theirs}': {:.3} (to reach: at most {limit:.2})",
+            figure.ours,
+            ours / value(theirs),
+        ),
         None => {
             let shown = |value| match figure.quantity {
                 Quantity::Peak | Quantity::Size => format!("{:.1} MiB", value / MEBIBYTE),
@@ -135,7 +129,6 @@ mod tests {
             lines: vec!["ours".into(), "theirs".into()],
             figures: vec![
                 Figure::ratio(Quantity::Wall, "ours", "theirs", 1.1),
-                Figure::ratio(Quantity::Wall, "ours", "theirs", 1.0).per_byte([1e6, 4e6]),
                 Figure::bound(Quantity::Peak, "ours", 32.0 * MEBIBYTE),
             ],
             ..Race::default()
@@ -151,10 +144,6 @@ mod tests {
         let text = of(&race, &outcome);
         assert!(
             text.contains("wall, 'ours' to 'theirs': 0.500 (to reach: at most 1.10)"),
-            "{text}"
-        );
-        assert!(
-            text.contains("wall per byte handed on, 'ours' to 'theirs': 2.000 (to reach"),
             "{text}"
         );
         assert!(
