@@ -75,28 +75,27 @@ mod tests {
 
     const TIB: u64 = 1 << 40;
 
+    /// Some blocks of a stream by their numbers, in MiB.
+    fn blocks<const N: usize>(memory: u64, numbers: [u64; N]) -> [Option<u64>; N] {
+        let plan = Plan::new(memory, None);
+        numbers.map(|number| plan.block(number).map(|bytes| bytes >> 20))
+    }
+
     #[test]
     fn small_streams_have_small_blocks() {
-        let plan = Plan::new(256 << 20, None);
-        assert_eq!(plan.block(0), Some(2 << 20));
-        assert_eq!(plan.block(511), Some(2 << 20));
-        assert_eq!(plan.block(512), Some(4 << 20));
-        assert_eq!(plan.block(640), Some(8 << 20));
-        assert_eq!(plan.block(2047), Some(8 << 20));
-        assert_eq!(plan.block(2048), Some(16 << 20));
-        assert_eq!(plan.block(49_999), Some(64 << 20));
-        assert_eq!(plan.block(50_000), None);
+        assert_eq!(
+            blocks(256 << 20, [0, 511, 512, 640, 2047, 2048, 49_999]),
+            [2, 2, 4, 8, 8, 16, 64].map(Some)
+        );
+        assert_eq!(blocks(256 << 20, [50_000]), [None]);
     }
 
     #[test]
     fn much_memory_is_taken_soon() {
-        let plan = Plan::new(16 << 30, None);
-        assert_eq!(plan.block(31), Some(2 << 20));
-        assert_eq!(plan.block(32), Some(4 << 20));
-        assert_eq!(plan.block(127), Some(8 << 20));
-        assert_eq!(plan.block(128), Some(16 << 20));
-        assert_eq!(plan.block(191), Some(2048 << 20));
-        assert_eq!(plan.block(192), Some(4000 << 20));
+        assert_eq!(
+            blocks(16 << 30, [31, 32, 127, 128, 191, 192]),
+            [2, 4, 8, 16, 2048, 4000].map(Some)
+        );
     }
 
     #[test]
