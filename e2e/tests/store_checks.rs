@@ -192,7 +192,8 @@ fn room() {
         );
         let full = "the store is nearly full: ";
         let words = format!("bad      room     {full}");
-        store.says(&["--quota", "1M"], 3, &[&words]);
+        let out = store.says(&["--quota", "1M"], 3, &[&words]);
+        assert!(out.contains(" are used; 80 % are allowed"), "{out}");
         let roomy = ["--quota", "1M", "--max-used", "10000%"];
         store.says(&roomy, 0, &["ok       room     "]);
         if matches!(store, Store::Directory(_)) {
