@@ -10,8 +10,6 @@ pub(crate) enum Failure {
     Other(io::ErrorKind, String),
     /// A thread has ended that should not have.
     Thread,
-    /// The writer was finished or dropped.
-    Closed,
 }
 
 impl Failure {
@@ -27,7 +25,6 @@ impl Failure {
             Self::System(code) => io::Error::from_raw_os_error(*code),
             Self::Other(kind, message) => io::Error::new(*kind, message.clone()),
             Self::Thread => io::Error::other("a thread that compresses has ended"),
-            Self::Closed => io::Error::other("the backup is closed"),
         }
     }
 }

@@ -1,14 +1,11 @@
-//! How a writer's batches of SQL become members in its output: in the calling thread, or in a pool.
+//! How a writer's batches of SQL become members in its output: in the calling thread, and in lanes beside
+//! it when there is more SQL than it can keep up with.
 
 use std::io::{self, Write};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{self, Receiver, Sender};
-use std::thread::{self, JoinHandle};
 
 use crate::SectionKind;
 use crate::failure::Failure;
-use crate::lanes::{self, Entry, Exit};
+use crate::lanes::Lanes;
 use crate::member::{self, BLOCK, Packer};
 use crate::output::{End, Output, Part};
 
@@ -74,235 +71,140 @@ impl Batch {
     }
 }
 
-/// What is done with the output, in order.
-enum Step {
-    /// The next batch out of the lanes is written.
-    Batch,
-    Begin(SectionKind),
-    End(End),
-    Part(Part),
-    /// No more: the output is given back.
-    Close,
-}
-
 /// Compresses batches into an output.
-pub(crate) enum Press<W> {
-    /// In the calling thread.
-    Here { output: Output<W>, packer: Packer },
-    /// In threads: some compress, one writes.
-    Pool(Pool<W>),
-    /// It has failed.
-    Gone(Failure),
+///
+/// The calling thread does it itself as long as it keeps up: the SQL is in its CPU's cache, nobody has to be woken,
+/// and a server on the same machine keeps the other CPUs. When it does not, lanes compress, and it only reads and writes.
+pub(crate) struct Press<W> {
+    output: Output<W>,
+    level: u8,
+    threads: usize,
+    packer: Packer,
+    /// Opened when they are first needed.
+    lanes: Option<Lanes<Batch>>,
+    /// Batches that are in nobody's hands.
+    free: Vec<Batch>,
+    /// No more is taken.
+    failure: Option<Failure>,
 }
 
-/// Threads that compress, and one that writes.
-pub(crate) struct Pool<W> {
-    entry: Entry<Batch>,
-    steps: Sender<Step>,
-    free: Receiver<Batch>,
-    /// Set when the rest is not wanted any more.
-    dropped: Arc<AtomicBool>,
-    lanes: Vec<JoinHandle<()>>,
-    writer: JoinHandle<io::Result<Output<W>>>,
-}
-
-impl<W: Write + Send + 'static> Press<W> {
+impl<W: Write> Press<W> {
     pub(crate) fn new(sink: W, level: u8, threads: usize) -> Self {
-        let output = Output::new(sink);
-        if threads <= 1 {
-            let packer = Packer::new(level);
-            return Self::Here { output, packer };
-        }
-        match Pool::new(output, level, threads) {
-            Ok(pool) => Self::Pool(pool),
-            Err(error) => Self::Gone(Failure::of(&error)),
+        Self {
+            output: Output::new(sink),
+            level,
+            threads,
+            packer: Packer::new(level),
+            lanes: None,
+            free: Vec::new(),
+            failure: None,
         }
     }
 
     /// Begins a section.
     pub(crate) fn begin(&mut self, kind: SectionKind) -> io::Result<()> {
-        match self {
-            Self::Here { output, .. } => {
-                output.begin(kind);
-                Ok(())
-            }
-            _ => self.step(Step::Begin(kind)),
-        }
+        self.attempt(|press| {
+            press.output.begin(kind);
+            Ok(())
+        })
     }
 
     /// Ends the section that is open.
     pub(crate) fn end(&mut self, end: End) -> io::Result<()> {
-        match self {
-            Self::Here { output, .. } => {
-                output.end(end);
-                Ok(())
-            }
-            _ => self.step(Step::End(end)),
-        }
+        self.attempt(|press| {
+            press.drain()?;
+            press.output.end(end);
+            Ok(())
+        })
     }
 
     /// Adds a section that was compressed apart.
     pub(crate) fn append(&mut self, part: Part) -> io::Result<()> {
-        match self {
-            Self::Here { output, .. } => {
-                let done = output.append(part);
-                self.check(done)
+        self.attempt(|press| press.output.append(part))
+    }
+
+    /// Takes the SQL of `batch`, and leaves an empty one in its place. `behind`: more SQL waits already.
+    pub(crate) fn press(&mut self, batch: &mut Batch, behind: bool) -> io::Result<()> {
+        self.attempt(|press| {
+            if behind && press.threads > 1 {
+                press.send(batch)
+            } else {
+                press.compress(batch)
             }
-            _ => self.step(Step::Part(part)),
-        }
-    }
-
-    /// Takes the SQL of `batch`, and leaves an empty one in its place.
-    pub(crate) fn press(&mut self, batch: &mut Batch) -> io::Result<()> {
-        match self {
-            Self::Here { output, packer } => {
-                batch.compress(packer);
-                let done = output.members(&batch.members, batch.filled);
-                batch.clear();
-                self.check(done)
-            }
-            Self::Pool(pool) => match pool.press(batch) {
-                Some(()) => Ok(()),
-                None => self.fail(),
-            },
-            Self::Gone(failure) => Err(failure.error()),
-        }
-    }
-
-    /// Waits for all that was given to be written, and gives the output back.
-    pub(crate) fn close(&mut self) -> io::Result<Output<W>> {
-        let closed = Self::Gone(Failure::Closed);
-        match std::mem::replace(self, closed) {
-            Self::Here { output, .. } => Ok(output),
-            Self::Pool(pool) => {
-                let done = pool.close();
-                if let Err(error) = &done {
-                    *self = Self::Gone(Failure::of(error));
-                }
-                done
-            }
-            Self::Gone(failure) => {
-                let error = failure.error();
-                *self = Self::Gone(failure);
-                Err(error)
-            }
-        }
-    }
-
-    /// Ends the threads, if there are any; what was not written yet never will be.
-    pub(crate) fn stop(&mut self) {
-        let gone = Self::Gone(Failure::Closed);
-        if let Self::Pool(pool) = std::mem::replace(self, gone) {
-            pool.dropped.store(true, Ordering::Relaxed);
-            // What went wrong does not matter to anybody now.
-            let _ = pool.join();
-        }
-    }
-
-    fn step(&mut self, step: Step) -> io::Result<()> {
-        match self {
-            Self::Pool(pool) if pool.steps.send(step).is_ok() => Ok(()),
-            _ => self.fail(),
-        }
-    }
-
-    fn check(&mut self, done: io::Result<()>) -> io::Result<()> {
-        if let Err(error) = &done {
-            *self = Self::Gone(Failure::of(error));
-        }
-        done
-    }
-
-    /// Why no more is taken.
-    fn fail(&mut self) -> io::Result<()> {
-        match self.close() {
-            Err(error) => Err(error),
-            Ok(_) => {
-                *self = Self::Gone(Failure::Thread);
-                Err(Failure::Thread.error())
-            }
-        }
-    }
-}
-
-impl<W: Write + Send + 'static> Pool<W> {
-    fn new(output: Output<W>, level: u8, threads: usize) -> io::Result<Self> {
-        let lanes = lanes::open(threads, || {
-            let mut packer = Packer::new(level);
-            move |batch: &mut Batch| batch.compress(&mut packer)
-        })?;
-        let (steps, receive_steps) = mpsc::channel();
-        let (give_free, free) = mpsc::channel();
-        // Two for each lane, one being filled, one being written: these are all there ever are.
-        for _ in 0..2 * threads + 1 {
-            // The receiver is there.
-            let _ = give_free.send(Batch::new());
-        }
-        let dropped = Arc::new(AtomicBool::new(false));
-        let stop = Arc::clone(&dropped);
-        let writer = thread::Builder::new()
-            .name("sink".into())
-            .spawn(move || write(output, &receive_steps, lanes.exit, &give_free, &stop))?;
-        Ok(Self {
-            entry: lanes.entry,
-            steps,
-            free,
-            dropped,
-            lanes: lanes.threads,
-            writer,
         })
     }
 
-    fn press(&mut self, batch: &mut Batch) -> Option<()> {
-        // Waits here when the lanes are busy.
-        let empty = self.free.recv().ok()?;
+    /// Waits for all that was given to be written, and gives the output back.
+    pub(crate) fn close(mut self) -> io::Result<Output<W>> {
+        self.attempt(Self::drain)?;
+        Ok(self.output)
+    }
+
+    /// In the calling thread.
+    fn compress(&mut self, batch: &mut Batch) -> io::Result<()> {
+        batch.compress(&mut self.packer);
+        self.drain()?;
+        self.write(batch)
+    }
+
+    /// In a lane.
+    fn send(&mut self, batch: &mut Batch) -> io::Result<()> {
+        let empty = self.empty()?;
         let full = std::mem::replace(batch, empty);
-        self.steps.send(Step::Batch).ok()?;
-        self.entry.send(full).then_some(())
+        self.lanes()?.send(full)
     }
 
-    fn close(self) -> io::Result<Output<W>> {
-        // If the writing thread is gone, it says why when it is joined.
-        let _ = self.steps.send(Step::Close);
-        self.join()
-    }
-
-    fn join(self) -> io::Result<Output<W>> {
-        drop((self.entry, self.steps, self.free));
-        for lane in self.lanes {
-            lane.join().map_err(|_| Failure::Thread.error())?;
+    /// A batch to be filled. Waits when the lanes have as much as they may.
+    fn empty(&mut self) -> io::Result<Batch> {
+        let most = 2 * self.threads;
+        let lanes = self.lanes()?;
+        if lanes.jobs() == most
+            && let Some(mut done) = lanes.receive()?
+        {
+            self.write(&mut done)?;
+            return Ok(done);
         }
-        self.writer
-            .join()
-            .unwrap_or_else(|_| Err(Failure::Thread.error()))
+        Ok(self.free.pop().unwrap_or_else(Batch::new))
     }
-}
 
-/// The writing thread.
-fn write<W: Write>(
-    mut output: Output<W>,
-    steps: &Receiver<Step>,
-    mut exit: Exit<Batch>,
-    free: &Sender<Batch>,
-    dropped: &AtomicBool,
-) -> io::Result<Output<W>> {
-    for step in steps {
-        if dropped.load(Ordering::Relaxed) {
-            break;
-        }
-        match step {
-            Step::Batch => {
-                let mut batch = exit.receive().ok_or_else(|| Failure::Thread.error())?;
-                output.members(&batch.members, batch.filled)?;
-                batch.clear();
-                // Nobody takes it any more after the last.
-                let _ = free.send(batch);
+    fn lanes(&mut self) -> io::Result<&mut Lanes<Batch>> {
+        let lanes = match self.lanes.take() {
+            Some(lanes) => lanes,
+            None => {
+                let level = self.level;
+                Lanes::open(self.threads, || {
+                    let mut packer = Packer::new(level);
+                    move |batch: &mut Batch| batch.compress(&mut packer)
+                })?
             }
-            Step::Begin(kind) => output.begin(kind),
-            Step::End(end) => output.end(end),
-            Step::Part(part) => output.append(part)?,
-            Step::Close => return Ok(output),
-        }
+        };
+        Ok(self.lanes.insert(lanes))
     }
-    Err(Failure::Closed.error())
+
+    /// Writes all that is in the lanes.
+    fn drain(&mut self) -> io::Result<()> {
+        while let Some(lanes) = &mut self.lanes
+            && let Some(mut done) = lanes.receive()?
+        {
+            self.write(&mut done)?;
+            self.free.push(done);
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, batch: &mut Batch) -> io::Result<()> {
+        self.output.members(&batch.members, batch.filled)?;
+        batch.clear();
+        Ok(())
+    }
+
+    /// Does `work`, unless some has failed already.
+    fn attempt<T>(&mut self, work: impl FnOnce(&mut Self) -> io::Result<T>) -> io::Result<T> {
+        if let Some(failure) = &self.failure {
+            return Err(failure.error());
+        }
+        let done = work(self);
+        self.failure = done.as_ref().err().map(Failure::of);
+        done
+    }
 }

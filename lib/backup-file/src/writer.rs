@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::member::Packer;
 use crate::output::{End, Part};
-use crate::press::{Batch, Press};
+use crate::press::{Batch, Press, ROOM};
 use crate::{About, Contents, SectionKind};
 
 /// The levels that `--level` takes: the fastest to the smallest. With ISA-L, 1 to 3 are ISA-L's and the
@@ -21,17 +21,17 @@ pub const DEFAULT_LEVEL: u8 = 2;
 pub struct Options {
     /// One of [`LEVELS`]; one beyond them counts as the nearest.
     pub level: u8,
-    /// How many threads compress; with 1 the calling thread does it itself. More than one: one more
-    /// thread writes to the sink, and about 1 MiB of memory is taken for each, twice.
+    /// How many threads compress when the calling thread, which does it itself as long as it keeps up, does not.
+    /// With 1 it always does. Each takes about 1 MiB of memory, twice.
     pub threads: usize,
 }
 
 /// Writes a backup: SQL in, members out, in order, with bounded memory. Nothing that was written is a
 /// whole backup before [`Writer::finish`] has written the marker; a writer that is dropped never writes it,
-/// and ends its threads and drops the sink before it is gone (it waits for a write that is under way).
+/// and ends its threads before it is gone.
 ///
 /// When the sink fails, the call that finds out or the next one gives the error, and so does every later one.
-pub struct Writer<W: Write + Send + 'static> {
+pub struct Writer<W: Write> {
     press: Press<W>,
     /// SQL that was not given to the press yet.
     batch: Batch,
@@ -46,7 +46,7 @@ struct Open {
     contents: Option<Contents>,
 }
 
-impl<W: Write + Send + 'static> Writer<W> {
+impl<W: Write> Writer<W> {
     /// Begins a backup. The sink gets large pieces (up to half a megabyte): it needs no buffer.
     pub fn new(sink: W, options: Options) -> Self {
         let level = options.level.clamp(*LEVELS.start(), *LEVELS.end());
@@ -157,8 +157,10 @@ impl<W: Write + Send + 'static> Writer<W> {
     /// Counts `count` bytes that were put into the batch.
     fn filled(&mut self, count: usize) -> io::Result<()> {
         if self.batch.fill(count) {
+            // It came all at once (but for a byte): what it came from is faster than we are.
+            let behind = count + 1 >= ROOM;
             let first = self.batch.overflow();
-            self.press.press(&mut self.batch)?;
+            self.press.press(&mut self.batch, behind)?;
             self.batch.room()[0] = first;
             self.batch.fill(1);
         }
@@ -169,7 +171,7 @@ impl<W: Write + Send + 'static> Writer<W> {
     fn end(&mut self) -> io::Result<()> {
         if !self.batch.is_empty() {
             self.batch.end();
-            self.press.press(&mut self.batch)?;
+            self.press.press(&mut self.batch, false)?;
         }
         match self.section.take() {
             Some(open) => self.press.end(End {
@@ -181,13 +183,7 @@ impl<W: Write + Send + 'static> Writer<W> {
     }
 }
 
-impl<W: Write + Send + 'static> Drop for Writer<W> {
-    fn drop(&mut self) {
-        self.press.stop();
-    }
-}
-
-impl<W: Write + Send + 'static> fmt::Debug for Writer<W> {
+impl<W: Write> fmt::Debug for Writer<W> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Writer").finish_non_exhaustive()
     }
