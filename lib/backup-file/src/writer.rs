@@ -14,7 +14,7 @@ use crate::{About, Contents, SectionKind};
 pub const LEVELS: RangeInclusive<u8> = 1..=8;
 /// The level that the figures of `docs/performance.md` justify: ISA-L's 2 takes half the time of its 3,
 /// and hardly more than its 1, for less than 1 % more bytes; zlib-rs' 1 is half as large again as its 2.
-pub const DEFAULT_LEVEL: u8 = 2;
+pub const DEFAULT_LEVEL: u8 = 1;
 
 /// How to compress.
 #[derive(Debug, Clone, Copy)]
