@@ -163,8 +163,8 @@ fn compress() -> Race {
             Figure::ratio(Quantity::Size, &best, &gzip, 1.02),
         ],
         lines: vec![
-            format!("pgdump-gz --level 1 -- cat {PLAIN} > out"),
             ours,
+            format!("pgdump-gz --level 2 -- cat {PLAIN} > out"),
             format!("pgdump-gz --level 5 -- cat {PLAIN} > out"),
             best,
             gzip,
