@@ -49,8 +49,10 @@ impl Here {
 }
 
 /// Threads that take turns at the file: each takes some members from it, then decompresses them beside the
-/// others. The caller's thread puts what they did in order, and keeps the audit.
+/// others. The caller's thread puts what they did in order, keeps the audit, and is one of them while it has to wait.
 pub(crate) struct Pool {
+    intake: Arc<Mutex<Intake>>,
+    codec: Box<dyn Decompress>,
     done: Receiver<Done>,
     /// What was done before its turn.
     early: BTreeMap<u64, Batch>,
@@ -79,11 +81,24 @@ impl Intake {
         if self.ended {
             return None;
         }
-        let mut batch = self.free.recv().ok()?;
+        let batch = self.free.recv().ok()?;
+        Some(self.fill(batch))
+    }
+
+    /// The same; none if all batches are in use.
+    fn next_now(&mut self) -> Option<Done> {
+        if self.ended {
+            return None;
+        }
+        let batch = self.free.try_recv().ok()?;
+        Some(self.fill(batch))
+    }
+
+    fn fill(&mut self, mut batch: Batch) -> Done {
         self.frames.fill(&mut batch);
         self.ended = batch.end.is_some();
         self.count += 1;
-        Some((self.count - 1, batch))
+        (self.count - 1, batch)
     }
 }
 
@@ -102,12 +117,14 @@ impl Pool {
             ended: false,
         }));
         let (send, done) = mpsc::channel();
-        for _ in 0..threads {
+        for _ in 1..threads {
             let (intake, send) = (Arc::clone(&intake), send.clone());
             // It may wait for its input when nobody wants it any more: nobody waits for it.
             spawn("decompress", move || work(&intake, &send))?;
         }
         Ok(Self {
+            intake,
+            codec: codec::decompressor(),
             done,
             early: BTreeMap::new(),
             turn: 0,
@@ -121,14 +138,27 @@ impl Pool {
     pub(crate) fn next(&mut self) -> Result<&mut Batch, ReadError> {
         self.put_away();
         let batch = loop {
+            while let Ok((number, batch)) = self.done.try_recv() {
+                self.early.insert(number, batch);
+            }
             if let Some(batch) = self.early.remove(&self.turn) {
                 break batch;
             }
-            let (number, batch) = self.done.recv().map_err(|_| thread_lost())?;
+            let (number, batch) = match self.help() {
+                Some(done) => done,
+                None => self.done.recv().map_err(|_| thread_lost())?,
+            };
             self.early.insert(number, batch);
         };
         self.turn += 1;
         Ok(self.batch.insert(batch))
+    }
+
+    /// Does one batch itself; none if another thread is at the file, or no batch is free.
+    fn help(&mut self) -> Option<Done> {
+        let (number, mut batch) = self.intake.try_lock().ok()?.next_now()?;
+        decompress(&mut batch, self.codec.as_mut());
+        Some((number, batch))
     }
 
     /// What the batch holds.
@@ -160,14 +190,18 @@ fn work(intake: &Mutex<Intake>, done: &Sender<Done>) {
         let Some((number, mut batch)) = next else {
             return;
         };
-        // Should it panic, the others must not wait for its turn to come.
-        let sound = catch_unwind(AssertUnwindSafe(|| batch.decompress(codec.as_mut())));
-        if sound.is_err() {
-            batch.end = Some(Err(thread_lost()));
-        }
+        decompress(&mut batch, codec.as_mut());
         if done.send((number, batch)).is_err() {
             return;
         }
+    }
+}
+
+/// Should it panic, the others must not wait for its turn to come.
+fn decompress(batch: &mut Batch, codec: &mut dyn Decompress) {
+    let sound = catch_unwind(AssertUnwindSafe(|| batch.decompress(codec)));
+    if sound.is_err() {
+        batch.end = Some(Err(thread_lost()));
     }
 }
 

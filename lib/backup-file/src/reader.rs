@@ -27,7 +27,7 @@ enum Source {
     /// Nothing was read yet.
     Input(Box<dyn Read + Send>),
     BlocksHere(Box<blocks::Here>),
-    Blocks(blocks::Pool),
+    Blocks(Box<blocks::Pool>),
     StreamHere(Box<stream::Here>),
     Stream(stream::Pool),
     /// It could not be begun.
@@ -163,7 +163,7 @@ impl Source {
         let input = Box::new(Cursor::new(first.to_vec()).chain(input));
         Ok(match (blocks, threads > 1) {
             (true, false) => Self::BlocksHere(Box::new(blocks::Here::new(Frames::new(input)))),
-            (true, true) => Self::Blocks(blocks::Pool::new(Frames::new(input), threads)?),
+            (true, true) => Self::Blocks(Box::new(blocks::Pool::new(Frames::new(input), threads)?)),
             (false, false) => Self::StreamHere(Box::new(stream::Here::new(input))),
             (false, true) => Self::Stream(stream::Pool::new(input)?),
         })
