@@ -12,7 +12,7 @@ use crate::{Index, Section, blocks, stream};
 /// What [`Reader::next`] hands out belongs to members whose CRC-32 and length were found right (in a
 /// stream of another program: so far as it was read), but only [`Reader::finish`] says whether the whole is whole.
 ///
-/// With more than one thread, others read ahead, up to 2 MiB for each; they end soon after the reader is dropped.
+/// With more than one thread, the others read ahead, up to 2 MiB for each; they end soon after the reader is dropped.
 pub struct Reader {
     source: Source,
     threads: usize,
@@ -35,7 +35,7 @@ enum Source {
 }
 
 impl Reader {
-    /// Reads a whole file. `threads` decompress; with 1 the calling thread does it itself.
+    /// Reads a whole file. `threads` decompress, the calling thread among them (while it has to wait for the others).
     pub fn whole(input: Box<dyn Read + Send>, threads: usize) -> Self {
         Self {
             source: Source::Input(input),
