@@ -14,9 +14,6 @@ use crate::cli::Args;
 use crate::load::unfinished;
 use crate::plan::not_among;
 
-/// How much is written at once: a pipe is locked meanwhile, and its reader waits.
-const PIECE: usize = 128 << 10;
-
 /// Feeds the chosen backup, or one database of it, to the command. The command is killed, not let see the end of
 /// its input, if anything is wrong.
 pub(crate) fn run(chosen: &Chosen, args: &Args) -> Result<(), Error> {
@@ -68,9 +65,7 @@ impl From<Error> for Stopped {
 
 fn feed(input: &mut Checked<'_>, out: &mut dyn Write, progress: &Progress) -> Result<(), Stopped> {
     while let Some(sql) = input.next()? {
-        for piece in sql.chunks(PIECE) {
-            out.write_all(piece).map_err(Stopped::Refused)?;
-        }
+        out.write_all(sql).map_err(Stopped::Refused)?;
         progress.advance(sql.len() as u64);
     }
     Ok(input.finish()?)
