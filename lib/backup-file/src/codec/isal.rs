@@ -4,24 +4,16 @@ use std::mem::MaybeUninit;
 
 use isal_sys::igzip_lib as isal;
 
-use super::{Compress, Corrupt, Decompress, Step, zlib_compressor};
-
-/// Blocks of fewer bytes go to zlib-rs. ISA-L takes a smaller hash table for them, and what came out for
-/// the same block was not always the same bytes (never wrong ones).
-const SHORT: usize = 8192;
-const LEVEL_OF_SHORT: u8 = 6;
+use super::isal_stream::Stream;
+use super::{Compress, Corrupt, Decompress, Step};
 
 /// Compresses at ISA-L's levels 1 to 3.
 pub(super) struct Compressor {
-    stream: Box<isal::isal_zstream>,
+    stream: Stream,
     level: u8,
     /// Its working memory: the type is only for the alignment.
     memory: Vec<u128>,
-    short: zlib_compressor::Compressor,
 }
-
-// SAFETY: the stream's pointers are set anew for each call and not followed between calls.
-unsafe impl Send for Compressor {}
 
 impl Compressor {
     /// The compressor of a level; none if ISA-L has none that compresses so much.
@@ -34,20 +26,16 @@ impl Compressor {
             _ => return None,
         };
         Some(Self {
-            stream: zeroed(),
+            stream: Stream::new(),
             level,
             memory: vec![0; length(size).div_ceil(size_of::<u128>())],
-            short: zlib_compressor::Compressor::new(LEVEL_OF_SHORT),
         })
     }
 }
 
 impl Compress for Compressor {
     fn compress(&mut self, block: &[u8], out: &mut [u8]) -> Option<usize> {
-        if block.len() < SHORT {
-            return self.short.compress(block, out);
-        }
-        let stream = self.stream.as_mut();
+        let stream = &mut *self.stream;
         // SAFETY: it sets fields of the stream, no more.
         unsafe { isal::isal_deflate_stateless_init(stream) };
         stream.level = u32::from(self.level);
@@ -67,7 +55,7 @@ impl Compress for Compressor {
 
 pub(super) struct Decompressor(Box<isal::inflate_state>);
 
-// SAFETY: as for the compressor.
+// SAFETY: the state's pointers are set anew for each call and not followed between calls.
 unsafe impl Send for Decompressor {}
 
 impl Decompressor {

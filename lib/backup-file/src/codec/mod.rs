@@ -2,6 +2,8 @@
 
 #[cfg(feature = "isal")]
 mod isal;
+#[cfg(feature = "isal")]
+mod isal_stream;
 mod zlib_compressor;
 // Where ISA-L decompresses, the tests still compare the two.
 #[cfg(any(test, not(feature = "isal")))]
@@ -158,6 +160,23 @@ mod tests {
         }
 
         #[test]
+        fn what_went_before_and_what_lies_around_changes_nothing(
+            recipes in proptest::collection::vec(recipe(), 2..6)
+        ) {
+            for level in crate::LEVELS {
+                let mut used = compressor(level);
+                for (at, recipe) in recipes.iter().enumerate() {
+                    let block = recipe.block();
+                    let mut bytes = vec![7; at];
+                    bytes.extend_from_slice(&block);
+                    bytes.extend_from_slice(&block);
+                    let found = deflate(used.as_mut(), &bytes[at..at + block.len()]);
+                    prop_assert!(found == deflate(compressor(level).as_mut(), &block), "level {}", level);
+                }
+            }
+        }
+
+        #[test]
         fn too_little_room_is_no_compression(seed in any::<u64>(), size in 100_usize..2000) {
             let block = Recipe { kind: 3, seed, size }.block();
             for mut compressor in compressors() {
@@ -189,6 +208,35 @@ mod tests {
                 }
             }
         }
+    }
+
+    /// Blocks whose first bytes come again, so many that for some of them ISA-L's address matters (`isal_stream`).
+    #[test]
+    fn no_compressor_differs_from_another() {
+        for level in crate::LEVELS {
+            let mut all: Vec<_> = (0..4).map(|_| compressor(level)).collect();
+            for number in 0..3000_u32 {
+                let name = crc32fast::hash(&number.to_le_bytes());
+                let size = 200 + usize::try_from(number).unwrap() % 200;
+                let mut block = format!("{name:08x} the first row\n").into_bytes();
+                block.resize(size, b'.');
+                block.extend_from_slice(format!("{name:08x} the second row\n").as_bytes());
+                let wanted = deflate(all[0].as_mut(), &block);
+                for other in &mut all[1..] {
+                    assert!(
+                        deflate(other.as_mut(), &block) == wanted,
+                        "level {level}, block {number}"
+                    );
+                }
+            }
+        }
+    }
+
+    fn deflate(codec: &mut dyn Compress, block: &[u8]) -> Vec<u8> {
+        let mut deflate = vec![0; 2 * block.len() + 100];
+        let length = codec.compress(block, &mut deflate).unwrap();
+        deflate.truncate(length);
+        deflate
     }
 
     /// What a member holds and where it ends, read in pieces.
