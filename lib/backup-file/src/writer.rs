@@ -12,7 +12,7 @@ use crate::{About, Contents, SectionKind};
 /// The levels that `--level` takes: the fastest to the smallest. With ISA-L, 1 to 3 are ISA-L's and the
 /// higher ones zlib-rs'; without it, all are. Beyond 8 zlib-rs takes longer and gains nothing in blocks of 64 KiB.
 pub const LEVELS: RangeInclusive<u8> = 1..=8;
-/// The level that the figures of `docs/performance.md` justify: ISA-L's 1 takes a tenth less time than its 2 and
+/// The level that the figures of `docs/performance.md` justify: ISA-L's 1 takes a seventh less time than its 2 and
 /// less than half of its 3's, for less than 1 % more bytes; zlib-rs' 1 is half as large again as its 2.
 pub const DEFAULT_LEVEL: u8 = if cfg!(feature = "isal") { 1 } else { 2 };
 
