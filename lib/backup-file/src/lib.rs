@@ -14,6 +14,7 @@ mod lanes;
 mod member;
 mod name;
 mod output;
+mod pace;
 mod press;
 mod reader;
 mod sidecar;

@@ -2,17 +2,19 @@
 //! it when there is more SQL than it can keep up with.
 
 use std::io::{self, Write};
+use std::time::Instant;
 
 use crate::SectionKind;
 use crate::failure::Failure;
 use crate::lanes::Lanes;
 use crate::member::{self, BLOCK, Packer};
 use crate::output::{End, Output, Part};
+use crate::pace::Pace;
 
 /// How many blocks go from hand to hand at once.
 const BATCH: usize = 8;
 /// The bytes a batch takes: its blocks, and one more, by which it is known that they are not the section's last.
-pub(crate) const ROOM: usize = BATCH * BLOCK + 1;
+const ROOM: usize = BATCH * BLOCK + 1;
 
 /// Some SQL, and the members that it becomes.
 pub(crate) struct Batch {
@@ -80,6 +82,7 @@ pub(crate) struct Press<W> {
     level: u8,
     threads: usize,
     packer: Packer,
+    pace: Pace,
     /// Opened when they are first needed.
     lanes: Option<Lanes<Batch>>,
     /// Batches that are in nobody's hands.
@@ -95,6 +98,7 @@ impl<W: Write> Press<W> {
             level,
             threads,
             packer: Packer::new(level),
+            pace: Pace::default(),
             lanes: None,
             free: Vec::new(),
             failure: None,
@@ -123,15 +127,18 @@ impl<W: Write> Press<W> {
         self.attempt(|press| press.output.append(part))
     }
 
-    /// Takes the SQL of `batch`, and leaves an empty one in its place. `behind`: more SQL waits already.
-    pub(crate) fn press(&mut self, batch: &mut Batch, behind: bool) -> io::Result<()> {
+    /// Takes the SQL of `batch`, and leaves an empty one in its place.
+    pub(crate) fn press(&mut self, batch: &mut Batch) -> io::Result<()> {
+        let keeps_up = self.pace.keeps_up(Instant::now());
         self.attempt(|press| {
-            if behind && press.threads > 1 {
-                press.send(batch)
-            } else {
+            if keeps_up || press.threads == 1 {
                 press.compress(batch)
+            } else {
+                press.send(batch)
             }
-        })
+        })?;
+        self.pace.waits(Instant::now());
+        Ok(())
     }
 
     /// Waits for all that was given to be written, and gives the output back.
@@ -142,7 +149,9 @@ impl<W: Write> Press<W> {
 
     /// In the calling thread.
     fn compress(&mut self, batch: &mut Batch) -> io::Result<()> {
+        let since = Instant::now();
         batch.compress(&mut self.packer);
+        self.pace.compressed(since.elapsed());
         self.drain()?;
         self.write(batch)
     }
@@ -206,5 +215,102 @@ impl<W: Write> Press<W> {
         let done = work(self);
         self.failure = done.as_ref().err().map(Failure::of);
         done
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn batch(sql: &[u8]) -> Batch {
+        let mut batch = Batch::new();
+        batch.room()[..sql.len()].copy_from_slice(sql);
+        batch.fill(sql.len());
+        batch
+    }
+
+    fn sql(seed: usize) -> Vec<u8> {
+        let lines = (seed..).map(|number| format!("{number}\t{:x}\n", number * 7919));
+        let mut sql: Vec<u8> = lines.take(60_000).collect::<String>().into();
+        sql.truncate(BATCH * BLOCK);
+        sql
+    }
+
+    /// What becomes of a section, of whose batches some go through lanes and others do not.
+    fn pressed(in_lanes: &[bool], threads: usize) -> Vec<u8> {
+        let mut press = Press::new(Vec::new(), 1, threads);
+        press.begin(SectionKind::Globals).unwrap();
+        for (at, in_lane) in in_lanes.iter().enumerate() {
+            let mut batch = batch(&sql(at));
+            if *in_lane {
+                press.send(&mut batch).unwrap();
+            } else {
+                press.compress(&mut batch).unwrap();
+            }
+            assert!(batch.is_empty());
+        }
+        let end = End {
+            took: Duration::ZERO,
+            contents: None,
+        };
+        press.end(end).unwrap();
+        press.close().unwrap().finish_without_index().unwrap()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(20))]
+        #[test]
+        fn in_lanes_or_not_the_bytes_are_the_same(
+            in_lanes in proptest::collection::vec(any::<bool>(), 0..20),
+            threads in 2_usize..5,
+        ) {
+            let inline = pressed(&vec![false; in_lanes.len()], 1);
+            prop_assert!(pressed(&in_lanes, threads) == inline);
+        }
+    }
+
+    /// Takes so many bytes.
+    struct Full(usize);
+
+    impl Write for Full {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            if bytes.len() > self.0 {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            self.0 -= bytes.len();
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_full_disk_ends_the_lanes_too() {
+        let mut press = Press::new(Full(1_000_000), 1, 3);
+        press.begin(SectionKind::Globals).unwrap();
+        let send = |press: &mut Press<Full>| press.attempt(|press| press.send(&mut batch(&sql(1))));
+        let error = (0..100).find_map(|_| send(&mut press).err()).unwrap();
+        assert_eq!(error.kind(), io::ErrorKind::StorageFull);
+        assert_eq!(send(&mut press).unwrap_err().kind(), error.kind());
+        assert_eq!(press.close().err().unwrap().kind(), error.kind());
+    }
+
+    #[test]
+    fn memory_is_bounded() {
+        let threads = 3;
+        let mut press = Press::new(io::sink(), 1, threads);
+        press.begin(SectionKind::Globals).unwrap();
+        for at in 0..40 {
+            press.send(&mut batch(&sql(at))).unwrap();
+            assert!(press.lanes().unwrap().jobs() <= 2 * threads);
+        }
+        press.drain().unwrap();
+        assert!(press.free.len() <= 2 * threads);
     }
 }

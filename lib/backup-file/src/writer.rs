@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::member::Packer;
 use crate::output::{End, Part};
-use crate::press::{Batch, Press, ROOM};
+use crate::press::{Batch, Press};
 use crate::{About, Contents, SectionKind};
 
 /// The levels that `--level` takes: the fastest to the smallest. With ISA-L, 1 to 3 are ISA-L's and the
@@ -157,10 +157,8 @@ impl<W: Write> Writer<W> {
     /// Counts `count` bytes that were put into the batch.
     fn filled(&mut self, count: usize) -> io::Result<()> {
         if self.batch.fill(count) {
-            // It came all at once (but for a byte): what it came from is faster than we are.
-            let behind = count + 1 >= ROOM;
             let first = self.batch.overflow();
-            self.press.press(&mut self.batch, behind)?;
+            self.press.press(&mut self.batch)?;
             self.batch.room()[0] = first;
             self.batch.fill(1);
         }
@@ -171,7 +169,7 @@ impl<W: Write> Writer<W> {
     fn end(&mut self) -> io::Result<()> {
         if !self.batch.is_empty() {
             self.batch.end();
-            self.press.press(&mut self.batch, false)?;
+            self.press.press(&mut self.batch)?;
         }
         match self.section.take() {
             Some(open) => self.press.end(End {
