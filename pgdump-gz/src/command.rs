@@ -7,7 +7,7 @@ use job::{Error, Progress, say, text};
 use crate::cli::Args;
 use crate::cluster::Dump;
 use crate::output::{Section, Target, Written};
-use crate::{foreign, jobs, preflight};
+use crate::{foreign, jobs, preflight, scheduling};
 use dump_text::CLUSTER_CLOSING;
 
 /// What was dumped, for the last line.
@@ -25,6 +25,7 @@ struct Summary {
 /// Whatever ends it without a backup.
 pub(crate) fn run() -> Result<(), Error> {
     let args: Args = job::parse_args()?;
+    scheduling::batch();
     let started = Instant::now();
     let target = Target::open(args.dir.as_deref())?;
     let Summary { written, sql, what } = if args.command.is_empty() {

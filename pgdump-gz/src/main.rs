@@ -9,6 +9,7 @@ mod jobs;
 mod output;
 mod pattern;
 mod preflight;
+mod scheduling;
 
 use std::process::ExitCode;
 

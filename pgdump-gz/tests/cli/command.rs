@@ -49,6 +49,20 @@ fn any_output_gets_the_marker() {
 }
 
 #[test]
+fn a_dump_is_batch_work() {
+    // The 41st field of /proc/PID/stat (proc(5), sched(7)): 3 is SCHED_BATCH, 5 SCHED_IDLE.
+    let script = "cut -d ' ' -f 41 /proc/$PPID/stat /proc/self/stat";
+    let place = Place::new();
+    assert_eq!(place.sh(script).done().text(), "3\n3\n");
+    // A policy that somebody has chosen stays.
+    let program = place.program(["--", "sh", "-c", script]);
+    let mut chosen = Command::new("chrt");
+    chosen.args(["--idle", "0"]).arg(program.get_program());
+    let output = chosen.args(program.get_args()).output().unwrap();
+    assert_eq!(Seen::of(output).done().text(), "5\n5\n");
+}
+
+#[test]
 fn a_large_output_is_the_same_afterwards() {
     let place = Place::new();
     let script = "i=0; while [ $i -lt 40000 ]; do echo \"line $i of many\"; i=$((i+1)); done";
