@@ -18,6 +18,21 @@ use dump_text::{CLUSTER_CLOSING, Text, Watch};
 /// Bytes of globals that are read at once.
 const PIECE: usize = 64 << 10;
 
+/// The dump of a database that has been started, and is to be written.
+#[derive(Debug)]
+pub(crate) struct Running<'a> {
+    name: &'a str,
+    child: Child,
+    stdout: PipeReader,
+}
+
+impl Running<'_> {
+    /// What it is stopped with.
+    pub(crate) fn killer(&self) -> Killer {
+        self.child.killer()
+    }
+}
+
 /// How a cluster is dumped.
 #[derive(Debug)]
 pub(crate) struct Dump<'a> {
@@ -26,7 +41,7 @@ pub(crate) struct Dump<'a> {
     pub(crate) progress: Progress,
 }
 
-impl Dump<'_> {
+impl<'a> Dump<'a> {
     /// Writes the first section: roles, memberships, tablespaces, and the heading of the databases.
     pub(crate) fn globals(&self, output: &mut Output) -> Result<(), Error> {
         output.begin(SectionKind::Globals)?;
@@ -40,7 +55,7 @@ impl Dump<'_> {
             let leading = Conninfo::default().with_database(database);
             command.arg(format!("--database={leading}"));
         }
-        let (child, stdout) = self.start(command, |_| {})?;
+        let (child, stdout) = self.start(command)?;
         let complete = self.all_but_the_closing(stdout, output)?;
         child.wait().map_err(explain)?;
         if !complete {
@@ -75,22 +90,34 @@ impl Dump<'_> {
         }
     }
 
-    /// Writes the dump of one database, with the comment before it. `started` is given a handle to stop
-    /// it with.
-    pub(crate) fn database(
-        &self,
-        name: &str,
-        section: &mut impl Section,
-        started: impl FnOnce(Killer),
-    ) -> Result<(), Error> {
-        let named = |error: Error| error.within(format_args!("cannot dump database {name:?}"));
-        section.write(heading(name).as_bytes())?;
+    /// Starts the dump of one database.
+    pub(crate) fn begin_database(&self, name: &'a str) -> Result<Running<'a>, Error> {
         let mut command = self.cluster.conninfo.command("pg_dump", Some(name));
         command.arg("--format=plain");
         if !exists_already(name) {
             command.arg("--create");
         }
-        let (child, mut stdout) = self.start(command, started).map_err(named)?;
+        let started = self.start(command);
+        let (child, stdout) = started.map_err(|error| cannot_dump(name, error))?;
+        Ok(Running {
+            name,
+            child,
+            stdout,
+        })
+    }
+
+    /// Writes the dump of one database, with the comment before it.
+    pub(crate) fn database(
+        &self,
+        running: Running<'_>,
+        section: &mut impl Section,
+    ) -> Result<(), Error> {
+        let Running {
+            name,
+            child,
+            mut stdout,
+        } = running;
+        section.write(heading(name).as_bytes())?;
         let mut watch = Watch::default();
         let mut holding = Holding::default();
         section.copy_from(&mut stdout, &mut |piece| {
@@ -98,7 +125,8 @@ impl Dump<'_> {
             holding.see(piece);
             self.progress.advance(piece.len() as u64);
         })?;
-        child.wait().map_err(named)?;
+        let ended = child.wait();
+        ended.map_err(|error| cannot_dump(name, error))?;
         if watch.text() != Text::Database || !watch.is_complete() {
             return Err(incomplete(&format!("the dump of database {name:?}")));
         }
@@ -108,11 +136,7 @@ impl Dump<'_> {
         Ok(())
     }
 
-    fn start(
-        &self,
-        mut command: Command,
-        started: impl FnOnce(Killer),
-    ) -> Result<(Child, PipeReader), Error> {
+    fn start(&self, mut command: Command) -> Result<(Child, PipeReader), Error> {
         if let Some(key) = &self.args.restrict_key
             && has_restrict_key(&self.cluster.client)
         {
@@ -123,7 +147,6 @@ impl Dump<'_> {
         }
         command.stdin(Stdio::null()).stdout(Stdio::piped());
         let mut child = Child::spawn_with(command, warnings())?;
-        started(child.killer());
         let stdout = child
             .take_stream()
             .ok_or_else(|| Error::failed(format!("'{}' has no output", child.name())))?;
@@ -194,6 +217,10 @@ fn explain(error: Error) -> Error {
     } else {
         error.within("cannot dump the globals")
     }
+}
+
+fn cannot_dump(name: &str, error: Error) -> Error {
+    error.within(format_args!("cannot dump database {name:?}"))
 }
 
 pub(crate) fn incomplete(what: &str) -> Error {

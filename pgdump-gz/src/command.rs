@@ -55,8 +55,11 @@ fn dump_cluster(args: &Args, target: Target) -> Result<Summary, Error> {
         args,
         progress: Progress::new("dumping the cluster", None),
     };
+    // Its first questions to the server take as long as the globals.
+    let first = cluster.databases.first();
+    let first = first.map(|name| dump.begin_database(name)).transpose()?;
     dump.globals(&mut output)?;
-    jobs::databases(&dump, &mut output, args.jobs.into(), args.options())?;
+    jobs::databases(&dump, first, &mut output, args.jobs.into(), args.options())?;
     output.begin(SectionKind::End)?;
     output.write(CLUSTER_CLOSING)?;
     let written = output.finish(Some(dump.about(started)))?;

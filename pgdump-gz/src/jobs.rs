@@ -9,8 +9,8 @@ use backup_file::{Options, Part, SectionKind};
 use job::{Error, OnStop};
 use pg_client::Killer;
 
-use crate::cluster::Dump;
-use crate::output::{Output, Waiting};
+use crate::cluster::{Dump, Running};
+use crate::output::{Output, Section, Waiting};
 
 /// The databases of one dump, each of which somebody takes.
 #[derive(Debug)]
@@ -52,12 +52,13 @@ enum Turn {
     Stop,
 }
 
-/// Dumps all databases into `output`, in order, `jobs` of them at once.
+/// Dumps all databases into `output`, in order, `jobs` of them at once. The dump of the `first` has been started.
 ///
 /// # Errors
 /// The first failure; the other dumps are stopped.
 pub(crate) fn databases(
     dump: &Dump<'_>,
+    first: Option<Running<'_>>,
     output: &mut Output,
     jobs: usize,
     options: Options,
@@ -70,7 +71,7 @@ pub(crate) fn databases(
             ..options
         },
         state: Mutex::new(State {
-            slots: (0..databases).map(|_| Slot::Open).collect(),
+            slots: slots(databases),
             running: Vec::new(),
             on_stop: None,
             failure: None,
@@ -86,7 +87,7 @@ pub(crate) fn databases(
                 queue.fail(Error::io("cannot start a thread", &error));
             }
         }
-        if let Err(error) = queue.write_in_order(output) {
+        if let Err(error) = queue.write_in_order(first, output) {
             queue.fail(error);
         }
     });
@@ -97,15 +98,28 @@ pub(crate) fn databases(
     }
 }
 
+/// The first one has been started.
+fn slots(databases: usize) -> Vec<Slot> {
+    let mut slots: Vec<Slot> = (0..databases).map(|_| Slot::Open).collect();
+    if let Some(first) = slots.first_mut() {
+        *first = Slot::Taken;
+    }
+    slots
+}
+
 impl Queue<'_> {
-    fn write_in_order(&self, output: &mut Output) -> Result<(), Error> {
-        for (at, name) in self.dump.cluster.databases.iter().enumerate() {
+    fn write_in_order(&self, first: Option<Running<'_>>, output: &mut Output) -> Result<(), Error> {
+        let databases = &self.dump.cluster.databases;
+        if let Some(running) = first {
+            output.begin(SectionKind::Database(databases[0].clone()))?;
+            self.write(running, output)?;
+        }
+        for (at, name) in databases.iter().enumerate().skip(1) {
             loop {
                 match self.turn(at) {
                     Turn::Dump => {
                         output.begin(SectionKind::Database(name.clone()))?;
-                        self.dump
-                            .database(name, output, |killer| self.running(killer))?;
+                        self.write(self.dump.begin_database(name)?, output)?;
                         break;
                     }
                     Turn::Append(part) => {
@@ -158,12 +172,16 @@ impl Queue<'_> {
         let name = &self.dump.cluster.databases[at];
         let started = Instant::now();
         let mut waiting = Waiting::begin(SectionKind::Database(name.clone()), self.options)?;
-        self.dump
-            .database(name, &mut waiting, |killer| self.running(killer))?;
+        self.write(self.dump.begin_database(name)?, &mut waiting)?;
         let part = waiting.finish(started.elapsed())?;
         self.lock().slots[at] = Slot::Ready(part);
         self.changed.notify_all();
         Ok(())
+    }
+
+    fn write(&self, running: Running<'_>, section: &mut impl Section) -> Result<(), Error> {
+        self.running(running.killer());
+        self.dump.database(running, section)
     }
 
     /// Keeps what a dump is stopped with; stops it at once if another has failed meanwhile.
