@@ -71,7 +71,7 @@ pub(crate) fn databases(
             ..options
         },
         state: Mutex::new(State {
-            slots: slots(databases),
+            slots: slots(databases, first.is_some()),
             running: Vec::new(),
             on_stop: None,
             failure: None,
@@ -98,23 +98,27 @@ pub(crate) fn databases(
     }
 }
 
-/// The first one has been started.
-fn slots(databases: usize) -> Vec<Slot> {
-    let mut slots: Vec<Slot> = (0..databases).map(|_| Slot::Open).collect();
-    if let Some(first) = slots.first_mut() {
-        *first = Slot::Taken;
-    }
-    slots
+/// All open, but for the first one if it is dumped already.
+fn slots(databases: usize, first: bool) -> Vec<Slot> {
+    let slot = |at| match at {
+        0 if first => Slot::Taken,
+        _ => Slot::Open,
+    };
+    (0..databases).map(slot).collect()
 }
 
 impl Queue<'_> {
-    fn write_in_order(&self, first: Option<Running<'_>>, output: &mut Output) -> Result<(), Error> {
-        let databases = &self.dump.cluster.databases;
-        if let Some(running) = first {
-            output.begin(SectionKind::Database(databases[0].clone()))?;
-            self.write(running, output)?;
-        }
-        for (at, name) in databases.iter().enumerate().skip(1) {
+    fn write_in_order(
+        &self,
+        mut first: Option<Running<'_>>,
+        output: &mut Output,
+    ) -> Result<(), Error> {
+        for (at, name) in self.dump.cluster.databases.iter().enumerate() {
+            if let Some(running) = first.take() {
+                output.begin(SectionKind::Database(name.clone()))?;
+                self.write(running, output)?;
+                continue;
+            }
             loop {
                 match self.turn(at) {
                     Turn::Dump => {

@@ -200,6 +200,22 @@ fn globals_that_are_not_whole() {
 }
 
 #[test]
+fn globals_that_fail_stop_the_first_dump_beside_them() {
+    let place = cluster();
+    dump(&place, "echo $$ > pid-$name; exec sleep 1000");
+    place.client(
+        "pg_dumpall",
+        "until [ -s pid-template1 ]; do sleep 0.01; done; echo 'pg_dumpall: error: no luck' >&2; exit 1",
+    );
+    place
+        .run(["--dir", "store"])
+        .failed(1, "cannot dump the globals: pg_dumpall: error: no luck");
+    let pid = pid_in(&place.path("pid-template1"));
+    until("the first dump is gone", || !runs(&pid));
+    assert_eq!(place.stored(), [""; 0]);
+}
+
+#[test]
 fn passwords_that_may_not_be_read() {
     let place = cluster();
     answer(&place, "150018", "f", "one\\377t\\377t\\0");
