@@ -205,12 +205,12 @@ fn globals_that_fail_stop_the_first_dump_beside_them() {
     dump(&place, "echo $$ > pid-$name; exec sleep 1000");
     place.client(
         "pg_dumpall",
-        "until [ -s pid-template1 ]; do sleep 0.01; done; echo 'pg_dumpall: error: no luck' >&2; exit 1",
+        "until [ -s pid-one ]; do sleep 0.01; done; echo 'pg_dumpall: error: no luck' >&2; exit 1",
     );
     place
         .run(["--dir", "store"])
         .failed(1, "cannot dump the globals: pg_dumpall: error: no luck");
-    let pid = pid_in(&place.path("pid-template1"));
+    let pid = pid_in(&place.path("pid-one"));
     until("the first dump is gone", || !runs(&pid));
     assert_eq!(place.stored(), [""; 0]);
 }
