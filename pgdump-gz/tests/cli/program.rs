@@ -6,10 +6,15 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::process::Signal;
 use tempfile::TempDir;
+
+/// How long a test waits for anything before it fails.
+const DEADLINE: Duration = Duration::from_secs(120);
 
 /// A directory with the stores and the clients of one test.
 pub(crate) struct Place {
@@ -79,7 +84,9 @@ impl Place {
     }
 
     pub(crate) fn run<I: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = I>) -> Seen {
-        Seen::of(self.program(arguments).output().unwrap())
+        let mut program = self.program(arguments);
+        program.stdout(Stdio::piped()).stderr(Stdio::piped());
+        Seen::end_of(program.spawn().unwrap())
     }
 
     /// What `sh -c script` writes, as a backup.
@@ -106,8 +113,20 @@ impl Seen {
         }
     }
 
+    /// Waits for its end; one that hangs is killed, and is seen as that.
     pub(crate) fn end_of(child: Child) -> Self {
-        Self::of(child.wait_with_output().unwrap())
+        let pid = rustix::process::Pid::from_child(&child);
+        let (ended, end) = mpsc::channel::<()>();
+        let watchdog = thread::spawn(move || {
+            if end.recv_timeout(DEADLINE) == Err(mpsc::RecvTimeoutError::Timeout) {
+                // It has ended in this moment: then there is nobody to kill.
+                let _ = rustix::process::kill_process(pid, Signal::KILL);
+            }
+        });
+        let output = child.wait_with_output().unwrap();
+        drop(ended);
+        watchdog.join().unwrap();
+        Self::of(output)
     }
 
     #[track_caller]
@@ -169,10 +188,7 @@ pub(crate) fn gunzip(bytes: &[u8]) -> String {
 pub(crate) fn until(what: &str, mut condition: impl FnMut() -> bool) {
     let started = Instant::now();
     while !condition() {
-        assert!(
-            started.elapsed() < Duration::from_secs(120),
-            "not seen: {what}"
-        );
+        assert!(started.elapsed() < DEADLINE, "not seen: {what}");
         thread::sleep(Duration::from_millis(10));
     }
 }
@@ -193,7 +209,7 @@ pub(crate) fn runs(pid: &str) -> bool {
         .is_ok_and(|stat| !stat.contains(") Z ") && !stat.contains(") X "))
 }
 
-pub(crate) fn signal(child: &Child, signal: rustix::process::Signal) {
+pub(crate) fn signal(child: &Child, signal: Signal) {
     let pid = rustix::process::Pid::from_child(child);
     rustix::process::kill_process(pid, signal).unwrap();
 }
