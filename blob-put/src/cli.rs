@@ -13,7 +13,7 @@ SOURCE is streamed: nothing is staged on disk, and its length need not be known.
 becomes visible at the end, as a whole, or not at all. Only a backup that ends in the marker which \
 pgdump-gz writes after success is published; anything else needs --raw, or is exit code 3. A name \
 that is taken is left alone (exit code 4) unless --overwrite says otherwise. Each block is sent \
-with its MD5, the blob gets its SHA-256 as metadata. Standard output gets the URL without the \
+with its CRC-64, the blob gets its SHA-256 as metadata. Standard output gets the URL without the \
 token, the size in bytes and the SHA-256, separated by tabs.
 
 Before anything is read, the token is read and a block that is never committed is put, so that a \
