@@ -3,14 +3,19 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use crate::ReadError;
 use crate::audit::Audit;
 use crate::codec::{self, Decompress};
 use crate::frames::{Batch, Frames};
+
+/// As long as a thread needs to take some members from the file and hash them, and a fraction of what it
+/// needs to decompress them.
+const GLANCE: Duration = Duration::from_micros(50);
 
 /// All in the calling thread.
 pub(crate) struct Here {
@@ -144,14 +149,29 @@ impl Pool {
             if let Some(batch) = self.early.remove(&self.turn) {
                 break batch;
             }
-            let (number, batch) = match self.help() {
-                Some(done) => done,
-                None => self.done.recv().map_err(|_| thread_lost())?,
-            };
+            let (number, batch) = self.one()?;
             self.early.insert(number, batch);
         };
         self.turn += 1;
         Ok(self.batch.insert(batch))
+    }
+
+    /// One more batch that is done, by this thread or another.
+    fn one(&mut self) -> Result<Done, ReadError> {
+        if let Some(done) = self.help() {
+            return Ok(done);
+        }
+        // The thread that has just given the one before is at the file, and away from it long before it has done
+        // the next: without another look this one would sleep as long as that takes, time and again.
+        match self.done.recv_timeout(GLANCE) {
+            Ok(done) => return Ok(done),
+            Err(RecvTimeoutError::Disconnected) => return Err(thread_lost()),
+            Err(RecvTimeoutError::Timeout) => {}
+        }
+        match self.help() {
+            Some(done) => Ok(done),
+            None => self.done.recv().map_err(|_| thread_lost()),
+        }
     }
 
     /// Does one batch itself; none if another thread is at the file, or no batch is free.
