@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use job::{Error, say, text};
 use serde::Serialize;
 
-use crate::edit::Skipped;
+use crate::edit::{Books, Skipped};
 
 /// What a run has done so far, and what it has left out.
 #[derive(Debug)]
@@ -14,7 +14,7 @@ pub(crate) struct Ledger {
     started: Instant,
     globals: Globals,
     databases: Vec<Entry>,
-    skipped: Vec<Skipped>,
+    books: Books,
 }
 
 /// How far the roles and tablespaces came.
@@ -50,6 +50,7 @@ struct Said<'a> {
     globals: bool,
     databases: &'a [Entry],
     skipped: &'a [Skipped],
+    statements: &'a Books,
     seconds: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
@@ -64,7 +65,7 @@ impl Ledger {
             started: Instant::now(),
             globals: Globals::NotBegun,
             databases: Vec::new(),
-            skipped: Vec::new(),
+            books: Books::default(),
         }
     }
 
@@ -85,15 +86,20 @@ impl Ledger {
         self.databases.push(entry);
     }
 
-    pub(crate) fn skip(&mut self, skipped: Vec<Skipped>) {
-        self.skipped.extend(skipped);
+    /// What became of the statements of a part.
+    pub(crate) fn enter(&mut self, books: Books) {
+        self.books.add(books);
+    }
+
+    /// # Errors
+    /// A statement was lost.
+    pub(crate) fn check_books(&self) -> Result<(), Error> {
+        self.books.check()
     }
 
     /// Tells a person.
     pub(crate) fn say(&self) {
-        for Skipped { what, why } in &self.skipped {
-            say!("left out: {what}: {why}");
-        }
+        self.say_skipped();
         self.say_databases();
         let bytes = self.databases.iter().map(|entry| entry.bytes).sum();
         let rows = self.databases.iter().map(|entry| entry.rows).sum();
@@ -102,9 +108,10 @@ impl Ledger {
             _ => "",
         };
         say!(
-            "done: {globals}{}, {}, {} of SQL, in {}",
+            "done: {globals}{}, {}, {} statements, {} of SQL, in {}",
             text::count(self.databases.len(), "database"),
             counted(rows),
+            self.books.count_sent(),
             text::bytes(bytes),
             text::duration(self.started.elapsed())
         );
@@ -115,6 +122,16 @@ impl Ledger {
         self.say_databases();
         if self.globals != Globals::NotBegun {
             say!("roles and tablespaces that were created until then stay");
+        }
+    }
+
+    fn say_skipped(&self) {
+        for skipped in self.books.skipped() {
+            let Skipped { what, why, .. } = skipped;
+            match skipped.statements {
+                1 => say!("left out: {what}: {why}"),
+                count => say!("left out: {what} ({count} statements): {why}"),
+            }
         }
     }
 
@@ -153,7 +170,8 @@ impl Ledger {
             source: &self.source,
             globals: self.globals == Globals::Done,
             databases: &self.databases,
-            skipped: &self.skipped,
+            skipped: self.books.skipped(),
+            statements: &self.books,
             seconds: self.started.elapsed().as_secs_f64(),
             error: error.map(Error::to_string),
             exit: error.map(|error| error.exit().code()),
@@ -178,10 +196,10 @@ mod tests {
     fn a_script_reads_what_was_done() {
         let mut ledger = Ledger::new("x.sql.gz".into());
         ledger.globals_done();
-        ledger.skip(vec![Skipped {
-            what: "role 'x'".into(),
-            why: "it is there".into(),
-        }]);
+        let mut books = Books::default();
+        books.read();
+        books.leave_out("role 'x'", "it is there");
+        ledger.enter(books);
         ledger.done(Entry {
             name: "a".into(),
             restored_as: "b".into(),
@@ -195,6 +213,7 @@ mod tests {
         assert_eq!(said["ok"], true);
         assert_eq!(said["databases"][0]["restored_as"], "b");
         assert_eq!(said["skipped"][0]["what"], "role 'x'");
+        assert_eq!(said["statements"]["left_out"], 1);
         let error = Error::not_good("cut");
         let said = ledger.json(Some(&error)).unwrap();
         let said: serde_json::Value = serde_json::from_str(&said).unwrap();

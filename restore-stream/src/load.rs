@@ -7,12 +7,12 @@ use job::{Error, Progress};
 use pg_client::UNHINDERED;
 
 use crate::checked::Checked;
-use crate::edit::{DatabaseEdit, Edit, GlobalsEdit, Manner, Place};
+use crate::edit::{Books, DatabaseEdit, Definition, Edit, GlobalsEdit, Manner, Place};
 use crate::keeper::Begun;
 use crate::ledger::Entry;
 use crate::plan::{Old, Target};
 use crate::preflight::Cluster;
-use crate::session::{Killers, Session};
+use crate::session::{Connection, Killers, Session};
 
 /// A part that is being loaded. Dropped before its end, it is stopped where it is.
 #[derive(Debug)]
@@ -51,7 +51,7 @@ impl<E: Edit> Load<E> {
         self.edit.piece(piece, &mut self.session)
     }
 
-    /// Loads all of `input`, and checks it to its end.
+    /// Loads all of `input`, checks it to its end, and finishes.
     pub(crate) fn all(
         &mut self,
         input: &mut Checked<'_>,
@@ -65,7 +65,32 @@ impl<E: Edit> Load<E> {
         }
         input.finish()?;
         let ended = scanner.finish(&mut |piece| self.piece(piece))?;
-        ended.map_err(|how| unfinished(&input.label(), how))
+        ended.map_err(|how| unfinished(&input.label(), how))?;
+        self.finish()
+    }
+
+    /// The part has ended: psql must have done all of it, and be at the end of a statement; then comes what is last.
+    pub(crate) fn finish(&mut self) -> Result<(), Error> {
+        self.edit.close(&mut self.session)?;
+        self.session.settle()?;
+        if self.edit.last(&mut self.session)? {
+            self.session.settle()?;
+        }
+        Ok(())
+    }
+
+    /// What became of its statements.
+    pub(crate) fn take_books(&mut self) -> Books {
+        self.edit.take_books()
+    }
+}
+
+fn connection<'a>(cluster: &'a Cluster, database: &'a str, application: &'a str) -> Connection<'a> {
+    Connection {
+        conninfo: cluster.server.conninfo(),
+        database,
+        application,
+        restrict: cluster.restrict,
     }
 }
 
@@ -87,18 +112,14 @@ impl Load<GlobalsEdit> {
         killers: &Killers,
     ) -> Result<Self, Error> {
         let what = "roles and tablespaces".to_owned();
-        let mut session = Session::start(
-            cluster.server.conninfo(),
-            &cluster.maintenance,
-            &cluster.run.application(),
-            what,
-            killers,
-        )?;
+        let application = cluster.run.application();
+        let connection = connection(cluster, &cluster.maintenance, &application);
+        let mut session = Session::start(connection, what, killers)?;
         session.write(UNHINDERED.as_bytes())?;
         Ok(Self::new(session, edit))
     }
 
-    /// All was checked: ends the session.
+    /// It is finished, and all was checked: ends the session.
     pub(crate) fn end(self) -> Result<GlobalsEdit, Error> {
         self.session.end("")?;
         Ok(self.edit)
@@ -119,15 +140,14 @@ impl Load<DatabaseEdit> {
                 &cluster.maintenance
             }
         };
+        let application = cluster.run.application();
         let mut session = Session::start(
-            cluster.server.conninfo(),
-            database,
-            &cluster.run.application(),
+            connection(cluster, database, &application),
             format!("database '{}'", target.name),
             killers,
         )?;
         let manner = Manner {
-            restrict: cluster.restrict,
+            wary: !cluster.restrict,
             server: cluster.version.major(),
             settings: [UNHINDERED, &cluster.settings].concat(),
             owners: cluster.owners,
@@ -138,8 +158,8 @@ impl Load<DatabaseEdit> {
     }
 
     /// Statements about the database that came before its part.
-    pub(crate) fn define(&mut self, statements: Vec<Vec<u8>>) {
-        self.edit.define(statements);
+    pub(crate) fn define(&mut self, definitions: Vec<Definition>) {
+        self.edit.define(definitions);
     }
 
     /// Connects to the database although the dump does not say so.
@@ -152,11 +172,8 @@ impl Load<DatabaseEdit> {
         self.took = Some(self.started.elapsed());
     }
 
-    /// All was checked: ends the session. A database that is restored in place is committed by it.
-    pub(crate) fn end(mut self, target: &Target) -> Result<Entry, Error> {
-        if !self.edit.is_connected() {
-            self.connect()?;
-        }
+    /// It is finished, and all was checked: ends the session. A database that is restored in place is committed by it.
+    pub(crate) fn end(self, target: &Target) -> Result<Entry, Error> {
         let left_out = self.edit.ownerless();
         self.session.end(self.edit.end())?;
         Ok(Entry {

@@ -146,6 +146,7 @@ fn refuse_connections(cluster: &Cluster, args: &Args, name: &str) -> Result<(), 
 /// The parts of a backup with an index that are to be restored.
 #[derive(Debug)]
 pub(crate) struct Plan {
+    /// What comes before the databases: read for what older dumps say there of databases, if for nothing else.
     pub(crate) globals: Option<Section>,
     pub(crate) databases: Vec<(Section, Target)>,
 }
@@ -161,8 +162,7 @@ impl Plan {
         let globals = index
             .sections
             .iter()
-            .find(|section| section.kind == SectionKind::Globals)
-            .filter(|_| args.globals());
+            .find(|section| section.kind == SectionKind::Globals);
         let mut databases = Vec::new();
         for section in index.sections.iter().filter(|_| args.databases()) {
             let SectionKind::Database(from) = &section.kind else {

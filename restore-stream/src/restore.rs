@@ -59,6 +59,7 @@ fn finish(
     begun: &Begun,
     ledger: &mut Ledger,
 ) -> Result<(), Error> {
+    ledger.check_books()?;
     let (targets, entries): (Vec<_>, Vec<_>) = restored.beside.into_iter().unzip();
     swap::swap(cluster, args, &targets)?;
     begun.keep();

@@ -1,19 +1,22 @@
 //! A backup with an index: each part by its own psql over its own bytes.
 
-use std::sync::Mutex;
+use std::mem;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 
+use backup_file::Section;
+use dump_text::Scanner;
 use job::{Error, Progress};
 
 use crate::checked::Checked;
 use crate::choose::Chosen;
 use crate::cli::Args;
-use crate::edit::{GlobalsEdit, Place};
+use crate::edit::{Books, Definition, Edit, GlobalsEdit, Nowhere, Place};
 use crate::keeper::Begun;
 use crate::ledger::{Entry, Ledger};
-use crate::load::Load;
-use crate::plan::{Plan, Target};
+use crate::load::{Load, unfinished};
+use crate::plan::{Plan, Target, is_wanted};
 use crate::preflight::Cluster;
 use crate::restore::Restored;
 use crate::session::Killers;
@@ -32,45 +35,144 @@ pub(crate) fn load(
         Some(plan.sql_length()),
     );
     let killers = Killers::default();
-    if let Some(section) = &plan.globals {
-        let mut input = Checked::section(chosen, section, args.threads())?;
-        let edit = GlobalsEdit::new(
-            cluster.roles.clone(),
-            cluster.tablespaces.clone(),
-            args.role_passwords,
-            cluster.restrict,
-        );
-        let mut load = Load::globals(cluster, edit, &killers)?;
-        ledger.globals_begun();
-        load.all(&mut input, &progress)?;
-        ledger.skip(load.end()?.take_skipped());
-        ledger.globals_done();
-    }
+    let mut definitions = match &plan.globals {
+        Some(section) => globals(chosen, section, cluster, args, &killers, &progress, ledger)?,
+        None => Vec::new(),
+    };
     let mut restored = Restored::default();
-    let (in_place, beside): (Vec<_>, Vec<_>) = plan
+    let parts: Vec<Part<'_>> = plan
         .databases
         .iter()
-        .partition(|(_, target)| target.place == Place::InPlace);
-    for (section, target) in in_place {
-        let mut input = Checked::section(chosen, section, args.threads())?;
-        let mut load = Load::database(cluster, target, begun, &killers)?;
+        .map(|(section, target)| Part {
+            section,
+            target,
+            definitions: its_own(&mut definitions, target),
+        })
+        .collect();
+    let books = Mutex::new(Books::default());
+    let one = |part: &Part<'_>, threads: usize| {
+        let mut input = Checked::section(chosen, part.section, threads)?;
+        let mut load = Load::database(cluster, part.target, begun, &killers)?;
+        load.define(part.definitions.clone());
         load.all(&mut input, &progress)?;
+        let mut books = books.lock().unwrap_or_else(PoisonError::into_inner);
+        books.add(load.take_books());
+        Ok::<_, Error>(load)
+    };
+    let (in_place, beside): (Vec<_>, Vec<_>) = parts
+        .iter()
+        .partition(|part| part.target.place == Place::InPlace);
+    for part in in_place {
+        let mut load = one(part, args.threads())?;
         load.wait();
-        restored.uncommitted.push((target.clone(), load));
+        restored.uncommitted.push((part.target.clone(), load));
     }
     let jobs = usize::from(args.jobs).clamp(1, beside.len().max(1));
     let threads = (args.threads() / jobs).max(1);
-    let one = |(section, target): &(backup_file::Section, Target)| {
-        let mut input = Checked::section(chosen, section, threads)?;
-        let mut load = Load::database(cluster, target, begun, &killers)?;
-        load.all(&mut input, &progress)?;
-        load.end(target)
-    };
-    let entries = Work::new(beside.len()).run(jobs, &killers, |at| one(beside[at]))?;
-    for ((_, target), entry) in beside.into_iter().zip(entries) {
-        restored.beside.push((target.clone(), entry));
+    let entries = Work::new(beside.len()).run(jobs, &killers, |at| {
+        one(beside[at], threads)?.end(beside[at].target)
+    })?;
+    for (part, entry) in beside.into_iter().zip(entries) {
+        restored.beside.push((part.target.clone(), entry));
     }
+    ledger.enter(books.into_inner().unwrap_or_else(PoisonError::into_inner));
+    for name in undivided(&definitions, args) {
+        let target = Target::new(
+            cluster,
+            args,
+            Some(&name),
+            args.name.as_deref().unwrap_or(&name),
+        )?;
+        target.say();
+        let mut load = Load::database(cluster, &target, begun, &killers)?;
+        load.define(its_own(&mut definitions, &target));
+        load.finish()?;
+        ledger.enter(load.take_books());
+        let entry = load.end(&target)?;
+        restored.beside.push((target, entry));
+    }
+    ledger.enter(unplaced(definitions, args));
     Ok(restored)
+}
+
+/// A database's part of the backup, where it goes, and what was said about it before.
+struct Part<'a> {
+    section: &'a Section,
+    target: &'a Target,
+    definitions: Vec<Definition>,
+}
+
+/// Restores roles and tablespaces, if they are asked for. What is said among them of databases, as a dump of pg_dumpall 10
+/// or older does, is handed back in any case.
+fn globals(
+    chosen: &Chosen,
+    section: &Section,
+    cluster: &Cluster,
+    args: &Args,
+    killers: &Killers,
+    progress: &Progress,
+    ledger: &mut Ledger,
+) -> Result<Vec<Definition>, Error> {
+    let mut input = Checked::section(chosen, section, args.threads())?;
+    let edit = GlobalsEdit::new(
+        cluster.roles.clone(),
+        cluster.tablespaces.clone(),
+        args.role_passwords,
+        !cluster.restrict,
+    );
+    if !args.globals() {
+        let mut edit = edit.for_definitions();
+        let mut scanner = Scanner::new();
+        while let Some(sql) = input.next()? {
+            scanner.feed(sql, &mut |piece| edit.piece(piece, &mut Nowhere))?;
+        }
+        input.finish()?;
+        let ended = scanner.finish(&mut |piece| edit.piece(piece, &mut Nowhere))?;
+        ended.map_err(|how| unfinished(&input.label(), how))?;
+        ledger.enter(edit.take_books());
+        return Ok(edit.take_definitions());
+    }
+    let mut load = Load::globals(cluster, edit, killers)?;
+    ledger.globals_begun();
+    load.all(&mut input, progress)?;
+    ledger.enter(load.take_books());
+    let mut edit = load.end()?;
+    ledger.globals_done();
+    Ok(edit.take_definitions())
+}
+
+/// Takes those about one database.
+pub(crate) fn its_own(definitions: &mut Vec<Definition>, target: &Target) -> Vec<Definition> {
+    let all = mem::take(definitions);
+    let its = |it: &Definition| Some(&it.database) == target.from.as_ref();
+    let (its, others) = all.into_iter().partition(its);
+    *definitions = others;
+    its
+}
+
+/// Databases that are created among the roles and of which nothing else comes: they are empty.
+pub(crate) fn undivided(definitions: &[Definition], args: &Args) -> Vec<String> {
+    let created = definitions.iter().filter(|it| it.creates());
+    let names = created.map(|it| it.database.clone());
+    names
+        .filter(|name| args.databases() && is_wanted(args, name))
+        .collect()
+}
+
+/// What was said about databases of which the backup has no part.
+pub(crate) fn unplaced(definitions: Vec<Definition>, args: &Args) -> Books {
+    let mut books = Books::default();
+    for Definition { database, .. } in definitions {
+        books.received();
+        match args.databases() && is_wanted(args, &database) {
+            true => books.leave_out(
+                format!("what is said about the database '{database}'"),
+                "the backup has no part of that database",
+            ),
+            false => books.not_asked_for(),
+        }
+    }
+    books
 }
 
 /// Pieces of work that are done at once, until one fails.

@@ -1,17 +1,27 @@
 //! A psql that is fed SQL.
 
-use std::io::{self, PipeWriter, Write};
-use std::process::Stdio;
+use std::io::{self, BufRead, BufReader, PipeWriter, Write};
+use std::process::{ChildStdout, Stdio};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
 
+use dump_text::connect_line;
 use job::Error;
-use pg_client::{Child, Conninfo, Killer};
+use pg_client::{Child, Conninfo, Killer, random_key};
 use rustix::io::FdFlags;
 
 /// As large as a pipe may be made without privileges.
 const PIPE_SIZE: usize = 1 << 20;
 /// What is written at once, where it comes in small pieces.
 const BUFFER: usize = 128 << 10;
+/// Line ends behind a question: several times what psql reads at once. When it has read them all, it has passed the question.
+const PADDING: [u8; 32 << 10] = [b'\n'; 32 << 10];
+/// How long a psql that has read all may take to write its answer.
+const ANSWER: Duration = Duration::from_secs(5);
+/// How often it is looked whether it has.
+const LOOK: Duration = Duration::from_millis(20);
 
 /// A psql that runs a restore's SQL and stops at the first error.
 ///
@@ -19,6 +29,9 @@ const BUFFER: usize = 128 << 10;
 /// server commits what came so far. So psql itself holds the writing end of its own input too: whatever
 /// happens to this program, there is no end of input, only `\q`, which is sent when all was checked. A
 /// session that is dropped is killed; one whose program was killed is killed by the kernel.
+///
+/// **It takes no command from a backup.** From its first byte on it is in restricted mode (psql's manual page,
+/// `\restrict`), with a key that no backup can know; only for a connection of ours it leaves that mode.
 #[derive(Debug)]
 pub(crate) struct Session {
     /// What it restores, for messages.
@@ -26,6 +39,47 @@ pub(crate) struct Session {
     child: Option<Child>,
     input: PipeWriter,
     buffer: Vec<u8>,
+    restriction: Restriction,
+    /// What psql echoes, line by line.
+    answers: Receiver<String>,
+}
+
+/// psql's restricted mode, by keys that are used once.
+#[derive(Debug)]
+struct Restriction {
+    /// Whether psql has that mode.
+    known: bool,
+    key: String,
+}
+
+impl Restriction {
+    /// The command that leaves the mode.
+    fn leave(&self) -> String {
+        match self.known {
+            true => format!("\\unrestrict {}\n", self.key),
+            false => String::new(),
+        }
+    }
+
+    /// The command that enters it, with a new key.
+    fn enter(&mut self) -> Result<String, Error> {
+        self.key = random_key::<16>()?;
+        Ok(match self.known {
+            true => format!("\\restrict {}\n", self.key),
+            false => String::new(),
+        })
+    }
+}
+
+/// Where a session connects to, and as what.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Connection<'a> {
+    pub(crate) conninfo: &'a Conninfo,
+    pub(crate) database: &'a str,
+    /// What it calls itself on the server.
+    pub(crate) application: &'a str,
+    /// Whether psql has a restricted mode.
+    pub(crate) restrict: bool,
 }
 
 /// The sessions of this run, to be killed together when one has failed.
@@ -45,11 +99,9 @@ impl Killers {
 }
 
 impl Session {
-    /// Starts psql, connected to `database`.
+    /// Starts psql, connected to a database.
     pub(crate) fn start(
-        conninfo: &Conninfo,
-        database: &str,
-        application: &str,
+        connection: Connection<'_>,
         what: String,
         killers: &Killers,
     ) -> Result<Self, Error> {
@@ -57,26 +109,85 @@ impl Session {
         let (output, input) = io::pipe().map_err(cannot)?;
         // A smaller pipe is slower, no more.
         let _ = rustix::pipe::fcntl_setpipe_size(&input, PIPE_SIZE);
-        let mut command = conninfo.command("psql", Some(database));
+        let mut command = connection
+            .conninfo
+            .command("psql", Some(connection.database));
         command.args(["--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1"]);
+        // Rows go nowhere; what is echoed is an answer.
+        command.arg("--output=/dev/null");
         command
-            .env("PGAPPNAME", application)
+            .env("PGAPPNAME", connection.application)
             .env_remove("PGCLIENTENCODING");
-        command.stdin(output).stdout(Stdio::null());
+        command.stdin(output).stdout(Stdio::piped());
         // This one stays open in psql. Another child that is started meanwhile may get it too, which does
         // no harm: nobody waits for this input to end.
         let held = input.try_clone().map_err(cannot)?;
         rustix::io::fcntl_setfd(&held, FdFlags::empty()).map_err(|error| cannot(error.into()))?;
         let said = what.clone();
-        let child = Child::spawn_with(command, move |line| pass_on(&said, line))?;
+        let mut child = Child::spawn_with(command, move |line| pass_on(&said, line))?;
         drop(held);
         killers.lock().push(child.killer());
-        Ok(Self {
+        let answers = listen(child.take_stdout())?;
+        let mut session = Self {
             what,
             child: Some(child),
             input,
             buffer: Vec::with_capacity(BUFFER),
-        })
+            restriction: Restriction {
+                known: connection.restrict,
+                key: String::new(),
+            },
+            answers,
+        };
+        let enter = session.restriction.enter()?;
+        session.write(enter.as_bytes())?;
+        Ok(session)
+    }
+
+    /// Connects to another database of the same server, when psql has done all that it was given before.
+    ///
+    /// # Errors
+    /// As [`Session::settle`]; there is no such connection.
+    pub(crate) fn connect(&mut self, database: &str) -> Result<(), Error> {
+        self.settle()?;
+        let leave = self.restriction.leave();
+        let enter = self.restriction.enter()?;
+        self.write(format!("{leave}{}{enter}", connect_line(database)).as_bytes())
+    }
+
+    /// Waits until psql has done all that it was given, and stands between two statements.
+    ///
+    /// # Errors
+    /// psql has ended, with its own last words; or it has read all and does not answer: it is within a string, a comment
+    /// or parentheses that never end (exit code 3).
+    pub(crate) fn settle(&mut self) -> Result<(), Error> {
+        let key = random_key::<16>()?;
+        let leave = self.restriction.leave();
+        let enter = self.restriction.enter()?;
+        // The server answers only if this is a statement by itself; what is left open before it is an error then.
+        let question =
+            format!("\n{leave}SELECT '{key}' AS {ANSWERED} \\gset\n\\echo :{ANSWERED}\n{enter}");
+        self.write(question.as_bytes())?;
+        self.write(&PADDING)?;
+        self.flush()?;
+        let mut emptied: Option<Instant> = None;
+        loop {
+            match self.answers.recv_timeout(LOOK) {
+                Ok(answer) if answer == key => return Ok(()),
+                Ok(_) => {}
+                Err(RecvTimeoutError::Timeout) => {
+                    // It reads while it has nothing to do: what is in the pipe yet, it has not come to.
+                    let unread = rustix::io::ioctl_fionread(&self.input).unwrap_or(0);
+                    let since = *emptied.get_or_insert_with(Instant::now);
+                    if unread > 0 {
+                        emptied = None;
+                    } else if since.elapsed() > ANSWER {
+                        return Err(self.left_open());
+                    }
+                }
+                Err(RecvTimeoutError::Disconnected) => return Err(self.ended_within(&key)),
+            }
+        }
     }
 
     /// Hands psql more of its input.
@@ -101,16 +212,40 @@ impl Session {
         written.map_err(|error| self.refused(&error))
     }
 
-    /// Sends what ends the session (`last` before it), and waits until it has ended well.
+    /// Sends what ends the session (`last` before it), and waits until it has ended well. It is settled.
     pub(crate) fn end(mut self, last: &str) -> Result<(), Error> {
-        self.write(last.as_bytes())?;
-        self.write(b"\n\\q\n")?;
+        let leave = self.restriction.leave();
+        self.write(format!("{last}\n{leave}\\q\n").as_bytes())?;
         self.flush()?;
         match self.child.take() {
             Some(child) => child
                 .wait()
                 .map_err(|error| explained(error).within(&self.what)),
             None => Err(self.gone()),
+        }
+    }
+
+    fn left_open(&mut self) -> Error {
+        if let Some(child) = self.child.take() {
+            child.killer().kill();
+        }
+        Error::not_good(format!(
+            "{}: the backup ends within a string, a comment or a statement, as psql reads it",
+            self.what
+        ))
+        .hint("what is in it does not come from pg_dump: see the end of it with gunzip -c BACKUP | tail")
+    }
+
+    /// Why psql ended when it was asked for an answer.
+    fn ended_within(&mut self, key: &str) -> Error {
+        let Some(child) = self.child.take() else {
+            return self.gone();
+        };
+        match child.wait() {
+            // The question was read as a part of what came before it.
+            Err(error) if error.to_string().contains(key) => self.left_open(),
+            Err(error) => explained(error).within(&self.what),
+            Ok(()) => self.gone(),
         }
     }
 
@@ -132,6 +267,27 @@ impl Session {
     fn gone(&self) -> Error {
         Error::failed(format!("{}: psql ended before its input did", self.what))
     }
+}
+
+/// The psql variable that an answer is kept in.
+const ANSWERED: &str = "restore_stream_answer";
+
+/// Reads psql's standard output in a thread, to its end.
+fn listen(stdout: Option<ChildStdout>) -> Result<Receiver<String>, Error> {
+    let (sender, answers) = mpsc::channel();
+    let read = move || {
+        let lines = stdout.into_iter().flat_map(|it| BufReader::new(it).lines());
+        for line in lines.map_while(Result::ok) {
+            // Nobody listens when the session is over.
+            let _ = sender.send(line);
+        }
+    };
+    thread::Builder::new()
+        .name("psql".into())
+        .stack_size(256 << 10)
+        .spawn(read)
+        .map_err(|error| Error::io("cannot start a thread", &error))?;
+    Ok(answers)
 }
 
 impl Drop for Session {

@@ -8,13 +8,14 @@ use job::{Error, Progress};
 use crate::checked::Checked;
 use crate::choose::Chosen;
 use crate::cli::Args;
-use crate::edit::{DatabaseEdit, Edit, GlobalsEdit, Out, Place, is_setting};
+use crate::edit::{DatabaseEdit, Definition, Edit, GlobalsEdit, Nowhere, Place, is_setting};
 use crate::keeper::Begun;
 use crate::ledger::Ledger;
 use crate::load::{Load, unfinished};
 use crate::plan::{Target, is_wanted, not_among};
 use crate::preflight::Cluster;
 use crate::restore::Restored;
+use crate::sections::{its_own, undivided, unplaced};
 use crate::session::Killers;
 
 /// How much SQL may come before it is clear what a dump is of.
@@ -89,7 +90,7 @@ struct Passage<'a> {
     stage: Stage,
     kind: Kind,
     /// What was said of databases before their parts.
-    definitions: Vec<(String, Vec<u8>)>,
+    definitions: Vec<Definition>,
     /// The databases that passed.
     names: Vec<String>,
     restored: Restored,
@@ -115,15 +116,6 @@ enum Stage {
     Database(Target, Box<Load<DatabaseEdit>>),
     /// What was not asked for.
     Other,
-}
-
-/// Takes what goes nowhere.
-struct Nowhere;
-
-impl Out for Nowhere {
-    fn write(&mut self, _: &[u8]) -> Result<(), Error> {
-        Ok(())
-    }
 }
 
 impl Passage<'_> {
@@ -218,10 +210,10 @@ impl Passage<'_> {
             self.cluster.roles.clone(),
             self.cluster.tablespaces.clone(),
             self.args.role_passwords,
-            self.cluster.restrict,
+            !self.cluster.restrict,
         );
         if !self.args.globals() {
-            return Ok(Stage::Definitions(edit));
+            return Ok(Stage::Definitions(edit.for_definitions()));
         }
         let load = Load::globals(self.cluster, edit, &self.killers)?;
         if self.kind == Kind::Cluster {
@@ -240,10 +232,7 @@ impl Passage<'_> {
         let target = Target::new(self.cluster, self.args, Some(name), new)?;
         target.say();
         let mut load = Load::database(self.cluster, &target, self.begun, &self.killers)?;
-        let definitions = mem::take(&mut self.definitions);
-        let (its, others) = definitions.into_iter().partition(|(of, _)| of == name);
-        self.definitions = others;
-        load.define(its.into_iter().map(|(_, statement)| statement).collect());
+        load.define(its_own(&mut self.definitions, &target));
         self.stage = Stage::Database(target, Box::new(load));
         Ok(())
     }
@@ -252,20 +241,28 @@ impl Passage<'_> {
     fn leave(&mut self) -> Result<(), Error> {
         match mem::replace(&mut self.stage, Stage::Other) {
             Stage::Opening(_) | Stage::Other => {}
-            Stage::Globals(load) => {
+            Stage::Globals(mut load) => {
+                load.finish()?;
+                self.ledger.enter(load.take_books());
                 let mut edit = load.end()?;
-                self.ledger.skip(edit.take_skipped());
                 if self.kind == Kind::Cluster {
                     self.ledger.globals_done();
                 }
-                self.definitions = edit.take_databases();
+                self.definitions.extend(edit.take_definitions());
             }
-            Stage::Definitions(mut edit) => self.definitions = edit.take_databases(),
+            Stage::Definitions(mut edit) => {
+                self.ledger.enter(edit.take_books());
+                self.definitions.extend(edit.take_definitions());
+            }
             Stage::Database(target, mut load) if target.place == Place::InPlace => {
+                load.finish()?;
+                self.ledger.enter(load.take_books());
                 load.wait();
                 self.restored.uncommitted.push((target, *load));
             }
-            Stage::Database(target, load) => {
+            Stage::Database(target, mut load) => {
+                load.finish()?;
+                self.ledger.enter(load.take_books());
                 let entry = load.end(&target)?;
                 self.restored.beside.push((target, entry));
             }
@@ -273,9 +270,20 @@ impl Passage<'_> {
         Ok(())
     }
 
+    fn restore_undivided(&mut self) -> Result<(), Error> {
+        for name in undivided(&self.definitions, self.args) {
+            self.enter(&name)?;
+            self.leave()?;
+        }
+        Ok(())
+    }
+
     /// The dump has ended, and was whole.
     fn end(mut self, label: &str) -> Result<Restored, Error> {
         self.leave()?;
+        self.restore_undivided()?;
+        let left = mem::take(&mut self.definitions);
+        self.ledger.enter(unplaced(left, self.args));
         if let Some(name) = &self.args.database
             && self.restored.is_empty()
         {

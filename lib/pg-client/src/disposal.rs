@@ -1,15 +1,6 @@
-//! What may stand in the way of restoring a database, and of dropping it again.
+//! What may stand in the way of dropping a database.
 
-use crate::quote_ident;
-
-/// Takes away what a server's, a database's or a role's settings may put in a session's way: the dump of a database that
-/// is read-only sets that before it fills it; a session that waits for a slow store is idle.
-pub const UNHINDERED: &str = "\
-SET statement_timeout = 0;
-SET default_transaction_read_only = off;
-SELECT pg_catalog.set_config(name, '0', false) FROM pg_catalog.pg_settings
- WHERE name IN ('idle_session_timeout', 'idle_in_transaction_session_timeout', 'lock_timeout', 'transaction_timeout');
-";
+use crate::{UNHINDERED, quote_ident};
 
 /// Takes away, within a database, what keeps it from being dropped and may have come with its dump: that it is a
 /// template, and subscriptions (that were never active: their slots belong to the database that was dumped).

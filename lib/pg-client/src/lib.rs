@@ -4,14 +4,18 @@
 mod child;
 mod conninfo;
 mod disposal;
+mod key;
 mod pipe_reader;
 mod program;
 mod server;
+mod unhindered;
 mod version;
 
 pub use child::{Child, Ended, Ending, Killer};
 pub use conninfo::Conninfo;
-pub use disposal::{RELEASE, UNHINDERED, drop_database};
+pub use disposal::{RELEASE, drop_database};
+pub use key::random_key;
 pub use pipe_reader::PipeReader;
 pub use server::{Row, Server, quote_ident, quote_literal};
+pub use unhindered::UNHINDERED;
 pub use version::Version;

@@ -1,10 +1,21 @@
-use dump_text::{Command, Named, Piece, Verb, connect_line, subject, tokens};
+use std::mem;
+
+use dump_text::{Command, Named, Piece, Subject, Verb, subject, tokens};
 use job::Error;
 use pg_client::{quote_ident, quote_literal};
 
-use super::guard::{Guard, Let, foreign, line};
+use super::books::Books;
+use super::context::Context;
+use super::globals::Definition;
+use super::guard::{Guard, Let, foreign};
 use super::owners::names_a_role;
-use super::{Edit, Out, older};
+use super::transaction::{Control, control, is_large_object};
+use super::{Edit, Out, create, deferral, older};
+
+/// What a connection in place becomes where another one would begin: all is one transaction.
+const AS_IF_CONNECTED: &str = "SET SESSION AUTHORIZATION DEFAULT;\nRESET ALL;\n";
+/// More than any cluster has in settings, in bytes.
+const DEFERRED_LIMIT: usize = 8 << 20;
 
 /// Where a database is restored.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,8 +29,8 @@ pub(crate) enum Place {
 /// How the server and its psql want it.
 #[derive(Debug, Clone)]
 pub(crate) struct Manner {
-    /// Whether psql knows `\restrict`.
-    pub(crate) restrict: bool,
+    /// Whether psql has no restricted mode.
+    pub(crate) wary: bool,
     /// The server's major version.
     pub(crate) server: u32,
     /// What each connection begins with.
@@ -28,40 +39,70 @@ pub(crate) struct Manner {
     pub(crate) owners: bool,
 }
 
-/// Lets a database of the dump be restored under another name, or in one transaction.
+/// A statement that comes last, and under which settings it was written.
+#[derive(Debug)]
+struct Deferred {
+    context: Context,
+    statement: Vec<u8>,
+}
+
+/// How far the dump is in a transaction of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Transaction {
+    None,
+    Begun,
+    /// In place: the large objects that follow BEGIN.
+    LargeObjects,
+}
+
+/// Lets a database of the dump be restored under another name, or in one transaction; its own settings come last.
 #[derive(Debug)]
 pub(crate) struct DatabaseEdit {
     /// The name that the dump gives it; none if it does not say, as one database's dump does not.
     name: Option<String>,
     place: Place,
     manner: Manner,
+    books: Books,
     /// How many statements that name a role were left out.
     ownerless: u64,
     /// What the dump said about it before its part began, as older ones do.
-    definition: Vec<Vec<u8>>,
+    definitions: Vec<Definition>,
     created: bool,
     connected: bool,
     guard: Guard,
+    context: Context,
+    transaction: Transaction,
+    /// Settings that it gets when it is filled.
+    deferred: Vec<Deferred>,
+    /// What these take, in bytes.
+    deferred_size: usize,
+    /// Those of them that hold for this session too.
+    while_filled: Vec<Deferred>,
 }
 
 impl DatabaseEdit {
     pub(crate) fn new(name: Option<String>, place: Place, manner: Manner) -> Self {
-        let connected = place == Place::InPlace;
         Self {
             name,
             place,
             manner,
+            books: Books::default(),
             ownerless: 0,
-            definition: Vec::new(),
+            definitions: Vec::new(),
             created: false,
-            connected,
+            connected: false,
             guard: Guard::default(),
+            context: Context::default(),
+            transaction: Transaction::None,
+            deferred: Vec::new(),
+            deferred_size: 0,
+            while_filled: Vec::new(),
         }
     }
 
     /// Statements about the database that came before its part.
-    pub(crate) fn define(&mut self, statements: Vec<Vec<u8>>) {
-        self.definition = statements;
+    pub(crate) fn define(&mut self, definitions: Vec<Definition>) {
+        self.definitions = definitions;
     }
 
     /// What the session begins with.
@@ -83,24 +124,50 @@ impl DatabaseEdit {
 
     /// Connects to the database, which is created if nothing of the dump has.
     pub(crate) fn connect(&mut self, out: &mut dyn Out) -> Result<(), Error> {
-        let Place::Beside(working) = self.place.clone() else {
-            return Ok(());
-        };
-        for statement in std::mem::take(&mut self.definition) {
-            self.statement(&statement, out)?;
-            out.write(b"\n")?;
+        if self.transaction != Transaction::None {
+            return Err(foreign("a connection within a transaction"));
         }
-        if !self.created {
-            self.created = true;
-            let create = format!(
-                "CREATE DATABASE {} TEMPLATE template0;\n",
-                quote_ident(&working)
-            );
-            out.write(create.as_bytes())?;
+        self.apply_definitions(out)?;
+        match self.place.clone() {
+            Place::InPlace if self.connected => out.write(AS_IF_CONNECTED.as_bytes())?,
+            Place::InPlace => {}
+            Place::Beside(working) => {
+                if !self.created {
+                    self.created = true;
+                    let name = quote_ident(&working);
+                    let create = format!("CREATE DATABASE {name} TEMPLATE template0;\n");
+                    out.write(create.as_bytes())?;
+                }
+                out.connect(&working)?;
+            }
         }
         self.connected = true;
-        out.write(connect_line(&working).as_bytes())?;
-        out.write(self.manner.settings.as_bytes())
+        out.write(self.manner.settings.as_bytes())?;
+        for Deferred { context, statement } in &self.while_filled {
+            out.write(&[&context.sql(), statement.as_slice(), b"\n"].concat())?;
+        }
+        self.context = Context::default();
+        if !self.while_filled.is_empty() {
+            out.write(&self.context.sql())?;
+        }
+        Ok(())
+    }
+
+    /// Statements that were written under other settings than what follows them.
+    fn apply_definitions(&mut self, out: &mut dyn Out) -> Result<(), Error> {
+        if self.definitions.is_empty() {
+            return Ok(());
+        }
+        let own = mem::take(&mut self.context);
+        for definition in mem::take(&mut self.definitions) {
+            self.books.received();
+            out.write(&definition.context.sql())?;
+            self.context = definition.context;
+            self.statement(&definition.statement, out)?;
+            out.write(b"\n")?;
+        }
+        self.context = own;
+        out.write(&self.context.sql())
     }
 
     /// How many statements that name a role were left out.
@@ -108,59 +175,189 @@ impl DatabaseEdit {
         self.ownerless
     }
 
-    pub(crate) fn is_connected(&self) -> bool {
-        self.connected
-    }
-
     fn command(&mut self, command: &Command, out: &mut dyn Out) -> Result<(), Error> {
-        let Command::Connect(database) = command else {
-            let line = line(command, self.manner.restrict).unwrap_or_default();
-            return out.write(line.as_bytes());
-        };
-        if self.name.as_ref().is_some_and(|name| name != database) {
-            return Err(self.another(database));
+        match command {
+            Command::Connect(database) => {
+                if self.name.as_ref().is_some_and(|name| name != database) {
+                    return Err(self.another(database));
+                }
+                self.connect(out)
+            }
+            command => self.guard.encoding(command, &mut self.context, out),
         }
-        self.connect(out)
     }
 
-    /// Hands a statement on, changed if it must be; or leaves it out, and says so.
+    /// Hands a statement on, changed if it must be; or leaves it out, which is written down. Whether it is handed on.
     fn statement(&mut self, statement: &[u8], out: &mut dyn Out) -> Result<bool, Error> {
         if !self.manner.owners && names_a_role(statement) {
             self.ownerless += 1;
+            self.books.without_owner();
             return Ok(false);
         }
-        let Some(about) = subject(statement) else {
-            return self.plain(statement, out);
-        };
-        let Some(named) = about.database() else {
-            return self.plain(statement, out);
-        };
+        if let Some(control) = control(statement) {
+            return self.control(control, statement, out);
+        }
+        self.expect_large_object(statement)?;
+        let about = subject(statement);
+        match about
+            .as_ref()
+            .and_then(|about| Some((about, about.database()?)))
+        {
+            Some((about, named)) => self.about_database(statement, about, named, out),
+            None => self.plain(statement, out),
+        }
+    }
+
+    fn about_database(
+        &mut self,
+        statement: &[u8],
+        about: &Subject,
+        named: &Named,
+        out: &mut dyn Out,
+    ) -> Result<bool, Error> {
         if self.name.as_ref().is_some_and(|name| *name != named.name) {
             return Err(self.another(&named.name));
         }
         match (&self.place, about.verb) {
-            (_, Verb::Drop) | (Place::InPlace, Verb::Create) => Ok(false),
-            (Place::InPlace, _) => out.write(statement).map(|()| true),
+            (_, Verb::Drop) => {
+                let what = format!("DROP DATABASE '{}'", named.name);
+                self.books
+                    .leave_out(what, "nothing that is there is dropped by a dump");
+                Ok(false)
+            }
+            (Place::InPlace, Verb::Create) => {
+                let what = format!("CREATE DATABASE '{}'", named.name);
+                self.books.leave_out(what, "it is there");
+                Ok(false)
+            }
+            (Place::InPlace, _) => self.now_or_last(statement.to_vec(), about, statement, out),
             (Place::Beside(working), verb) => {
                 self.created |= verb == Verb::Create;
-                let statement = older::known(statement, self.manner.server);
-                rename(&statement, named, working, out).map(|()| true)
+                let known = match verb {
+                    Verb::Create => self.creation(statement),
+                    _ => statement.to_vec(),
+                };
+                let renamed = renamed(&known, named, working);
+                self.now_or_last(renamed, about, statement, out)
             }
         }
     }
 
-    fn plain(&self, statement: &[u8], out: &mut dyn Out) -> Result<bool, Error> {
-        if self.place == Place::InPlace && is_transaction(statement) {
-            // Large objects are wrapped so; here all is one transaction.
-            return Ok(false);
+    /// A `CREATE DATABASE` as this server and this restore want it.
+    fn creation(&self, statement: &[u8]) -> Vec<u8> {
+        let Manner { server, owners, .. } = self.manner;
+        create::without(statement, |keyword, value| {
+            older::says_nothing(keyword, value, server) || !owners && keyword == "owner"
+        })
+    }
+
+    /// `as_dumped` is what `about` was read of; `statement` is what the server gets.
+    fn now_or_last(
+        &mut self,
+        statement: Vec<u8>,
+        about: &Subject,
+        as_dumped: &[u8],
+        out: &mut dyn Out,
+    ) -> Result<bool, Error> {
+        let cut = !statement.ends_with(b";");
+        if cut || !deferral::waits(as_dumped, about) {
+            return self.send(&statement, out);
         }
+        self.deferred_size += statement.len();
+        if self.deferred_size > DEFERRED_LIMIT {
+            return Err(foreign("more settings of a database than any has"));
+        }
+        self.try_out(&statement, out)?;
+        let context = self.context.clone();
+        if let Some(statement) = deferral::while_filled(as_dumped, about) {
+            let context = context.clone();
+            self.while_filled.push(Deferred { context, statement });
+        }
+        self.deferred.push(Deferred { context, statement });
+        // It counts when it is sent.
+        Ok(true)
+    }
+
+    /// What the server does not take it shall say now, and not when all is loaded: it is carried out and taken back.
+    fn try_out(&self, statement: &[u8], out: &mut dyn Out) -> Result<(), Error> {
+        let within = self.place == Place::InPlace || self.transaction != Transaction::None;
+        let (begin, end) = match within {
+            true => (
+                "SAVEPOINT before_setting;\n",
+                "\nROLLBACK TO SAVEPOINT before_setting;\nRELEASE SAVEPOINT before_setting;\n",
+            ),
+            false => ("BEGIN;\n", "\nROLLBACK;\n"),
+        };
+        out.write(&[begin.as_bytes(), statement, end.as_bytes()].concat())
+    }
+
+    fn control(
+        &mut self,
+        control: Control,
+        statement: &[u8],
+        out: &mut dyn Out,
+    ) -> Result<bool, Error> {
+        let in_place = self.place == Place::InPlace;
+        let what = || {
+            let word = String::from_utf8_lossy(&statement[..statement.len().min(40)]).into_owned();
+            let place = match in_place {
+                true => ", although all of it is restored in one transaction",
+                false => "",
+            };
+            foreign(&format!("transaction control ('{word}'){place}"))
+        };
+        self.transaction = match (control, self.transaction) {
+            (Control::Begin, Transaction::None) => Transaction::Begun,
+            (Control::Commit, Transaction::LargeObjects) => Transaction::None,
+            (Control::Commit, Transaction::Begun) if !in_place => Transaction::None,
+            (Control::Savepoint, same) if !in_place => same,
+            _ => return Err(what()),
+        };
+        match in_place {
+            // Large objects are wrapped so; here all is one transaction, and its COMMIT is theirs.
+            true => {
+                self.books.sent();
+                Ok(false)
+            }
+            false => self.send(statement, out),
+        }
+    }
+
+    /// In place, the transactions of large objects are the only ones that may be: what else would be in one is told apart
+    /// by its first statement.
+    fn expect_large_object(&mut self, statement: &[u8]) -> Result<(), Error> {
+        if self.place != Place::InPlace || self.transaction == Transaction::None {
+            return Ok(());
+        }
+        if !is_large_object(statement) {
+            return Err(foreign(
+                "transaction control that is not that of large objects, although all of it is restored in one transaction",
+            ));
+        }
+        self.transaction = Transaction::LargeObjects;
+        Ok(())
+    }
+
+    fn plain(&mut self, statement: &[u8], out: &mut dyn Out) -> Result<bool, Error> {
         if older::is_unknown(statement, self.manner.server) {
+            let why = format!("PostgreSQL {} does not know it", self.manner.server);
+            self.books.leave_out("SET transaction_timeout", why);
             return Ok(false);
         }
         if !self.connected && !is_setting(statement) {
-            return Err(foreign("statements before it connects to their database"));
+            if self.place != Place::InPlace {
+                return Err(foreign("statements before it connects to their database"));
+            }
+            self.apply_definitions(out)?;
         }
-        out.write(statement).map(|()| true)
+        self.send(statement, out)
+    }
+
+    fn send(&mut self, statement: &[u8], out: &mut dyn Out) -> Result<bool, Error> {
+        self.books.sent();
+        self.guard
+            .send(statement, self.manner.wary, &mut self.context, out)?;
+        Ok(true)
     }
 
     fn another(&self, database: &str) -> Error {
@@ -178,6 +375,7 @@ impl Edit for DatabaseEdit {
             Let::Pass(sql) => out.write(sql),
             Let::Command(command) => self.command(&command, out),
             Let::Statement(statement) => {
+                self.books.read();
                 if !self.statement(statement, out)? {
                     self.guard.leave_out(piece);
                 }
@@ -185,16 +383,40 @@ impl Edit for DatabaseEdit {
             }
         }
     }
+
+    fn close(&mut self, out: &mut dyn Out) -> Result<(), Error> {
+        if self.transaction != Transaction::None {
+            return Err(foreign(
+                "a transaction that is never committed: what is in it would be lost",
+            ));
+        }
+        match self.connected {
+            true => Ok(()),
+            false => self.connect(out),
+        }
+    }
+
+    fn last(&mut self, out: &mut dyn Out) -> Result<bool, Error> {
+        let deferred = mem::take(&mut self.deferred);
+        for Deferred { context, statement } in &deferred {
+            self.books.sent();
+            out.write(&[&context.sql(), statement.as_slice(), b"\n"].concat())?;
+        }
+        Ok(!deferred.is_empty())
+    }
+
+    fn take_books(&mut self) -> Books {
+        mem::take(&mut self.books)
+    }
 }
 
-fn rename(statement: &[u8], named: &Named, new: &str, out: &mut dyn Out) -> Result<(), Error> {
+fn renamed(statement: &[u8], named: &Named, new: &str) -> Vec<u8> {
     let new = match named.text {
         true => quote_literal(new),
         false => quote_ident(new),
     };
-    out.write(&statement[..named.at.start])?;
-    out.write(new.as_bytes())?;
-    out.write(&statement[named.at.end..])
+    let (before, after) = (&statement[..named.at.start], &statement[named.at.end..]);
+    [before, new.as_bytes(), after].concat()
 }
 
 /// `SET …` and `SELECT pg_catalog.set_config(…)`, which dumps begin with.
@@ -207,177 +429,5 @@ pub(crate) fn is_setting(statement: &[u8]) -> bool {
     }
 }
 
-fn is_transaction(statement: &[u8]) -> bool {
-    // A word and the `;`: not the COMMIT PREPARED that no dump has.
-    statement.len() < 40
-        && tokens(statement)
-            .next()
-            .is_some_and(|first| first.token.is("begin") || first.token.is("commit"))
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::edit::tests::edited;
-
-    const DUMP: &str = r#"--
--- Database "sh""op" dump
---
-\restrict abc
-SET statement_timeout = 0;
-SELECT pg_catalog.set_config('search_path', '', false);
-CREATE DATABASE "sh""op" WITH TEMPLATE = template0 ENCODING = 'UTF8';
-ALTER DATABASE "sh""op" OWNER TO bob;
-\unrestrict abc
-\encoding SQL_ASCII
-\connect -reuse-previous=on "dbname='sh""op'"
-\restrict abc
-COMMENT ON DATABASE "sh""op" IS 'the "sh""op"';
-ALTER ROLE bob IN DATABASE "sh""op" SET x TO 'y';
-UPDATE pg_catalog.pg_database SET datistemplate = 't' WHERE datname = 'sh"op';
-BEGIN;
-SELECT pg_catalog.lo_create('1');
-COMMIT;
-COPY t FROM stdin;
-CREATE DATABASE "sh""op";
-\.
-\unrestrict abc
-"#;
-
-    fn manner(server: u32) -> Manner {
-        Manner {
-            restrict: true,
-            server,
-            settings: "SET a = b;\n".into(),
-            owners: true,
-        }
-    }
-
-    fn beside(name: Option<&str>) -> DatabaseEdit {
-        let place = Place::Beside("w's".into());
-        DatabaseEdit::new(name.map(str::to_owned), place, manner(17))
-    }
-
-    fn in_place(manner: Manner) -> DatabaseEdit {
-        DatabaseEdit::new(Some("sh\"op".into()), Place::InPlace, manner)
-    }
-
-    #[test]
-    fn a_database_gets_another_name() {
-        let wanted = DUMP
-            .replace(
-                "\\connect -reuse-previous=on \"dbname='sh\"\"op'\"\n",
-                "\\connect -reuse-previous=on \"dbname='w\\'s'\"\nSET a = b;\n",
-            )
-            .replace("DATABASE \"sh\"\"op\" ", "DATABASE \"w's\" ")
-            .replace("'sh\"op'", "'w''s'");
-        let text = edited(DUMP, &mut beside(Some("sh\"op"))).unwrap();
-        assert_eq!(text, wanted);
-        assert!(text.contains("COPY t FROM stdin;\nCREATE DATABASE \"sh\"\"op\";\n"));
-    }
-
-    #[test]
-    fn an_older_server_is_spared_what_it_does_not_know() {
-        let dump = DUMP.replace(
-            "SET statement_timeout = 0;\n",
-            "SET statement_timeout = 0;\nSET transaction_timeout = 0;\n",
-        );
-        for (server, there) in [(15, false), (16, false), (17, true), (18, true)] {
-            let mut edit = in_place(manner(server));
-            let text = edited(&dump, &mut edit).unwrap();
-            assert_eq!(text.contains("transaction_timeout"), there, "{server}");
-            assert!(text.contains("SET statement_timeout = 0;"));
-        }
-    }
-
-    #[test]
-    fn without_owners_no_role_is_named() {
-        let owners = false;
-        let mut edit = in_place(Manner {
-            owners,
-            ..manner(17)
-        });
-        let text = edited(DUMP, &mut edit).unwrap();
-        assert!(!text.contains("bob"), "{text}");
-        assert!(text.contains("COMMENT ON DATABASE"), "{text}");
-        assert_eq!(edit.ownerless(), 2);
-    }
-
-    #[test]
-    fn an_older_server_has_one_provider_of_locales() {
-        let dump = "CREATE DATABASE a WITH ENCODING = 'UTF8' LOCALE_PROVIDER = libc LOCALE = 'C';";
-        let icu = dump.replace("libc", "icu");
-        for (dump, server, there) in [(dump, 14, false), (dump, 15, true), (&icu, 14, true)] {
-            let place = Place::Beside("locale_provider".into());
-            let mut edit = DatabaseEdit::new(None, place, manner(server));
-            let text = edited(dump, &mut edit).unwrap();
-            assert_eq!(text.contains("LOCALE_PROVIDER"), there, "{server}: {text}");
-            let ends = text.ends_with(" LOCALE = 'C';");
-            assert!(
-                text.starts_with("CREATE DATABASE \"locale_provider\" WITH") && ends,
-                "{text}"
-            );
-        }
-    }
-
-    #[test]
-    fn in_place_it_is_one_transaction() {
-        let restrict = false;
-        let mut edit = in_place(Manner {
-            restrict,
-            ..manner(17)
-        });
-        let text = edited(DUMP, &mut edit).unwrap();
-        for gone in [
-            "\\connect",
-            "CREATE DATABASE \"sh\"\"op\" WITH",
-            "BEGIN",
-            "COMMIT;",
-            "restrict",
-        ] {
-            assert!(!text.contains(gone), "{gone}: {text}");
-        }
-        assert!(text.contains("COMMENT ON DATABASE \"sh\"\"op\" IS"));
-        assert!(text.contains("lo_create"));
-        assert_eq!(edit.end(), "COMMIT;");
-    }
-
-    #[test]
-    fn a_database_that_nothing_creates_is_created() {
-        let dump = "\\connect a\nSELECT 1;\n";
-        let text = edited(dump, &mut beside(Some("a"))).unwrap();
-        assert!(
-            text.starts_with("CREATE DATABASE \"w's\" TEMPLATE template0;\n\\connect"),
-            "{text}"
-        );
-        let mut edit = beside(Some("a"));
-        edit.define(vec![
-            b"CREATE DATABASE a ENCODING 'LATIN1';".to_vec(),
-            b"GRANT ALL ON DATABASE a TO b;".to_vec(),
-        ]);
-        let text = edited(dump, &mut edit).unwrap();
-        assert!(
-            text.starts_with("CREATE DATABASE \"w's\" ENCODING 'LATIN1';\nGRANT ALL ON DATABASE \"w's\" TO b;\n\\connect"),
-            "{text}"
-        );
-    }
-
-    #[test]
-    fn other_databases_are_left_alone() {
-        for dump in [
-            "\\connect b\n",
-            "DROP DATABASE b;",
-            "ALTER DATABASE b SET x TO 'y';",
-            "ALTER ROLE r IN DATABASE b SET x TO 'y';",
-            "CREATE TABLE before_it_connects (a int);",
-            "\\! id\n",
-        ] {
-            let error = edited(dump, &mut beside(Some("a"))).unwrap_err();
-            assert_eq!(error.exit().code(), 3, "{dump}");
-        }
-        assert_eq!(
-            edited("DROP DATABASE a;", &mut beside(Some("a"))).unwrap(),
-            ""
-        );
-    }
-}
+mod tests;

@@ -1,19 +1,36 @@
 use std::collections::BTreeSet;
 
-use dump_text::{Command, Kind, Piece, Subject, Verb, subject, tokens};
+use dump_text::{Command, Kind, Named, Piece, Subject, Verb, subject, tokens};
 use job::Error;
 
+use super::books::Books;
+use super::context::Context;
 use super::database::is_setting;
-use super::guard::{Guard, Let, foreign, line};
+use super::guard::{Guard, Let, foreign};
 use super::{Edit, Out};
 
-/// Something of a backup that was not restored, and why.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub(crate) struct Skipped {
-    /// `role 'bob'`.
-    pub(crate) what: String,
-    /// Why.
-    pub(crate) why: String,
+const NOTHING_IS_DROPPED: &str = "nothing that is there is dropped by a dump";
+const NOT_WHOEVER_RESTORES: &str = "a backup does not change the role that restores it";
+/// Keywords in the place of a role's name (PostgreSQL's grammar, `RoleSpec`).
+const WHOEVER_RESTORES: [&str; 3] = ["current_user", "current_role", "session_user"];
+/// More than any cluster says of its databases, in bytes.
+const DEFINITIONS_LIMIT: usize = 16 << 20;
+
+/// What is said about a database before its part, as older dumps do (pg_dumpall 10 and before).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Definition {
+    /// The database.
+    pub(crate) database: String,
+    /// The settings that it was written under.
+    pub(crate) context: Context,
+    pub(crate) statement: Vec<u8>,
+}
+
+impl Definition {
+    /// Whether it creates the database.
+    pub(crate) fn creates(&self) -> bool {
+        subject(&self.statement).is_some_and(|about| about.verb == Verb::Create)
+    }
 }
 
 /// Lets roles and tablespaces that are there be as they are.
@@ -21,20 +38,25 @@ pub(crate) struct Skipped {
 pub(crate) struct GlobalsEdit {
     roles: BTreeSet<String>,
     tablespaces: BTreeSet<String>,
+    /// Whether roles and tablespaces are restored; otherwise it is read for what it says of databases.
+    wanted: bool,
     /// Whether roles that are there get the attributes and passwords of the dump.
     role_passwords: bool,
-    /// Whether psql knows `\restrict`.
-    restrict: bool,
+    /// Whether psql has no restricted mode.
+    wary: bool,
     guard: Guard,
-    skipped: Vec<Skipped>,
-    /// What is said about databases, which older dumps say before the first of them.
-    databases: Vec<(String, Vec<u8>)>,
+    context: Context,
+    books: Books,
+    definitions: Vec<Definition>,
+    /// What these take, in bytes.
+    definitions_size: usize,
 }
 
 /// What becomes of a statement.
 enum Verdict {
     Keep,
-    LeaveOut,
+    /// What is left out, and why.
+    LeaveOut(String, &'static str),
     ForDatabase(String),
 }
 
@@ -44,59 +66,100 @@ impl GlobalsEdit {
         roles: BTreeSet<String>,
         tablespaces: BTreeSet<String>,
         role_passwords: bool,
-        restrict: bool,
+        wary: bool,
     ) -> Self {
         Self {
             roles,
             tablespaces,
+            wanted: true,
             role_passwords,
-            restrict,
+            wary,
             guard: Guard::default(),
-            skipped: Vec::new(),
-            databases: Vec::new(),
+            context: Context::default(),
+            books: Books::default(),
+            definitions: Vec::new(),
+            definitions_size: 0,
         }
     }
 
-    /// What was left out so far.
-    pub(crate) fn take_skipped(&mut self) -> Vec<Skipped> {
-        std::mem::take(&mut self.skipped)
+    /// Roles and tablespaces are not asked for: it is read for what it says of databases.
+    #[must_use]
+    pub(crate) fn for_definitions(self) -> Self {
+        let wanted = false;
+        Self { wanted, ..self }
     }
 
-    /// The statements about databases so far, by the database's name; they were not handed on.
-    pub(crate) fn take_databases(&mut self) -> Vec<(String, Vec<u8>)> {
-        std::mem::take(&mut self.databases)
+    /// The statements about databases so far; they were not handed on.
+    pub(crate) fn take_definitions(&mut self) -> Vec<Definition> {
+        std::mem::take(&mut self.definitions)
     }
 
-    fn judge(&mut self, about: &Subject) -> Verdict {
+    fn define(&mut self, database: String, statement: &[u8]) -> Result<(), Error> {
+        self.definitions_size += database.len() + statement.len();
+        if self.definitions_size > DEFINITIONS_LIMIT {
+            return Err(foreign("more about its databases than any cluster has"));
+        }
+        self.books.handed_on();
+        self.definitions.push(Definition {
+            database,
+            context: self.context.clone(),
+            statement: statement.to_vec(),
+        });
+        Ok(())
+    }
+
+    fn judge(&self, about: &Subject, statement: &[u8]) -> Verdict {
         if let Some(database) = about.database() {
             return match about.verb {
-                Verb::Drop => Verdict::LeaveOut,
+                Verb::Drop => Verdict::LeaveOut(
+                    format!("DROP DATABASE '{}'", database.name),
+                    NOTHING_IS_DROPPED,
+                ),
                 _ => Verdict::ForDatabase(database.name.clone()),
             };
         }
         let name = &about.name.name;
+        if about.kind == Kind::Role && is_whoever_restores(&about.name, statement) {
+            let what = format!("role {}", name.to_uppercase());
+            return Verdict::LeaveOut(what, NOT_WHOEVER_RESTORES);
+        }
         let (noun, there) = match about.kind {
             Kind::Role => ("role", self.roles.contains(name)),
             _ => ("tablespace", self.tablespaces.contains(name)),
         };
         let keeps = there && !(about.kind == Kind::Role && self.role_passwords);
+        let what = format!("{noun} '{name}'");
         match about.verb {
-            // What pg_dumpall --clean begins with.
-            Verb::Drop => Verdict::LeaveOut,
-            Verb::Create if there => {
-                self.skipped.push(Skipped {
-                    what: format!("{noun} '{name}'"),
-                    why: match keeps {
-                        true => "it is there, and is left as it is".into(),
-                        false => "it is there; it gets the backup's attributes".into(),
-                    },
-                });
-                Verdict::LeaveOut
+            Verb::Alter if there && renames(about, statement) => {
+                Verdict::LeaveOut(format!("RENAME of {what}"), "it is there")
             }
-            Verb::Alter | Verb::Comment | Verb::SecurityLabel if keeps => Verdict::LeaveOut,
+            // What pg_dumpall --clean begins with.
+            Verb::Drop => Verdict::LeaveOut(format!("DROP of {what}"), NOTHING_IS_DROPPED),
+            Verb::Create | Verb::Alter | Verb::Comment | Verb::SecurityLabel if keeps => {
+                Verdict::LeaveOut(what, "it is there, and is left as it is")
+            }
+            Verb::Create if there => {
+                Verdict::LeaveOut(what, "it is there; it gets the backup's attributes")
+            }
             _ => Verdict::Keep,
         }
     }
+}
+
+/// Whether a role's name is `CURRENT_USER` or the like, which are no names if they are quoted.
+fn is_whoever_restores(role: &Named, statement: &[u8]) -> bool {
+    statement.get(role.at.start) != Some(&b'"') && WHOEVER_RESTORES.contains(&role.name.as_str())
+}
+
+fn renames(about: &Subject, statement: &[u8]) -> bool {
+    let mut words = tokens(&statement[about.name.at.end..]);
+    words.next().is_some_and(|word| word.token.is("rename"))
+}
+
+/// Whether a membership is given to, or by, `CURRENT_USER` or the like.
+fn names_whoever_restores(statement: &[u8]) -> bool {
+    let mut words = tokens(statement).map(|spanned| spanned.token);
+    words.any(|word| WHOEVER_RESTORES.iter().any(|it| word.is(it)))
 }
 
 impl Edit for GlobalsEdit {
@@ -108,26 +171,51 @@ impl Edit for GlobalsEdit {
                 return Err(foreign("a connection among its roles"));
             }
             Let::Command(command) => {
-                let line = line(&command, self.restrict).unwrap_or_default();
-                return out.write(line.as_bytes());
+                return self.guard.encoding(&command, &mut self.context, out);
             }
             Let::Statement(statement) => statement,
         };
+        self.books.read();
         let verdict = match subject(statement) {
-            Some(about) => self.judge(&about),
-            None if is_global(statement) => Verdict::Keep,
+            Some(about) => self.judge(&about, statement),
+            None if is_global(statement) => match names_whoever_restores(statement) {
+                true => Verdict::LeaveOut("what names CURRENT_USER".into(), NOT_WHOEVER_RESTORES),
+                false => Verdict::Keep,
+            },
             None => return Err(foreign("statements before it says of which database")),
         };
         match verdict {
-            Verdict::Keep => return out.write(statement),
-            Verdict::LeaveOut => {}
+            Verdict::Keep if self.wanted => {
+                self.books.sent();
+                return self
+                    .guard
+                    .send(statement, self.wary, &mut self.context, out);
+            }
+            Verdict::Keep => {
+                self.context.see(statement);
+                self.books.not_asked_for();
+            }
+            Verdict::LeaveOut(..) if !self.wanted => self.books.not_asked_for(),
+            Verdict::LeaveOut(what, why) => self.books.leave_out(what, why),
             Verdict::ForDatabase(_) if matches!(piece, Piece::Head(_)) => {
                 return Err(foreign("an endless statement about a database"));
             }
-            Verdict::ForDatabase(name) => self.databases.push((name, statement.to_vec())),
+            Verdict::ForDatabase(database) => self.define(database, statement)?,
         }
         self.guard.leave_out(piece);
         Ok(())
+    }
+
+    fn close(&mut self, _: &mut dyn Out) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn last(&mut self, _: &mut dyn Out) -> Result<bool, Error> {
+        Ok(false)
+    }
+
+    fn take_books(&mut self) -> Books {
+        std::mem::take(&mut self.books)
     }
 }
 
@@ -147,7 +235,7 @@ mod tests {
     use super::*;
     use crate::edit::tests::edited;
 
-    fn edit(role_passwords: bool) -> GlobalsEdit {
+    fn edit_with(role_passwords: bool) -> GlobalsEdit {
         let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
         GlobalsEdit::new(
             names(&["postgres", "odd \"one\""]),
@@ -167,13 +255,24 @@ mod tests {
         CREATE TABLESPACE slow OWNER bob LOCATION '/y';\n\
         GRANT bob TO postgres;\nDROP ROLE bob;\n\\unrestrict abc\n";
 
+    /// What is left out, and how many statements that are.
+    fn left_out(dump: &str, edit: &mut GlobalsEdit) -> Vec<(String, u64)> {
+        let mut out = Vec::new();
+        let mut scanner = dump_text::Scanner::new();
+        let mut sink = |piece: Piece<'_>| edit.piece(piece, &mut out);
+        scanner.feed(dump.as_bytes(), &mut sink).unwrap();
+        let books = edit.take_books();
+        let skipped = books.skipped().iter();
+        skipped.map(|it| (it.what.clone(), it.statements)).collect()
+    }
+
     fn lines(text: &str) -> Vec<&str> {
         text.lines().filter(|line| !line.is_empty()).collect()
     }
 
     #[test]
     fn what_is_there_is_left_as_it_is() {
-        let mut edit = edit(false);
+        let mut edit = edit_with(false);
         assert_eq!(
             lines(&edited(DUMP, &mut edit).unwrap()),
             [
@@ -184,20 +283,20 @@ mod tests {
                 "GRANT bob TO postgres;",
             ]
         );
-        let skipped: Vec<String> = edit
-            .take_skipped()
-            .into_iter()
-            .map(|skipped| skipped.what)
-            .collect();
         assert_eq!(
-            skipped,
-            ["role 'postgres'", "role 'odd \"one\"'", "tablespace 'fast'"]
+            left_out(DUMP, &mut edit_with(false)),
+            [
+                ("role 'postgres'".to_owned(), 3),
+                ("role 'odd \"one\"'".into(), 2),
+                ("tablespace 'fast'".into(), 2),
+                ("DROP of role 'bob'".into(), 1),
+            ]
         );
     }
 
     #[test]
     fn passwords_only_when_asked_for() {
-        let text = edited(DUMP, &mut edit(true)).unwrap();
+        let text = edited(DUMP, &mut edit_with(true)).unwrap();
         assert!(text.contains("ALTER ROLE postgres WITH PASSWORD 'x';"));
         assert!(text.contains("COMMENT ON ROLE \"odd"));
         assert!(!text.contains("CREATE ROLE postgres"));
@@ -206,23 +305,56 @@ mod tests {
 
     #[test]
     fn databases_of_old_dumps_wait_for_their_turn() {
-        let mut edit = edit(false);
-        let text = edited(
-            "CREATE DATABASE a;\nALTER ROLE ALL IN DATABASE a SET x TO 'y';\nDROP DATABASE b;\n",
-            &mut edit,
-        )
-        .unwrap();
-        assert_eq!(text.trim(), "");
+        let mut edit = edit_with(false);
+        let mut out = Vec::new();
+        for statement in [
+            "CREATE DATABASE a;",
+            "ALTER ROLE ALL IN DATABASE a SET x TO 'y';",
+            "DROP DATABASE b;",
+        ] {
+            let piece = Piece::Statement(statement.as_bytes());
+            edit.piece(piece, &mut out).unwrap();
+        }
+        assert!(out.is_empty());
+        let definitions = edit.take_definitions();
+        let statements = definitions
+            .iter()
+            .map(|it| (it.database.as_str(), it.statement.as_slice()));
         assert_eq!(
-            edit.take_databases(),
+            statements.collect::<Vec<_>>(),
             [
-                ("a".into(), b"CREATE DATABASE a;".to_vec()),
-                (
-                    "a".into(),
-                    b"ALTER ROLE ALL IN DATABASE a SET x TO 'y';".to_vec()
-                ),
+                ("a", &b"CREATE DATABASE a;"[..]),
+                ("a", b"ALTER ROLE ALL IN DATABASE a SET x TO 'y';"),
             ]
         );
+    }
+
+    #[test]
+    fn whoever_restores_is_not_changed() {
+        for statement in [
+            "ALTER ROLE CURRENT_USER WITH PASSWORD 'x';",
+            "alter user session_user password 'x';",
+            "ALTER ROLE current_role SET search_path TO 'x';",
+            "GRANT app TO CURRENT_USER;",
+            "GRANT current_user TO app;",
+        ] {
+            for role_passwords in [false, true] {
+                let text = edited_globals(statement, role_passwords);
+                assert_eq!(text.trim(), "", "{statement}");
+            }
+        }
+        let named = "ALTER ROLE \"current_user\" PASSWORD 'x';";
+        assert_eq!(edited_globals(named, false), named);
+        assert_eq!(edited_globals("ALTER ROLE postgres RENAME TO x;", true), "");
+    }
+
+    fn edited_globals(dump: &str, role_passwords: bool) -> String {
+        let mut edit = edit_with(role_passwords);
+        let mut out = Vec::new();
+        edit.piece(Piece::Statement(dump.as_bytes()), &mut out)
+            .unwrap();
+        assert!(edit.take_books().check().is_ok());
+        String::from_utf8(out).unwrap()
     }
 
     #[test]
@@ -236,7 +368,7 @@ mod tests {
             "CREATE ROLE a;-- \0\n",
             "COPY t FROM stdin;\n\\.\n",
         ] {
-            let error = edited(dump, &mut edit(false)).unwrap_err();
+            let error = edited(dump, &mut edit_with(false)).unwrap_err();
             assert_eq!(error.exit().code(), 3, "{dump}");
         }
     }

@@ -3,6 +3,9 @@
 use dump_text::{Command, Piece, command};
 use job::Error;
 
+use super::Out;
+use super::context::Context;
+
 /// Follows statements that come in parts, and refuses what psql would do beside SQL.
 #[derive(Debug, Default)]
 pub(crate) struct Guard {
@@ -52,6 +55,42 @@ impl Guard {
         })
     }
 
+    /// Hands a statement on.
+    ///
+    /// psql splits SQL by the encoding and the rule for backslashes that the server told it last, and SQL can change both
+    /// in ways that no text shows. A psql that has no restricted mode (`wary`) is told both again, on a line of their own,
+    /// before each statement of which it could make something else.
+    pub(crate) fn send(
+        &self,
+        statement: &[u8],
+        wary: bool,
+        context: &mut Context,
+        out: &mut dyn Out,
+    ) -> Result<(), Error> {
+        let plain = |byte: &u8| byte.is_ascii() && *byte != b'\\';
+        if wary && !statement.iter().all(plain) {
+            out.write(&[b"\n", context.sql().as_slice()].concat())?;
+        }
+        context.see(statement);
+        out.write(statement)
+    }
+
+    /// Carries out what a command of psql's is about, by SQL: psql itself takes no command from a backup. A `\restrict` is
+    /// dropped, as the session is restricted by a key of its own.
+    pub(crate) fn encoding(
+        &self,
+        command: &Command,
+        context: &mut Context,
+        out: &mut dyn Out,
+    ) -> Result<(), Error> {
+        let Command::Encoding(name) = command else {
+            return Ok(());
+        };
+        let set = format!("SET client_encoding = '{name}';\n");
+        context.see(set.as_bytes());
+        out.write(set.as_bytes())
+    }
+
     /// The statement whose head was judged last is left out.
     pub(crate) fn leave_out(&mut self, piece: Piece<'_>) {
         self.leaves_out = matches!(piece, Piece::Head(_));
@@ -64,14 +103,4 @@ pub(crate) fn foreign(what: &str) -> Error {
         "the backup holds {what}, which is not carried out: no dump has it"
     ))
     .hint("see what it is: gunzip -c BACKUP | less")
-}
-
-/// The line of a command that is handed on.
-pub(crate) fn line(command: &Command, restrict: bool) -> Option<String> {
-    match command {
-        Command::Restrict(key) if restrict => Some(format!("\\restrict {key}\n")),
-        Command::Unrestrict(key) if restrict => Some(format!("\\unrestrict {key}\n")),
-        Command::Encoding(name) => Some(format!("\\encoding {name}\n")),
-        _ => None,
-    }
 }

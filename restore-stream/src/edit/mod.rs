@@ -1,13 +1,19 @@
 //! How a dump's SQL is changed on its way to psql.
 
+mod books;
+mod context;
+mod create;
 mod database;
+mod deferral;
 mod globals;
 mod guard;
 mod older;
 mod owners;
+mod transaction;
 
+pub(crate) use books::{Books, Skipped};
 pub(crate) use database::{DatabaseEdit, Manner, Place, is_setting};
-pub(crate) use globals::{GlobalsEdit, Skipped};
+pub(crate) use globals::{Definition, GlobalsEdit};
 
 use dump_text::Piece;
 use job::Error;
@@ -17,17 +23,34 @@ use crate::session::Session;
 /// Where edited SQL goes.
 pub(crate) trait Out {
     fn write(&mut self, sql: &[u8]) -> Result<(), Error>;
+
+    /// Another connection, to this database of the same server.
+    ///
+    /// # Errors
+    /// What came before is not whole, or there is no such connection.
+    fn connect(&mut self, database: &str) -> Result<(), Error>;
 }
 
 impl Out for Session {
     fn write(&mut self, sql: &[u8]) -> Result<(), Error> {
         Session::write(self, sql)
     }
+
+    fn connect(&mut self, database: &str) -> Result<(), Error> {
+        Session::connect(self, database)
+    }
 }
 
-impl Out for Vec<u8> {
-    fn write(&mut self, sql: &[u8]) -> Result<(), Error> {
-        self.extend_from_slice(sql);
+/// Takes what goes nowhere.
+#[derive(Debug)]
+pub(crate) struct Nowhere;
+
+impl Out for Nowhere {
+    fn write(&mut self, _: &[u8]) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn connect(&mut self, _: &str) -> Result<(), Error> {
         Ok(())
     }
 }
@@ -39,21 +62,50 @@ pub(crate) trait Edit {
     /// # Errors
     /// What no dump has, or what `out` returns.
     fn piece(&mut self, piece: Piece<'_>, out: &mut dyn Out) -> Result<(), Error>;
+
+    /// The part has ended.
+    ///
+    /// # Errors
+    /// It ends within something; what `out` returns.
+    fn close(&mut self, out: &mut dyn Out) -> Result<(), Error>;
+
+    /// What comes when all else was done. Whether there is anything.
+    ///
+    /// # Errors
+    /// What `out` returns.
+    fn last(&mut self, out: &mut dyn Out) -> Result<bool, Error>;
+
+    /// What became of its statements.
+    fn take_books(&mut self) -> Books;
 }
 
 #[cfg(test)]
 mod tests {
-    use dump_text::Scanner;
+    use dump_text::{Scanner, connect_line};
 
     use super::*;
 
-    /// What an edit makes of a dump.
+    impl Out for Vec<u8> {
+        fn write(&mut self, sql: &[u8]) -> Result<(), Error> {
+            self.extend_from_slice(sql);
+            Ok(())
+        }
+
+        fn connect(&mut self, database: &str) -> Result<(), Error> {
+            self.write(connect_line(database).as_bytes())
+        }
+    }
+
+    /// What an edit makes of a dump, whose statements are all accounted for.
     pub(crate) fn edited(dump: &str, edit: &mut dyn Edit) -> Result<String, Error> {
         let mut out = Vec::new();
         let mut scanner = Scanner::new();
         let mut sink = |piece: Piece<'_>| edit.piece(piece, &mut out);
         scanner.feed(dump.as_bytes(), &mut sink)?;
         scanner.finish(&mut sink)?.unwrap();
+        edit.close(&mut out)?;
+        edit.last(&mut out)?;
+        assert!(edit.take_books().is_balanced());
         Ok(String::from_utf8(out).unwrap())
     }
 }

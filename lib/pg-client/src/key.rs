@@ -1,0 +1,25 @@
+use job::Error;
+use rustix::rand::{GetRandomFlags, getrandom};
+
+/// A word that nobody can guess: `LENGTH` random bytes in hexadecimal digits.
+///
+/// # Errors
+/// The system has no random numbers.
+pub fn random_key<const LENGTH: usize>() -> Result<String, Error> {
+    let mut random = [0; LENGTH];
+    getrandom(&mut random, GetRandomFlags::empty())
+        .map_err(|error| Error::io("cannot get random numbers", &error.into()))?;
+    Ok(random.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_differ() {
+        let (one, other) = (random_key::<16>().unwrap(), random_key::<16>().unwrap());
+        assert_ne!(one, other);
+        assert_eq!(one.len(), 32);
+    }
+}
