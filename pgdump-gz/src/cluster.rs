@@ -142,6 +142,9 @@ impl<'a> Dump<'a> {
         {
             command.arg(format!("--restrict-key={key}"));
         }
+        if let Some(role) = &self.cluster.role {
+            command.arg(format!("--role={role}"));
+        }
         if let Some(timeout) = &self.args.lock_wait_timeout {
             command.arg(format!("--lock-wait-timeout={timeout}"));
         }

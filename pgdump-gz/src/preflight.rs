@@ -14,6 +14,8 @@ pub(crate) struct Cluster {
     pub(crate) conninfo: Conninfo,
     pub(crate) server: Version,
     pub(crate) client: Version,
+    /// The role to dump as, where settings of the server would make another one of whoever connects.
+    pub(crate) role: Option<String>,
     /// The databases to be dumped, in pg_dumpall's order.
     pub(crate) databases: Vec<String>,
 }
@@ -43,6 +45,7 @@ pub(crate) fn cluster(args: &Args) -> Result<Cluster, Error> {
     }
     Ok(Cluster {
         databases: excluded.databases(rows)?,
+        role: first.get(3).cloned().flatten(),
         conninfo,
         server,
         client,
@@ -154,7 +157,8 @@ impl<'a> Exclusion<'a> {
     }
 
     /// All that has to be known, in one go. One row: version number, version, whether the role may read
-    /// passwords. Then one row for each database, in the order of pg_dumpall's `dumpDatabases`: name,
+    /// passwords, and the role to dump as, if that must be said (`ALTER DATABASE … SET role`; a role that was asked for
+    /// with `PGOPTIONS` is kept). Then one row for each database, in the order of pg_dumpall's `dumpDatabases`: name,
     /// whether it would be dumped, whether the role may connect to it, and for each pattern whether
     /// it matches.
     fn sql(&self) -> String {
@@ -169,14 +173,20 @@ impl<'a> Exclusion<'a> {
         format!(
             "SET search_path = pg_catalog;
              SELECT current_setting('server_version_num'), current_setting('server_version'),
-                    has_table_privilege('pg_authid', 'SELECT');
+                    has_table_privilege({role}, 'pg_authid', 'SELECT'),
+                    CASE WHEN {role} = session_user AND EXISTS ({ROLE_SETTINGS}) THEN session_user END;
              SELECT datname, datallowconn AND datconnlimit != -2,
-                    has_database_privilege(oid, 'CONNECT'){matches}
+                    has_database_privilege({role}, oid, 'CONNECT'){matches}
              FROM pg_database
-             ORDER BY (datname <> 'template1'), datname"
+             ORDER BY (datname <> 'template1'), datname",
+            role = format_args!("CASE WHEN EXISTS ({ROLE_SETTINGS} AND said = 'role=' || current_setting('role')) THEN session_user ELSE current_user END")
         )
     }
 }
+
+/// What makes another role of this one when it connects.
+const ROLE_SETTINGS: &str = "SELECT FROM pg_db_role_setting, unnest(setconfig) AS said
+ WHERE said LIKE 'role=%' AND setrole IN (0, (SELECT oid FROM pg_roles WHERE rolname = session_user))";
 
 /// Fails before the dump of the first database instead of at the last one.
 fn check_database(name: &str, connect: bool) -> Result<(), Error> {

@@ -117,6 +117,8 @@ impl Session {
         command.arg("--output=/dev/null");
         command
             .env("PGAPPNAME", connection.application)
+            // psql's own words are told apart by what they say.
+            .env("LC_ALL", "C")
             .env_remove("PGCLIENTENCODING");
         command.stdin(output).stdout(Stdio::piped());
         // This one stays open in psql. Another child that is started meanwhile may get it too, which does
@@ -300,6 +302,9 @@ impl Drop for Session {
     }
 }
 
+/// How psql refuses a command in restricted mode.
+const RESTRICTED: &str = "backslash commands are restricted";
+
 /// What helps against the commonest errors.
 fn explained(error: Error) -> Error {
     if error.hint_text().is_some() {
@@ -307,6 +312,10 @@ fn explained(error: Error) -> Error {
     }
     let said = error.to_string();
     let says = |words: &str| said.contains(words);
+    if says(RESTRICTED) {
+        return Error::not_good(format!("{said}: the backup holds a command of psql's, which was not carried out"))
+            .hint("no dump of pg_dump has one there: see where it came from before anything of it is restored");
+    }
     let hint = if says("role \"") && says("does not exist") {
         "restore the roles first, with --globals-only, or create that role"
     } else if says("is not available") && says("extension") {
