@@ -18,6 +18,19 @@ pub fn tools() -> PathBuf {
     workspace().join("target/tools")
 }
 
+/// The directory of a psql that has no restricted mode.
+///
+/// # Panics
+/// When it is not installed.
+pub fn old_psql() -> PathBuf {
+    let bin = tools().join("psql-16.2/bin");
+    assert!(
+        bin.join("psql").exists(),
+        "psql 16.2 is not installed: run scripts/setup"
+    );
+    bin
+}
+
 /// A program of this workspace, beside the test that runs.
 ///
 /// # Panics

@@ -150,6 +150,7 @@ impl Load<DatabaseEdit> {
             wary: !cluster.restrict,
             server: cluster.version.major(),
             settings: [UNHINDERED, &cluster.settings].concat(),
+            maintenance: cluster.maintenance.clone(),
             owners: cluster.owners,
         };
         let edit = DatabaseEdit::new(target.from.clone(), target.place.clone(), manner);

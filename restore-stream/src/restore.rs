@@ -85,6 +85,11 @@ fn summary(chosen: &Chosen, plan: Option<&Plan>, cluster: &Cluster, args: &Args)
         chosen.label(),
         cluster.version
     );
+    if !cluster.restrict {
+        say!(
+            "this psql has no restricted mode (\\restrict, which came with 18, 17.6, 16.10, 15.14, 14.19 and 13.22): what it might read otherwise than meant is refused; take a newer one"
+        );
+    }
     if args.globals() {
         match args.role_passwords {
             true => say!("roles: those that are there get the backup's attributes and passwords"),

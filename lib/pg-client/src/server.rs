@@ -12,9 +12,10 @@ use crate::{Child, Conninfo, Version};
 /// One row of an answer; NULL is none.
 pub type Row = Vec<Option<String>>;
 
-/// Between fields, and for NULL: bytes that no UTF-8 text has. Records end in a NUL byte.
+/// Between fields: a byte that no UTF-8 text has. Records end in a NUL byte.
 const FIELD: u8 = 0xff;
-const NULL: &[u8] = &[0xfe];
+/// For NULL: no name and no setting is this. psql takes bytes out of it that are not text.
+const NULL: &[u8] = b"\x02\x03NULL\x03\x02";
 
 /// A server that is asked through `psql`.
 #[derive(Debug, Clone)]
@@ -183,7 +184,7 @@ mod tests {
         assert_eq!(rows(b"").unwrap(), Vec::<Row>::new());
         assert_eq!(rows(b"\0").unwrap(), [[some("")]]);
         assert_eq!(
-            rows(b"a\nb\xff\xfe\0\xff\xff\0").unwrap(),
+            rows(b"a\nb\xff\x02\x03NULL\x03\x02\0\xff\xff\0").unwrap(),
             [vec![some("a\nb"), None], vec![some(""), some(""), some("")]]
         );
         assert!(rows(b"\xe9\0").unwrap_err().to_string().contains("UTF-8"));

@@ -35,6 +35,8 @@ pub(crate) struct Manner {
     pub(crate) server: u32,
     /// What each connection begins with.
     pub(crate) settings: String,
+    /// The database that what comes before the connection is said in.
+    pub(crate) maintenance: String,
     /// Whether what names a role is restored.
     pub(crate) owners: bool,
 }
@@ -42,8 +44,17 @@ pub(crate) struct Manner {
 /// A statement that comes last, and under which settings it was written.
 #[derive(Debug)]
 struct Deferred {
+    /// Whether it stood in the dump after the connection to the database. What is said of a database is kept, beside all
+    /// others, in the encoding of the database that it is said in.
+    connected: bool,
     context: Context,
     statement: Vec<u8>,
+}
+
+impl Deferred {
+    fn send(&self, out: &mut dyn Out) -> Result<(), Error> {
+        out.write(&[&self.context.sql(), self.statement.as_slice(), b"\n"].concat())
+    }
 }
 
 /// How far the dump is in a transaction of its own.
@@ -143,8 +154,8 @@ impl DatabaseEdit {
         }
         self.connected = true;
         out.write(self.manner.settings.as_bytes())?;
-        for Deferred { context, statement } in &self.while_filled {
-            out.write(&[&context.sql(), statement.as_slice(), b"\n"].concat())?;
+        for deferred in &self.while_filled {
+            deferred.send(out)?;
         }
         self.context = Context::default();
         if !self.while_filled.is_empty() {
@@ -268,12 +279,15 @@ impl DatabaseEdit {
             return Err(foreign("more settings of a database than any has"));
         }
         self.try_out(&statement, out)?;
-        let context = self.context.clone();
-        if let Some(statement) = deferral::while_filled(as_dumped, about) {
-            let context = context.clone();
-            self.while_filled.push(Deferred { context, statement });
-        }
-        self.deferred.push(Deferred { context, statement });
+        let deferred = |statement| Deferred {
+            connected: self.connected,
+            context: self.context.clone(),
+            statement,
+        };
+        let held = deferral::while_filled(as_dumped, about).map(&deferred);
+        let last = deferred(statement);
+        self.while_filled.extend(held);
+        self.deferred.push(last);
         // It counts when it is sent.
         Ok(true)
     }
@@ -398,9 +412,20 @@ impl Edit for DatabaseEdit {
 
     fn last(&mut self, out: &mut dyn Out) -> Result<bool, Error> {
         let deferred = mem::take(&mut self.deferred);
-        for Deferred { context, statement } in &deferred {
+        let in_place = self.place == Place::InPlace;
+        let (own, others): (Vec<_>, Vec<_>) =
+            deferred.iter().partition(|it| in_place || it.connected);
+        for statement in own {
             self.books.sent();
-            out.write(&[&context.sql(), statement.as_slice(), b"\n"].concat())?;
+            statement.send(out)?;
+        }
+        if !others.is_empty() {
+            out.connect(&self.manner.maintenance)?;
+            out.write(self.manner.settings.as_bytes())?;
+        }
+        for statement in others {
+            self.books.sent();
+            statement.send(out)?;
         }
         Ok(!deferred.is_empty())
     }

@@ -33,6 +33,7 @@ fn manner(server: u32) -> Manner {
         wary: false,
         server,
         settings: "SET a = b;\n".into(),
+        maintenance: "m".into(),
         owners: true,
     }
 }
