@@ -166,17 +166,20 @@ impl Session {
         let key = random_key::<16>()?;
         let leave = self.restriction.leave();
         let enter = self.restriction.enter()?;
-        // The server answers only if this is a statement by itself; what is left open before it is an error then.
-        let question =
-            format!("\n{leave}SELECT '{key}' AS {ANSWERED} \\gset\n\\echo :{ANSWERED}\n{enter}");
+        // Both are answered only if psql stands between two statements: within parentheses it carries out its own commands,
+        // and what it has of a statement is sent to the server with the question, which is an error then.
+        let question = format!(
+            "\n{leave}\\echo {key}\nSELECT '{key}' AS {ANSWERED} \\gset\n\\echo :{ANSWERED}\n{enter}"
+        );
         self.write(question.as_bytes())?;
         self.write(&PADDING)?;
         self.flush()?;
         let mut emptied: Option<Instant> = None;
+        let mut heard = 0;
         loop {
             match self.answers.recv_timeout(LOOK) {
-                Ok(answer) if answer == key => return Ok(()),
-                Ok(_) => {}
+                Ok(answer) if answer == key && heard == 1 => return Ok(()),
+                Ok(answer) => heard += u8::from(answer == key),
                 Err(RecvTimeoutError::Timeout) => {
                     // It reads while it has nothing to do: what is in the pipe yet, it has not come to.
                     let unread = rustix::io::ioctl_fionread(&self.input).unwrap_or(0);
@@ -187,7 +190,7 @@ impl Session {
                         return Err(self.left_open());
                     }
                 }
-                Err(RecvTimeoutError::Disconnected) => return Err(self.ended_within(&key)),
+                Err(RecvTimeoutError::Disconnected) => return Err(self.ended_early(heard == 1)),
             }
         }
     }
@@ -238,14 +241,19 @@ impl Session {
         .hint("what is in it does not come from pg_dump: see the end of it with gunzip -c BACKUP | tail")
     }
 
-    /// Why psql ended when it was asked for an answer.
-    fn ended_within(&mut self, key: &str) -> Error {
+    /// Why psql ended; `asked` if it came to the question.
+    fn ended_early(&mut self, asked: bool) -> Error {
         let Some(child) = self.child.take() else {
             return self.gone();
         };
-        match child.wait() {
-            // The question was read as a part of what came before it.
-            Err(error) if error.to_string().contains(key) => self.left_open(),
+        let ended = match child.ended() {
+            Ok(ended) => ended,
+            Err(error) => return error,
+        };
+        if asked && ended.status.code() == Some(SQL_ERROR) {
+            return self.left_open();
+        }
+        match ended.into_result() {
             Err(error) => explained(error).within(&self.what),
             Ok(()) => self.gone(),
         }
@@ -271,6 +279,8 @@ impl Session {
     }
 }
 
+/// How psql ends when a statement fails (psql's manual page, Exit Status).
+const SQL_ERROR: i32 = 3;
 /// The psql variable that an answer is kept in.
 const ANSWERED: &str = "restore_stream_answer";
 
