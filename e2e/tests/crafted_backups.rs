@@ -172,10 +172,15 @@ fn a_backup_that_leaves_psql_within_something() {
         ("parentheses", format!("{off}SELECT 'a\\', '( --';\n")),
     ];
     let cluster = Cluster::start();
-    for (what, body) in open {
+    for (number, (what, body)) in open.into_iter().enumerate() {
         let dir = Scratch::new();
-        for backup in backups(&dir, &dump(body.as_bytes())) {
-            let seen = restore(&backup, &cluster).run();
+        // Each takes its seconds: half of them have an index.
+        for backup in backups(&dir, &dump(body.as_bytes()))
+            .iter()
+            .skip(number % 2)
+            .take(1)
+        {
+            let seen = restore(backup, &cluster).run();
             assert_eq!(seen.code(), Some(3), "{what}\n{seen}");
             assert_eq!(cluster.databases(), ["postgres"], "{what}\n{seen}");
             let sessions = "select count(*) from pg_stat_activity where application_name like 'restore-stream%'";
