@@ -4,6 +4,7 @@ use azure_blob::Options;
 use chrono::{DateTime, TimeDelta, Utc};
 use clap::Parser;
 use job::Error;
+use pg_client::Account;
 use store::Store;
 
 const EXAMPLES: &str = "\
@@ -137,6 +138,10 @@ pub(crate) struct Args {
     /// that never answers]
     #[arg(long, value_name = "TIME", value_parser = job::time::parse_duration)]
     deadline: Option<TimeDelta>,
+
+    /// Run psql as this user and group, which only root can ask for: backup-verify's restore test does
+    #[arg(long, value_name = "UID:GID", hide = true)]
+    pub(crate) psql_user: Option<Account>,
 
     /// Feed the SQL to this command's standard input instead of to psql
     #[arg(

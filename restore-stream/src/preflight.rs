@@ -70,6 +70,7 @@ impl Cluster {
             Some(text) => Conninfo::parse(text)?,
             None => Conninfo::default(),
         };
+        let conninfo = conninfo.run_as(args.psql_user);
         let psql = conninfo.client_version("psql")?;
         let named = conninfo.database().map(str::to_owned);
         let maintenance = named

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use job::Error;
 
-use crate::{Version, program};
+use crate::{Account, Version, program};
 
 /// Keywords whose values must not be seen, and which no environment variable can carry instead.
 const SECRETS: [&str; 4] = [
@@ -51,6 +51,10 @@ pub struct Conninfo {
     password: Option<String>,
     /// Whether the environment has no say.
     alone: bool,
+    /// Whom client programs run as, if that is somebody else.
+    account: Option<Account>,
+    /// What their sessions begin with, as PGOPTIONS has it; unless the keyword `options` has it.
+    settings: String,
 }
 
 impl Conninfo {
@@ -91,6 +95,38 @@ impl Conninfo {
         Ok(conninfo)
     }
 
+    /// The same, and the client programs that [`Conninfo::command`] makes run as `account` (none: as this process).
+    #[must_use]
+    pub fn run_as(mut self, account: Option<Account>) -> Self {
+        self.account = account;
+        self
+    }
+
+    /// Whom client programs run as, if that is somebody else.
+    pub fn account(&self) -> Option<Account> {
+        self.account
+    }
+
+    /// The same, and the sessions of the client programs that [`Conninfo::command`] makes begin with these settings of
+    /// the server (name and value): they come before those of the database and the role, which count for nothing, and
+    /// before anything of the database's is run. The server refuses one that it does not know, or that the role may not
+    /// set; a pooler may refuse all.
+    #[must_use]
+    pub fn with_settings(mut self, settings: &[(&str, &str)]) -> Self {
+        let named = self
+            .options
+            .iter_mut()
+            .rfind(|(keyword, _)| keyword == "options");
+        // Behind what is said already: of two the last counts.
+        let options = named.map_or(&mut self.settings, |(_, value)| value);
+        for (name, value) in settings {
+            // A backslash keeps a space in its option (PostgreSQL documentation, 34.1.2, options).
+            let value = value.replace('\\', "\\\\").replace(' ', "\\ ");
+            options.push_str(&format!(" -c {name}={value}"));
+        }
+        self
+    }
+
     /// The database that it names itself.
     pub fn database(&self) -> Option<&str> {
         self.database.as_deref()
@@ -126,6 +162,12 @@ impl Conninfo {
     pub fn command(&self, name: &str, database: Option<&str>) -> Command {
         let mut command = self.program(name);
         self.apply(&mut command, database);
+        if !self.settings.is_empty() {
+            let theirs = std::env::var_os("PGOPTIONS").filter(|_| !self.alone);
+            let mut options = theirs.unwrap_or_default();
+            options.push(&self.settings);
+            command.env("PGOPTIONS", options);
+        }
         command
     }
 
@@ -140,7 +182,11 @@ impl Conninfo {
     pub(crate) fn program(&self, name: &str) -> Command {
         let mut keywords = self.options.iter().map(|(keyword, _)| keyword.as_str());
         let known = keywords.any(|keyword| matches!(keyword, "host" | "hostaddr" | "service"));
-        program::program(name, known || program::environment_names_host())
+        let mut command = program::program(name, known || program::environment_names_host());
+        if let Some(account) = &self.account {
+            account.run(&mut command);
+        }
+        command
     }
 
     /// As [`Conninfo::apply`] for a program that never asks for a password (`pg_isready`, `restore-stream`).
@@ -445,6 +491,29 @@ mod tests {
         assert_eq!(told, [r"--dbname=host='/tmp/a b' user='o\'b' dbname='x'"]);
         let gone = |name: &str| command.get_envs().any(|it| it == (name.as_ref(), None));
         assert!(gone("PGHOSTADDR") && gone("PGSERVICE") && gone("PGPASSWORD"));
+    }
+
+    #[test]
+    fn sessions_begin_with_settings() {
+        let options = |conninfo: Conninfo| {
+            let command = conninfo.command("psql", Some("x"));
+            let mut found = command.get_envs().filter(|it| it.0 == "PGOPTIONS");
+            found.next().and_then(|it| Some(it.1?.to_owned()))
+        };
+        let socket = Conninfo::socket("/tmp", "me");
+        assert_eq!(options(socket.clone()), None);
+        let settings = [("search_path", r"a\ b"), ("role", "none")];
+        assert_eq!(
+            options(socket.with_settings(&settings)),
+            Some(r" -c search_path=a\\\ b -c role=none".into())
+        );
+        let named = Conninfo::parse("options='-c role=x' host=h").unwrap();
+        let named = named.with_settings(&settings[1..]);
+        assert_eq!(
+            named.with_database("x"),
+            "options='-c role=x -c role=none' host='h' dbname='x'"
+        );
+        assert_eq!(options(named), None);
     }
 
     #[test]

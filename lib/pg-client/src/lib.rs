@@ -1,6 +1,7 @@
 //! PostgreSQL as libpq programs reach it: how to connect ([`Conninfo`]), what to ask of a server
 //! ([`Server`]), and the client programs run as child processes ([`Child`]).
 
+mod account;
 mod child;
 mod conninfo;
 mod disposal;
@@ -11,6 +12,7 @@ mod server;
 mod unhindered;
 mod version;
 
+pub use account::Account;
 pub use child::{Child, Ended, Ending, Killer};
 pub use conninfo::Conninfo;
 pub use disposal::{RELEASE, drop_database};
