@@ -1,63 +1,189 @@
-//! Who runs the server that is made: initdb refuses root.
+//! Whom what a backup brings runs as: a backup is code.
+//!
+//! `initdb` needs a user of the system that has a name. The server, its programs (`COPY … FROM PROGRAM`) and psql do
+//! not: they run as a user that nothing else on the machine is or belongs to, where this process may become that.
 
-use std::fs;
-use std::os::unix::fs::chown;
-use std::os::unix::process::CommandExt;
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::os::unix::fs::lchown;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
-use job::Error;
+use job::{Error, say};
+use pg_client::Account;
 
-/// An account of the system without privileges.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Account {
-    user: u32,
-    group: u32,
+/// Users that are given to services for as long as these run (systemd's `DynamicUser`): no distribution's and no person's.
+const UNUSED: std::ops::RangeInclusive<u32> = 61_184..=65_519;
+/// How many of them are tried.
+const TRIES: usize = 64;
+/// What root must be able to do to run a program as another user, to end it, and to remove what it leaves
+/// (capabilities(7)): their numbers and names.
+const NEEDED: [(u32, &str); 5] = [
+    (0, "CAP_CHOWN"),
+    (1, "CAP_DAC_OVERRIDE"),
+    (5, "CAP_KILL"),
+    (6, "CAP_SETGID"),
+    (7, "CAP_SETUID"),
+];
+
+/// Who makes a server: none for whoever this process is, which is not root; as root `postgres`, or `nobody` where that is
+/// not there.
+///
+/// # Errors
+/// There is neither; or root may not become anybody here.
+pub(crate) fn maker() -> Result<Option<Account>, Error> {
+    if !is_root() {
+        return Ok(None);
+    }
+    let what = "a PostgreSQL server does not run as root";
+    let hint = "run backup-verify as another user, or name a server with --into";
+    let lacking = lacking();
+    if !lacking.is_empty() {
+        let words =
+            format!("{what}, and this one may not run it as another user: it lacks {lacking}");
+        return Err(Error::failed(words).hint(hint));
+    }
+    let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let found = named("postgres", &passwd).or_else(|| named("nobody", &passwd));
+    found.map(Some).ok_or_else(|| {
+        let words = format!("{what}, and there is no user 'postgres' or 'nobody' to run it");
+        Error::failed(words).hint(hint)
+    })
 }
 
-impl Account {
-    /// The one to become, where this process is root's: `postgres`, or `nobody` where that is not there.
-    ///
-    /// # Errors
-    /// There is neither.
-    pub(crate) fn unprivileged() -> Result<Option<Self>, Error> {
-        if !rustix::process::geteuid().is_root() {
-            return Ok(None);
+/// A user and a group that nothing on the machine is or belongs to, for psql alone; none if this process is not root's.
+///
+/// # Errors
+/// Why root cannot become anybody here.
+pub(crate) fn for_psql() -> Result<Option<Account>, String> {
+    if !is_root() {
+        return Ok(None);
+    }
+    match lacking() {
+        lacking if lacking.is_empty() => unused().map(Some),
+        lacking => Err(format!("root lacks {lacking} here")),
+    }
+}
+
+/// A user and a group that nothing on the machine is or belongs to, as far as can be seen.
+///
+/// # Errors
+/// There is none.
+pub(crate) fn unused() -> Result<Account, String> {
+    let cannot = |error: io::Error| format!("no unused user can be found: {error}");
+    let mut random = File::open("/dev/urandom").map_err(cannot)?;
+    let users = running().map_err(cannot)?;
+    for _ in 0..TRIES {
+        let mut bytes = [0; 4];
+        random.read_exact(&mut bytes).map_err(cannot)?;
+        let count = UNUSED.end() - UNUSED.start() + 1;
+        let number = UNUSED.start() + u32::from_ne_bytes(bytes) % count;
+        let known =
+            users.contains(&number) || has_name("passwd", number) || has_name("group", number);
+        if !known {
+            return Ok(Account {
+                user: number,
+                group: number,
+            });
         }
-        let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
-        let found = Self::named("postgres", &passwd).or_else(|| Self::named("nobody", &passwd));
-        found.map(Some).ok_or_else(|| {
-            Error::failed("a PostgreSQL server does not run as root, and there is no user 'postgres' or 'nobody' to run it")
-                .hint("run backup-verify as another user, or name a server with --into")
-        })
     }
+    Err("no unused user can be found".into())
+}
 
-    /// An entry of passwd(5).
-    fn named(name: &str, passwd: &str) -> Option<Self> {
-        passwd.lines().find_map(|line| {
-            let mut fields = line.split(':');
-            if fields.next() != Some(name) {
-                return None;
-            }
-            let mut number = fields.skip(1).map(str::parse);
-            let (user, group) = (number.next()?.ok()?, number.next()?.ok()?);
-            Some(Self { user, group })
-        })
+/// Whether the system knows a user (a group) of this number: by its files, or from a directory service.
+fn has_name(database: &str, number: u32) -> bool {
+    let number = number.to_string();
+    let text = fs::read_to_string(format!("/etc/{database}")).unwrap_or_default();
+    let mut numbers = text.lines().filter_map(|line| line.split(':').nth(2));
+    if numbers.any(|it| it == number) {
+        return true;
     }
+    let mut getent = Command::new("getent");
+    getent.args([database, &number]).stdin(Stdio::null());
+    getent.stdout(Stdio::null()).stderr(Stdio::null());
+    // Where there is no getent there is no directory service.
+    getent.status().is_ok_and(|status| status.success())
+}
 
-    /// Lets a program run as it, without root's other groups.
-    pub(crate) fn run(&self, command: &mut Command) {
-        command.uid(self.user).gid(self.group);
+/// The users that processes run as: the real one, the effective one and the others.
+fn running() -> io::Result<Vec<u32>> {
+    let mut users = Vec::new();
+    for entry in fs::read_dir("/proc")?.flatten() {
+        // One that has ended meanwhile, or that is no process.
+        let Ok(status) = fs::read_to_string(entry.path().join("status")) else {
+            continue;
+        };
+        let lines = status.lines();
+        let numbers = lines.filter_map(|it| it.strip_prefix("Uid:").or(it.strip_prefix("Gid:")));
+        users.extend(
+            numbers
+                .flat_map(str::split_whitespace)
+                .filter_map(|it| it.parse::<u32>().ok()),
+        );
     }
+    Ok(users)
+}
 
-    /// Gives a directory to it.
-    pub(crate) fn own(&self, directory: &Path) -> Result<(), Error> {
-        chown(directory, Some(self.user), Some(self.group)).map_err(|error| {
-            Error::io(
-                format_args!("cannot change the owner of '{}'", directory.display()),
-                &error,
-            )
-        })
+fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+/// What this root lacks of what it needs, as a list; empty if nothing, or if it cannot be seen.
+fn lacking() -> String {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    let effective = effective.and_then(|digits| u64::from_str_radix(digits.trim(), 16).ok());
+    let effective = effective.unwrap_or(u64::MAX);
+    let lacking = NEEDED
+        .iter()
+        .filter(|(number, _)| effective & 1 << number == 0);
+    let names: Vec<&str> = lacking.map(|(_, name)| *name).collect();
+    names.join(", ")
+}
+
+/// An entry of passwd(5).
+fn named(name: &str, passwd: &str) -> Option<Account> {
+    passwd.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        if fields.next() != Some(name) {
+            return None;
+        }
+        let mut number = fields.skip(1).map(str::parse);
+        let (user, group) = (number.next()?.ok()?, number.next()?.ok()?);
+        Some(Account { user, group })
+    })
+}
+
+/// Gives a file, or a directory and all that is in it, to an account.
+///
+/// # Errors
+/// The system's.
+pub(crate) fn own(path: &Path, account: Account) -> Result<(), Error> {
+    let cannot = |error: io::Error| {
+        let words = format!("cannot change the owner of '{}'", path.display());
+        Error::io(words, &error)
+    };
+    if path.symlink_metadata().map_err(cannot)?.is_dir() {
+        for entry in fs::read_dir(path).map_err(cannot)? {
+            own(&entry.map_err(cannot)?.path(), account)?;
+        }
+    }
+    lchown(path, Some(account.user), Some(account.group)).map_err(cannot)
+}
+
+/// Kills all that runs as an account, **which must be one that nothing else is**: what a backup started may have left
+/// the server's session.
+pub(crate) fn end_all(account: Account) {
+    let mut kill = Command::new("sh");
+    kill.args(["-c", "kill -KILL -1"]).stdin(Stdio::null());
+    kill.stdout(Stdio::null()).stderr(Stdio::null());
+    account.run(&mut kill);
+    // Its own status says nothing: there may be nobody to kill.
+    if let Err(error) = kill.status() {
+        say!(
+            "cannot end what the test may have left running as user {}: {error}",
+            account.user
+        );
     }
 }
 
@@ -68,15 +194,23 @@ mod tests {
     #[test]
     fn entries_of_passwd() {
         let passwd = "root:x:0:0:root:/root:/bin/sh\npostgres:x:101:104::/:/bin/bash\nnobody:x\n";
-        let account = Account::named("postgres", passwd);
-        assert_eq!(
-            account,
-            Some(Account {
-                user: 101,
-                group: 104
-            })
-        );
-        assert_eq!(Account::named("nobody", passwd), None);
-        assert_eq!(Account::named("post", passwd), None);
+        let account = Account {
+            user: 101,
+            group: 104,
+        };
+        assert_eq!(named("postgres", passwd), Some(account));
+        assert_eq!(named("nobody", passwd), None);
+        assert_eq!(named("post", passwd), None);
+    }
+
+    #[test]
+    fn whoever_is_there_is_known() {
+        let me = rustix::process::getuid().as_raw();
+        assert!(running().unwrap().contains(&me));
+        assert!(has_name("passwd", 0) && has_name("group", 0));
+        let account = unused().unwrap();
+        assert!(UNUSED.contains(&account.user));
+        assert!(!has_name("passwd", account.user));
+        assert!(!running().unwrap().contains(&account.user));
     }
 }

@@ -47,8 +47,7 @@ impl Ground {
     /// # Errors
     /// It does not answer (exit code 1).
     pub(crate) fn given(conninfo: &str) -> Result<Self, Error> {
-        let scratch = Scratch::new(conninfo)?;
-        let version = scratch.server().version(Some(scratch.maintenance()))?;
+        let (scratch, version) = Scratch::new(conninfo)?;
         let kind = Kind::Given(scratch);
         Ok(Self { kind, version })
     }
@@ -57,6 +56,14 @@ impl Ground {
         match &self.kind {
             Kind::Made(made) => made.server(),
             Kind::Given(scratch) => scratch.server(),
+        }
+    }
+
+    /// The same, for sessions in restored databases.
+    pub(crate) fn inside(&self) -> &Server {
+        match &self.kind {
+            Kind::Made(made) => made.server(),
+            Kind::Given(scratch) => scratch.inside(),
         }
     }
 

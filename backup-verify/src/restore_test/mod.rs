@@ -5,9 +5,11 @@ mod comparison;
 mod globals;
 mod ground;
 mod installation;
+mod lookup;
 mod manifest;
 mod restorer;
 mod scratch;
+mod session;
 mod throwaway;
 
 use std::time::Duration;
@@ -185,12 +187,11 @@ impl Test {
             renamed: renamed.as_deref(),
             owners: self.globals,
         };
-        let server = self.ground.server();
-        let done = self.restorer.restore(what, server)?;
+        let done = self.restorer.restore(what, self.ground.server())?;
         let there = renamed.as_ref().unwrap_or(name);
         self.ground.open(there)?;
         let contents = expected.contents.as_ref();
-        let found = Found::ask(server, there, contents)?;
+        let found = Found::ask(self.ground.inside(), there, contents)?;
         let verdict = found.compare(contents);
         if !verdict.bad.is_empty() {
             let why = verdict.bad.join("; ");

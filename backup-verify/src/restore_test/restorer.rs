@@ -131,6 +131,9 @@ impl Restorer {
                 }
             }
         }
+        if let Some(account) = server.conninfo().account() {
+            command.arg(option("--psql-user", &account.to_string()));
+        }
         server.conninfo().lead(&mut command, Some("postgres"));
         let (said, ended) = run::<Done>(command)?;
         match said {

@@ -3,19 +3,28 @@
 use std::fs::File;
 use std::io::{Read, Write};
 use std::process::Stdio;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use job::{Error, OnStop, say};
-use pg_client::{Conninfo, RELEASE, Server, UNHINDERED, drop_database, quote_literal};
+use pg_client::{Conninfo, RELEASE, Server, UNHINDERED, Version, quote_ident, quote_literal};
+
+use super::account;
+use super::session::settings;
 
 /// How the names of all of them begin.
 const PREFIX: &str = "backup_verify_";
 const KEY_LENGTH: usize = 8;
+/// How long somebody who is in a database, and may not be sent away, is waited for.
+const PATIENCE: Duration = Duration::from_secs(15);
+const PAUSE: Duration = Duration::from_millis(200);
 
 /// The databases of one run, on a given server. They are dropped when this is, and when a signal stops the
 /// program.
 #[derive(Debug)]
 pub(crate) struct Scratch {
     server: Server,
+    inside: Server,
     place: Place,
     on_stop: Option<OnStop>,
 }
@@ -24,39 +33,54 @@ pub(crate) struct Scratch {
 #[derive(Debug, Clone)]
 struct Place {
     conninfo: Conninfo,
-    /// The database to connect to for that.
+    /// For sessions in them.
+    inside: Conninfo,
+    /// The database to connect to for all else.
     maintenance: String,
     /// How the names of this run's begin; restore-stream, which begins under another name, only adds to them.
     prefix: String,
 }
 
 impl Scratch {
-    /// Prepares for databases on the server that `conninfo` leads to.
+    /// Prepares for databases on the server that `conninfo` leads to; and the server's version.
     ///
     /// # Errors
     /// A conninfo that cannot be read; a server that does not answer.
-    pub(crate) fn new(conninfo: &str) -> Result<Self, Error> {
+    pub(crate) fn new(conninfo: &str) -> Result<(Self, Version), Error> {
         let conninfo = Conninfo::parse(conninfo)?;
         let named = conninfo.database().map(str::to_owned);
         let maintenance = named
             .or_else(|| std::env::var("PGDATABASE").ok())
             .unwrap_or_else(|| "postgres".into());
+        let version = Server::new(conninfo.clone()).version(Some(&maintenance))?;
+        let conninfo = without_root(conninfo, &maintenance);
+        let server = Server::new(conninfo.clone());
+        let superuser = is_superuser(&server, &maintenance)?;
+        let inside = conninfo.clone();
+        let inside = inside.with_settings(&settings(version.major(), superuser));
         let place = Place {
-            conninfo: conninfo.clone(),
+            conninfo,
+            inside: inside.clone(),
             maintenance,
             prefix: format!("{PREFIX}{}_", key()?),
         };
         let at_stop = place.clone();
         let scratch = Self {
-            server: Server::new(conninfo),
+            server,
+            inside: Server::new(inside),
             on_stop: Some(job::on_stop(move || at_stop.clear_or_say())),
             place,
         };
-        Ok(scratch)
+        Ok((scratch, version))
     }
 
     pub(crate) fn server(&self) -> &Server {
         &self.server
+    }
+
+    /// The same, for sessions in restored databases.
+    pub(crate) fn inside(&self) -> &Server {
+        &self.inside
     }
 
     pub(crate) fn maintenance(&self) -> &str {
@@ -92,6 +116,26 @@ impl Drop for Scratch {
     }
 }
 
+/// Whom psql can be run as: root only where the server answers nobody else.
+fn without_root(conninfo: Conninfo, maintenance: &str) -> Conninfo {
+    let tried = account::for_psql().and_then(|account| {
+        let other = conninfo.clone().run_as(account);
+        // A password file, a key or the name on a socket may be root's.
+        let answer = Server::new(other.clone()).version(Some(maintenance));
+        answer.map(|_| other).map_err(|error| error.to_string())
+    });
+    tried.unwrap_or_else(|why| {
+        say!("psql runs as root, for it cannot reach the server as anybody else: {why}");
+        conninfo
+    })
+}
+
+fn is_superuser(server: &Server, maintenance: &str) -> Result<bool, Error> {
+    let sql = "SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = session_user";
+    let rows = server.query(Some(maintenance), sql)?;
+    Ok(rows.into_iter().flatten().flatten().any(|it| it == "t"))
+}
+
 impl Place {
     fn clear_or_say(&self) {
         if let Err(error) = self.clear() {
@@ -100,14 +144,43 @@ impl Place {
     }
 
     fn clear(&self) -> Result<(), Error> {
-        for name in self.ask(&self.maintenance, &self.remains())?.lines() {
-            let connectable = format!("ALTER DATABASE {name} ALLOW_CONNECTIONS true;");
-            self.ask(&self.maintenance, &connectable)?;
-            // What it does not take away is said when it is dropped.
-            let _ = self.ask(name, RELEASE);
-            self.ask(&self.maintenance, &drop_database(name))?;
+        let there = self.ask(&self.conninfo, &self.maintenance, &self.remains())?;
+        let mut failed = None;
+        for name in there.lines() {
+            failed = self.drop_database(name).err().or(failed);
         }
-        Ok(())
+        failed.map_or(Ok(()), Err)
+    }
+
+    /// Whoever is in it (an exporter, a pooler: they connect to every database there is) is sent away where that may be
+    /// done, and waited for where it may not; nobody else gets in.
+    fn drop_database(&self, name: &str) -> Result<(), Error> {
+        let open = format!(
+            "ALTER DATABASE {} ALLOW_CONNECTIONS true",
+            quote_ident(name)
+        );
+        self.ask(&self.conninfo, &self.maintenance, &open)?;
+        // What it does not take away is said when the database is dropped.
+        let release = [UNHINDERED, RELEASE].concat();
+        let _ = self.ask(&self.inside, name, &release);
+        let started = Instant::now();
+        loop {
+            let dropped = self.ask(&self.conninfo, &self.maintenance, &shut_and_drop(name));
+            let Err(error) = dropped else {
+                return Ok(());
+            };
+            if started.elapsed() >= PATIENCE {
+                let there = self.ask(&self.conninfo, &self.maintenance, &visitors(name));
+                let there = there.unwrap_or_default().trim().replace('\n', ", ");
+                return Err(match there.as_str() {
+                    "" => error,
+                    _ => error
+                        .within(format!("'{name}' is in use by {there}"))
+                        .hint("--into a role that may send them away: a superuser, or a member of pg_signal_backend"),
+                });
+            }
+            thread::sleep(PAUSE);
+        }
     }
 
     /// Ends what is at work in the databases of this run, or creates one: the psql that asked for it may be dead
@@ -115,25 +188,18 @@ impl Place {
     fn remains(&self) -> String {
         let about = quote_literal(&format!("%{}%", self.prefix));
         let ours = begins_with(&self.prefix);
+        let ended = send_away(&format!("query LIKE {about} AND state <> 'idle' OR {ours}"));
         format!(
-            "{UNHINDERED}DO $$BEGIN
-  FOR i IN 1..200 LOOP
-    PERFORM pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity
-     WHERE pid <> pg_catalog.pg_backend_pid() AND (query LIKE {about} AND state <> 'idle' OR {ours});
-    EXIT WHEN NOT FOUND;
-    PERFORM pg_catalog.pg_sleep(0.05);
-    PERFORM pg_catalog.pg_stat_clear_snapshot();
-  END LOOP;
-END$$;
+            "{UNHINDERED}{ended}
 \\o
 SELECT datname FROM pg_catalog.pg_database WHERE {ours};"
         )
     }
 
     /// By a psql of its own and not a [`Server`], whose processes must not be used while a signal ends the program.
-    fn ask(&self, database: &str, sql: &str) -> Result<String, Error> {
+    fn ask(&self, conninfo: &Conninfo, database: &str, sql: &str) -> Result<String, Error> {
         let cannot = |error| Error::io("cannot run 'psql'", &error);
-        let mut command = self.conninfo.command("psql", Some(database));
+        let mut command = conninfo.command("psql", Some(database));
         command.args(["--no-psqlrc", "--quiet", "--no-align", "--tuples-only"]);
         command.args(["--set=ON_ERROR_STOP=1", "--output=/dev/null"]);
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
@@ -153,6 +219,51 @@ SELECT datname FROM pg_catalog.pg_database WHERE {ours};"
             "cannot drop the databases of the test: {words}"
         )))
     }
+}
+
+/// Each statement for itself: the first one holds when the second looks who is in.
+fn shut_and_drop(name: &str) -> String {
+    let ended = send_away(&format!("datname = {}", quote_literal(name)));
+    let name = quote_ident(name);
+    // Not WITH (FORCE), which fails at once where somebody may not be sent away: this waits for them.
+    format!(
+        "{UNHINDERED}SET client_min_messages = error;
+ALTER DATABASE {name} WITH ALLOW_CONNECTIONS false IS_TEMPLATE false;
+{ended}
+DROP DATABASE IF EXISTS {name};"
+    )
+}
+
+/// Sends away those whom `which` describes, and waits until they are gone: as far as this role may.
+fn send_away(which: &str) -> String {
+    format!(
+        "DO $$DECLARE who integer; sent boolean;
+BEGIN
+  FOR i IN 1..200 LOOP
+    sent := false;
+    FOR who IN SELECT pid FROM pg_catalog.pg_stat_activity
+     WHERE pid <> pg_catalog.pg_backend_pid() AND ({which}) LOOP
+      BEGIN
+        sent := pg_catalog.pg_terminate_backend(who) OR sent;
+      EXCEPTION WHEN insufficient_privilege THEN NULL;
+      END;
+    END LOOP;
+    EXIT WHEN NOT sent;
+    PERFORM pg_catalog.pg_sleep(0.05);
+    PERFORM pg_catalog.pg_stat_clear_snapshot();
+  END LOOP;
+END$$;"
+    )
+}
+
+/// Who is in a database, for a person.
+fn visitors(name: &str) -> String {
+    format!(
+        "\\o
+SELECT pg_catalog.format('%s (%s, pid %s)', coalesce(usename, backend_type), nullif(application_name, ''), pid)
+ FROM pg_catalog.pg_stat_activity WHERE datname = {} ORDER BY backend_start;",
+        quote_literal(name)
+    )
 }
 
 fn begins_with(prefix: &str) -> String {

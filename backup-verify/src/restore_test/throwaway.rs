@@ -1,5 +1,6 @@
 //! A server that is made for the test and gone afterwards.
 
+use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -7,12 +8,14 @@ use std::sync::mpsc;
 
 use job::{Error, OnStop, say, text};
 use pg_client::{
-    Child, Conninfo, Ending, RELEASE, Server, drop_database, quote_ident, quote_literal,
+    Account, Child, Conninfo, Ending, RELEASE, Server, UNHINDERED, drop_database, quote_ident,
+    quote_literal,
 };
 
-use super::account::Account;
+use super::account;
 use super::globals::Globals;
 use super::installation::Installation;
+use super::session::settings;
 
 /// Nobody wants its data when it has ended, however it ends: nothing waits for the disk. Dynamic shared memory in
 /// files, because a container's `/dev/shm` is small; many locks, because `postgres` is restored in one transaction.
@@ -30,14 +33,18 @@ const SETTINGS: [&str; 11] = [
     "max_locks_per_transaction=1024",
 ];
 
+/// What the server and `initdb` get of the environment: a backup can ask the server for all of it.
+const PASSED_ON: [&str; 3] = ["PATH", "LD_LIBRARY_PATH", "TZ"];
+
 /// A running server on a socket that only this user (or root) can reach. It is stopped and its directory
 /// removed when this is dropped, and when a signal stops the program.
 #[derive(Debug)]
 pub(crate) struct Throwaway {
     server: Server,
-    // Dropped in this order: the server ends before its directory goes.
+    // Dropped in this order: the server ends, then whatever it started, before its directory goes.
     _postgres: Child,
-    _directory: Directory,
+    _others: Others,
+    directory: Directory,
 }
 
 impl Throwaway {
@@ -51,26 +58,17 @@ impl Throwaway {
         parent: Option<&Path>,
         room: u64,
     ) -> Result<Self, Error> {
-        let account = Account::unprivileged()?;
-        let parent = parent.map_or_else(std::env::temp_dir, Path::to_owned);
+        let maker = account::maker()?;
+        let parent = parent.map_or_else(env::temp_dir, Path::to_owned);
         check_room(&parent, room)?;
-        let directory = Directory::make(&parent, account.as_ref())?;
+        let directory = Directory::make(&parent, maker)?;
         say!(
             "making a server of PostgreSQL {} in '{}'",
             installation.version(),
             directory.path.display()
         );
-        let program = |name: &str| {
-            let mut command = Command::new(installation.program(name));
-            if let Some(account) = &account {
-                account.run(&mut command);
-            }
-            command.current_dir(&directory.path).env("LC_ALL", "C");
-            command.stdin(Stdio::null()).stdout(Stdio::null());
-            command
-        };
         let data = directory.path.join("data");
-        let mut initdb = program("initdb");
+        let mut initdb = directory.program(installation, "initdb", maker);
         initdb.args([
             "--auth=trust",
             "--no-sync",
@@ -80,7 +78,11 @@ impl Throwaway {
         initdb.arg("--username").arg(&globals.superuser);
         initdb.arg("--pgdata").arg(&data);
         Child::spawn(initdb)?.wait().map_err(unmade)?;
-        let mut postgres = program("postgres");
+        for number in 0..globals.tablespaces.len() {
+            make(&directory.tablespace(number))?;
+        }
+        let (account, others) = directory.hand_over(installation, maker)?;
+        let mut postgres = directory.program(installation, "postgres", account);
         postgres.arg("-D").arg(&data);
         for setting in SETTINGS {
             postgres.args(["-c", setting]);
@@ -90,13 +92,15 @@ impl Throwaway {
         let list = quote_ident(&socket);
         postgres.args(["-c", &format!("unix_socket_directories={list}")]);
         let postgres = serve(postgres)?;
-        let server = Server::new(Conninfo::socket(&socket, &globals.superuser));
+        let conninfo = Conninfo::socket(&socket, &globals.superuser).run_as(account);
+        let conninfo = conninfo.with_settings(&settings(installation.version().major(), true));
         let made = Self {
-            server,
+            server: Server::new(conninfo),
             _postgres: postgres,
-            _directory: directory,
+            _others: others,
+            directory,
         };
-        made.add_tablespaces(globals, account.as_ref())?;
+        made.add_tablespaces(globals)?;
         Ok(made)
     }
 
@@ -105,13 +109,9 @@ impl Throwaway {
     }
 
     /// Of the same names as the backup's, but here: where theirs are, nothing may be.
-    fn add_tablespaces(&self, globals: &Globals, account: Option<&Account>) -> Result<(), Error> {
+    fn add_tablespaces(&self, globals: &Globals) -> Result<(), Error> {
         for (number, name) in globals.tablespaces.iter().enumerate() {
-            let path = self._directory.path.join(format!("tablespace-{number}"));
-            make(&path)?;
-            if let Some(account) = account {
-                account.own(&path)?;
-            }
+            let path = self.directory.tablespace(number);
             let sql = format!(
                 "CREATE TABLESPACE {} LOCATION {}",
                 quote_ident(name),
@@ -125,7 +125,8 @@ impl Throwaway {
     /// Drops a database, to make room for the next.
     pub(crate) fn drop_database(&self, name: &str) -> Result<(), Error> {
         // What it does not take away is said when it is dropped.
-        let _ = self.server.execute(Some(name), RELEASE);
+        let release = [UNHINDERED, RELEASE].concat();
+        let _ = self.server.execute(Some(name), &release);
         self.server.execute(Some("postgres"), &drop_database(name))
     }
 }
@@ -186,7 +187,7 @@ struct Directory {
 }
 
 impl Directory {
-    fn make(parent: &Path, account: Option<&Account>) -> Result<Self, Error> {
+    fn make(parent: &Path, maker: Option<Account>) -> Result<Self, Error> {
         let cannot = |error| {
             let words = format!("cannot make a directory in '{}'", parent.display());
             Error::io(words, &error)
@@ -201,10 +202,97 @@ impl Directory {
         let gone = path.clone();
         let on_stop = Some(job::on_stop(move || remove(&gone)));
         let directory = Self { path, on_stop };
-        if let Some(account) = account {
-            account.own(&directory.path)?;
+        if let Some(maker) = maker {
+            account::own(&directory.path, maker)?;
         }
         Ok(directory)
+    }
+
+    /// Where a tablespace is.
+    fn tablespace(&self, number: usize) -> PathBuf {
+        self.path.join(format!("tablespace-{number}"))
+    }
+
+    /// A program of the server's that runs here as `account`, and has no more of the environment than it needs.
+    fn program(
+        &self,
+        installation: &Installation,
+        name: &str,
+        account: Option<Account>,
+    ) -> Command {
+        let mut command = Command::new(installation.program(name));
+        if let Some(account) = account {
+            account.run(&mut command);
+        }
+        command.env_clear().env("LC_ALL", "C");
+        command.envs(
+            PASSED_ON
+                .into_iter()
+                .filter_map(|it| Some((it, env::var_os(it)?))),
+        );
+        command.current_dir(&self.path);
+        command.stdin(Stdio::null()).stdout(Stdio::null());
+        command
+    }
+
+    /// Gives all that `maker` has made to an account that nothing else is, or (said) leaves it to `maker`. Whom the server
+    /// runs as, and what is to be done about all that runs as that.
+    fn hand_over(
+        &self,
+        installation: &Installation,
+        maker: Option<Account>,
+    ) -> Result<(Option<Account>, Others), Error> {
+        let Some(maker) = maker else {
+            return Ok((None, Others::default()));
+        };
+        match self.to_nobody_else(installation) {
+            Ok(account) => Ok((Some(account), Others::of(account))),
+            Err(why) => {
+                account::own(&self.path, maker)?;
+                let user = maker.user;
+                say!("the server runs as user {user}, who may own more on this machine: {why}");
+                Ok((Some(maker), Others::default()))
+            }
+        }
+    }
+
+    fn to_nobody_else(&self, installation: &Installation) -> Result<Account, String> {
+        let account = account::unused()?;
+        account::own(&self.path, account).map_err(|error| error.to_string())?;
+        // That it may enter the directory, and run the programs.
+        let mut tried = self.program(installation, "postgres", Some(account));
+        let tried = tried.arg("--version").stderr(Stdio::null()).status();
+        match tried {
+            Ok(status) if status.success() => Ok(account),
+            Ok(status) => Err(format!("user {} cannot run it: {status}", account.user)),
+            Err(error) => Err(format!("user {} cannot run it: {error}", account.user)),
+        }
+    }
+}
+
+/// What else runs as the server's account, whom nothing of this machine is: it ends with the test.
+#[derive(Debug, Default)]
+struct Others {
+    account: Option<Account>,
+    on_stop: Option<OnStop>,
+}
+
+impl Others {
+    fn of(account: Account) -> Self {
+        Self {
+            account: Some(account),
+            on_stop: Some(job::on_stop(move || account::end_all(account))),
+        }
+    }
+}
+
+impl Drop for Others {
+    fn drop(&mut self) {
+        // A signal that is ending the program ends them itself.
+        drop(self.on_stop.take());
+        if let Some(account) = self.account {
+            account::end_all(account);
+        }
     }
 }
 

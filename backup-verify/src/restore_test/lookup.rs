@@ -1,0 +1,203 @@
+//! The tables of an index, found in a restored database and counted.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use backup_file::TableRows;
+use dump_text::{Token, tokens};
+use job::Error;
+use pg_client::{Row, Server, quote_literal};
+
+use super::session;
+
+/// How many tables are asked about at once: a question must fit into a pipe.
+const BATCH: usize = 500;
+
+/// What became of a table of the index.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Came {
+    /// There is no such table.
+    Not,
+    /// It has this many rows.
+    Rows(u64),
+    /// The index has its name without its schema, and there are several of that name.
+    OneOfSeveral,
+}
+
+/// A table's name. The index of an earlier release has none of some schemas: those of dumps that set a search path.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Name {
+    schema: Option<String>,
+    table: String,
+}
+
+impl Name {
+    /// Reads an SQL identifier with its schema, or without. None if it is no such: then there is no such table.
+    fn parse(text: &str) -> Option<Self> {
+        // psql reads no further than a NUL byte, and would take what follows for something else.
+        if text.contains('\0') {
+            return None;
+        }
+        let mut words = tokens(text.as_bytes()).map(|it| it.token);
+        let first = identifier(words.next()?)?;
+        let name = match words.next() {
+            None => Self {
+                schema: None,
+                table: first,
+            },
+            Some(Token::Symbol(b'.')) => Self {
+                schema: Some(first),
+                table: identifier(words.next()?)?,
+            },
+            Some(_) => return None,
+        };
+        words.next().is_none().then_some(name)
+    }
+}
+
+fn identifier(token: Token) -> Option<String> {
+    match token {
+        Token::Word(name) | Token::Name(name) => Some(name),
+        _ => None,
+    }
+}
+
+/// What became of each of the tables, in their order.
+///
+/// # Errors
+/// The server's: they could not be looked at.
+pub(crate) fn look_up(
+    server: &Server,
+    database: &str,
+    tables: &[TableRows],
+) -> Result<Vec<Came>, Error> {
+    let names: Vec<Option<Name>> = tables.iter().map(|it| Name::parse(&it.name)).collect();
+    let twice = twice(&names);
+    let mut came = Vec::with_capacity(tables.len());
+    for batch in names.chunks(BATCH) {
+        let mut found = match question(batch) {
+            Some(sql) => answers(&session::ask(server, database, &sql)?),
+            None => BTreeMap::new(),
+        };
+        for (at, name) in batch.iter().enumerate() {
+            came.push(match found.remove(&at) {
+                Some(_) if name.as_ref().is_some_and(|it| twice.contains(it)) => Came::OneOfSeveral,
+                found => found.unwrap_or(Came::Not),
+            });
+        }
+    }
+    Ok(came)
+}
+
+/// Names that stand for more than one table of the index.
+fn twice(names: &[Option<Name>]) -> BTreeSet<&Name> {
+    let mut seen = BTreeSet::new();
+    let names = names.iter().flatten();
+    names.filter(|name| !seen.insert(*name)).collect()
+}
+
+/// Counts the rows of those that are there. The server puts their names into the questions, and `\gexec` asks these:
+/// nothing of the index becomes SQL.
+///
+/// `FROM ONLY`, as the COPY of a table that others inherit from has its own rows only. Row security that is forced on a
+/// table's owner is taken from it: for the dump there was none, and the database is dropped next.
+fn question(names: &[Option<Name>]) -> Option<String> {
+    let name = |(at, name): (usize, &Option<Name>)| {
+        let Name { schema, table } = name.as_ref()?;
+        let schema = schema.as_deref().map_or("NULL".into(), quote_literal);
+        Some(format!("({at}, {schema}, {})", quote_literal(table)))
+    };
+    let values: Vec<String> = names.iter().enumerate().filter_map(name).collect();
+    (!values.is_empty()).then(|| {
+        format!(
+            "WITH found AS (
+ SELECT at, c.oid, nspname, relname, count(*) OVER (PARTITION BY at) AS count
+ FROM (VALUES {}) AS asked (at, schema, name)
+ JOIN pg_class AS c ON c.relname = asked.name AND c.relkind IN ('r', 'p')
+ JOIN pg_namespace AS n ON n.oid = c.relnamespace AND CASE WHEN asked.schema IS NOT NULL
+  THEN n.nspname = asked.schema
+  ELSE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema' AND NOT EXISTS (
+   SELECT FROM pg_depend AS d
+   WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e') END)
+SELECT CASE WHEN count = 1 AND row_security_active(oid)
+  THEN format('ALTER TABLE %I.%I NO FORCE ROW LEVEL SECURITY', nspname, relname) END,
+ CASE count WHEN 1 THEN format('SELECT ''rows'', %s, count(*) FROM ONLY %I.%I', at, nspname, relname)
+  ELSE format('SELECT ''several'', %s, 0', at) END
+FROM found ORDER BY at
+\\gexec
+",
+            values.join(", ")
+        )
+    })
+}
+
+fn answers(rows: &[Row]) -> BTreeMap<usize, Came> {
+    let answer = |row: &Row| match row.as_slice() {
+        [Some(kind), Some(at), Some(number)] => {
+            let came = match kind.as_str() {
+                "rows" => Came::Rows(number.parse().ok()?),
+                "several" => Came::OneOfSeveral,
+                _ => return None,
+            };
+            Some((at.parse().ok()?, came))
+        }
+        _ => None,
+    };
+    rows.iter().filter_map(answer).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(schema: Option<&str>, table: &str) -> Option<Name> {
+        Some(Name {
+            schema: schema.map(str::to_owned),
+            table: table.to_owned(),
+        })
+    }
+
+    #[test]
+    fn names_of_tables() {
+        for (text, wanted) in [
+            ("public.a", name(Some("public"), "a")),
+            ("Public.A", name(Some("public"), "a")),
+            ("t", name(None, "t")),
+            (r#""a.b""#, name(None, "a.b")),
+            (r#""A b"."c ""d""""#, name(Some("A b"), "c \"d\"")),
+            (r#"public."\! id""#, name(Some("public"), r"\! id")),
+            ("", None),
+            ("public.", None),
+            ("a.b.c", None),
+            ("public.t;drop", None),
+            (r"t \! id", None),
+            ("'t'", None),
+            ("public.a\0", None),
+            ("public.\"a\0b\"", None),
+        ] {
+            assert_eq!(Name::parse(text), wanted, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_name_is_a_string_of_the_question_and_nothing_else() {
+        let names = [name(None, r"it's\"), None, name(Some("s"), "t")];
+        let sql = question(&names).unwrap();
+        assert!(
+            sql.contains(r"VALUES (0, NULL,  E'it''s\\'), (2, 's', 't')"),
+            "{sql}"
+        );
+        assert_eq!(question(&[None]), None);
+    }
+
+    #[test]
+    fn one_name_for_two_tables() {
+        let names = [
+            name(None, "t"),
+            name(Some("a"), "t"),
+            None,
+            None,
+            name(None, "t"),
+        ];
+        assert_eq!(twice(&names), [names[0].as_ref().unwrap()].into());
+    }
+}

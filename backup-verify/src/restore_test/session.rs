@@ -1,0 +1,69 @@
+//! How a restored database is looked at. It may have anything: settings, functions of its own in the place of the
+//! server's, triggers on DDL and on logins. None of it may change what is seen, nor be set off.
+
+use job::Error;
+use pg_client::{Row, Server, UNHINDERED};
+
+/// What a session in a restored database begins with, before anything of the database's counts.
+const SETTINGS: [(&str, &str); 8] = [
+    ("client_min_messages", "warning"),
+    ("default_transaction_read_only", "off"),
+    ("idle_in_transaction_session_timeout", "0"),
+    ("local_preload_libraries", ""),
+    ("lock_timeout", "0"),
+    ("role", "none"),
+    ("search_path", "pg_catalog"),
+    ("statement_timeout", "0"),
+];
+/// Settings that came with a version of PostgreSQL.
+const LATER: [(u32, (&str, &str)); 2] = [
+    (14, ("idle_session_timeout", "0")),
+    (17, ("transaction_timeout", "0")),
+];
+/// Settings that only a superuser may set, and what only a superuser can have put into a database: a library that is not
+/// here keeps everybody out, and so may a trigger on logins.
+const OF_SUPERUSERS: [(u32, (&str, &str)); 2] = [
+    (0, ("session_preload_libraries", "")),
+    (17, ("event_triggers", "off")),
+];
+
+/// A name that is hidden from this user is an error, not one less. The encoding is the database's own: the index has names
+/// of tables as the dump has them, byte for byte; and it is safe for psql, which another one may not be.
+const PROLOGUE: &str = "\
+SET search_path = pg_catalog;
+SET row_security = off;
+SELECT set_config('client_encoding', current_setting('server_encoding'), false);
+";
+
+/// What sessions in restored databases begin with, on a server of this major version, for a superuser or another role.
+pub(crate) fn settings(major: u32, superuser: bool) -> Vec<(&'static str, &'static str)> {
+    let of_superusers = OF_SUPERUSERS.into_iter().filter(|_| superuser);
+    let later = LATER.into_iter().chain(of_superusers);
+    let later = later.filter(|(since, _)| major >= *since);
+    SETTINGS.into_iter().chain(later.map(|it| it.1)).collect()
+}
+
+/// Asks a restored database. No DDL: a trigger may forbid it, or count it.
+///
+/// # Errors
+/// The server's.
+pub(crate) fn ask(server: &Server, database: &str, sql: &str) -> Result<Vec<Row>, Error> {
+    server.query(Some(database), &[UNHINDERED, PROLOGUE, sql].concat())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_the_server_knows_and_the_role_may_set() {
+        let has =
+            |major, superuser, name: &str| settings(major, superuser).iter().any(|it| it.0 == name);
+        assert!(has(13, false, "role") && has(18, true, "role"));
+        assert!(!has(16, true, "event_triggers") && has(17, true, "event_triggers"));
+        assert!(!has(17, false, "event_triggers"));
+        assert!(has(13, true, "session_preload_libraries"));
+        assert!(!has(18, false, "session_preload_libraries"));
+        assert!(!has(13, true, "idle_session_timeout") && has(14, false, "idle_session_timeout"));
+    }
+}
