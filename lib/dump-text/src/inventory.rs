@@ -4,8 +4,9 @@ use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::iter::Peekable;
 
-use crate::Piece;
+use crate::search_path::SearchPath;
 use crate::token::{Spanned, Token, tokens};
+use crate::{Command, Piece, command};
 
 /// What the names of the tables may take, in bytes: past it only numbers are kept.
 const NAMES_LIMIT: usize = 1 << 20;
@@ -23,6 +24,8 @@ pub struct Inventory {
     names: usize,
     /// The table whose rows come.
     current: Option<usize>,
+    /// Where names without a schema lead.
+    search_path: SearchPath,
     /// Whether rows came for a partitioned table: which partitions they go to cannot be seen.
     by_the_root: bool,
     /// How many `CREATE INDEX` there are.
@@ -37,7 +40,7 @@ pub struct Inventory {
 
 #[derive(Debug)]
 struct Table {
-    /// As the dump writes it. None if that is not UTF-8, or the list would be too long.
+    /// As the dump writes it, with the schema that its search path says. None if that is not UTF-8, or the list would be too long.
     name: Option<String>,
     /// How many came by COPY.
     rows: u64,
@@ -52,12 +55,15 @@ impl Inventory {
         match piece {
             Piece::Statement(text) | Piece::Head(text) => self.statement(text),
             Piece::DataEnd { rows, .. } => self.rows_of_a_copy(rows),
+            Piece::Command(line) if matches!(command(line), Command::Connect(_)) => {
+                self.search_path = SearchPath::default();
+            }
             _ => {}
         }
     }
 
-    /// The tables by their names as the dump writes them (those that are UTF-8), each with its rows if they
-    /// are known. None if the list would take more than 1 MiB.
+    /// The tables by their names as the dump writes them (those that are UTF-8), with the schema that the dump's search
+    /// path says where it writes none; each with its rows if they are known. None if the list would take more than 1 MiB.
     pub fn tables(&self) -> Option<impl Iterator<Item = (&str, Option<u64>)>> {
         let listed = self.tables.iter().filter_map(|table| {
             let known = !table.inserts && !self.by_the_root;
@@ -92,7 +98,14 @@ impl Inventory {
                 }
             }
             Some("alter") => self.constraints += u64::from(words.adds_constraint()),
-            Some("select") => self.large_objects += u64::from(words.creates_large_object()),
+            Some("select") => {
+                if words.creates_large_object() {
+                    self.large_objects += 1;
+                } else {
+                    self.search_path.see(text);
+                }
+            }
+            Some("set" | "reset" | "discard") => self.search_path.see(text),
             _ => {}
         }
     }
@@ -120,6 +133,7 @@ impl Inventory {
     }
 
     fn table(&mut self, name: &[u8], partitioned: bool) {
+        let name = &*self.search_path.created(name);
         let listed = self.names <= NAMES_LIMIT;
         self.names += name.len() + ENTRY;
         if listed && self.names > NAMES_LIMIT {
@@ -140,7 +154,8 @@ impl Inventory {
     /// Where a table stands in the list; none if its `CREATE TABLE` is not in the dump, as that of an
     /// extension's is not.
     fn place(&self, name: &[u8]) -> Option<usize> {
-        self.places.get(&hash(name)).copied()
+        let mut names = self.search_path.candidates(name);
+        names.find_map(|name| self.places.get(&hash(&name)).copied())
     }
 
     fn rows_of_a_copy(&mut self, rows: u64) {

@@ -14,6 +14,7 @@ mod lexer;
 mod part;
 mod piece;
 mod scanner;
+mod search_path;
 mod subject;
 mod token;
 

@@ -146,3 +146,78 @@ fn of_very_many_tables_there_are_only_numbers() {
     assert!(seen.tables().is_none());
     assert_eq!((seen.table_count(), seen.rows()), (20_000, Some(2)));
 }
+
+/// As pg_dump 10 writes it.
+const OLD: &str = r#"
+SET client_encoding = 'UTF8';
+SET search_path = public, pg_catalog;
+CREATE TABLE orders (id integer);
+CREATE TABLE "Odd.one" (id integer);
+CREATE TABLE pg_class (id integer);
+SET search_path = "Große Lager", pg_catalog;
+CREATE TABLE orders (id integer);
+CREATE TABLE public.named (id integer);
+SET search_path = public, pg_catalog;
+COPY orders (id) FROM stdin;
+1
+2
+\.
+COPY "Odd.one" (id) FROM stdin;
+1
+\.
+COPY pg_class (id) FROM stdin;
+\.
+COPY named (id) FROM stdin;
+1
+2
+3
+4
+\.
+SET search_path = "Große Lager", pg_catalog;
+COPY orders (id) FROM stdin;
+1
+2
+3
+\.
+"#;
+
+#[test]
+fn names_without_a_schema_are_where_the_search_path_leads() {
+    for size in [1, 7, OLD.len()] {
+        let seen = inventory_in_pieces(OLD.as_bytes(), size);
+        let wanted = [
+            ("public.orders", Some(2)),
+            ("public.\"Odd.one\"", Some(1)),
+            ("public.pg_class", Some(0)),
+            ("\"Große Lager\".orders", Some(3)),
+            ("public.named", Some(4)),
+        ];
+        assert_eq!(tables(&seen), wanted);
+    }
+}
+
+#[test]
+fn a_search_path_that_is_not_known_names_no_schema() {
+    let seen = inventory(
+        "CREATE TABLE a (x int);\nSELECT pg_catalog.set_config('search_path', 'shop', false);\n\
+         CREATE TABLE b (x int);\nINSERT INTO b VALUES (1);\n\\connect other\n\
+         CREATE TABLE c (x int);\nSET search_path TO DEFAULT;\nCREATE TABLE d (x int);\n",
+    );
+    let wanted = [
+        ("a", Some(0)),
+        ("shop.b", None),
+        ("c", Some(0)),
+        ("d", Some(0)),
+    ];
+    assert_eq!(tables(&seen), wanted);
+}
+
+#[test]
+fn the_first_schema_of_the_path_that_has_the_table_gets_its_rows() {
+    let seen = inventory(
+        "SET search_path = a, b;\nCREATE TABLE t (x int);\nCREATE TABLE b.t (x int);\nCREATE TABLE b.u (x int);\n\
+         COPY u (x) FROM stdin;\n1\n\\.\nCOPY t (x) FROM stdin;\n1\n2\n\\.\n",
+    );
+    let wanted = [("a.t", Some(2)), ("b.t", Some(0)), ("b.u", Some(1))];
+    assert_eq!(tables(&seen), wanted);
+}
