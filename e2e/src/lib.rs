@@ -14,6 +14,7 @@ pub mod backup;
 pub mod bench;
 pub mod chance;
 pub mod compare;
+pub mod crafted;
 pub mod postgres;
 pub mod program;
 pub mod prometheus;

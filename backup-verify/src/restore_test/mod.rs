@@ -221,7 +221,7 @@ impl Test {
 
     fn no_extension(&self, name: &str, lacking: &[String]) -> Error {
         let version = self.ground.version();
-        Error::not_good(format!(
+        Error::failed(format!(
             "database '{name}' cannot be restored: PostgreSQL {version} here lacks its extensions: {}",
             list(lacking)
         ))

@@ -17,18 +17,47 @@ const PROGRAM: &str = "restore-stream";
 const PROGRESS: &str = "restore-stream: restoring '";
 /// What psql's end tells of an SQL error, in every language (psql's manual page, Exit Status).
 const SQL_ERROR: &str = "'psql' failed with exit code 3";
-/// SQL errors that are the server's or the user's, not the backup's: as far as they are in English.
-const SERVER_S_OWN: [&str; 10] = [
+/// SQL errors that are the server's, the user's or somebody's who stopped it, not the backup's: as far as they are in
+/// English.
+const SERVER_S_OWN: [&str; 34] = [
+    // What it was built with, and what is installed beside it.
+    "is not available",
+    "extension control file",
+    "has no installation script",
+    "could not access file \"$libdir",
+    "could not load library",
+    "preload",
+    "is not supported by this build",
+    "not supported in this build",
+    "compression method",
+    "unsupported XML feature",
+    "unrecognized configuration parameter",
+    // Its machine's locales and disks.
     "invalid locale name",
     "invalid LC_C",
     "could not open collator for locale",
-    "tablespace \"",
-    "preload",
+    "could not create locale",
     "No space left on device",
+    "Disk quota exceeded",
+    "Input/output error",
+    "Read-only file system",
+    "tablespace \"",
+    // Its limits.
+    "out of memory",
+    "out of shared memory",
+    "could not resize shared memory",
+    "too many clients",
+    "too many connections",
+    "connection slots",
+    "temp_file_limit",
+    "deadlock detected",
+    // What the role may not do, and what somebody has done.
     "permission denied",
     "must be superuser",
     "must be owner of",
-    "out of memory",
+    "canceling statement",
+    "terminating connection",
+    "the database system is",
 ];
 
 /// A backup that restore-stream restores.
@@ -256,6 +285,13 @@ mod tests {
             "ERROR:  could not extend file: No space left on device",
             "ERROR:  invalid LC_COLLATE locale name: \"de_DE.UTF-8\"",
             "ERROR:  tablespace \"fast\" does not exist",
+            "ERROR:  extension \"rare\" is not available",
+            "ERROR:  could not open extension control file \"/usr/share/rare.control\": No such file or directory",
+            "ERROR:  could not access file \"$libdir/rare\": No such file or directory",
+            "ERROR:  ICU is not supported in this build",
+            "ERROR:  compression method lz4 not supported",
+            "ERROR:  canceling statement due to user request",
+            "ERROR:  out of shared memory",
         ] {
             assert_eq!(code(Some(1), &format!("{sql}{own}")), 1, "{own}");
         }

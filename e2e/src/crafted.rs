@@ -1,0 +1,70 @@
+//! Backups that no server wrote: dumps of other versions, and of people with something in mind.
+
+use std::path::PathBuf;
+
+use backup_file::{About, Contents, Options, SectionKind, TableRows, Writer};
+use chrono::DateTime;
+
+use crate::{Program, Scratch};
+
+/// The name of these backups.
+pub const NAME: &str = "postgresql_backup_20250101_000000.sql.gz";
+
+/// The beginning of a cluster's dump.
+pub const OPENING: &str = "--\n-- PostgreSQL database cluster dump\n--\n\nSET client_encoding = 'UTF8';\nSET standard_conforming_strings = on;\n\n";
+/// Its end.
+pub const CLOSING: &str = "--\n-- PostgreSQL database cluster dump complete\n--\n\n";
+
+/// A database's part of a dump.
+pub fn part(database: &str, sql: &str) -> String {
+    format!(
+        "--\n-- Database \"{database}\" dump\n--\n\n--\n-- PostgreSQL database dump\n--\n\n\
+         CREATE DATABASE {database} WITH TEMPLATE = template0 ENCODING = 'UTF8';\n\\connect {database}\n\n{sql}\n\
+         --\n-- PostgreSQL database dump complete\n--\n\n"
+    )
+}
+
+/// A backup of a dump of these parts that some other program wrote: `pgdump-gz -- COMMAND`.
+///
+/// # Panics
+/// When that fails.
+pub fn taken(scratch: &Scratch, parts: &str) -> PathBuf {
+    let text = scratch.write("dump", format!("{OPENING}{parts}{CLOSING}"));
+    let program = Program::new("pgdump-gz").arg("--").arg("cat").arg(text);
+    scratch.write(NAME, program.succeeds().stdout)
+}
+
+/// A backup of one database, `shop`, whose index says this of its tables, and nothing of all else.
+///
+/// # Panics
+/// When it cannot be written.
+pub fn indexed(scratch: &Scratch, sql: &str, tables: &[(&str, u64)]) -> PathBuf {
+    let options = Options {
+        level: 1,
+        threads: 1,
+    };
+    let mut writer = Writer::new(Vec::new(), options);
+    writer.begin(SectionKind::Globals).expect("a backup");
+    writer.write_all(OPENING.as_bytes()).expect("a backup");
+    writer
+        .begin(SectionKind::Database("shop".into()))
+        .expect("a backup");
+    writer
+        .write_all(part("shop", sql).as_bytes())
+        .expect("a backup");
+    let tables = tables.iter().map(|it| TableRows::new(it.0, it.1));
+    writer.holds(Contents {
+        tables: Some(tables.collect()),
+        ..Contents::default()
+    });
+    writer.begin(SectionKind::End).expect("a backup");
+    writer.write_all(CLOSING.as_bytes()).expect("a backup");
+    let moment = DateTime::UNIX_EPOCH;
+    let about = About {
+        server_version: "14.1".into(),
+        client_version: "14.1".into(),
+        started: moment,
+        finished: moment,
+    };
+    scratch.write(NAME, writer.finish(about).expect("a backup"))
+}
