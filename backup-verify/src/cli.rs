@@ -171,7 +171,8 @@ Environment:
   PG…                           how the server of --into is reached, beside what CONNINFO says (libpq)
 
 --restore-test runs restore-stream (beside this program, or on the PATH) and psql, and for a server of
-its own initdb and postgres: not as root, who drops to the user postgres, or nobody.
+its own initdb and postgres. A backup is code: as root, psql and postgres run as a user that nothing else
+on the machine is; otherwise as this user.
 
 {}
 

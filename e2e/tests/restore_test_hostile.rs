@@ -208,6 +208,16 @@ fn where_root_may_become_nobody_that_is_said() {
     seen.says(
         "psql runs as root, for it cannot reach the server as anybody else: root lacks CAP_KILL",
     );
+    // A directory that only the account of servers may enter.
+    let closed = cluster.server_dir("closed");
+    fs::set_permissions(&closed, Permissions::from_mode(0o700)).unwrap();
+    let seen = own(&scratch, &backup)
+        .arg("--work-dir")
+        .arg(&closed)
+        .succeeds();
+    seen.says("who may own more on this machine: user ")
+        .says("cannot run it: Permission denied");
+    assert_eq!(scratch::names(&closed), [""; 0], "{seen}");
 }
 
 /// What is in the way of whoever connects, or looks: settings, functions and operators of its own, triggers.
@@ -238,6 +248,7 @@ ALTER DATABASE shop SET quote_all_identifiers = on;
 ALTER DATABASE shop SET client_min_messages = 'debug5';
 ALTER DATABASE shop SET session_preload_libraries = 'no_such_library';
 ALTER DATABASE shop SET local_preload_libraries = 'no_such_library';
+CREATE SUBSCRIPTION feed CONNECTION 'host=nowhere' PUBLICATION feed WITH (connect = false, slot_name = NONE);
 CREATE EVENT TRIGGER log ON ddl_command_end EXECUTE FUNCTION evil.log();
 CREATE EVENT TRIGGER no ON ddl_command_start EXECUTE FUNCTION evil.no();
 "#;

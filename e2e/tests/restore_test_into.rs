@@ -42,6 +42,23 @@ fn row_security_that_is_forced_on_the_owner_hides_nothing() {
     prints(&seen, "public.t has 3 rows, and 4 were dumped");
 }
 
+#[test]
+fn a_role_that_is_asked_for_stays() {
+    let scratch = Scratch::new();
+    let cluster = Cluster::start();
+    cluster.sql(
+        "postgres",
+        "create role \"the dba\" createdb; create role tester login noinherit; grant \"the dba\" to tester",
+    );
+    let sql = "CREATE TABLE public.t (a integer);\nCOPY public.t (a) FROM stdin;\n1\n\\.\n\
+               ALTER DATABASE shop SET role = 'none';\n";
+    let backup = indexed(&scratch, sql, &[("public.t", 1)]);
+    let seen = into(&cluster, &backup, "tester")
+        .env("PGOPTIONS", r"-c role=the\ dba")
+        .succeeds();
+    prints(&seen, "'shop' tables: 1 with 1 rows");
+}
+
 /// Somebody who connects to every database of a test that is there, and stays for this many seconds.
 struct Exporter {
     running: Running,

@@ -10,7 +10,7 @@ use job::{Error, OnStop, say};
 use pg_client::{Conninfo, RELEASE, Server, UNHINDERED, Version, quote_ident, quote_literal};
 
 use super::account;
-use super::session::settings;
+use super::session::Visitor;
 
 /// How the names of all of them begin.
 const PREFIX: &str = "backup_verify_";
@@ -37,7 +37,7 @@ struct Place {
     inside: Conninfo,
     /// The database to connect to for all else.
     maintenance: String,
-    /// How the names of this run's begin; restore-stream, which begins under another name, only adds to them.
+    /// How the names of this run's begin. What restore-stream has under a name of its own, it drops itself.
     prefix: String,
 }
 
@@ -55,9 +55,9 @@ impl Scratch {
         let version = Server::new(conninfo.clone()).version(Some(&maintenance))?;
         let conninfo = without_root(conninfo, &maintenance);
         let server = Server::new(conninfo.clone());
-        let superuser = is_superuser(&server, &maintenance)?;
+        let visitor = Visitor::of(&server, &maintenance)?;
         let inside = conninfo.clone();
-        let inside = inside.with_settings(&settings(version.major(), superuser));
+        let inside = inside.with_settings(&visitor.settings(version.major()));
         let place = Place {
             conninfo,
             inside: inside.clone(),
@@ -118,22 +118,20 @@ impl Drop for Scratch {
 
 /// Whom psql can be run as: root only where the server answers nobody else.
 fn without_root(conninfo: Conninfo, maintenance: &str) -> Conninfo {
-    let tried = account::for_psql().and_then(|account| {
-        let other = conninfo.clone().run_as(account);
-        // A password file, a key or the name on a socket may be root's.
-        let answer = Server::new(other.clone()).version(Some(maintenance));
-        answer.map(|_| other).map_err(|error| error.to_string())
-    });
-    tried.unwrap_or_else(|why| {
-        say!("psql runs as root, for it cannot reach the server as anybody else: {why}");
-        conninfo
-    })
-}
-
-fn is_superuser(server: &Server, maintenance: &str) -> Result<bool, Error> {
-    let sql = "SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = session_user";
-    let rows = server.query(Some(maintenance), sql)?;
-    Ok(rows.into_iter().flatten().flatten().any(|it| it == "t"))
+    let why = match account::for_psql() {
+        Ok(None) => return conninfo,
+        Ok(account) => {
+            let other = conninfo.clone().run_as(account);
+            // A password file, a key or the name on a socket may be root's.
+            match Server::new(other.clone()).version(Some(maintenance)) {
+                Ok(_) => return other,
+                Err(error) => error.to_string(),
+            }
+        }
+        Err(why) => why,
+    };
+    say!("psql runs as root, for it cannot reach the server as anybody else: {why}");
+    conninfo
 }
 
 impl Place {

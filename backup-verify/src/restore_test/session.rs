@@ -5,13 +5,12 @@ use job::Error;
 use pg_client::{Row, Server, UNHINDERED};
 
 /// What a session in a restored database begins with, before anything of the database's counts.
-const SETTINGS: [(&str, &str); 8] = [
+const SETTINGS: [(&str, &str); 7] = [
     ("client_min_messages", "warning"),
     ("default_transaction_read_only", "off"),
     ("idle_in_transaction_session_timeout", "0"),
     ("local_preload_libraries", ""),
     ("lock_timeout", "0"),
-    ("role", "none"),
     ("search_path", "pg_catalog"),
     ("statement_timeout", "0"),
 ];
@@ -35,12 +34,48 @@ SET row_security = off;
 SELECT set_config('client_encoding', current_setting('server_encoding'), false);
 ";
 
-/// What sessions in restored databases begin with, on a server of this major version, for a superuser or another role.
-pub(crate) fn settings(major: u32, superuser: bool) -> Vec<(&'static str, &'static str)> {
-    let of_superusers = OF_SUPERUSERS.into_iter().filter(|_| superuser);
-    let later = LATER.into_iter().chain(of_superusers);
-    let later = later.filter(|(since, _)| major >= *since);
-    SETTINGS.into_iter().chain(later.map(|it| it.1)).collect()
+/// Who looks at restored databases.
+#[derive(Debug, Clone)]
+pub(crate) struct Visitor {
+    pub(crate) superuser: bool,
+    /// The role that it has asked for, or `none`: no database makes it another.
+    pub(crate) role: String,
+}
+
+impl Visitor {
+    /// Whom a server belongs to.
+    pub(crate) fn owner() -> Self {
+        Self {
+            superuser: true,
+            role: "none".into(),
+        }
+    }
+
+    /// Whoever comes into the database `maintenance` of a server.
+    ///
+    /// # Errors
+    /// The server's.
+    pub(crate) fn of(server: &Server, maintenance: &str) -> Result<Self, Error> {
+        let sql = "SELECT rolsuper, pg_catalog.current_setting('role') FROM pg_catalog.pg_roles WHERE rolname = session_user";
+        let rows = server.query(Some(maintenance), &[UNHINDERED, sql].concat())?;
+        match rows.last().map(Vec::as_slice) {
+            Some([Some(superuser), Some(role)]) => Ok(Self {
+                superuser: superuser == "t",
+                role: role.clone(),
+            }),
+            _ => Err(Error::failed("the server does not say who we are")),
+        }
+    }
+
+    /// What its sessions in restored databases begin with, on a server of this major version.
+    pub(crate) fn settings(&self, major: u32) -> Vec<(&str, &str)> {
+        let of_superusers = OF_SUPERUSERS.into_iter().filter(|_| self.superuser);
+        let later = LATER.into_iter().chain(of_superusers);
+        let later = later.filter(|(since, _)| major >= *since);
+        let role = [("role", self.role.as_str())];
+        let all = SETTINGS.into_iter().chain(role);
+        all.chain(later.map(|it| it.1)).collect()
+    }
 }
 
 /// Asks a restored database. No DDL: a trigger may forbid it, or count it.
@@ -57,8 +92,11 @@ mod tests {
 
     #[test]
     fn only_what_the_server_knows_and_the_role_may_set() {
-        let has =
-            |major, superuser, name: &str| settings(major, superuser).iter().any(|it| it.0 == name);
+        let has = |major, superuser, name: &str| {
+            let role = "none".into();
+            let visitor = Visitor { superuser, role };
+            visitor.settings(major).iter().any(|it| it.0 == name)
+        };
         assert!(has(13, false, "role") && has(18, true, "role"));
         assert!(!has(16, true, "event_triggers") && has(17, true, "event_triggers"));
         assert!(!has(17, false, "event_triggers"));

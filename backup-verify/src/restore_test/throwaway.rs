@@ -15,7 +15,7 @@ use pg_client::{
 use super::account;
 use super::globals::Globals;
 use super::installation::Installation;
-use super::session::settings;
+use super::session::Visitor;
 
 /// Nobody wants its data when it has ended, however it ends: nothing waits for the disk. Dynamic shared memory in
 /// files, because a container's `/dev/shm` is small; many locks, because `postgres` is restored in one transaction.
@@ -93,7 +93,8 @@ impl Throwaway {
         postgres.args(["-c", &format!("unix_socket_directories={list}")]);
         let postgres = serve(postgres)?;
         let conninfo = Conninfo::socket(&socket, &globals.superuser).run_as(account);
-        let conninfo = conninfo.with_settings(&settings(installation.version().major(), true));
+        let conninfo =
+            conninfo.with_settings(&Visitor::owner().settings(installation.version().major()));
         let made = Self {
             server: Server::new(conninfo),
             _postgres: postgres,

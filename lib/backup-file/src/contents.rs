@@ -26,7 +26,8 @@ pub struct Contents {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "(String, Option<u64>)", into = "(String, Option<u64>)")]
 pub struct TableRows {
-    /// Its name as SQL: with its schema, quoted where the dump quotes it (`public."Größe"`).
+    /// Its name as SQL: with its schema (unless the dump does not say it), quoted where the dump quotes it
+    /// (`public."Größe"`).
     pub name: String,
     /// How many rows the dump has for it itself (`FROM ONLY`). None where they are not counted.
     pub rows: Option<u64>,

@@ -3,7 +3,8 @@
 use crate::{UNHINDERED, quote_ident};
 
 /// Takes away, within a database, what keeps it from being dropped and may have come with its dump: that it is a
-/// template, and subscriptions (that were never active: their slots belong to the database that was dumped).
+/// template, subscriptions (that were never active: their slots belong to the database that was dumped), and event
+/// triggers that would forbid to take these away.
 ///
 /// **Only for a database that is dropped next**: its largest tables go first. DROP DATABASE makes a checkpoint, and a
 /// server whose disk is full to the last byte ends in a panic when it must write one. DROP TABLE writes no file, and
@@ -11,6 +12,14 @@ use crate::{UNHINDERED, quote_ident};
 pub const RELEASE: &str = "\
 SET default_transaction_read_only = off;
 SET client_min_messages = error;
+SET search_path = pg_catalog;
+DO $$DECLARE called name;
+BEGIN
+  FOR called IN SELECT evtname FROM pg_event_trigger WHERE evtenabled <> 'D' LOOP
+    EXECUTE format('ALTER EVENT TRIGGER %I DISABLE', called);
+  END LOOP;
+EXCEPTION WHEN insufficient_privilege THEN NULL;
+END$$;
 DO $$DECLARE large text;
 BEGIN
   FOR large IN SELECT oid::pg_catalog.regclass FROM pg_catalog.pg_class WHERE relkind = 'r' AND oid >= 16384
