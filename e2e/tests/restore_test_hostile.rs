@@ -56,7 +56,8 @@ impl Ran {
             .0
             .lines()
             .find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
-        value.unwrap_or_else(|| panic!("no {name} in\n{}", self.0))
+        assert!(value.is_some(), "no {name} in\n{}", self.0);
+        value.unwrap_or_default()
     }
 }
 

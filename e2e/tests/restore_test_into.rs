@@ -1,5 +1,4 @@
 //! `backup-verify --restore-test --into`: on a server where others are at work, by a role that may not do everything.
-#![expect(clippy::unwrap_used, reason = "test code, all of it")]
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,6 +1,5 @@
 //! `backup-verify --restore-test` and the names of tables: those of dumps that have no schema in them, and those that somebody
 //! put into an index.
-#![expect(clippy::unwrap_used, reason = "test code, all of it")]
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;

@@ -19,7 +19,7 @@ const PROGRESS: &str = "restore-stream: restoring '";
 const SQL_ERROR: &str = "'psql' failed with exit code 3";
 /// SQL errors that are the server's, the user's or somebody's who stopped it, not the backup's: as far as they are in
 /// English.
-const SERVER_S_OWN: [&str; 34] = [
+const SERVER_S_OWN: [&str; 35] = [
     // What it was built with, and what is installed beside it.
     "is not available",
     "extension control file",
@@ -57,6 +57,7 @@ const SERVER_S_OWN: [&str; 34] = [
     "must be owner of",
     "canceling statement",
     "terminating connection",
+    "being accessed by other users",
     "the database system is",
 ];
 
@@ -250,10 +251,10 @@ fn hint(ended: &Ended) -> Option<&str> {
     lines.find_map(|line| line.strip_prefix("hint: "))
 }
 
-/// Whose fault it is: an SQL error is the backup's, unless it is the server's own.
+/// Whose fault it is: an error in the SQL of the backup is the backup's, unless it is the server's own.
 fn judged(exit: Option<u8>, message: String, hint: Option<&str>) -> Error {
     let sql_error =
-        message.contains(SQL_ERROR) && !SERVER_S_OWN.iter().any(|words| message.contains(words));
+        is_of_the_backup(&message) && !SERVER_S_OWN.iter().any(|words| message.contains(words));
     let error = match exit {
         Some(3) => Error::not_good(message),
         _ if sql_error => Error::not_good(message),
@@ -263,6 +264,16 @@ fn judged(exit: Option<u8>, message: String, hint: Option<&str>) -> Error {
         Some(hint) => error.hint(hint),
         None => error,
     }
+}
+
+/// Whether an error is one of the backup's SQL, and not of what restore-stream itself asks of the server.
+fn is_of_the_backup(message: &str) -> bool {
+    let loaded = |what: &str| {
+        what == "roles and tablespaces: " || what.starts_with("database '") && what.ends_with("': ")
+    };
+    message
+        .find(SQL_ERROR)
+        .is_some_and(|at| loaded(&message[..at]))
 }
 
 #[cfg(test)]
@@ -281,6 +292,10 @@ mod tests {
             code(Some(1), &format!("{sql}FEHLER:  Typ »x« existiert nicht")),
             3
         );
+        let own = "the restored databases cannot get their names, and nothing was changed: 'psql' failed with exit code 3: ERROR:  x";
+        assert_eq!(code(Some(1), own), 1);
+        let role = "roles and tablespaces: 'psql' failed with exit code 3: ERROR:  syntax error";
+        assert_eq!(code(Some(1), role), 3);
         for own in [
             "ERROR:  could not extend file: No space left on device",
             "ERROR:  invalid LC_COLLATE locale name: \"de_DE.UTF-8\"",

@@ -32,9 +32,8 @@ impl SearchPath {
         }
         let _ = words.next_if(|it| it.token.is("session") || it.token.is("local"));
         let what = words.next()?.token;
-        let known = match what {
-            Token::Word(name) | Token::Name(name) => name,
-            _ => return None,
+        let (Token::Word(known) | Token::Name(known)) = what else {
+            return None;
         };
         match known.as_str() {
             "search_path" if first.is("set") => {

@@ -61,7 +61,7 @@ fn is_read(name: &OsStr) -> bool {
         known if known.ends_with('_') => name.starts_with(known),
         known => name == known,
     };
-    READ.iter().any(|known| is(&known))
+    READ.iter().any(is)
 }
 
 /// `UID:GID`
