@@ -17,7 +17,7 @@ const PIPE_SIZE: usize = 1 << 20;
 /// What is written at once, where it comes in small pieces.
 const BUFFER: usize = 128 << 10;
 /// Line ends behind a question: several times what psql reads at once. When it has read them all, it has passed the question.
-const PADDING: [u8; 32 << 10] = [b'\n'; 32 << 10];
+static PADDING: [u8; 32 << 10] = [b'\n'; 32 << 10];
 /// How long a psql that has read all may take to write its answer.
 const ANSWER: Duration = Duration::from_secs(3);
 /// How often it is looked whether it has.
