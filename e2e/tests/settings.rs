@@ -1,6 +1,5 @@
 //! Settings that a database, a role or a server has for whoever connects: they change nothing of what is restored, and the
 //! restored database has its own again.
-#![expect(clippy::unwrap_used, reason = "test code, all of it")]
 
 use std::path::PathBuf;
 

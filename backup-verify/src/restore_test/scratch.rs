@@ -1,20 +1,22 @@
 //! Databases of a given server that are there for the test only.
 
-use std::fs::File;
-use std::io::{Read, Write};
+use std::io::Write;
 use std::process::Stdio;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use job::{Error, OnStop, say};
-use pg_client::{Conninfo, RELEASE, Server, UNHINDERED, Version, quote_ident, quote_literal};
+use pg_client::{
+    Conninfo, RELEASE, Server, UNHINDERED, Version, quote_ident, quote_literal, random_key,
+};
 
 use super::account;
 use super::session::Visitor;
 
 /// How the names of all of them begin.
 const PREFIX: &str = "backup_verify_";
-const KEY_LENGTH: usize = 8;
+/// Random bytes that tell one run from another.
+const KEY_LENGTH: usize = 4;
 /// How long somebody who is in a database, and may not be sent away, is waited for.
 const PATIENCE: Duration = Duration::from_secs(15);
 const PAUSE: Duration = Duration::from_millis(200);
@@ -62,7 +64,7 @@ impl Scratch {
             conninfo,
             inside: inside.clone(),
             maintenance,
-            prefix: format!("{PREFIX}{}_", key()?),
+            prefix: format!("{PREFIX}{}_", random_key::<KEY_LENGTH>()?),
         };
         let at_stop = place.clone();
         let scratch = Self {
@@ -270,13 +272,4 @@ fn begins_with(prefix: &str) -> String {
         prefix.len(),
         quote_literal(prefix)
     )
-}
-
-/// Digits that no other run has.
-fn key() -> Result<String, Error> {
-    let mut random = [0; KEY_LENGTH / 2];
-    File::open("/dev/urandom")
-        .and_then(|mut file| file.read_exact(&mut random))
-        .map_err(|error| Error::io("cannot read '/dev/urandom'", &error))?;
-    Ok(random.iter().map(|byte| format!("{byte:02x}")).collect())
 }
