@@ -1,6 +1,5 @@
 //! Backups that somebody has made to do more than to be restored: psql carries out no command of them, a database in place is
 //! restored whole or not at all, and the role that restores stays as it is.
-#![expect(clippy::unwrap_used, reason = "test code, all of it")]
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
