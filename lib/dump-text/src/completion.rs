@@ -1,7 +1,8 @@
 //! Whether a dump is whole by its own words: pg_dump and pg_dumpall end with a line that says so.
 
-/// Enough for the opening lines.
-const HEAD: usize = 256;
+use crate::opening::{Dump, HEAD, LineEnds, Opening, Text};
+use crate::verdict::{Flaw, Oddity};
+
 /// Enough for the closing lines and the longest restrict key.
 const TAIL: usize = 4096;
 
@@ -13,17 +14,7 @@ const DATABASE_OPENING: &[u8] = b"--\n-- PostgreSQL database dump\n--\n";
 
 const CLUSTER_COMPLETE: &str = "-- PostgreSQL database cluster dump complete";
 const DATABASE_COMPLETE: &str = "-- PostgreSQL database dump complete";
-
-/// What a text is, by its opening lines.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Text {
-    /// A dump by pg_dumpall.
-    Cluster,
-    /// A dump of one database by pg_dump.
-    Database,
-    /// Anything else, which does not say where it ends.
-    Other,
-}
+const UNRESTRICT: &str = "\\unrestrict ";
 
 /// Sees a text pass by; remembers how it began and how it ended.
 #[derive(Debug, Default)]
@@ -34,6 +25,9 @@ pub struct Watch {
 }
 
 impl Watch {
+    /// How many bytes tell what a text is: with fewer, [`Watch::text`] says what they look like so far.
+    pub const ENOUGH: usize = HEAD;
+
     /// The next piece.
     pub fn see(&mut self, piece: &[u8]) {
         self.length += piece.len() as u64;
@@ -53,49 +47,124 @@ impl Watch {
         self.length
     }
 
-    /// What it is, so far as has been seen.
+    /// What it is, so far as has been seen, whatever stands before it.
     pub fn text(&self) -> Text {
-        if self.head.starts_with(CLUSTER_OPENING) {
-            Text::Cluster
-        } else if self.head.starts_with(DATABASE_OPENING) {
-            Text::Database
-        } else {
-            Text::Other
+        match self.opening() {
+            Opening::Dump(Dump { text, .. }) | Opening::Wide(text, _) => text,
+            Opening::Cut | Opening::None => Text::Other,
         }
     }
 
-    /// Whether it ended with the line that says that it is whole, and nothing but comments and the end
-    /// of psql's restricted mode after it.
+    /// Whether it begins with the opening of a dump, byte for byte as pg_dump and pg_dumpall write it.
+    pub fn is_plain(&self) -> bool {
+        self.head.starts_with(CLUSTER_OPENING) || self.head.starts_with(DATABASE_OPENING)
+    }
+
+    /// What makes a dump useless however it goes on: known from its first bytes.
+    ///
+    /// # Errors
+    /// Which flaw.
+    pub fn check_opening(&self) -> Result<(), Flaw> {
+        match self.opening() {
+            Opening::Wide(_, encoding) => Err(Flaw::Encoding(encoding)),
+            Opening::Dump(dump) if dump.ends == LineEnds::Odd => Err(Flaw::LineEnds),
+            _ => Ok(()),
+        }
+    }
+
+    /// The text has ended: whether it is a whole dump that psql can read, or no dump at all. A whole one ends
+    /// with the line that says so, and nothing but comments, the end of psql's restricted mode and `RESET` after it.
+    ///
+    /// # Errors
+    /// Which flaw.
+    pub fn check(&self) -> Result<(), Flaw> {
+        match self.opening() {
+            Opening::Wide(_, encoding) => Err(Flaw::Encoding(encoding)),
+            Opening::Dump(dump) => self.check_closing(&dump),
+            Opening::Cut => Err(Flaw::Cut),
+            Opening::None => Ok(()),
+        }
+    }
+
+    /// Whether [`Watch::check`] finds no flaw.
     pub fn is_complete(&self) -> bool {
-        let line = match self.text() {
+        self.check().is_ok()
+    }
+
+    /// What is odd about it, so far as has been seen, if psql can read it.
+    pub fn oddities(&self) -> Vec<Oddity> {
+        let Opening::Dump(dump) = self.opening() else {
+            return Vec::new();
+        };
+        let mut oddities = Vec::new();
+        if dump.greeting {
+            oddities.push(Oddity::Greeting(dump.foreign));
+        }
+        if dump.ends == LineEnds::CrLf {
+            oddities.push(Oddity::CrLf);
+        }
+        oddities
+    }
+
+    fn opening(&self) -> Opening {
+        Opening::of(&self.head, self.head.len() < HEAD)
+    }
+
+    fn check_closing(&self, dump: &Dump) -> Result<(), Flaw> {
+        if dump.ends == LineEnds::Odd {
+            return Err(Flaw::LineEnds);
+        }
+        let line = match dump.text {
             Text::Cluster => CLUSTER_COMPLETE,
-            Text::Database => DATABASE_COMPLETE,
-            Text::Other => return true,
+            _ => DATABASE_COMPLETE,
         };
         let tail = String::from_utf8_lossy(&self.tail);
+        let ended = tail.ends_with('\n');
         let mut unrestricted = None;
-        for closing in tail.lines().rev() {
-            if closing == line {
-                // A dump in restricted mode ends by leaving it; pg_dumpall has left it before.
-                return tail.ends_with('\n')
-                    && (line == CLUSTER_COMPLETE || unrestricted == self.restrict_key());
+        let mut lines = tail.split('\n').rev();
+        while let Some(closing) = lines.next() {
+            let words = closing.trim_end_matches('\r');
+            if LineEnds::of(closing.len() - words.len(), true) == LineEnds::Odd {
+                return Err(Flaw::LineEnds);
             }
-            match closing.strip_prefix("\\unrestrict ") {
+            if words == line {
+                // A dump in restricted mode ends by leaving it; pg_dumpall has left it before.
+                let left = dump.text == Text::Cluster || unrestricted == self.restrict_key(dump);
+                return (left && ended).then_some(()).ok_or(Flaw::Cut);
+            }
+            match words.strip_prefix(UNRESTRICT) {
                 Some(key) => unrestricted = Some(key.to_owned()),
-                None if closing.is_empty() || closing.starts_with("--") => {}
-                None => return false,
+                None if words.trim_ascii().is_empty() || words.starts_with("--") => {}
+                None if is_reset(words) => {}
+                None if !ended && (UNRESTRICT.starts_with(words) || words == "-") => {}
+                None => {
+                    let followed = lines.any(|before| before.trim_end_matches('\r') == line);
+                    return Err(if followed { Flaw::Followed } else { Flaw::Cut });
+                }
             }
         }
-        false
+        Err(Flaw::Cut)
     }
 
     /// The key of the `\restrict` line that follows the opening comment.
-    fn restrict_key(&self) -> Option<String> {
-        let head = String::from_utf8_lossy(&self.head);
-        let mut lines = head.lines().skip(3).filter(|line| !line.is_empty());
+    fn restrict_key(&self, dump: &Dump) -> Option<String> {
+        let head = String::from_utf8_lossy(&self.head[dump.start..]);
+        let lines = head.split('\n').map(|line| line.trim_end_matches('\r'));
+        let mut lines = lines.skip(3).filter(|line| !line.is_empty());
         let key = lines.next()?.strip_prefix("\\restrict ")?;
         Some(key.to_owned())
     }
+}
+
+/// `RESET ALL;`, which some tools write after a dump (`supabase db dump`). No dump has such a line, so it is not the
+/// beginning of another one.
+fn is_reset(line: &str) -> bool {
+    line.strip_prefix("RESET ")
+        .and_then(|rest| rest.strip_suffix(';'))
+        .is_some_and(|name| {
+            name.bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+        })
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! The text of a dump, as psql reads it: where statements, psql's own commands and the rows of a COPY
 //! begin and end ([`Scanner`]), where its databases begin ([`PartScanner`]), what a statement or a
-//! command is about ([`subject`], [`command`]), what a database's dump holds ([`Inventory`]), and whether a
-//! dump is whole by its own words ([`Watch`]).
+//! command is about ([`subject`], [`command`]), what a database's dump holds ([`Inventory`]), whether a
+//! dump is whole by its own words ([`Watch`]), and what of a text is the dump ([`Entrance`]).
 //!
 //! Nothing here guesses: boundaries are found by the rules of psql's lexer (`psqlscan.l`), names are
 //! read as SQL identifiers.
@@ -9,21 +9,27 @@
 mod command;
 mod completion;
 mod connect;
+mod entrance;
 mod inventory;
 mod lexer;
+mod opening;
 mod part;
 mod piece;
 mod scanner;
 mod search_path;
 mod subject;
 mod token;
+mod verdict;
 
 pub use command::{Command, command};
-pub use completion::{CLUSTER_CLOSING, CLUSTER_OPENING, Text, Watch};
+pub use completion::{CLUSTER_CLOSING, CLUSTER_OPENING, Watch};
 pub use connect::connect_line;
+pub use entrance::Entrance;
 pub use inventory::Inventory;
+pub use opening::Text;
 pub use part::{Event, Part, PartScanner};
 pub use piece::{Piece, Unfinished};
 pub use scanner::{HEAD_LIMIT, Scanner};
 pub use subject::{Kind, Named, Subject, Verb, subject};
 pub use token::{Spanned, Token, tokens};
+pub use verdict::{Flaw, Oddity};

@@ -63,13 +63,25 @@ impl PartScanner {
     }
 }
 
+/// How much of a line `--` is held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Dashes {
+    None,
+    /// `--` and a line feed.
+    Line,
+    /// `--` and a carriage return; the line feed is a piece of its own.
+    Return,
+    /// All of a line that ends in CRLF.
+    ReturnLine,
+}
+
 #[derive(Debug)]
 struct Divider {
     part: Part,
     /// Whether the part's own `\connect` has come.
     connected: bool,
-    /// Whether a line `--` is held, which may be the first of a part.
-    dashes: bool,
+    /// A line `--` that may be the first of a part.
+    dashes: Dashes,
     /// Whether the last piece was cut before its line's end.
     in_line: bool,
 }
@@ -79,7 +91,7 @@ impl Default for Divider {
         Self {
             part: Part::Globals,
             connected: false,
-            dashes: false,
+            dashes: Dashes::None,
             in_line: false,
         }
     }
@@ -92,9 +104,16 @@ impl Divider {
         sink: &mut impl FnMut(Event<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
         let begins = match piece {
-            Piece::Comment(b"--\n") if !self.in_line => {
+            Piece::Comment(dashes @ (b"--\n" | b"--\r")) if !self.in_line => {
                 self.release(sink)?;
-                self.dashes = true;
+                self.dashes = match dashes {
+                    b"--\n" => Dashes::Line,
+                    _ => Dashes::Return,
+                };
+                return Ok(());
+            }
+            Piece::Space(b"\n") if self.dashes == Dashes::Return => {
+                self.dashes = Dashes::ReturnLine;
                 return Ok(());
             }
             Piece::Comment(line) if !self.in_line => announced(line),
@@ -126,16 +145,26 @@ impl Divider {
 
     /// Hands out a held line.
     fn release<E>(&mut self, sink: &mut impl FnMut(Event<'_>) -> Result<(), E>) -> Result<(), E> {
-        match std::mem::take(&mut self.dashes) {
-            true => sink(Event::Piece(Piece::Comment(b"--\n"))),
-            false => Ok(()),
+        let (comment, space): (&[u8], &[u8]) =
+            match std::mem::replace(&mut self.dashes, Dashes::None) {
+                Dashes::None => return Ok(()),
+                Dashes::Line => (b"--\n", b""),
+                Dashes::Return => (b"--\r", b""),
+                Dashes::ReturnLine => (b"--\r", b"\n"),
+            };
+        sink(Event::Piece(Piece::Comment(comment)))?;
+        match space {
+            [] => Ok(()),
+            space => sink(Event::Piece(Piece::Space(space))),
         }
     }
 }
 
 /// The part that a comment of `pg_dumpall` announces.
 fn announced(line: &[u8]) -> Option<Part> {
-    let line = line.strip_suffix(b"\n")?;
+    let [line @ .., b'\n' | b'\r'] = line else {
+        return None;
+    };
     if line == b"-- PostgreSQL database cluster dump complete" {
         return Some(Part::End);
     }

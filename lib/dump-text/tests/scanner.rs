@@ -285,15 +285,18 @@ fn databases_begin_at_their_comment() {
                   SELECT '\n-- Database \"fake\" dump\n\\connect fake\n';\n\
                   \\connect -reuse-previous=on \"dbname='a \"\" dump'\"\n";
     let end = "--\n-- PostgreSQL database cluster dump complete\n--\n\n";
-    let dump = [globals, first, second, end].concat();
-    for cut in [1, 2, 3, 7, 1000] {
+    for (line_end, cut) in ["\n", "\r\n"].iter().flat_map(|end| {
+        let cuts = [1, 2, 3, 7, 1000].into_iter();
+        cuts.map(move |cut| (end, cut))
+    }) {
         let wanted = [
             ("globals", globals),
             ("template1", first),
             ("a \" dump", second),
             ("end", end),
         ];
-        let wanted = wanted.map(|(name, text)| (name.to_owned(), text.to_owned()));
+        let wanted = wanted.map(|(name, text)| (name.to_owned(), text.replace('\n', line_end)));
+        let dump: String = wanted.iter().map(|(_, text)| text.as_str()).collect();
         assert_eq!(parts(&dump, cut), wanted);
     }
 }
