@@ -23,8 +23,9 @@ managed servers none may) needs --no-role-passwords. The clients (psql, pg_dump,
 be older than the server.
 
 COMMAND gets no terminal. It fails the backup if it ends with another code than 0, is killed, writes \
-nothing, or writes a dump whose last line does not say that it is complete. A dump by pg_dumpall gets \
-an index, whatever else it is gets the marker only.
+nothing, writes a dump whose last line does not say that it is complete, or one that psql cannot read \
+(UTF-16). A dump by pg_dumpall gets an index, whatever else it is gets the marker only, and so does a \
+dump that was changed on the way (CRLF, a greeting before it), with a warning.
 
 Examples:
   pgdump-gz --dir /backups && backup-verify /backups

@@ -13,7 +13,7 @@ use crate::cli::Args;
 use crate::holding::Holding;
 use crate::output::{Output, Section};
 use crate::preflight::{self, Cluster};
-use dump_text::{CLUSTER_CLOSING, Text, Watch};
+use dump_text::{CLUSTER_CLOSING, Flaw, Text, Watch};
 
 /// Bytes of globals that are read at once.
 const PIECE: usize = 64 << 10;
@@ -56,23 +56,27 @@ impl<'a> Dump<'a> {
             command.arg(format!("--database={leading}"));
         }
         let (child, stdout) = self.start(command)?;
-        let complete = self.all_but_the_closing(stdout, output)?;
+        let (plain, complete) = self.all_but_the_closing(stdout, output)?;
         child.wait().map_err(explain)?;
+        if complete && !plain {
+            return Err(changed("the dump of the globals"));
+        }
         if !complete {
-            return Err(incomplete("the dump of the globals"));
+            return Err(not_whole("the dump of the globals", Flaw::Cut));
         }
         // There is always a database that may be connected to, and pg_dumpall writes this before it looks
         // which ones are excluded.
         output.write(b"--\n-- Databases\n--\n\n")
     }
 
-    /// Hands the globals on, and says whether they ended with the comment that closes a cluster's dump,
-    /// which comes only after the databases.
+    /// Hands the globals on, and says whether they began as a cluster's dump begins, and whether they ended with the
+    /// comment that closes it, which comes only after the databases.
     fn all_but_the_closing(
         &self,
         mut stdout: impl Read,
         output: &mut Output,
-    ) -> Result<bool, Error> {
+    ) -> Result<(bool, bool), Error> {
+        let mut watch = Watch::default();
         let mut piece = vec![0; PIECE];
         let mut held = Vec::with_capacity(PIECE + CLUSTER_CLOSING.len());
         loop {
@@ -80,8 +84,10 @@ impl<'a> Dump<'a> {
                 .read(&mut piece)
                 .map_err(|error| Error::io("cannot read what pg_dumpall writes", &error))?;
             if length == 0 {
-                return Ok(held == CLUSTER_CLOSING);
+                let plain = watch.is_plain() && watch.text() == Text::Cluster;
+                return Ok((plain, held == CLUSTER_CLOSING));
             }
+            watch.see(&piece[..length]);
             self.progress.advance(length as u64);
             held.extend_from_slice(&piece[..length]);
             let certain = held.len().saturating_sub(CLUSTER_CLOSING.len());
@@ -127,8 +133,13 @@ impl<'a> Dump<'a> {
         })?;
         let ended = child.wait();
         ended.map_err(|error| cannot_dump(name, error))?;
-        if watch.text() != Text::Database || !watch.is_complete() {
-            return Err(incomplete(&format!("the dump of database {name:?}")));
+        let what = || format!("the dump of database {name:?}");
+        watch.check().map_err(|flaw| not_whole(&what(), flaw))?;
+        if watch.text() != Text::Database {
+            return Err(not_whole(&what(), Flaw::Cut));
+        }
+        if !watch.is_plain() {
+            return Err(changed(&what()));
         }
         if let Some(contents) = holding.contents() {
             section.holds(contents);
@@ -226,10 +237,21 @@ fn cannot_dump(name: &str, error: Error) -> Error {
     error.within(format_args!("cannot dump database {name:?}"))
 }
 
-pub(crate) fn incomplete(what: &str) -> Error {
-    Error::failed(format!(
-        "{what} is not whole: its last line does not say that it is complete"
-    ))
+/// The error of a dump that does not end as dumps end, or that psql cannot read.
+pub(crate) fn not_whole(what: &str, flaw: Flaw) -> Error {
+    let error = Error::failed(format!("{what} is not whole: {flaw}"));
+    match flaw {
+        // Why is what the command says.
+        Flaw::Cut => error,
+        _ => error.hint(flaw.hint()),
+    }
+}
+
+/// The error of a dump of our own that is not byte for byte what its program wrote.
+fn changed(what: &str) -> Error {
+    Error::failed(format!("{what} does not begin as such a dump begins")).hint(
+        "pg_dump and pg_dumpall on the PATH must be PostgreSQL's own, not scripts that say more",
+    )
 }
 
 #[cfg(test)]

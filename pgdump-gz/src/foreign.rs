@@ -1,5 +1,6 @@
-//! The output of a command instead of a dump of our own. A cluster's dump gets its sections and its
-//! index as if it were ours.
+//! The output of a command instead of a dump of our own. A cluster's dump that comes as pg_dumpall writes it gets its
+//! sections and its index as if it were ours. One that was changed on the way (a greeting before it, CRLF) is
+//! published as it came, without an index, if it is whole.
 
 use std::ffi::OsString;
 use std::io::{self, Read};
@@ -8,13 +9,13 @@ use std::process::{Command, Stdio};
 use backup_file::{About, SectionKind};
 use chrono::{DateTime, Utc};
 use dump_text::{Event, Inventory, Part, PartScanner, Piece};
-use job::{Error, Progress};
+use job::{Error, Progress, say};
 use pg_client::{Child, PipeReader};
 
-use crate::cluster::{incomplete, warnings};
+use crate::cluster::{not_whole, warnings};
 use crate::holding::contents;
 use crate::output::{Output, Section};
-use dump_text::{CLUSTER_OPENING, Text, Watch};
+use dump_text::{Flaw, Text, Watch};
 
 /// Bytes that are read at once.
 const PIECE: usize = 256 << 10;
@@ -54,6 +55,7 @@ pub(crate) fn copy(
         databases: 0,
         inventory: None,
     };
+    let wrote = format!("what '{program}' wrote");
     let scanned = text.pass(stdout, &program)?;
     child.wait()?;
     let Passing {
@@ -65,16 +67,24 @@ pub(crate) fn copy(
     if watch.length() == 0 {
         return Err(Error::failed(format!("'{program}' wrote nothing")));
     }
-    if !scanned || !watch.is_complete() {
-        return Err(incomplete(&format!("what '{program}' wrote")));
+    watch.check().map_err(|flaw| not_whole(&wrote, flaw))?;
+    if !scanned {
+        return Err(not_whole(&wrote, Flaw::Cut));
     }
-    let is_cluster = watch.text() == Text::Cluster;
+    for oddity in watch.oddities() {
+        say!("warning: {wrote}: {oddity}");
+    }
     Ok(Copied {
         program,
         length: watch.length(),
-        about: is_cluster.then(|| versions.about(started)),
+        about: is_plain_cluster(&watch).then(|| versions.about(started)),
         databases,
     })
+}
+
+/// Whether a reader of one section finds in it what pg_dumpall wrote.
+fn is_plain_cluster(watch: &Watch) -> bool {
+    watch.is_plain() && watch.text() == Text::Cluster
 }
 
 fn start(command: &[OsString]) -> Result<Child, Error> {
@@ -106,9 +116,13 @@ impl Passing<'_> {
         };
         self.output.begin(SectionKind::Globals)?;
         let mut piece = vec![0; PIECE];
-        let begun = fill(&mut stdout, &mut piece, CLUSTER_OPENING.len()).map_err(unreadable)?;
+        let begun = fill(&mut stdout, &mut piece, Watch::ENOUGH).map_err(unreadable)?;
         self.see(&piece[..begun]);
-        if self.watch.text() != Text::Cluster {
+        // Not after hours: what psql cannot read is seen at once.
+        self.watch
+            .check_opening()
+            .map_err(|flaw| not_whole(&format!("what '{program}' wrote"), flaw))?;
+        if !is_plain_cluster(&self.watch) {
             self.output.write(&piece[..begun])?;
             self.copy(stdout)?;
             return Ok(true);

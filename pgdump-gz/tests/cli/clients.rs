@@ -373,3 +373,23 @@ fn a_password_is_on_no_command_line() {
     assert!(read("arguments-one").contains("user='me' host='db'"));
     assert!(read("globals-arguments").contains("--database=dbname='start'"));
 }
+
+#[test]
+fn clients_that_say_more_than_the_dump() {
+    // A script in pg_dump's place, with kubectl in it: what it says would stand in a section of the backup.
+    let greeting = "printf 'Defaulted container \"db\" out of: db, web\\n'";
+    let place = cluster();
+    dump(&place, &format!("[ $name != two ] || {greeting}"));
+    place.run(["--dir", "store"]).failed(
+        1,
+        "the dump of database \"two\" does not begin as such a dump begins",
+    );
+    let place = cluster();
+    let globals = format!("{GLOBALS}{CLOSING}").replace('\n', "\\n");
+    place.client("pg_dumpall", &format!("{greeting}; printf -- '{globals}'"));
+    place.run(["--dir", "store"]).failed(
+        1,
+        "the dump of the globals does not begin as such a dump begins",
+    );
+    assert_eq!(place.stored(), [""; 0]);
+}

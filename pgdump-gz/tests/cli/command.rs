@@ -130,6 +130,40 @@ fn a_dump_of_a_cluster_gets_an_index() {
 }
 
 #[test]
+fn a_dump_that_was_changed_on_the_way() {
+    let place = Place::new();
+    for (text, said) in [
+        (cluster().replace('\n', "\r\n"), "end in CRLF"),
+        (
+            format!("Pager usage is off.\n{}", cluster()),
+            "first 20 bytes are no SQL",
+        ),
+        (DATABASE.replace('\n', "\r\n"), "end in CRLF"),
+        (format!("\u{feff}{DATABASE}"), "without an index"),
+    ] {
+        let seen = wrapped(&place, &text).done();
+        // As it came.
+        assert_eq!(seen.text(), text);
+        assert!(seen.stderr.contains(said), "{seen}");
+        assert!(seen.stderr.contains("without an index"), "{seen}");
+        for cut in [text.len() - 30, text.len() / 2, 200] {
+            wrapped(&place, &text[..cut]).failed(1, "what 'cat' wrote is not whole");
+        }
+    }
+}
+
+#[test]
+fn a_dump_that_psql_cannot_read_is_refused_at_once() {
+    let place = Place::new();
+    // It would never end.
+    let script = "printf -- '-\\0-\\0\\n\\0-\\0-\\0 \\0'; for c in P o s t g r e S Q L ' ' d a t a b a s e ' ' d u m p; \
+        do printf \"$c\\0\"; done; printf -- '\\n\\0-\\0-\\0\\n\\0'; yes";
+    place
+        .sh(script)
+        .failed(1, "its dump is in UTF-16, which psql cannot read");
+}
+
+#[test]
 fn the_command_reads_our_standard_input() {
     let place = Place::new();
     let seen = wrapped(&place, "from outside").done();
