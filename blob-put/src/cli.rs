@@ -11,7 +11,8 @@ moment it was begun to be read.
 
 SOURCE is streamed: nothing is staged on disk, and its length need not be known. What is written \
 becomes visible at the end, as a whole, or not at all. Only a backup that ends in the marker which \
-pgdump-gz writes after success is published; anything else needs --raw, or is exit code 3. A name \
+pgdump-gz writes after success is published, and no dump that was cut; anything else needs --raw, or \
+is exit code 3. A name \
 that is taken is left alone (exit code 4) unless --overwrite says otherwise. Each block is sent \
 with its CRC-64, the blob gets its SHA-256 as metadata. Standard output gets the URL without the \
 token, the size in bytes and the SHA-256, separated by tabs.

@@ -4,8 +4,9 @@ use std::fs::{self, File};
 use std::io::{self, IsTerminal, Read, Stdin};
 use std::path::{Path, PathBuf};
 
-use backup_file::{Sha256, sidecar_name, sidecar_sha256};
+use backup_file::{Ends, Sha256, sidecar_name, sidecar_sha256};
 use job::{Error, Progress};
+use store::flaw_at;
 
 use crate::members::Members;
 
@@ -94,15 +95,40 @@ impl Source {
 pub(crate) struct Intake {
     source: Source,
     /// None with `--raw`.
-    members: Option<Members>,
+    looks: Option<Looks>,
     progress: Progress,
+}
+
+/// What is looked at while the bytes pass.
+#[derive(Default)]
+struct Looks {
+    members: Members,
+    ends: Ends,
+}
+
+impl Looks {
+    fn pass(&mut self, bytes: &[u8]) -> Result<(), String> {
+        self.ends.see(bytes);
+        self.members.pass(bytes)
+    }
+
+    /// What the stream is not, at its end.
+    fn end(&self) -> Result<(), String> {
+        self.members.end()?;
+        // Another program's marker (bgzip's) does not mean that the dump ended well.
+        match flaw_at(&self.ends) {
+            Ok(Some(flaw)) => Err(format!("is not good: {flaw}")),
+            // What a member holds is not checked here, but by backup-verify.
+            Ok(None) | Err(_) => Ok(()),
+        }
+    }
 }
 
 impl Intake {
     pub(crate) fn new(source: Source, raw: bool, progress: Progress) -> Self {
         Self {
             source,
-            members: (!raw).then(Members::default),
+            looks: (!raw).then(Looks::default),
             progress,
         }
     }
@@ -122,9 +148,9 @@ impl Intake {
         let count = count.map_err(|error| {
             Error::io(format_args!("cannot read {}", self.source.label), &error)
         })?;
-        if let Some(members) = &mut self.members {
+        if let Some(looks) = &mut self.looks {
             let bytes = space.get(..count).unwrap_or_default();
-            members.pass(bytes).map_err(|what| self.not_good(&what))?;
+            looks.pass(bytes).map_err(|what| self.not_good(&what))?;
         }
         self.progress.advance(count as u64);
         Ok(count)
@@ -132,8 +158,8 @@ impl Intake {
 
     /// Whether what has passed may be published.
     pub(crate) fn check(&self, sha256: &Sha256) -> Result<(), Error> {
-        if let Some(members) = &self.members {
-            members.end().map_err(|what| self.not_good(&what))?;
+        if let Some(looks) = &self.looks {
+            looks.end().map_err(|what| self.not_good(&what))?;
         }
         match self.source.recorded_sha256()? {
             Some(recorded) if recorded != *sha256 => Err(Error::not_good(format!(

@@ -494,3 +494,67 @@ fn a_signal_leaves_nothing() {
         assert_eq!(service.count(Kind::PutList), 0);
     }
 }
+
+#[test]
+fn a_marker_after_a_cut_dump_is_not_enough() {
+    let dump = "--\n-- PostgreSQL database dump\n--\n\nSELECT 1;\n\n--\n-- PostgreSQL database dump complete\n--\n\n";
+    let noise: String = (0..200_000_u64)
+        .map(|at| format!("SELECT {};\n", at.wrapping_mul(0x9e37_79b9_7f4a_7c15)))
+        .collect();
+    let long = dump.replacen("SELECT 1;", &noise, 1);
+    let directory = tempfile::tempdir().unwrap();
+    let store = directory.path().to_str().unwrap();
+    let put = |text: &str, name: &str, raw: bool| {
+        let options = backup_file::Options {
+            level: 1,
+            threads: 1,
+        };
+        let mut writer = backup_file::Writer::new(Vec::new(), options);
+        writer.begin(backup_file::SectionKind::Globals).unwrap();
+        writer.write_all(text.as_bytes()).unwrap();
+        let file = writer.finish_without_index().unwrap();
+        let target = format!("{store}/{name}");
+        let mut arguments = vec!["-", &target];
+        arguments.extend(raw.then_some("--raw"));
+        let mut child = program(&arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        child.stdin.take().unwrap().write_all(&file).unwrap();
+        Ended::of(child.wait_with_output().unwrap())
+    };
+    for (number, text) in [dump, &long, &dump.replace('\n', "\r\n")]
+        .iter()
+        .enumerate()
+    {
+        assert_eq!(
+            put(text, &format!("whole-{number}"), false).code,
+            0,
+            "{number}"
+        );
+        let cut = &text[..text.len() - 30];
+        let ended = put(cut, &format!("cut-{number}"), false);
+        assert_eq!(ended.code, 3, "{number}: {}", ended.err);
+        assert!(
+            ended
+                .err
+                .contains("closing line is missing: nothing was published"),
+            "{}",
+            ended.err
+        );
+        // Whoever wants it has it.
+        assert_eq!(put(cut, &format!("raw-{number}"), true).code, 0, "{number}");
+    }
+    let mut names: Vec<String> = fs::read_dir(directory.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| !name.ends_with(".sha256"))
+        .collect();
+    names.sort();
+    assert_eq!(
+        names,
+        ["raw-0", "raw-1", "raw-2", "whole-0", "whole-1", "whole-2"]
+    );
+}

@@ -6,6 +6,7 @@ mod audit;
 mod blocks;
 mod codec;
 mod contents;
+mod ends;
 mod failure;
 mod frames;
 mod index;
@@ -23,6 +24,7 @@ mod tail;
 mod writer;
 
 pub use contents::{Contents, TableRows};
+pub use ends::Ends;
 pub use index::{About, Index, Section, SectionKind};
 pub use name::BackupName;
 pub use output::Part;

@@ -120,6 +120,11 @@ pub(crate) fn is_locator(member: &[u8]) -> bool {
     member.len() == LOCATOR && Place::of(&[member, &MARKER].concat()).is_some()
 }
 
+/// Whether a file that ends in these bytes has an index, by its locator.
+pub(crate) fn is_located(bytes: &[u8]) -> bool {
+    Place::of(&bytes[bytes.len().saturating_sub(LAST)..]).is_some()
+}
+
 /// A file or blob that can be read anywhere.
 pub trait ReadAt {
     /// Its size in bytes.

@@ -1,6 +1,7 @@
 //! What a backup's first and last bytes tell of it, without reading it through.
 
-use backup_file::{Index, MARKER, ReadAt, ReadError, Tail, read_tail};
+use backup_file::{Ends, Index, MARKER, ReadAt, ReadError, Tail, read_tail};
+use dump_text::{Flaw, Watch};
 use job::Error;
 
 use crate::{Backup, Source, Store};
@@ -8,10 +9,12 @@ use crate::{Backup, Source, Store};
 /// The bytes that all BGZF members begin with (`docs/format.md`).
 const HEAD: usize = 16;
 
-/// What a glance at a backup tells: two or three small reads, none of its contents.
+/// What a glance at a backup tells: two or three small reads. Of its contents only the ends are read, and only where
+/// it has a marker but no index: a dump that was cut may have been given one.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Glance {
-    /// Its dump was whole: it ends in the marker. With its index, where there is one.
+    /// Its dump was whole: it ends in the marker, and what looks like a dump ends as one. With its index, where there
+    /// is one.
     Whole(Option<Box<Index>>),
     /// A gzip file made by another program: whether it is whole cannot be seen from its ends.
     Foreign,
@@ -58,13 +61,29 @@ fn glance_at(source: &Source) -> Result<Glance, ReadError> {
     }
     match read_tail(file)? {
         Tail::Index(index) => Ok(Glance::Whole(Some(Box::new(index)))),
-        Tail::Marker => Ok(Glance::Whole(None)),
+        Tail::Marker => match flaw_at(&Ends::of(file)?)? {
+            None => Ok(Glance::Whole(None)),
+            Some(flaw) => not_good(&flaw.to_string()),
+        },
         Tail::NoMarker => match Head::read(file)? {
             Head::Bgzf => not_good("its end is missing"),
             Head::Gzip => Ok(Glance::Foreign),
             Head::Other => not_good("it is no gzip file"),
         },
     }
+}
+
+/// What is wrong with the dump in a file of BGZF members without an index, as far as its ends tell: nothing, too, if it
+/// is no dump.
+///
+/// # Errors
+/// The ends are damaged.
+pub fn flaw_at(ends: &Ends) -> Result<Option<Flaw>, ReadError> {
+    let mut watch = Watch::default();
+    for text in ends.text()?.iter().flatten() {
+        watch.see(text);
+    }
+    Ok(watch.check().err())
 }
 
 enum Head {

@@ -21,7 +21,7 @@ mod source;
 mod store;
 
 pub use directory::{Directory, DirectoryLock, Unfinished};
-pub use glance::Glance;
+pub use glance::{Glance, flaw_at};
 pub use publication::{FilePublication, Published};
 pub use recorded::{Recorded, hex};
 pub use source::Source;

@@ -69,6 +69,46 @@ fn a_backup_that_was_cut() {
 }
 
 #[test]
+fn a_marker_after_a_cut_dump() {
+    let dump = "--\n-- PostgreSQL database dump\n--\n\nSELECT 1;\n\n--\n-- PostgreSQL database dump complete\n--\n\n";
+    let long = dump.replace("SELECT 1;", &"INSERT INTO t VALUES (1);\n".repeat(300_000));
+    let end = dump.len() - dump.find("1;").unwrap();
+    for dump in [dump, &long] {
+        for before in [
+            "",
+            "Defaulted container \"db\" out of: db, web\n",
+            "\u{feff}",
+        ] {
+            for line_end in ["\n", "\r\n"] {
+                let glance_at = |text: &str| {
+                    let text = format!("{before}{text}").replace('\n', line_end);
+                    let options = Options {
+                        level: 1,
+                        threads: 1,
+                    };
+                    let mut writer = Writer::new(Vec::new(), options);
+                    writer.begin(SectionKind::Globals).unwrap();
+                    writer.write_all(text.as_bytes()).unwrap();
+                    glance(&writer.finish_without_index().unwrap())
+                };
+                assert_eq!(
+                    glance_at(dump),
+                    Glance::Whole(None),
+                    "{before} {line_end:?}"
+                );
+                for cut in [6, 30, end] {
+                    let found = glance_at(&dump[..dump.len() - cut]);
+                    assert!(
+                        matches!(&found, Glance::NotGood(why) if why.contains("closing line")),
+                        "{found:?}: {before} {line_end:?} {cut}"
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn what_is_no_backup_at_all() {
     is_not_good(b"", "empty");
     is_not_good(&MARKER, "holds nothing");
