@@ -68,17 +68,18 @@ pub(crate) fn check(source: &Source, threads: usize) -> Finding {
 /// Checks a backup, as a part of a longer work.
 pub(crate) fn check_with(source: &Source, threads: usize, progress: &Arc<Progress>) -> Finding {
     match contents(source, threads, progress) {
-        Ok((contents, Dated::Rightly)) => Finding::ok("backup", contents.line()).of(contents),
-        Ok((contents, Dated::Wrongly)) => Finding::warning("backup", contents.line()).of(contents),
+        Ok((contents, false)) => Finding::ok("backup", contents.line()).of(contents),
+        Ok((contents, true)) => Finding::warning("backup", contents.line()).of(contents),
         Err(error) => Finding::bad("backup", error),
     }
 }
 
+/// What it holds, and whether somebody should look at it: its name is wrong, its dump is odd.
 fn contents(
     source: &Source,
     threads: usize,
     progress: &Arc<Progress>,
-) -> Result<(Contents, Dated), Error> {
+) -> Result<(Contents, bool), Error> {
     let began = Instant::now();
     let label = source.label();
     let not_good = |why: &str| Error::not_good(format!("'{label}' is not good: {why}"));
@@ -95,15 +96,14 @@ fn contents(
     if report.sql_size == 0 {
         return Err(not_good("it holds nothing"));
     }
-    if !watch.is_complete() {
-        return Err(not_good(
-            "it is incomplete: its dump does not end with the line that says it is complete",
-        )
-        .hint("take an older backup"));
-    }
+    watch
+        .check()
+        .map_err(|flaw| not_good(&flaw.to_string()).hint(flaw.hint()))?;
     let name = source.file_name().unwrap_or("-");
     let dated = Dated::of(name, &report);
+    let oddities = watch.oddities();
     let mut remarks = remarks(&report, watch.text());
+    remarks.extend(oddities.iter().map(ToString::to_string));
     if let (Dated::Wrongly, Some(index)) = (dated, &report.index) {
         let started = moment(index.about.started);
         remarks.push(format!("its name is wrong: its dump was started {started}"));
@@ -120,7 +120,7 @@ fn contents(
         seconds: began.elapsed().as_secs_f64(),
         remarks,
     };
-    Ok((contents, dated))
+    Ok((contents, dated == Dated::Wrongly || !oddities.is_empty()))
 }
 
 fn read(
@@ -158,7 +158,7 @@ impl Read for Counted {
 }
 
 /// Whether its name says when its dump was started. Ages are reckoned from names.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Dated {
     Rightly,
     Wrongly,

@@ -1,8 +1,8 @@
 //! The SQL of a backup, or of one section of it, checked to the last byte.
 
 use backup_file::{Ending, Reader, Section};
-use dump_text::Watch;
-use job::Error;
+use dump_text::{Entrance, Flaw, Watch};
+use job::{Error, say};
 use store::Recorded;
 
 use crate::choose::{Chosen, cut};
@@ -21,6 +21,9 @@ pub(crate) struct Checked<'a> {
     /// alone does not: bgzip writes it too.
     foreign: bool,
     watch: Watch,
+    /// The first SQL, without what stands before the dump and is none. Nothing stands before a section.
+    first: Vec<u8>,
+    entered: bool,
 }
 
 impl<'a> Checked<'a> {
@@ -51,6 +54,8 @@ impl<'a> Checked<'a> {
             whole: true,
             foreign: false,
             watch: Watch::default(),
+            first: Vec::new(),
+            entered: false,
         })
     }
 
@@ -69,6 +74,8 @@ impl<'a> Checked<'a> {
             whole: false,
             foreign: false,
             watch: Watch::default(),
+            first: Vec::new(),
+            entered: true,
         })
     }
 
@@ -81,8 +88,44 @@ impl<'a> Checked<'a> {
         self.chosen.label()
     }
 
+    /// What is odd about it, for a person: known when the first SQL has come.
+    pub(crate) fn remarks(&self) -> Vec<String> {
+        let oddities = self.watch.oddities();
+        oddities.iter().map(ToString::to_string).collect()
+    }
+
     /// The next SQL; none at the end.
     pub(crate) fn next(&mut self) -> Result<Option<&[u8]>, Error> {
+        if !self.entered {
+            self.entered = true;
+            self.first = self.enter()?;
+            if !self.first.is_empty() {
+                return Ok(Some(&self.first));
+            }
+        }
+        self.read()
+    }
+
+    /// Reads until it is clear what it is, says what is odd about it, and gives what of that is SQL.
+    fn enter(&mut self) -> Result<Vec<u8>, Error> {
+        let mut entrance = Entrance::default();
+        let mut first = Vec::new();
+        while !entrance.is_open() {
+            first.extend_from_slice(match self.read()? {
+                Some(sql) => entrance.pass(sql),
+                None => entrance.end(),
+            });
+        }
+        let label = self.chosen.label();
+        let checked = self.watch.check_opening();
+        checked.map_err(|flaw| not_good(&label, flaw))?;
+        for remark in self.remarks() {
+            say!("warning: '{label}': {remark}");
+        }
+        Ok(first)
+    }
+
+    fn read(&mut self) -> Result<Option<&[u8]>, Error> {
         let Some(reader) = &mut self.reader else {
             return Ok(None);
         };
@@ -108,12 +151,9 @@ impl<'a> Checked<'a> {
                 return Err(cut(&self.chosen.label()));
             }
             self.foreign = report.index.is_none();
-            if self.foreign && !self.watch.is_complete() {
-                return Err(Error::not_good(format!(
-                    "'{}' is cut: its dump's closing line is missing",
-                    self.chosen.label()
-                ))
-                .hint("the dump failed when the backup was made: take another backup"));
+            if self.foreign {
+                let checked = self.watch.check();
+                checked.map_err(|flaw| not_good(&self.chosen.label(), flaw))?;
             }
             if let Some(recorded) = &self.recorded {
                 recorded.check()?;
@@ -127,4 +167,9 @@ impl<'a> Checked<'a> {
     pub(crate) fn is_foreign(&self) -> bool {
         self.foreign
     }
+}
+
+/// The error of a dump that is not whole, or that psql cannot read.
+pub(crate) fn not_good(label: &str, flaw: Flaw) -> Error {
+    Error::not_good(format!("'{label}' is not good: {flaw}")).hint(flaw.hint())
 }

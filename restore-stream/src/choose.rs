@@ -4,9 +4,11 @@ use std::io;
 
 use backup_file::{Ending, Index, MARKER, ReadAt, Reader, Tail, read_tail};
 use chrono::{DateTime, Local, Utc};
+use dump_text::Watch;
 use job::{Error, Progress, say, text};
 use store::{Backup, Glance, Source, Store};
 
+use crate::checked::not_good;
 use crate::cli::Args;
 
 /// The backup that is to be restored.
@@ -57,9 +59,13 @@ impl Chosen {
         let progress = Progress::new(doing, None);
         let (input, recorded) = self.source.checked_reader()?;
         let mut reader = Reader::whole(input, threads);
+        let mut watch = Watch::default();
         let report = loop {
             match reader.next() {
-                Ok(Some(sql)) => progress.advance(sql.len() as u64),
+                Ok(Some(sql)) => {
+                    watch.see(sql);
+                    progress.advance(sql.len() as u64);
+                }
                 Ok(None) => break reader.finish(),
                 Err(error) => break Err(error),
             }
@@ -68,6 +74,9 @@ impl Chosen {
         let report = report.map_err(|error| self.source.read_error(&error))?;
         if report.ending == Ending::NoMarker {
             return Err(cut(&label));
+        }
+        if report.index.is_none() {
+            watch.check().map_err(|flaw| not_good(&label, flaw))?;
         }
         recorded.map_or(Ok(()), |recorded| recorded.check().map(drop))?;
         let known = match report.ending {

@@ -179,7 +179,8 @@ fn databases(chosen: &Chosen, args: &Args) -> Result<(), Error> {
             .iter()
             .map(|(name, bytes, rows)| json!({ "name": name, "sql_size": bytes, "rows": rows }))
             .collect();
-        return print(&json!({ "databases": all }).to_string());
+        let remarks = input.remarks();
+        return print(&json!({ "databases": all, "remarks": remarks }).to_string());
     }
     for (name, bytes, rows) in &databases {
         let (size, rows, name) = (text::bytes(*bytes), known(*rows), shown(name));

@@ -147,9 +147,9 @@ impl Passage<'_> {
             let version = String::from_utf8_lossy(version);
             return self.cluster.check(version.trim(), self.args);
         }
-        match (line, self.kind) {
-            (b"-- PostgreSQL database cluster dump\n", Kind::Unknown) => self.kind = Kind::Cluster,
-            (b"-- PostgreSQL database dump\n", Kind::Unknown) => self.kind = Kind::Database,
+        match (line.trim_ascii_end(), self.kind) {
+            (b"-- PostgreSQL database cluster dump", Kind::Unknown) => self.kind = Kind::Cluster,
+            (b"-- PostgreSQL database dump", Kind::Unknown) => self.kind = Kind::Database,
             _ => {}
         }
         Ok(())

@@ -1,7 +1,7 @@
 //! What a backup's roles and tablespaces demand of a server that is made for it.
 
 use backup_file::Reader;
-use dump_text::{Event, Kind, Part, PartScanner, Piece, Token, Verb, subject, tokens};
+use dump_text::{Entrance, Event, Kind, Part, PartScanner, Piece, Token, Verb, subject, tokens};
 use job::Error;
 use store::Source;
 
@@ -32,19 +32,17 @@ impl Globals {
     /// It cannot be read, or is not good.
     pub(crate) fn read(source: &Source, threads: usize) -> Result<Self, Error> {
         let mut reader = Reader::whole(source.reader()?, threads).sql_only();
+        let mut entrance = Entrance::default();
         let mut scanner = PartScanner::new();
         let mut found = Found::default();
         let mut sink = |event: Event<'_>| found.see(event);
-        loop {
-            let sql = reader.next().map_err(|error| source.read_error(&error))?;
-            let went_on = match sql {
-                Some(sql) => scanner.feed(sql, &mut sink).is_ok(),
-                None => false,
-            };
-            if !went_on {
-                break;
+        while let Some(sql) = reader.next().map_err(|error| source.read_error(&error))? {
+            if scanner.feed(entrance.pass(sql), &mut sink).is_err() {
+                return Ok(found.globals());
             }
         }
+        // That the rest is no global ends it too.
+        let _ = scanner.feed(entrance.end(), &mut sink);
         Ok(found.globals())
     }
 }
