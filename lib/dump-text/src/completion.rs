@@ -7,7 +7,7 @@ use crate::verdict::{Flaw, Oddity};
 const TAIL: usize = 4096;
 
 /// The opening comment of `pg_dumpall`.
-pub const CLUSTER_OPENING: &[u8] = b"--\n-- PostgreSQL database cluster dump\n--\n";
+const CLUSTER_OPENING: &[u8] = b"--\n-- PostgreSQL database cluster dump\n--\n";
 /// All that `pg_dumpall` writes after the last database, and after the globals when these are alone.
 pub const CLUSTER_CLOSING: &[u8] = b"--\n-- PostgreSQL database cluster dump complete\n--\n\n";
 const DATABASE_OPENING: &[u8] = b"--\n-- PostgreSQL database dump\n--\n";

@@ -22,7 +22,7 @@ mod token;
 mod verdict;
 
 pub use command::{Command, command};
-pub use completion::{CLUSTER_CLOSING, CLUSTER_OPENING, Watch};
+pub use completion::{CLUSTER_CLOSING, Watch};
 pub use connect::connect_line;
 pub use entrance::Entrance;
 pub use inventory::Inventory;
