@@ -17,8 +17,11 @@ pub enum Command {
 pub fn command(line: &[u8]) -> Command {
     let text = String::from_utf8_lossy(line);
     let text = text.trim_end_matches(['\n', '\r']);
-    let text = text.strip_prefix('\\').unwrap_or(text);
-    let (name, rest) = text.split_at(text.find(char::is_whitespace).unwrap_or(text.len()));
+    // What stands behind a COPY, or goes on a line that is too long, is none.
+    let Some(text) = text.strip_prefix('\\') else {
+        return Command::Other(String::new());
+    };
+    let (name, rest) = text.split_at(text.find(ends_name).unwrap_or(text.len()));
     known(name, rest).unwrap_or_else(|| Command::Other(name.to_owned()))
 }
 
@@ -34,6 +37,11 @@ fn known(name: &str, rest: &str) -> Option<Command> {
         ("encoding", [name]) if is_plain(name) => Some(Command::Encoding((*name).into())),
         _ => None,
     }
+}
+
+/// psql's own white space, not Unicode's; the vertical tab is some of it since psql 16.
+fn ends_name(c: char) -> bool {
+    c.is_ascii_whitespace() || matches!(c, '\x0b' | '\\')
 }
 
 fn is_plain(word: &str) -> bool {
@@ -58,7 +66,7 @@ fn arguments(text: &str) -> Option<Vec<String>> {
             match c {
                 '"' if quoted && characters.next_if_eq(&'"').is_some() => argument.push('"'),
                 '"' => quoted = !quoted,
-                '`' | ':' | '\\' | '\'' | '|' if !quoted => return None,
+                '`' | ':' | '\\' | '\'' | '|' | '\x0b' if !quoted => return None,
                 _ => argument.push(c),
             }
         }
@@ -144,6 +152,13 @@ mod tests {
             "\\connect -reuse-previous=on \"dbname='a' host='b'\"\n",
             "\\connect postgresql://x/y\n",
             "\\connectx a\n",
+            "\\connect\u{a0}a\n",
+            "\\connect\u{3000}a\n",
+            "\\connect\\a\n",
+            "\\connect\x0ba\n",
+            "\\connect a\x0bb\n",
+            "connect a\n",
+            " \\connect a\n",
         ] {
             assert_eq!(to(line), None, "{line}");
         }

@@ -1,10 +1,16 @@
-//! The state within a statement, byte by byte: the rules of psql's `psqlscan.l`. Nothing looks ahead,
-//! so that a statement may come in pieces cut anywhere.
+//! The state within a statement, byte by byte: the rules of `psqlscan.l` of psql 15 and newer. Nothing
+//! looks ahead, so that a statement may come in pieces cut anywhere.
 
 use memchr::{memchr, memchr2};
 
-/// Longer than any word that is looked at, and than a dollar quote's tag needs to be to be told apart.
+use crate::body::Body;
+use crate::number::{Next, Number};
+use crate::query::Query;
+
+/// Longer than any word that is looked at.
 const WORD_LIMIT: usize = 32;
+/// A dollar quote's tag that is longer is none that a dump has. psql keeps one of any length.
+const TAG_LIMIT: usize = 64 << 10;
 
 /// Where the lexer is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -12,25 +18,33 @@ enum State {
     Base,
     /// In a keyword or an unquoted name.
     Word,
-    Number,
+    Number(Number),
+    /// In `$1`; what follows it directly belongs to it, as with numbers.
+    Parameter {
+        junk: bool,
+    },
+    /// After `.`.
+    Dot,
     /// After `-`.
     Dash,
     /// After `/`.
     Slash,
-    /// After `$`, in what may be a dollar quote's tag.
+    /// After `$`.
+    Dollar,
+    /// In what may be a dollar quote's tag.
     Tag,
+    /// After `:`.
+    Colon,
+    /// In `:name`.
+    Variable,
     /// After `U&`.
     UnicodePrefix,
     /// In `'…'`.
-    Quote {
-        escapes: bool,
-    },
+    Quote(Quote),
     /// After a backslash in `E'…'`.
     Escaped,
     /// After a quote in `'…'`: its end, or the first of two.
-    QuoteEnd {
-        escapes: bool,
-    },
+    QuoteEnd(Quote),
     /// In `"…"`; two quotes within are an end and a beginning, which comes to the same.
     Name,
     /// In `$tag$ … $tag$`, of whose end this much has come.
@@ -45,6 +59,27 @@ enum State {
     },
 }
 
+/// What a quote begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Quote {
+    /// `'…'`, `U&'…'`.
+    Standard,
+    /// `E'…'`, and all others while backslashes are no ordinary characters.
+    Escapes,
+    /// `B'…'`, `X'…'`, in which two quotes are no quote.
+    Bits,
+}
+
+/// A string has ended, and goes on with the next quote if a line end comes before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Continuation {
+    quote: Quote,
+    /// psql looks for the quote in one line only. There another line end stands for it: a carriage return.
+    returned: bool,
+    /// Nothing has followed yet, not even a blank: then it may still come in the next line.
+    fresh: bool,
+}
+
 /// Why the lexer stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stop {
@@ -54,16 +89,8 @@ pub(crate) enum Stop {
     End(usize),
     /// After this many bytes there is a backslash: a command of psql's.
     Backslash(usize),
-}
-
-/// What a statement turned out to be when its `;` came.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Ended {
-    /// `COPY … FROM stdin`: rows follow.
-    CopyFromStdin,
-    /// `SET standard_conforming_strings`.
-    StandardStrings,
-    Other,
+    /// With this many bytes comes what may be read in more than one way.
+    Ambiguous(usize),
 }
 
 #[derive(Debug)]
@@ -71,44 +98,35 @@ pub(crate) struct Lexer {
     state: State,
     /// Whether backslashes in `'…'` are ordinary characters; psql is told by the server.
     standard_strings: bool,
+    /// Whether to stop at what psql's versions read differently.
+    wary: bool,
+    ambiguous: bool,
     word: Vec<u8>,
     /// A dollar quote's delimiter, both `$` included.
     delimiter: Vec<u8>,
+    continuation: Option<Continuation>,
     parens: u32,
-    /// How deep in `BEGIN … END` of a function's body that is SQL.
-    begins: u32,
-    /// The first letters of the first words that matter, as psql collects them.
-    letters: [u8; 4],
-    words: usize,
-    copy: bool,
-    sets_standard_strings: bool,
-    after_set: bool,
-    after_from: bool,
-    from_stdin: bool,
+    body: Body,
+    /// The same by the rule of psql before the minor releases of 2026, which also counts in parentheses.
+    older_body: Body,
+    query: Query,
 }
 
 impl Lexer {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(wary: bool) -> Self {
         Self {
             state: State::Base,
             standard_strings: true,
+            wary,
+            ambiguous: false,
             word: Vec::with_capacity(WORD_LIMIT),
             delimiter: Vec::new(),
+            continuation: None,
             parens: 0,
-            begins: 0,
-            letters: [0; 4],
-            words: 0,
-            copy: false,
-            sets_standard_strings: false,
-            after_set: false,
-            after_from: false,
-            from_stdin: false,
+            body: Body::default(),
+            older_body: Body::default(),
+            query: Query::default(),
         }
-    }
-
-    /// A new session: psql reads strings by the server's default again.
-    pub(crate) fn reconnect(&mut self) {
-        self.standard_strings = true;
     }
 
     pub(crate) fn set_standard_strings(&mut self, on: bool) {
@@ -137,126 +155,141 @@ impl Lexer {
     pub(crate) fn statement(&mut self, input: &[u8]) -> Stop {
         let mut at = 0;
         while at < input.len() {
-            let byte = input[at];
-            at += match self.at_base(byte) {
-                false => self.step(&input[at..]),
-                true => match byte {
-                    b';' if self.parens == 0 && self.begins == 0 => return Stop::End(at + 1),
-                    b'\\' => return Stop::Backslash(at),
-                    _ => self.base(byte),
-                },
-            };
+            if self.state == State::Base {
+                match input[at] {
+                    b';' if self.parens == 0 => {
+                        let open = self.body.is_open();
+                        if self.wary && self.older_body.is_open() != open {
+                            return Stop::Ambiguous(at + 1);
+                        }
+                        if !open {
+                            return Stop::End(at + 1);
+                        }
+                    }
+                    b'\\' => {
+                        self.continuation = None;
+                        return Stop::Backslash(at);
+                    }
+                    _ => {}
+                }
+            }
+            at += self.step(&input[at..]);
+            if self.ambiguous {
+                self.ambiguous = false;
+                return Stop::Ambiguous(at);
+            }
         }
         Stop::Never
     }
 
-    /// The `;` has come: what the statement was. The next one may begin.
-    pub(crate) fn end(&mut self) -> Ended {
-        let ended = if self.copy && self.from_stdin {
-            Ended::CopyFromStdin
-        } else if self.sets_standard_strings {
-            Ended::StandardStrings
-        } else {
-            Ended::Other
-        };
-        self.state = State::Base;
-        self.parens = 0;
-        self.begins = 0;
-        self.letters = [0; 4];
-        self.words = 0;
-        self.copy = false;
-        self.sets_standard_strings = false;
-        self.after_set = false;
-        self.after_from = false;
-        self.from_stdin = false;
-        ended
-    }
-
-    /// Whether `byte`, the next one, is read between words: what was begun without knowing its end is
-    /// ended if it ends here.
-    fn at_base(&mut self, byte: u8) -> bool {
-        let ends = match self.state {
-            State::Base => true,
-            State::Word => !continues_word(byte),
-            State::Number => !continues_number(byte),
-            State::Dash => byte != b'-',
-            State::Slash => byte != b'*',
-            State::Tag => byte != b'$' && !continues_tag(byte, self.delimiter.len()),
-            State::UnicodePrefix => byte != b'\'' && byte != b'"',
-            State::QuoteEnd { .. } => byte != b'\'',
-            _ => false,
-        };
-        // `E'` and `U&` are prefixes: the word and what follows it are one.
-        if ends && self.state == State::Word {
-            if self.prefix(byte).is_some() {
-                return false;
-            }
-            self.end_of_word();
-        }
-        if ends {
-            self.state = State::Base;
-        }
-        ends
-    }
-
-    /// What a word of one letter and the byte behind it begin.
-    fn prefix(&self, byte: u8) -> Option<State> {
-        let &[letter] = self.word.as_slice() else {
+    /// `\;` or `\:` has come, of which psql puts the second byte into the statement and reads on. A `;`
+    /// ends one of several statements that are sent together: what that was.
+    pub(crate) fn forced(&mut self, byte: u8) -> Option<Query> {
+        self.query.token();
+        if byte != b';' {
             return None;
-        };
-        match (letter, byte) {
-            (b'e', b'\'') => Some(State::Quote { escapes: true }),
-            (b'b' | b'x', b'\'') => Some(State::Quote { escapes: false }),
-            (b'u', b'&') => Some(State::UnicodePrefix),
-            _ => None,
         }
+        self.older_body.begin_statement();
+        if self.parens > 0 || self.body.is_open() {
+            return None;
+        }
+        self.body.begin_statement();
+        Some(std::mem::take(&mut self.query))
     }
 
-    /// Reads on in what has begun, at least one byte; says how many.
+    /// The `;` has come. The next statement may begin.
+    pub(crate) fn end(&mut self) -> Query {
+        self.state = State::Base;
+        self.continuation = None;
+        self.body.begin_statement();
+        self.older_body = Body::default();
+        std::mem::take(&mut self.query)
+    }
+
+    /// Reads on, at least one byte unless what had begun is found to have ended; says how many.
     fn step(&mut self, input: &[u8]) -> usize {
         let byte = input[0];
         let all = input.len();
         match self.state {
             State::Base => self.base(byte),
-            State::Word => match self.prefix(byte) {
-                Some(state) => self.go(state),
-                None => self.in_word(input),
+            State::Word => self.in_word(input),
+            State::Number(number) => self.in_number(number, input),
+            State::Parameter { junk } => self.in_parameter(junk, byte),
+            State::Dot => match byte {
+                b'.' => self.go(State::Base),
+                b'0'..=b'9' => self.go(State::Number(Number::fraction())),
+                _ => self.ended(),
             },
-            State::Number => input
-                .iter()
-                .position(|byte| !continues_number(*byte))
-                .unwrap_or(all),
-            State::Dash => self.go(State::LineComment),
-            State::Slash => self.go(State::Comment { depth: 1, last: 0 }),
-            State::Tag => {
-                self.delimiter.push(byte);
-                if byte == b'$' {
-                    self.state = State::DollarBody { matched: 0 };
-                }
-                1
+            State::Dash if byte == b'-' => self.go(State::LineComment),
+            State::Slash if byte == b'*' => {
+                self.continuation = None;
+                self.go(State::Comment { depth: 1, last: 0 })
             }
-            State::UnicodePrefix => self.go(match byte {
-                b'"' => State::Name,
-                _ => State::Quote { escapes: false },
-            }),
-            State::Quote { escapes: false } => match memchr(b'\'', input) {
-                Some(at) => self.go_after(at, State::QuoteEnd { escapes: false }),
-                None => all,
+            State::Dash | State::Slash => {
+                self.token();
+                self.ended()
+            }
+            State::Dollar => self.after_dollar(byte),
+            State::Tag => self.in_tag(byte),
+            State::Colon => match byte {
+                b':' | b'=' => self.go(State::Base),
+                _ => {
+                    let named = starts_word(byte) || matches!(byte, b'\'' | b'"' | b'{');
+                    self.ambiguous = self.wary && named;
+                    match starts_word(byte) || byte.is_ascii_digit() {
+                        true => self.go(State::Variable),
+                        false => self.ended(),
+                    }
+                }
             },
-            State::Quote { escapes: true } => match memchr2(b'\'', b'\\', input) {
+            State::Variable => match continues_tag(byte) {
+                true => {
+                    self.ambiguous = self.wary && !byte.is_ascii_digit();
+                    1
+                }
+                false => self.ended(),
+            },
+            State::UnicodePrefix => match byte {
+                b'\'' => self.go(State::Quote(Quote::Standard)),
+                b'"' => {
+                    self.query.name();
+                    self.go(State::Name)
+                }
+                _ => self.ended(),
+            },
+            State::Quote(Quote::Escapes) => match memchr2(b'\'', b'\\', input) {
                 Some(at) if input[at] == b'\\' => self.go_after(at, State::Escaped),
-                Some(at) => self.go_after(at, State::QuoteEnd { escapes: true }),
+                Some(at) => self.go_after(at, State::QuoteEnd(Quote::Escapes)),
                 None => all,
             },
-            State::Escaped => self.go(State::Quote { escapes: true }),
-            State::QuoteEnd { escapes } => self.go(State::Quote { escapes }),
+            State::Quote(quote) => match memchr(b'\'', input) {
+                Some(at) => self.go_after(at, State::QuoteEnd(quote)),
+                None => all,
+            },
+            State::Escaped => self.go(State::Quote(Quote::Escapes)),
+            State::QuoteEnd(quote) => match (quote, byte) {
+                (Quote::Standard | Quote::Escapes, b'\'') => self.go(State::Quote(quote)),
+                _ => {
+                    self.continuation = Some(Continuation {
+                        quote,
+                        returned: false,
+                        fresh: true,
+                    });
+                    self.ended()
+                }
+            },
             State::Name => match memchr(b'"', input) {
                 Some(at) => self.go_after(at, State::Base),
                 None => all,
             },
             State::DollarBody { matched } => self.in_dollar_body(matched, input),
             State::LineComment => match memchr2(b'\n', b'\r', input) {
-                Some(at) => self.go_after(at, State::Base),
+                // What ends it may be a line end between the parts of a string.
+                Some(at) => {
+                    self.blank(b' ');
+                    self.state = State::Base;
+                    at
+                }
                 None => all,
             },
             State::Comment { depth, last } => self.in_comment_body(depth, last, input),
@@ -272,33 +305,55 @@ impl Lexer {
         at + 1
     }
 
+    /// What had begun has ended before the byte that is looked at.
+    fn ended(&mut self) -> usize {
+        self.state = State::Base;
+        0
+    }
+
+    /// Anything but white space, a comment, or a word begins.
+    fn token(&mut self) {
+        self.continuation = None;
+        self.query.token();
+    }
+
+    /// What `'…'` is.
+    fn ordinary(&self) -> Quote {
+        match self.standard_strings {
+            true => Quote::Standard,
+            false => Quote::Escapes,
+        }
+    }
+
     fn base(&mut self, byte: u8) -> usize {
-        if byte.is_ascii_whitespace() || byte == 0x0b {
+        if is_space(byte) {
+            self.blank(byte);
             return 1;
         }
         if starts_word(byte) {
             self.word.clear();
-            self.word.push(byte.to_ascii_lowercase());
-            self.state = State::Word;
-            return 1;
+            return self.go_after_first_letter(byte);
         }
         // `-` and `/` may begin a comment, which comes between two words as white space does.
+        let continued = self.continuation.filter(|it| it.returned);
         if byte != b'-' && byte != b'/' {
-            self.after_from = false;
+            self.token();
         }
         self.state = match byte {
-            b'\'' => State::Quote {
-                escapes: !self.standard_strings,
-            },
-            b'"' => State::Name,
-            b'$' => {
-                self.delimiter.clear();
-                self.delimiter.push(byte);
-                State::Tag
+            b'\'' => State::Quote(continued.map_or(self.ordinary(), |it| it.quote)),
+            b'"' => {
+                self.query.name();
+                State::Name
             }
+            b'$' => State::Dollar,
             b'-' => State::Dash,
             b'/' => State::Slash,
-            b'0'..=b'9' => State::Number,
+            b'.' => {
+                self.query.dot();
+                State::Dot
+            }
+            b':' => State::Colon,
+            b'0'..=b'9' => State::Number(Number::integer()),
             _ => State::Base,
         };
         match byte {
@@ -309,15 +364,131 @@ impl Lexer {
         1
     }
 
+    fn go_after_first_letter(&mut self, letter: u8) -> usize {
+        self.continuation = None;
+        self.word.push(letter.to_ascii_lowercase());
+        self.go(State::Word)
+    }
+
+    /// White space, or the comment that is like it: whether a string may go on behind it.
+    fn blank(&mut self, byte: u8) {
+        let Some(it) = &mut self.continuation else {
+            return;
+        };
+        match byte {
+            b'\n' if it.fresh => return,
+            b'\n' => {
+                self.continuation = None;
+                return;
+            }
+            b'\r' => it.returned = true,
+            // Before psql 16 it was no white space.
+            0x0b => self.ambiguous = self.wary,
+            _ => {}
+        }
+        it.fresh = false;
+    }
+
     fn in_word(&mut self, input: &[u8]) -> usize {
-        let length = input
-            .iter()
-            .position(|&byte| !continues_word(byte))
-            .unwrap_or(input.len());
+        let end = input.iter().position(|&byte| !continues_word(byte));
+        let length = end.unwrap_or(input.len());
         let room = WORD_LIMIT.saturating_sub(self.word.len());
         let kept = &input[..length.min(room)];
         self.word.extend(kept.iter().map(u8::to_ascii_lowercase));
+        if end.is_none() {
+            return length;
+        }
+        // `E'` and `U&` are prefixes: the word and what follows it are one.
+        if let Some(state) = self.prefix(input[length]) {
+            self.token();
+            return self.go_after(length, state);
+        }
+        let outside = self.parens == 0;
+        self.query.word(&self.word, outside);
+        if outside {
+            self.body.word(&self.word, true);
+        }
+        self.older_body.word(&self.word, outside);
+        self.state = State::Base;
         length
+    }
+
+    /// What a word of one letter and the byte behind it begin.
+    fn prefix(&self, byte: u8) -> Option<State> {
+        let &[letter] = self.word.as_slice() else {
+            return None;
+        };
+        match (letter, byte) {
+            (b'e', b'\'') => Some(State::Quote(Quote::Escapes)),
+            (b'b' | b'x', b'\'') => Some(State::Quote(Quote::Bits)),
+            (b'n', b'\'') => Some(State::Quote(self.ordinary())),
+            (b'u', b'&') => Some(State::UnicodePrefix),
+            _ => None,
+        }
+    }
+
+    fn in_number(&mut self, number: Number, input: &[u8]) -> usize {
+        if number.is_integer() {
+            let digits = input.iter().position(|byte| !byte.is_ascii_digit());
+            if digits != Some(0) {
+                return digits.unwrap_or(input.len());
+            }
+        }
+        match number.next(input[0]) {
+            Next::More(number) => self.go(State::Number(number)),
+            Next::Dots => self.go(State::Base),
+            Next::Ended => {
+                self.ambiguous = self.wary && !number.is_plain();
+                self.ended()
+            }
+        }
+    }
+
+    fn in_parameter(&mut self, junk: bool, byte: u8) -> usize {
+        let more = match junk {
+            true => continues_word(byte),
+            false => continues_tag(byte),
+        };
+        if !more {
+            return self.ended();
+        }
+        let junk = junk || !byte.is_ascii_digit();
+        self.ambiguous = self.wary && junk;
+        self.go(State::Parameter { junk })
+    }
+
+    fn after_dollar(&mut self, byte: u8) -> usize {
+        self.delimiter.clear();
+        self.delimiter.extend([b'$', byte]);
+        match byte {
+            b'$' => self.go(State::DollarBody { matched: 0 }),
+            b'0'..=b'9' => self.go(State::Parameter { junk: false }),
+            _ if starts_word(byte) => self.go(State::Tag),
+            _ => self.ended(),
+        }
+    }
+
+    fn in_tag(&mut self, byte: u8) -> usize {
+        if byte != b'$' && !continues_tag(byte) {
+            // It was a dollar and a word.
+            let kept = self.delimiter.len().min(WORD_LIMIT);
+            self.word.clear();
+            let letters = self.delimiter[1..kept].iter();
+            self.word.extend(letters.map(u8::to_ascii_lowercase));
+            self.state = State::Word;
+            self.ambiguous = self.wary;
+            return 0;
+        }
+        if self.delimiter.len() >= TAG_LIMIT {
+            self.ambiguous = true;
+            self.word.clear();
+            return self.go_after_first_letter(byte);
+        }
+        self.delimiter.push(byte);
+        match byte {
+            b'$' => self.go(State::DollarBody { matched: 0 }),
+            _ => 1,
+        }
     }
 
     fn in_dollar_body(&mut self, matched: usize, input: &[u8]) -> usize {
@@ -352,7 +523,7 @@ impl Lexer {
         }
         let (depth, last) = match (last, input[0]) {
             (b'*', b'/') => (depth - 1, 0),
-            (b'/', b'*') => (depth + 1, 0),
+            (b'/', b'*') => (depth.saturating_add(1), 0),
             (_, byte @ (b'*' | b'/')) => (depth, byte),
             _ => (depth, 0),
         };
@@ -361,68 +532,22 @@ impl Lexer {
             _ => State::Comment { depth, last },
         })
     }
-
-    /// Counts a word that has ended.
-    fn end_of_word(&mut self) {
-        self.watch_for_body();
-        let word = self.word.as_slice();
-        match self.words {
-            0 => {
-                self.copy = word == b"copy";
-                self.after_set = word == b"set";
-            }
-            1 => {
-                self.sets_standard_strings =
-                    self.after_set && word == b"standard_conforming_strings";
-            }
-            _ => {}
-        }
-        if self.parens == 0 {
-            self.from_stdin |= self.after_from && word == b"stdin";
-            self.after_from = word == b"from";
-        }
-        self.words = self.words.saturating_add(1);
-    }
-
-    /// psql's own rule for function bodies that are SQL: `BEGIN ATOMIC … END`.
-    fn watch_for_body(&mut self) {
-        let word = self.word.as_slice();
-        if let Some(letter) = self.letters.get_mut(self.words) {
-            *letter = match word {
-                b"create" | b"function" | b"procedure" | b"or" | b"replace" => word[0],
-                _ => 0,
-            };
-        }
-        let routine = matches!(
-            self.letters,
-            [b'c', b'f' | b'p', ..] | [b'c', b'o', b'r', b'f' | b'p']
-        );
-        if !routine || self.parens != 0 {
-            return;
-        }
-        match word {
-            b"begin" => self.begins += 1,
-            b"case" if self.begins > 0 => self.begins += 1,
-            b"end" => self.begins = self.begins.saturating_sub(1),
-            _ => {}
-        }
-    }
 }
 
-fn starts_word(byte: u8) -> bool {
+/// White space as psql knows it.
+pub(crate) fn is_space(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t' | b'\n' | b'\r' | 0x0b | 0x0c)
+}
+
+pub(crate) fn starts_word(byte: u8) -> bool {
     byte.is_ascii_alphabetic() || byte == b'_' || byte >= 0x80
 }
 
-fn continues_word(byte: u8) -> bool {
-    starts_word(byte) || byte.is_ascii_digit() || byte == b'$'
+pub(crate) fn continues_word(byte: u8) -> bool {
+    continues_tag(byte) || byte == b'$'
 }
 
-/// `1.5`; the sign of an exponent ends it, which comes to the same.
-fn continues_number(byte: u8) -> bool {
-    byte.is_ascii_digit() || byte == b'.' || byte == b'_'
-}
-
-/// `so_far`: how much of the delimiter there is, its `$` included.
-fn continues_tag(byte: u8, so_far: usize) -> bool {
-    starts_word(byte) || (so_far > 1 && byte.is_ascii_digit())
+/// In a dollar quote's tag, or a variable's name.
+pub(crate) fn continues_tag(byte: u8) -> bool {
+    starts_word(byte) || byte.is_ascii_digit()
 }

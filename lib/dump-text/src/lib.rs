@@ -6,20 +6,28 @@
 //! Nothing here guesses: boundaries are found by the rules of psql's lexer (`psqlscan.l`), names are
 //! read as SQL identifiers.
 
+mod body;
+mod change;
 mod command;
 mod completion;
 mod connect;
+mod encoding;
 mod entrance;
+mod escape;
 mod inventory;
 mod lexer;
+mod number;
 mod opening;
 mod part;
 mod piece;
+mod query;
 mod scanner;
 mod search_path;
+mod settings;
 mod subject;
 mod token;
 mod verdict;
+mod wary;
 
 pub use command::{Command, command};
 pub use completion::{CLUSTER_CLOSING, Watch};

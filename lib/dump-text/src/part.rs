@@ -35,6 +35,14 @@ impl PartScanner {
         Self::default()
     }
 
+    /// One that hands out [`Piece::Ambiguous`]: see [`Scanner::wary`].
+    pub fn wary() -> Self {
+        Self {
+            scanner: Scanner::wary(),
+            divider: Divider::default(),
+        }
+    }
+
     /// Reads on, and hands what it finds to `sink`.
     ///
     /// # Errors
@@ -121,7 +129,8 @@ impl Divider {
             _ => None,
         };
         if let Piece::Comment(line) | Piece::Command(line) = piece {
-            self.in_line = !line.ends_with(b"\n") && !line.ends_with(b"\r");
+            let forced = matches!(line, b"\\;" | b"\\:");
+            self.in_line = !line.ends_with(b"\n") && !line.ends_with(b"\r") && !forced;
         }
         if let Some(part) = begins {
             self.connected = matches!(piece, Piece::Command(_));

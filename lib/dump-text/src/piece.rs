@@ -12,7 +12,8 @@ pub enum Piece<'a> {
     /// A command of psql's own (`\connect …`), to the end of its line: see [`command`](crate::command).
     /// Also whatever else stands behind a COPY on its line, which no dump has. One that stands within a
     /// statement cuts it: what comes before it is a `Statement` without `;`. One longer than
-    /// [`HEAD_LIMIT`](crate::HEAD_LIMIT) comes in parts.
+    /// [`HEAD_LIMIT`](crate::HEAD_LIMIT) comes in parts. `\;` and `\:`, which psql puts into the statement
+    /// that it then reads on, are one of two bytes.
     Command(&'a [u8]),
     /// A whole statement with its `;`, at most [`HEAD_LIMIT`](crate::HEAD_LIMIT) bytes.
     Statement(&'a [u8]),
@@ -25,6 +26,12 @@ pub enum Piece<'a> {
         /// Whether the statement ends here.
         last: bool,
     },
+    /// Text of a statement, or a command, that is read in one way by one version of psql, or under one
+    /// setting, and in another by another: a psql may find commands in it that the scanner does not. From
+    /// here on no piece need be what it seems. Handed out by a [`Scanner::wary`](crate::Scanner::wary); by
+    /// any scanner for what no psql should be given, a dollar quote's tag of more than 64 KiB. It cuts the
+    /// statement as a command does; what comes of it may be empty.
+    Ambiguous(&'a [u8]),
     /// Rows of a COPY, in parts of any length.
     Data(&'a [u8]),
     /// The line that ends a COPY: `\.`.
@@ -45,6 +52,7 @@ impl<'a> Piece<'a> {
             | Self::Command(bytes)
             | Self::Statement(bytes)
             | Self::Head(bytes)
+            | Self::Ambiguous(bytes)
             | Self::Body { bytes, .. }
             | Self::Data(bytes)
             | Self::DataEnd { line: bytes, .. } => bytes,

@@ -1,17 +1,26 @@
 use memchr::memmem::Finder;
 use memchr::{memchr, memchr_iter, memchr2};
 
-use crate::lexer::{Ended, Lexer, Stop};
-use crate::token::{Token, tokens};
+use crate::change::{Change, Setting, Value, changes};
+use crate::encoding::{Blotter, Encoding};
+use crate::lexer::{Lexer, Stop, is_space};
+use crate::query::Query;
+use crate::settings::{Reading, Settings};
+use crate::wary::{Mentions, is_suspect};
 use crate::{Command, Piece, Unfinished, command};
 
 /// How many bytes of a statement are kept together: all of any that names a role or a database, except
 /// for a very long comment on one.
 pub const HEAD_LIMIT: usize = 64 << 10;
 
+/// psql passes over it at the beginning of a file.
+const MARK: &[u8] = b"\xef\xbb\xbf";
+
 /// Where the scanner is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Mode {
+    /// At the very beginning, where a byte order mark may stand; `held` is what has come of it.
+    Start,
     /// Between statements; `held` may be the `-` or `/` of a comment that begins.
     Between,
     /// In a `/* … */` comment between statements.
@@ -41,18 +50,52 @@ enum Row {
     DotReturn,
 }
 
+/// Text as it is, and as psql's lexer sees it: of the same length, and the same but in some encodings.
+#[derive(Debug, Clone, Copy)]
+struct Text<'a> {
+    raw: &'a [u8],
+    seen: &'a [u8],
+}
+
+impl<'a> Text<'a> {
+    fn from(self, at: usize) -> Self {
+        Self {
+            raw: &self.raw[at..],
+            seen: &self.seen[at..],
+        }
+    }
+
+    /// Up to and with what is at `end`; all of it if that is not there.
+    fn through(self, end: Option<usize>) -> &'a [u8] {
+        &self.raw[..end.map_or(self.raw.len(), |at| at + 1)]
+    }
+}
+
 /// Takes a dump to pieces, fed in parts of any size. How it is cut into parts makes no difference,
 /// except for how [`Piece`]s that may come in parts do.
+///
+/// It reads as psql 15 to 18 does, and follows the settings that psql reads by as far as the text says
+/// them. It takes no more than some hundred KiB of memory.
 #[derive(Debug)]
 pub struct Scanner {
     mode: Mode,
     lexer: Lexer,
+    settings: Settings,
+    /// By what the current line is read: psql looks at its settings once a line.
+    reading: Reading,
+    blotter: Blotter,
+    seen: Vec<u8>,
     /// What has come of a piece that is handed out whole.
     held: Vec<u8>,
+    /// What of the statement was handed out already because a command cut it. None if that is long.
+    cut: Option<Vec<u8>>,
     /// Whether the statement's head has been handed out.
     headed: bool,
+    /// How many COPYs the rows of are to come.
+    copies: u32,
     rows: u64,
     end_of_data: Finder<'static>,
+    mentions: Option<Mentions>,
 }
 
 impl Default for Scanner {
@@ -64,13 +107,30 @@ impl Default for Scanner {
 impl Scanner {
     /// Begins at the beginning of a dump, or of one section of it.
     pub fn new() -> Self {
+        Self::with(None)
+    }
+
+    /// One for a psql that takes commands anywhere, having no `\restrict`: it hands out what versions of
+    /// psql, or their settings, may read in more than one way as [`Piece::Ambiguous`].
+    pub fn wary() -> Self {
+        Self::with(Some(Mentions::default()))
+    }
+
+    fn with(mentions: Option<Mentions>) -> Self {
         Self {
-            mode: Mode::Between,
-            lexer: Lexer::new(),
+            mode: Mode::Start,
+            lexer: Lexer::new(mentions.is_some()),
+            settings: Settings::default(),
+            reading: Reading::default(),
+            blotter: Blotter::default(),
+            seen: Vec::new(),
             held: Vec::new(),
+            cut: Some(Vec::new()),
             headed: false,
+            copies: 0,
             rows: 0,
             end_of_data: Finder::new(b"\n\\."),
+            mentions,
         }
     }
 
@@ -86,17 +146,63 @@ impl Scanner {
         let mut rest = input;
         while !rest.is_empty() {
             let read = match self.mode {
+                Mode::Data(row) => self.data(row, rest, sink)?,
+                _ if self.is_settled() => self.lines(Text { raw: rest, seen: rest }, sink)?,
+                _ => {
+                    let end = memchr(b'\n', rest).map_or(rest.len(), |at| at + 1);
+                    let mut seen = std::mem::take(&mut self.seen);
+                    self.blotter.blot(&rest[..end], &mut seen);
+                    let line = Text {
+                        raw: &rest[..end],
+                        seen: &seen,
+                    };
+                    let read = self.lines(line, sink)?;
+                    self.seen = seen;
+                    if rest[..end].ends_with(b"\n") {
+                        self.next_line();
+                    }
+                    read
+                }
+            };
+            rest = &rest[read..];
+        }
+        Ok(())
+    }
+
+    /// Whether the next lines are read as this one is, byte by byte as they are.
+    fn is_settled(&self) -> bool {
+        self.reading == self.settings.now() && self.reading.encoding == Encoding::Safe
+    }
+
+    /// psql has read a line, and looks at its settings.
+    fn next_line(&mut self) {
+        self.reading = self.settings.now();
+        self.lexer.set_standard_strings(self.reading.standard_strings);
+        self.blotter = Blotter::new(self.reading.encoding);
+    }
+
+    /// Reads one line, or as many as are read in the same way, up to the rows of a COPY.
+    fn lines<E>(
+        &mut self,
+        text: Text<'_>,
+        sink: &mut impl FnMut(Piece<'_>) -> Result<(), E>,
+    ) -> Result<usize, E> {
+        let settled = self.is_settled();
+        let mut at = 0;
+        while at < text.raw.len() && (!settled || self.is_settled()) {
+            let rest = text.from(at);
+            at += match self.mode {
+                Mode::Start => self.start(rest, sink)?,
                 Mode::Between => self.between(rest, sink)?,
                 Mode::BlockComment => self.block_comment(rest, sink)?,
                 Mode::LineComment => self.line_comment(rest, sink)?,
                 Mode::Command { within } => self.command(within, rest, sink)?,
                 Mode::Statement => self.statement(rest, sink)?,
                 Mode::AfterCopy => self.after_copy(rest, sink)?,
-                Mode::Data(row) => self.data(row, rest, sink)?,
+                Mode::Data(_) => break,
             };
-            rest = &rest[read..];
         }
-        Ok(())
+        Ok(at)
     }
 
     /// The dump has ended: hands out what is held.
@@ -108,8 +214,8 @@ impl Scanner {
         sink: &mut impl FnMut(Piece<'_>) -> Result<(), E>,
     ) -> Result<Result<(), Unfinished>, E> {
         let ended = match self.mode {
-            Mode::Between if self.held.is_empty() => Ok(()),
-            Mode::Between | Mode::Statement => Err(Unfinished::Statement),
+            Mode::Start | Mode::Between if self.held.is_empty() => Ok(()),
+            Mode::Start | Mode::Between | Mode::Statement => Err(Unfinished::Statement),
             Mode::Command { within: true } => Err(Unfinished::Statement),
             Mode::LineComment | Mode::Command { within: false } => Ok(()),
             Mode::BlockComment => Err(Unfinished::Comment),
@@ -123,7 +229,7 @@ impl Scanner {
                 last: false,
             })?,
             _ if left.is_empty() => {}
-            Mode::Between | Mode::Statement => sink(Piece::Statement(left))?,
+            Mode::Start | Mode::Between | Mode::Statement => sink(Piece::Statement(left))?,
             Mode::LineComment => sink(Piece::Comment(left))?,
             Mode::Command { .. } => sink(Piece::Command(left))?,
             Mode::AfterCopy | Mode::BlockComment => sink(Piece::Space(left))?,
@@ -132,12 +238,38 @@ impl Scanner {
         Ok(ended)
     }
 
-    fn between<E>(
+    fn start<E>(
         &mut self,
-        input: &[u8],
+        text: Text<'_>,
         sink: &mut impl FnMut(Piece<'_>) -> Result<(), E>,
     ) -> Result<usize, E> {
-        match (self.held.as_slice(), input[0]) {
+        let byte = text.raw[0];
+        if byte != MARK[self.held.len()] {
+            self.mode = Mode::Between;
+            if !self.held.is_empty() {
+                self.begin_with_what_is_held();
+            }
+            return Ok(0);
+        }
+        self.held.push(byte);
+        if self.held == MARK {
+            self.mode = Mode::Between;
+            // psql passes over it in the first line of a file only, and only if it speaks UTF-8.
+            match self.mentions {
+                None => sink(Piece::Space(MARK))?,
+                Some(_) => sink(Piece::Ambiguous(MARK))?,
+            }
+            self.held.clear();
+        }
+        Ok(1)
+    }
+
+    fn between<E>(
+        &mut self,
+        text: Text<'_>,
+        sink: &mut impl FnMut(Piece<'_>) -> Result<(), E>,
+    ) -> Result<usize, E> {
+        match (self.held.as_slice(), text.seen[0]) {
             (b"-", b'-') => {
                 self.mode = Mode::LineComment;
                 return Ok(0);
@@ -151,11 +283,8 @@ impl Scanner {
                 return Ok(1);
             }
             (b"-" | b"/", _) => {
-                // It was no comment: the statement begins with it.
-                let first = std::mem::take(&mut self.held);
-                self.mode = Mode::Statement;
-                self.lexer.statement(&first);
-                self.held = first;
+                // It was no comment.
+                self.begin_with_what_is_held();
                 return Ok(0);
             }
             (_, first @ (b'-' | b'/')) => {
@@ -168,75 +297,125 @@ impl Scanner {
             }
             _ => {}
         }
-        let blank = input.iter().position(|byte| !is_space(*byte));
+        let blank = text.seen.iter().position(|byte| !is_space(*byte));
         match blank {
             Some(0) => self.mode = Mode::Statement,
-            Some(length) => sink(Piece::Space(&input[..length]))?,
-            None => sink(Piece::Space(input))?,
+            Some(length) => sink(Piece::Space(&text.raw[..length]))?,
+            None => sink(Piece::Space(text.raw))?,
         }
-        Ok(blank.unwrap_or(input.len()))
+        Ok(blank.unwrap_or(text.raw.len()))
+    }
+
+    /// A statement begins with it.
+    fn begin_with_what_is_held(&mut self) {
+        self.mode = Mode::Statement;
+        self.lexer.statement(&self.held);
     }
 
     fn block_comment<E>(
         &mut self,
-        input: &[u8],
+        text: Text<'_>,
         sink: &mut impl FnMut(Piece<'_>) -> Result<(), E>,
     ) -> Result<usize, E> {
-        let (length, ended) = self.lexer.comment(input);
+        let (length, ended) = self.lexer.comment(text.seen);
         if ended {
             self.mode = Mode::Between;
         }
-        sink(Piece::Space(&input[..length]))?;
+        sink(Piece::Space(&text.raw[..length]))?;
         Ok(length)
     }
 
     fn line_comment<E>(
         &mut self,
-        input: &[u8],
+        text: Text<'_>,
         sink: &mut impl FnMut(Piece<'_>) -> Result<(), E>,
     ) -> Result<usize, E> {
-        let end = memchr2(b'\n', b'\r', input);
+        let end = memchr2(b'\n', b'\r', text.seen);
         if end.is_some() {
             self.mode = Mode::Between;
         }
-        self.line(input, end, |line| sink(Piece::Comment(line)))
+        self.line(text.through(end), end.is_some(), |line| {
+            sink(Piece::Comment(line))
+        })
     }
 
     fn command<E>(
         &mut self,
         within: bool,
-        input: &[u8],
+        text: Text<'_>,
         sink: &mut impl FnMut(Piece<'_>) -> Result<(), E>,
     ) -> Result<usize, E> {
-        let end = memchr(b'\n', input);
-        if end.is_some() {
-            self.mode = match within {
-                true => Mode::Statement,
-                false => Mode::Between,
-            };
+        let second = match self.held.len() {
+            0 => text.seen.get(1),
+            1 => text.seen.first(),
+            _ => None,
+        };
+        if let Some(byte @ (b';' | b':')) = second {
+            return self.forced(*byte, text, sink);
         }
-        let mut connects = false;
-        let read = self.line(input, end, |line| {
-            connects = matches!(command(line), Command::Connect(_));
-            sink(Piece::Command(line))
+        let end = memchr(b'\n', text.raw);
+        let mut known = None;
+        let wary = self.mentions.is_some();
+        let read = self.line(text.through(end), end.is_some(), |line| {
+            let known = known.insert(command(line));
+            sink(match known {
+                Command::Encoding(name) if wary && Encoding::named(name) != Encoding::Safe => {
+                    Piece::Ambiguous(line)
+                }
+                _ => Piece::Command(line),
+            })
         })?;
-        if connects {
-            self.lexer.reconnect();
+        if end.is_none() {
+            return Ok(read);
         }
+        self.mode = match within {
+            true => Mode::Statement,
+            false => Mode::Between,
+        };
+        match known {
+            Some(Command::Connect(database)) => self.settings.connect(&database),
+            Some(Command::Encoding(name)) => self.settings.change(Change::Set {
+                setting: Setting::ClientEncoding,
+                value: Some(Value::ClientEncoding(Encoding::named(&name))),
+                local: false,
+            }),
+            _ => {}
+        }
+        self.next_line();
         Ok(read)
+    }
+
+    /// `\;` and `\:`, which are no commands: psql puts the second byte into the statement and reads on.
+    fn forced<E>(
+        &mut self,
+        byte: u8,
+        text: Text<'_>,
+        sink: &mut impl FnMut(Piece<'_>) -> Result<(), E>,
+    ) -> Result<usize, E> {
+        let length = 2 - self.held.len();
+        sink(Piece::Command(self.put_together(&text.raw[..length])))?;
+        self.held.clear();
+        self.mode = Mode::Statement;
+        match self.lexer.forced(byte) {
+            Some(query) => {
+                self.ended(&query, b"");
+            }
+            None => self.keep(&[byte]),
+        }
+        Ok(length)
     }
 
     fn after_copy<E>(
         &mut self,
-        input: &[u8],
+        text: Text<'_>,
         sink: &mut impl FnMut(Piece<'_>) -> Result<(), E>,
     ) -> Result<usize, E> {
-        let end = memchr(b'\n', input);
+        let end = memchr(b'\n', text.raw);
         if end.is_some() {
             self.mode = Mode::Data(Row::Start);
             self.rows = 0;
         }
-        self.line(input, end, |line| {
+        self.line(text.through(end), end.is_some(), |line| {
             sink(match line.iter().all(|byte| is_space(*byte)) {
                 true => Piece::Space(line),
                 false => Piece::Command(line),
@@ -244,56 +423,85 @@ impl Scanner {
         })
     }
 
-    /// Reads on in a line whose end is at `end`, and hands it out when it is whole or long.
+    /// Reads on in a line, and hands it out when it is whole or long.
     fn line<E>(
         &mut self,
-        input: &[u8],
-        end: Option<usize>,
+        part: &[u8],
+        whole: bool,
         give: impl FnOnce(&[u8]) -> Result<(), E>,
     ) -> Result<usize, E> {
-        let length = end.map_or(input.len(), |at| at + 1);
-        let part = &input[..length];
-        if end.is_none() && self.held.len() + length <= HEAD_LIMIT {
+        let length = part.len();
+        if !whole && self.held.len() + length <= HEAD_LIMIT {
             self.held.extend_from_slice(part);
             return Ok(length);
         }
-        if self.held.is_empty() {
-            give(part)?;
-        } else {
-            self.held.extend_from_slice(part);
-            give(&self.held)?;
-            self.held.clear();
-        }
+        give(self.put_together(part))?;
+        self.held.clear();
         Ok(length)
     }
 
     fn statement<E>(
         &mut self,
-        input: &[u8],
+        text: Text<'_>,
         sink: &mut impl FnMut(Piece<'_>) -> Result<(), E>,
     ) -> Result<usize, E> {
-        let (length, ends, cut) = match self.lexer.statement(input) {
-            Stop::Never => (input.len(), false, false),
-            Stop::End(length) => (length, true, false),
-            Stop::Backslash(length) => (length, false, true),
+        let stop = self.lexer.statement(text.seen);
+        let length = match stop {
+            Stop::Never => text.raw.len(),
+            Stop::End(length) | Stop::Backslash(length) | Stop::Ambiguous(length) => length,
         };
-        let whole = ends || cut;
-        let mut part = &input[..length];
+        let part = &text.raw[..length];
+        if let Some(mentions) = &mut self.mentions {
+            mentions.see(part);
+        }
+        match stop {
+            Stop::Never => self.hand_out(part, false, sink)?,
+            Stop::Ambiguous(_) => {
+                self.keep(part);
+                self.ambiguous(part, sink)?;
+            }
+            Stop::Backslash(_) => {
+                self.keep(part);
+                self.hand_out(part, true, sink)?;
+                self.mode = Mode::Command { within: true };
+            }
+            Stop::End(_) => {
+                let query = self.lexer.end();
+                match self.ended(&query, part) {
+                    true => self.ambiguous(part, sink)?,
+                    false => self.hand_out(part, true, sink)?,
+                }
+                self.headed = false;
+                self.mode = match self.copies {
+                    0 => Mode::Between,
+                    _ => Mode::AfterCopy,
+                };
+            }
+        }
+        Ok(length)
+    }
+
+    /// Hands out the statement, or what can be of it.
+    fn hand_out<E>(
+        &mut self,
+        part: &[u8],
+        whole: bool,
+        sink: &mut impl FnMut(Piece<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let mut part = part;
         if !self.headed {
             let room = HEAD_LIMIT - self.held.len();
-            if part.len() <= room && !whole {
-                self.held.extend_from_slice(part);
-                return Ok(length);
-            }
             if part.len() <= room {
-                let ended = self.end(ends, part);
+                if !whole {
+                    self.held.extend_from_slice(part);
+                    return Ok(());
+                }
                 let part = self.put_together(part);
                 if !part.is_empty() {
                     sink(Piece::Statement(part))?;
                 }
                 self.held.clear();
-                self.after_statement(ended, cut);
-                return Ok(length);
+                return Ok(());
             }
             let (head, rest) = part.split_at(room);
             sink(Piece::Head(self.put_together(head)))?;
@@ -307,11 +515,18 @@ impl Scanner {
                 last: whole,
             })?;
         }
-        if whole {
-            let ended = self.end(ends, b"");
-            self.after_statement(ended, cut);
-        }
-        Ok(length)
+        self.headed &= !whole;
+        Ok(())
+    }
+
+    fn ambiguous<E>(
+        &mut self,
+        part: &[u8],
+        sink: &mut impl FnMut(Piece<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        sink(Piece::Ambiguous(self.put_together(part)))?;
+        self.held.clear();
+        Ok(())
     }
 
     /// `held` and what follows it, together.
@@ -323,26 +538,35 @@ impl Scanner {
         &self.held
     }
 
-    /// What a statement whose `;` has come was; `last` is what is not held of it.
-    fn end(&mut self, ends: bool, last: &[u8]) -> Ended {
-        if !ends {
-            return Ended::Other;
+    /// Keeps what is handed out of a statement that goes on, which may change settings as a whole.
+    fn keep(&mut self, part: &[u8]) {
+        let fits = |cut: &Vec<u8>| cut.len() + self.held.len() + part.len() <= HEAD_LIMIT;
+        self.cut = self.cut.take().filter(|cut| !self.headed && fits(cut));
+        if let Some(cut) = &mut self.cut {
+            cut.extend_from_slice(&self.held);
+            cut.extend_from_slice(part);
         }
-        let ended = self.lexer.end();
-        if ended == Ended::StandardStrings {
-            let text = [self.held.as_slice(), last].concat();
-            self.lexer.set_standard_strings(!turns_off(&text));
-        }
-        ended
     }
 
-    fn after_statement(&mut self, ended: Ended, cut: bool) {
-        self.headed = false;
-        self.mode = match ended {
-            _ if cut => Mode::Command { within: true },
-            Ended::CopyFromStdin => Mode::AfterCopy,
-            _ => Mode::Between,
+    /// The `;` of a statement has come, with its last `part`; whether it is suspect.
+    fn ended(&mut self, query: &Query, part: &[u8]) -> bool {
+        self.copies += u32::from(query.is_copy_from_stdin());
+        let mentions = self.mentions.as_mut().map(Mentions::take);
+        if query.may_change_settings() || mentions == Some(true) {
+            self.keep(part);
+        }
+        let Some(text) = self.cut.replace(Vec::new()) else {
+            return mentions.is_some_and(|found| found || query.may_change_settings());
         };
+        let changed = match query.may_change_settings() {
+            true => changes(&text),
+            false => Vec::new(),
+        };
+        for change in changed {
+            self.settings.change(change);
+        }
+        let looked_at = query.may_change_settings() || mentions == Some(true);
+        looked_at && mentions.is_some_and(|found| is_suspect(&text, found))
     }
 
     fn data<E>(
@@ -363,7 +587,12 @@ impl Scanner {
                     rows: self.rows,
                 })?;
                 self.held.clear();
-                self.mode = Mode::Between;
+                self.rows = 0;
+                self.copies -= 1;
+                self.mode = match self.copies {
+                    0 => Mode::Between,
+                    _ => Mode::Data(Row::Start),
+                };
                 return Ok(1);
             }
             _ => {
@@ -399,21 +628,4 @@ impl Scanner {
         sink(Piece::Data(part))?;
         Ok(length)
     }
-}
-
-/// White space as psql's lexer knows it.
-fn is_space(byte: u8) -> bool {
-    matches!(byte, b' ' | b'\t' | b'\n' | b'\r' | 0x0b | 0x0c)
-}
-
-/// Whether a `SET standard_conforming_strings` sets it to off.
-fn turns_off(statement: &[u8]) -> bool {
-    let value = tokens(statement).find_map(|spanned| match spanned.token {
-        Token::Text(value) => Some(value),
-        Token::Word(word) if ["on", "off", "true", "false", "default"].contains(&&*word) => {
-            Some(word)
-        }
-        _ => None,
-    });
-    matches!(value.as_deref(), Some("off" | "false" | "no" | "0" | "f"))
 }

@@ -108,30 +108,31 @@ impl Words<'_> {
         self.next.as_ref().map(|spanned| &spanned.token)
     }
 
-    fn skip(&mut self, keywords: &[&str]) {
-        for keyword in keywords {
-            if self.peek().is_some_and(|token| token.is(keyword)) {
-                self.next = None;
-            }
+    /// Goes past a keyword if it comes next.
+    fn takes(&mut self, keyword: &str) -> bool {
+        let there = self.peek().is_some_and(|token| token.is(keyword));
+        if there {
+            self.next = None;
         }
+        there
     }
 
     /// `ROLE name`, `DATABASE name`, `TABLESPACE name`.
     fn object(&mut self, verb: Verb) -> Option<Subject> {
         let kind = self.kind()?;
-        self.skip(&["if", "exists"]);
-        let role = self.next()?;
-        if role.token.is("mapping") && self.peek().is_some_and(|token| token.is("for")) {
+        let mut role = self.next()?;
+        // A role may be called `if`.
+        if role.token.is("if") && self.takes("exists") {
+            role = self.next()?;
+        }
+        if role.token.is("mapping") && (self.takes("for") || self.takes("if")) {
             return None;
         }
         let everyone = kind == Kind::Role && role.token.is("all");
         let mut in_database = None;
-        if kind == Kind::Role && verb == Verb::Alter {
-            self.skip(&["in"]);
-            if self.peek().is_some_and(|token| token.is("database")) {
-                self.next = None;
-                in_database = Some(named(self.next()?)?);
-            }
+        if kind == Kind::Role && verb == Verb::Alter && self.takes("in") {
+            let database = self.takes("database").then(|| self.next())??;
+            in_database = Some(named(database)?);
         }
         if everyone {
             // Nobody's: it is about the database.
@@ -163,15 +164,14 @@ impl Words<'_> {
 
     /// `UPDATE pg_catalog.pg_database SET … WHERE datname = 'name'`.
     fn update(&mut self) -> Option<Subject> {
-        self.skip(&["pg_catalog"]);
-        if self.peek()? == &Token::Symbol(b'.') {
-            self.next = None;
+        if self.takes("pg_catalog") && self.next()?.token != Token::Symbol(b'.') {
+            return None;
         }
         if self.word()? != "pg_database" {
             return None;
         }
-        while !self.next()?.token.is("datname") {}
-        if self.next()?.token != Token::Symbol(b'=') {
+        while !self.next()?.token.is("where") {}
+        if self.word()? != "datname" || self.next()?.token != Token::Symbol(b'=') {
             return None;
         }
         let Spanned {
@@ -181,6 +181,10 @@ impl Words<'_> {
         else {
             return None;
         };
+        // Any more conditions may make it another database.
+        if self.peek().is_some_and(|more| *more != Token::Symbol(b';')) {
+            return None;
+        }
         Some(Subject {
             verb: Verb::Update,
             kind: Kind::Database,
@@ -280,6 +284,16 @@ mod tests {
                 "it's",
             ),
             (
+                "UPDATE pg_database SET datname = 'y' WHERE datname = E'\\x78';",
+                Update,
+                Database,
+                "x",
+            ),
+            ("DROP ROLE if;", Drop, Role, "if"),
+            ("CREATE USER if;", Create, Role, "if"),
+            (r#"ALTER ROLE U&"!0441" UESCAPE '!' LOGIN;"#, Alter, Role, "с"),
+            ("DROP DATABASE -- x\rU&\"\\0061b\";", Drop, Database, "ab"),
+            (
                 "ALTER ROLE ALL IN DATABASE x SET a TO 'b';",
                 Alter,
                 Database,
@@ -313,6 +327,10 @@ mod tests {
             "GRANT a TO b;",
             "GRANT SELECT ON TABLE x TO y;",
             "CREATE USER MAPPING FOR bob SERVER s;",
+            "DROP USER MAPPING IF EXISTS FOR bob SERVER s;",
+            "CREATE ROLE U&\"\\04\";",
+            "UPDATE pg_database SET a = 1 WHERE datname = 'x' OR true;",
+            "ALTER ROLE a IN b;",
             "CREATE TABLE role (database text);",
             "ALTER ROLE ALL SET a TO 'b';",
             "COMMENT ON TABLE t IS 'on database x';",

@@ -15,6 +15,7 @@ enum Kept {
     Statement(String),
     Long(String, bool),
     Data(String),
+    Ambiguous(String),
     DataEnd(u64),
 }
 
@@ -44,6 +45,7 @@ fn keep(kept: &mut Vec<Kept>, piece: Piece<'_>) {
         }
         (Piece::Body { .. }, _) => panic!("a body without a head"),
         (Piece::Data(_), _) => kept.push(Kept::Data(text)),
+        (Piece::Ambiguous(_), _) => kept.push(Kept::Ambiguous(text)),
         (Piece::DataEnd { rows, .. }, _) => kept.push(Kept::DataEnd(rows)),
     }
 }

@@ -46,6 +46,7 @@ impl Guard {
                     false => Let::Pass(bytes),
                 }
             }
+            Piece::Ambiguous(_) => return Err(foreign("text that psql versions read differently")),
             Piece::Command(line) => match command(line) {
                 Command::Other(name) => {
                     return Err(foreign(&format!("the psql command '\\{name}'")));
