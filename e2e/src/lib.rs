@@ -22,6 +22,7 @@ pub mod proxy;
 pub mod sample;
 pub mod sas;
 pub mod scratch;
+pub mod soup;
 pub mod tls;
 pub mod tool;
 pub mod volume;

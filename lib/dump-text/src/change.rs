@@ -3,6 +3,12 @@
 use crate::encoding::Encoding;
 use crate::token::{Spanned, Token, tokens};
 
+/// What the modes of a transaction consist of.
+const MODES: [&str; 11] = [
+    "isolation", "level", "serializable", "repeatable", "read", "committed", "uncommitted", "only",
+    "write", "not", "deferrable",
+];
+
 /// What a statement changes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Change {
@@ -12,8 +18,9 @@ pub(crate) enum Change {
         value: Option<Value>,
         local: bool,
     },
-    /// `RESET ALL`, `DISCARD ALL`.
     ResetAll,
+    /// `DISCARD ALL`, which the server refuses in a transaction.
+    DiscardAll,
     /// `ALTER DATABASE … SET`; without a value: `RESET`; without a setting: `RESET ALL`.
     Database {
         name: String,
@@ -155,10 +162,13 @@ impl Words<'_> {
         match verb.as_str() {
             "set" => self.set(),
             "reset" => self.reset(),
-            "discard" => self.takes("all").then_some(Change::ResetAll),
+            "discard" => self.takes("all").then_some(Change::DiscardAll),
             "alter" => self.alter(),
-            "begin" => self.begin(),
-            "start" => self.takes("transaction").then(|| self.begin())?,
+            "begin" => {
+                self.work();
+                self.modes()
+            }
+            "start" if self.takes("transaction") => self.modes(),
             "commit" | "end" => self.end().map(|chain| Change::Commit { chain }),
             "prepare" if self.takes("transaction") => {
                 self.next();
@@ -273,9 +283,9 @@ impl Words<'_> {
         let _ = self.takes("work") || self.takes("transaction");
     }
 
-    /// The modes of a transaction are of no interest.
-    fn begin(&mut self) -> Option<Change> {
-        self.at = self.tokens.len();
+    /// The modes of a transaction, whatever they are.
+    fn modes(&mut self) -> Option<Change> {
+        while MODES.iter().any(|mode| self.takes(mode)) || self.takes_symbol(b',') {}
         Some(Change::Begin)
     }
 
@@ -407,6 +417,7 @@ mod tests {
             "SELECT set_config('search_path', '', false);",
             "SELECT set_config;",
             "COMMIT x;",
+            "BEGIN ATOMIC;",
             "ALTER DATABASE x SET search_path = y;",
         ] {
             assert_eq!(one(statement), None, "{statement}");
@@ -433,7 +444,7 @@ mod tests {
             ("RELEASE a;", Change::Release("a".into())),
             ("RELEASE SAVEPOINT a;", Change::Release("a".into())),
             ("PREPARE TRANSACTION 'x';", Change::Commit { chain: false }),
-            ("DISCARD ALL;", Change::ResetAll),
+            ("DISCARD ALL;", Change::DiscardAll),
             (
                 "ALTER DATABASE x SET standard_conforming_strings TO 'off';",
                 Change::Database {

@@ -45,8 +45,10 @@ enum State {
     Escaped,
     /// After a quote in `'…'`: its end, or the first of two.
     QuoteEnd(Quote),
-    /// In `"…"`; two quotes within are an end and a beginning, which comes to the same.
+    /// In `"…"`.
     Name,
+    /// After a quote in `"…"`: its end, or the first of two.
+    NameEnd,
     /// In `$tag$ … $tag$`, of whose end this much has come.
     DollarBody {
         matched: usize,
@@ -162,6 +164,9 @@ impl Lexer {
                         if self.wary && self.older_body.is_open() != open {
                             return Stop::Ambiguous(at + 1);
                         }
+                        if !open && self.wary && self.query.may_be_copy() {
+                            return Stop::Ambiguous(at + 1);
+                        }
                         if !open {
                             return Stop::End(at + 1);
                         }
@@ -185,7 +190,7 @@ impl Lexer {
     /// `\;` or `\:` has come, of which psql puts the second byte into the statement and reads on. A `;`
     /// ends one of several statements that are sent together: what that was.
     pub(crate) fn forced(&mut self, byte: u8) -> Option<Query> {
-        self.query.token();
+        self.query.token(byte, self.parens == 0);
         if byte != b';' {
             return None;
         }
@@ -226,7 +231,7 @@ impl Lexer {
                 self.go(State::Comment { depth: 1, last: 0 })
             }
             State::Dash | State::Slash => {
-                self.token();
+                self.token(b'-');
                 self.ended()
             }
             State::Dollar => self.after_dollar(byte),
@@ -250,12 +255,17 @@ impl Lexer {
                 false => self.ended(),
             },
             State::UnicodePrefix => match byte {
-                b'\'' => self.go(State::Quote(Quote::Standard)),
-                b'"' => {
-                    self.query.name();
-                    self.go(State::Name)
+                b'\'' | b'"' => {
+                    self.token(byte);
+                    self.go(match byte {
+                        b'"' => State::Name,
+                        _ => State::Quote(Quote::Standard),
+                    })
                 }
-                _ => self.ended(),
+                _ => {
+                    self.token(b'u');
+                    self.ended()
+                }
             },
             State::Quote(Quote::Escapes) => match memchr2(b'\'', b'\\', input) {
                 Some(at) if input[at] == b'\\' => self.go_after(at, State::Escaped),
@@ -279,8 +289,12 @@ impl Lexer {
                 }
             },
             State::Name => match memchr(b'"', input) {
-                Some(at) => self.go_after(at, State::Base),
+                Some(at) => self.go_after(at, State::NameEnd),
                 None => all,
+            },
+            State::NameEnd => match byte {
+                b'"' => self.go(State::Name),
+                _ => self.ended(),
             },
             State::DollarBody { matched } => self.in_dollar_body(matched, input),
             State::LineComment => match memchr2(b'\n', b'\r', input) {
@@ -312,9 +326,9 @@ impl Lexer {
     }
 
     /// Anything but white space, a comment, or a word begins.
-    fn token(&mut self) {
+    fn token(&mut self, first: u8) {
         self.continuation = None;
-        self.query.token();
+        self.query.token(first, self.parens == 0);
     }
 
     /// What `'…'` is.
@@ -337,21 +351,15 @@ impl Lexer {
         // `-` and `/` may begin a comment, which comes between two words as white space does.
         let continued = self.continuation.filter(|it| it.returned);
         if byte != b'-' && byte != b'/' {
-            self.token();
+            self.token(byte);
         }
         self.state = match byte {
             b'\'' => State::Quote(continued.map_or(self.ordinary(), |it| it.quote)),
-            b'"' => {
-                self.query.name();
-                State::Name
-            }
+            b'"' => State::Name,
             b'$' => State::Dollar,
             b'-' => State::Dash,
             b'/' => State::Slash,
-            b'.' => {
-                self.query.dot();
-                State::Dot
-            }
+            b'.' => State::Dot,
             b':' => State::Colon,
             b'0'..=b'9' => State::Number(Number::integer()),
             _ => State::Base,
@@ -400,7 +408,9 @@ impl Lexer {
         }
         // `E'` and `U&` are prefixes: the word and what follows it are one.
         if let Some(state) = self.prefix(input[length]) {
-            self.token();
+            if state != State::UnicodePrefix {
+                self.token(input[length]);
+            }
             return self.go_after(length, state);
         }
         let outside = self.parens == 0;

@@ -2,8 +2,12 @@
 /// looked at when it is whole.
 #[derive(Debug, Default)]
 pub(crate) struct Query {
-    copy: Copy,
-    last: Last,
+    form: Form,
+    /// The first words outside of parentheses, as newer psqls look for the same.
+    marks: [Mark; 8],
+    words: usize,
+    /// Whether a token has come.
+    begun: bool,
     /// Whether its first word is one of those that change settings or transactions.
     changes: bool,
     /// Whether its first word is ALTER, and nothing has followed.
@@ -14,33 +18,71 @@ pub(crate) struct Query {
     calls: bool,
 }
 
-/// How far `COPY … FROM stdin` has come.
+/// How far `COPY [BINARY] name [(columns)] FROM stdin` has come.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-enum Copy {
+enum Form {
+    /// It is none.
     #[default]
     Not,
-    /// Up to its FROM.
-    Open,
-    /// Directly after its FROM.
+    /// A part of the name comes.
+    Name,
+    /// Behind one.
+    Named,
+    /// In the columns, or behind them.
+    Columns,
+    /// Behind FROM.
     From,
-    /// `stdin`, or `stdout`, which the server takes for the same.
+    /// Behind `stdin`, or `stdout`, which the server takes for the same.
+    Stdin,
+    /// In its options or its condition.
+    Options,
+}
+
+/// What psql keeps of a word.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Mark {
+    #[default]
+    Other,
+    Copy,
+    From,
     Stdin,
 }
 
-/// The token before the one that is looked at.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-enum Last {
-    /// There was none.
-    #[default]
-    None,
-    Dot,
-    Other,
+impl Mark {
+    fn of(word: &[u8]) -> Self {
+        match word {
+            b"copy" => Self::Copy,
+            b"from" => Self::From,
+            b"stdin" | b"stdout" => Self::Stdin,
+            _ => Self::Other,
+        }
+    }
 }
 
 impl Query {
     /// Whether rows follow it.
     pub(crate) fn is_copy_from_stdin(&self) -> bool {
-        self.copy == Copy::Stdin
+        self.is_copy() || self.has_copy_s_words()
+    }
+
+    /// Whether that is so for some psqls only. Older ones learn from the server whether rows follow. The minor
+    /// releases of 2026 go by the first words alone, whatever the server says.
+    pub(crate) fn may_be_copy(&self) -> bool {
+        self.is_copy() != self.has_copy_s_words()
+    }
+
+    /// Whether it is one for the server.
+    fn is_copy(&self) -> bool {
+        matches!(self.form, Form::Stdin | Form::Options)
+    }
+
+    /// Whether it is one for newer psqls.
+    fn has_copy_s_words(&self) -> bool {
+        let [Mark::Copy, rest @ ..] = &self.marks else {
+            return false;
+        };
+        let from = rest.iter().position(|mark| *mark == Mark::From);
+        from.is_some_and(|at| rest.get(at + 1) == Some(&Mark::Stdin))
     }
 
     /// Whether its text may say that settings change.
@@ -48,47 +90,52 @@ impl Query {
         self.changes || self.selects && self.calls
     }
 
-    /// A token begins that is no unquoted word.
-    pub(crate) fn token(&mut self) {
-        if self.copy == Copy::From {
-            self.copy = Copy::Not;
-        }
+    /// A token begins, with this byte, that is no unquoted word; `outside`: of parentheses.
+    pub(crate) fn token(&mut self, first: u8, outside: bool) {
+        self.begun = true;
         self.alters = false;
-        self.last = Last::Other;
+        self.calls |= first == b'"';
+        if !outside {
+            return;
+        }
+        self.form = match (self.form, first) {
+            (Form::Name, b'"') => Form::Named,
+            (Form::Named, b'.') => Form::Name,
+            (Form::Named, b'(') => Form::Columns,
+            (Form::Stdin, b'(') | (Form::Options, _) => Form::Options,
+            _ => Form::Not,
+        };
     }
 
-    /// That token is a quoted name.
-    pub(crate) fn name(&mut self) {
-        self.calls = true;
-    }
-
-    /// That token is a dot.
-    pub(crate) fn dot(&mut self) {
-        self.last = Last::Dot;
-    }
-
-    /// An unquoted word, in lower case; `outside`: of parentheses.
+    /// An unquoted word, in lower case.
     pub(crate) fn word(&mut self, word: &[u8], outside: bool) {
-        let after = std::mem::replace(&mut self.last, Last::Other);
-        if after == Last::None {
+        if outside && self.words < self.marks.len() {
+            self.marks[self.words] = Mark::of(word);
+            self.words += 1;
+        }
+        if !std::mem::replace(&mut self.begun, true) {
             self.first(word);
             return;
         }
         self.calls |= matches!(word, b"set_config" | b"pg_settings");
         self.changes |= std::mem::take(&mut self.alters)
             && matches!(word, b"database" | b"role" | b"user" | b"system");
-        self.copy = match self.copy {
-            // `public.from` is a table.
-            Copy::Open if outside && word == b"from" && after != Last::Dot => Copy::From,
-            Copy::From if matches!(word, b"stdin" | b"stdout") => Copy::Stdin,
-            Copy::From => Copy::Not,
-            copy => copy,
-        };
+        if outside {
+            self.form = match (self.form, word) {
+                (Form::Name, b"binary") => Form::Name,
+                // Any word may stand behind a dot: `public.from`.
+                (Form::Name, _) => Form::Named,
+                (Form::Named | Form::Columns, b"from") => Form::From,
+                (Form::From, b"stdin" | b"stdout") => Form::Stdin,
+                (Form::Stdin, b"with" | b"where") | (Form::Options, _) => Form::Options,
+                _ => Form::Not,
+            };
+        }
     }
 
     fn first(&mut self, word: &[u8]) {
         match word {
-            b"copy" => self.copy = Copy::Open,
+            b"copy" => self.form = Form::Name,
             b"set" | b"reset" | b"discard" | b"begin" | b"start" | b"commit" | b"end"
             | b"rollback" | b"abort" | b"savepoint" | b"release" | b"prepare" => {
                 self.changes = true;

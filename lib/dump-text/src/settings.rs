@@ -82,7 +82,8 @@ impl Settings {
                 value,
                 local,
             } => self.set(value.unwrap_or(self.default.of(setting)), local),
-            Change::ResetAll => {
+            Change::DiscardAll if self.transaction.is_some() => {}
+            Change::ResetAll | Change::DiscardAll => {
                 for setting in [Setting::StandardStrings, Setting::ClientEncoding] {
                     self.set(self.default.of(setting), false);
                 }

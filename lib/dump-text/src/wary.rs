@@ -40,7 +40,11 @@ pub(crate) fn is_suspect(statement: &[u8], mentions: bool) -> bool {
             value,
             Some(Value::StandardStrings(true) | Value::ClientEncoding(Encoding::Safe))
         ),
-        Change::ResetAll | Change::Database { .. } | Change::Elsewhere | Change::Unknown => true,
+        Change::ResetAll
+        | Change::DiscardAll
+        | Change::Database { .. }
+        | Change::Elsewhere
+        | Change::Unknown => true,
         _ => false,
     });
     suspect || updates_settings(statement) || mentions && !is_pg_dump_s(statement)
