@@ -70,7 +70,10 @@ fn scan(text: &[u8], mut scanner: Scanner) -> Read {
 /// The number of a probe that is a whole command.
 fn probe(line: &[u8]) -> Option<usize> {
     let line = std::str::from_utf8(line).ok()?;
-    line.strip_prefix("\\echo @")?.strip_suffix("@\n")?.parse().ok()
+    line.strip_prefix("\\echo @")?
+        .strip_suffix("@\n")?
+        .parse()
+        .ok()
 }
 
 /// Where in a text its probes stand, by their numbers.
@@ -105,7 +108,10 @@ impl Reader {
             );
             cluster.sql("postgres", &empty);
         }
-        cluster.sql("postgres", "alter database other set standard_conforming_strings = off");
+        cluster.sql(
+            "postgres",
+            "alter database other set standard_conforming_strings = off",
+        );
         Self {
             cluster,
             scratch: Scratch::new(),
@@ -120,13 +126,21 @@ impl Reader {
             fs::write(&file, &soup.text).expect("a text");
             // Read when its line is: the script goes on whatever happens in the text.
             let stop = i32::from(soup.strict);
-            let _ = writeln!(script, "\\echo ={at}=\n\\set ON_ERROR_STOP {stop} \\i {}", file.display());
+            let _ = writeln!(
+                script,
+                "\\echo ={at}=\n\\set ON_ERROR_STOP {stop} \\i {}",
+                file.display()
+            );
             script.push_str("\\set ON_ERROR_STOP 0\nrollback\\; reset all;\n");
             if soup.text.windows(9).any(|it| it == b"\\connect ") {
                 script.push_str("\\connect postgres\n");
             }
         }
-        let out = self.psql(psql).arg("-f").arg(self.scratch.write("script", script)).output();
+        let out = self
+            .psql(psql)
+            .arg("-f")
+            .arg(self.scratch.write("script", script))
+            .output();
         let out = out.expect("psql");
         let mut carried_out = vec![BTreeSet::new(); texts.len()];
         let mut at = 0;
@@ -156,7 +170,12 @@ impl Reader {
         command
             .args(["-XqAt"])
             .envs(self.cluster.env())
-            .envs([("EDITOR", &none), ("VISUAL", &none), ("PSQL_EDITOR", &none), ("SHELL", &none)])
+            .envs([
+                ("EDITOR", &none),
+                ("VISUAL", &none),
+                ("PSQL_EDITOR", &none),
+                ("SHELL", &none),
+            ])
             .current_dir(self.scratch.path())
             .stdin(Stdio::null());
         command
@@ -224,7 +243,9 @@ fn difference(psql: &Version, soup: &Soup, carried_out: &BTreeSet<usize>) -> Opt
 
 #[test]
 fn psql_carries_out_what_the_scanner_takes_for_commands() {
-    let given = env::var("E2E_TEXTS").ok().and_then(|number| number.parse().ok());
+    let given = env::var("E2E_TEXTS")
+        .ok()
+        .and_then(|number| number.parse().ok());
     let texts: usize = given.unwrap_or(TEXTS);
     let mut chance = Chance::new();
     let reader = Reader::start();
@@ -238,13 +259,24 @@ fn psql_carries_out_what_the_scanner_takes_for_commands() {
         while left > 0 && found.len() < 10_000 {
             let batch: Vec<Soup> = (0..left.min(BATCH)).map(|_| soup(&mut chance)).collect();
             left -= batch.len();
-            probes += batch.iter().map(|it| scan(&it.text, Scanner::new()).probes.len()).sum::<usize>();
+            probes += batch
+                .iter()
+                .map(|it| scan(&it.text, Scanner::new()).probes.len())
+                .sum::<usize>();
             for (soup, said) in reader.differences(psql, &batch) {
                 let text = reader.shortest(psql, &soup);
-                let _ = writeln!(found, "{psql}: {said}\n  {}\n  {}", soup.text.escape_ascii(), text.escape_ascii());
+                let _ = writeln!(
+                    found,
+                    "{psql}: {said}\n  {}\n  {}",
+                    soup.text.escape_ascii(),
+                    text.escape_ascii()
+                );
             }
         }
-        println!("{psql}: {texts} texts, {probes} commands, {:.1?}", started.elapsed());
+        println!(
+            "{psql}: {texts} texts, {probes} commands, {:.1?}",
+            started.elapsed()
+        );
     }
     assert!(found.is_empty(), "psql reads otherwise:\n{found}");
 }

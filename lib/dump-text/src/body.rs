@@ -21,6 +21,9 @@ impl Body {
 
     /// An unquoted word, in lower case; `outside`: of parentheses.
     pub(crate) fn word(&mut self, word: &[u8], outside: bool) {
+        if self.words > 0 && self.letters[0] == 0 {
+            return;
+        }
         if let Some(letter) = self.letters.get_mut(self.words) {
             *letter = match word {
                 b"create" | b"function" | b"procedure" | b"or" | b"replace" => word[0],

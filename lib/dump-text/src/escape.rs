@@ -29,7 +29,7 @@ pub(crate) fn escaped(text: &[u8]) -> Option<Vec<u8>> {
                 })
             }
             b'x' if digits.first().is_some_and(u8::is_ascii_hexdigit) => {
-                let length = count(digits, 2, |byte| byte.is_ascii_hexdigit());
+                let length = count(digits, 2, u8::is_ascii_hexdigit);
                 let (number, left) = digits.split_at(length);
                 rest = left;
                 u8::try_from(hex(number)?).ok()?
@@ -108,7 +108,10 @@ impl Characters {
 }
 
 fn count(text: &[u8], most: usize, belongs: impl Fn(&u8) -> bool) -> usize {
-    text.iter().take(most).take_while(|&byte| belongs(byte)).count()
+    text.iter()
+        .take(most)
+        .take_while(|&byte| belongs(byte))
+        .count()
 }
 
 fn hex(digits: &[u8]) -> Option<u32> {

@@ -1,16 +1,15 @@
 //! The state within a statement, byte by byte: the rules of `psqlscan.l` of psql 15 and newer. Nothing
 //! looks ahead, so that a statement may come in pieces cut anywhere.
 
+mod within;
+
 use memchr::{memchr, memchr2};
 
 use crate::body::Body;
-use crate::number::{Next, Number};
+use crate::bytes::{continues_tag, is_space, starts_word};
+use crate::number::Number;
 use crate::query::Query;
-
-/// Longer than any word that is looked at.
-const WORD_LIMIT: usize = 32;
-/// A dollar quote's tag that is longer is none that a dump has. psql keeps one of any length.
-const TAG_LIMIT: usize = 64 << 10;
+use within::WORD_LIMIT;
 
 /// Where the lexer is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -216,7 +215,7 @@ impl Lexer {
         let byte = input[0];
         let all = input.len();
         match self.state {
-            State::Base => self.base(byte),
+            State::Base => self.base(input),
             State::Word => self.in_word(input),
             State::Number(number) => self.in_number(number, input),
             State::Parameter { junk } => self.in_parameter(junk, byte),
@@ -280,7 +279,8 @@ impl Lexer {
             State::QuoteEnd(quote) => match (quote, byte) {
                 (Quote::Standard | Quote::Escapes, b'\'') => self.go(State::Quote(quote)),
                 _ => {
-                    self.continuation = Some(Continuation {
+                    let may_go_on = is_space(byte) || byte == b'-';
+                    self.continuation = may_go_on.then_some(Continuation {
                         quote,
                         returned: false,
                         fresh: true,
@@ -339,43 +339,40 @@ impl Lexer {
         }
     }
 
-    fn base(&mut self, byte: u8) -> usize {
+    fn base(&mut self, input: &[u8]) -> usize {
+        let byte = input[0];
         if is_space(byte) {
             self.blank(byte);
             return 1;
         }
         if starts_word(byte) {
+            self.continuation = None;
             self.word.clear();
-            return self.go_after_first_letter(byte);
+            self.state = State::Word;
+            return self.in_word(input);
         }
-        // `-` and `/` may begin a comment, which comes between two words as white space does.
-        let continued = self.continuation.filter(|it| it.returned);
-        if byte != b'-' && byte != b'/' {
-            self.token(byte);
-        }
-        self.state = match byte {
-            b'\'' => State::Quote(continued.map_or(self.ordinary(), |it| it.quote)),
+        let state = match byte {
+            // They may begin a comment, which comes between two words as white space does.
+            b'-' => return self.go(State::Dash),
+            b'/' => return self.go(State::Slash),
+            b'\'' => {
+                let continued = self.continuation.filter(|it| it.returned);
+                State::Quote(continued.map_or(self.ordinary(), |it| it.quote))
+            }
             b'"' => State::Name,
             b'$' => State::Dollar,
-            b'-' => State::Dash,
-            b'/' => State::Slash,
             b'.' => State::Dot,
             b':' => State::Colon,
             b'0'..=b'9' => State::Number(Number::integer()),
             _ => State::Base,
         };
+        self.token(byte);
         match byte {
             b'(' => self.parens = self.parens.saturating_add(1),
             b')' => self.parens = self.parens.saturating_sub(1),
             _ => {}
         }
-        1
-    }
-
-    fn go_after_first_letter(&mut self, letter: u8) -> usize {
-        self.continuation = None;
-        self.word.push(letter.to_ascii_lowercase());
-        self.go(State::Word)
+        self.go(state)
     }
 
     /// White space, or the comment that is like it: whether a string may go on behind it.
@@ -396,168 +393,4 @@ impl Lexer {
         }
         it.fresh = false;
     }
-
-    fn in_word(&mut self, input: &[u8]) -> usize {
-        let end = input.iter().position(|&byte| !continues_word(byte));
-        let length = end.unwrap_or(input.len());
-        let room = WORD_LIMIT.saturating_sub(self.word.len());
-        let kept = &input[..length.min(room)];
-        self.word.extend(kept.iter().map(u8::to_ascii_lowercase));
-        if end.is_none() {
-            return length;
-        }
-        // `E'` and `U&` are prefixes: the word and what follows it are one.
-        if let Some(state) = self.prefix(input[length]) {
-            if state != State::UnicodePrefix {
-                self.token(input[length]);
-            }
-            return self.go_after(length, state);
-        }
-        let outside = self.parens == 0;
-        self.query.word(&self.word, outside);
-        if outside {
-            self.body.word(&self.word, true);
-        }
-        self.older_body.word(&self.word, outside);
-        self.state = State::Base;
-        length
-    }
-
-    /// What a word of one letter and the byte behind it begin.
-    fn prefix(&self, byte: u8) -> Option<State> {
-        let &[letter] = self.word.as_slice() else {
-            return None;
-        };
-        match (letter, byte) {
-            (b'e', b'\'') => Some(State::Quote(Quote::Escapes)),
-            (b'b' | b'x', b'\'') => Some(State::Quote(Quote::Bits)),
-            (b'n', b'\'') => Some(State::Quote(self.ordinary())),
-            (b'u', b'&') => Some(State::UnicodePrefix),
-            _ => None,
-        }
-    }
-
-    fn in_number(&mut self, number: Number, input: &[u8]) -> usize {
-        if number.is_integer() {
-            let digits = input.iter().position(|byte| !byte.is_ascii_digit());
-            if digits != Some(0) {
-                return digits.unwrap_or(input.len());
-            }
-        }
-        match number.next(input[0]) {
-            Next::More(number) => self.go(State::Number(number)),
-            Next::Dots => self.go(State::Base),
-            Next::Ended => {
-                self.ambiguous = self.wary && !number.is_plain();
-                self.ended()
-            }
-        }
-    }
-
-    fn in_parameter(&mut self, junk: bool, byte: u8) -> usize {
-        let more = match junk {
-            true => continues_word(byte),
-            false => continues_tag(byte),
-        };
-        if !more {
-            return self.ended();
-        }
-        let junk = junk || !byte.is_ascii_digit();
-        self.ambiguous = self.wary && junk;
-        self.go(State::Parameter { junk })
-    }
-
-    fn after_dollar(&mut self, byte: u8) -> usize {
-        self.delimiter.clear();
-        self.delimiter.extend([b'$', byte]);
-        match byte {
-            b'$' => self.go(State::DollarBody { matched: 0 }),
-            b'0'..=b'9' => self.go(State::Parameter { junk: false }),
-            _ if starts_word(byte) => self.go(State::Tag),
-            _ => self.ended(),
-        }
-    }
-
-    fn in_tag(&mut self, byte: u8) -> usize {
-        if byte != b'$' && !continues_tag(byte) {
-            // It was a dollar and a word.
-            let kept = self.delimiter.len().min(WORD_LIMIT);
-            self.word.clear();
-            let letters = self.delimiter[1..kept].iter();
-            self.word.extend(letters.map(u8::to_ascii_lowercase));
-            self.state = State::Word;
-            self.ambiguous = self.wary;
-            return 0;
-        }
-        if self.delimiter.len() >= TAG_LIMIT {
-            self.ambiguous = true;
-            self.word.clear();
-            return self.go_after_first_letter(byte);
-        }
-        self.delimiter.push(byte);
-        match byte {
-            b'$' => self.go(State::DollarBody { matched: 0 }),
-            _ => 1,
-        }
-    }
-
-    fn in_dollar_body(&mut self, matched: usize, input: &[u8]) -> usize {
-        if matched == 0 {
-            return match memchr(b'$', input) {
-                Some(at) => self.go_after(at, State::DollarBody { matched: 1 }),
-                None => input.len(),
-            };
-        }
-        let byte = input[0];
-        let wanted = self.delimiter.get(matched) == Some(&byte);
-        self.go(match (wanted, byte) {
-            (true, _) if matched + 1 == self.delimiter.len() => State::Base,
-            (true, _) => State::DollarBody {
-                matched: matched + 1,
-            },
-            // The end of another tag may be the beginning of the right one.
-            (false, b'$') => State::DollarBody { matched: 1 },
-            (false, _) => State::DollarBody { matched: 0 },
-        })
-    }
-
-    fn in_comment_body(&mut self, depth: u32, last: u8, input: &[u8]) -> usize {
-        if last == 0 {
-            return match memchr2(b'*', b'/', input) {
-                Some(at) => {
-                    let last = input[at];
-                    self.go_after(at, State::Comment { depth, last })
-                }
-                None => input.len(),
-            };
-        }
-        let (depth, last) = match (last, input[0]) {
-            (b'*', b'/') => (depth - 1, 0),
-            (b'/', b'*') => (depth.saturating_add(1), 0),
-            (_, byte @ (b'*' | b'/')) => (depth, byte),
-            _ => (depth, 0),
-        };
-        self.go(match depth {
-            0 => State::Base,
-            _ => State::Comment { depth, last },
-        })
-    }
-}
-
-/// White space as psql knows it.
-pub(crate) fn is_space(byte: u8) -> bool {
-    matches!(byte, b' ' | b'\t' | b'\n' | b'\r' | 0x0b | 0x0c)
-}
-
-pub(crate) fn starts_word(byte: u8) -> bool {
-    byte.is_ascii_alphabetic() || byte == b'_' || byte >= 0x80
-}
-
-pub(crate) fn continues_word(byte: u8) -> bool {
-    continues_tag(byte) || byte == b'$'
-}
-
-/// In a dollar quote's tag, or a variable's name.
-pub(crate) fn continues_tag(byte: u8) -> bool {
-    starts_word(byte) || byte.is_ascii_digit()
 }

@@ -7,6 +7,7 @@
 //! read as SQL identifiers.
 
 mod body;
+mod bytes;
 mod change;
 mod command;
 mod completion;

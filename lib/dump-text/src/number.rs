@@ -1,6 +1,8 @@
 //! Numbers by the rules of psql 15 and newer: what follows one directly and is no number (`1e`, `1_x`,
 //! `0x1g$$`) belongs to it, up to the first byte that no name has. Older ones end it before that.
 
+use crate::bytes::{continues_word, starts_word};
+
 /// How much of a number there is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Part {
@@ -82,8 +84,8 @@ impl Number {
         let part = self.part.and_then(|part| part.next(byte));
         let before = self.part.is_some_and(Part::may_be_followed_by_a_name);
         let junk = match self.junk {
-            true => super::lexer::continues_word(byte),
-            false => before && super::lexer::starts_word(byte),
+            true => continues_word(byte),
+            false => before && starts_word(byte),
         };
         match part.is_some() || junk {
             true => Next::More(Self {

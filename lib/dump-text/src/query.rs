@@ -95,7 +95,7 @@ impl Query {
         self.begun = true;
         self.alters = false;
         self.calls |= first == b'"';
-        if !outside {
+        if !outside || self.form == Form::Not {
             return;
         }
         self.form = match (self.form, first) {
@@ -109,18 +109,17 @@ impl Query {
 
     /// An unquoted word, in lower case.
     pub(crate) fn word(&mut self, word: &[u8], outside: bool) {
-        if outside && self.words < self.marks.len() {
-            self.marks[self.words] = Mark::of(word);
-            self.words += 1;
+        if outside {
+            self.mark(word);
         }
         if !std::mem::replace(&mut self.begun, true) {
             self.first(word);
             return;
         }
-        self.calls |= matches!(word, b"set_config" | b"pg_settings");
+        self.calls |= self.selects && matches!(word, b"set_config" | b"pg_settings");
         self.changes |= std::mem::take(&mut self.alters)
             && matches!(word, b"database" | b"role" | b"user" | b"system");
-        if outside {
+        if outside && self.form != Form::Not {
             self.form = match (self.form, word) {
                 (Form::Name, b"binary") => Form::Name,
                 // Any word may stand behind a dot: `public.from`.
@@ -131,6 +130,14 @@ impl Query {
                 _ => Form::Not,
             };
         }
+    }
+
+    fn mark(&mut self, word: &[u8]) {
+        let copies = self.words == 0 || self.marks[0] == Mark::Copy;
+        if copies && self.words < self.marks.len() {
+            self.marks[self.words] = Mark::of(word);
+        }
+        self.words = self.words.saturating_add(1);
     }
 
     fn first(&mut self, word: &[u8]) {

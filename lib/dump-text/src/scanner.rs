@@ -1,13 +1,17 @@
-use memchr::memmem::Finder;
-use memchr::{memchr, memchr_iter, memchr2};
+mod commands;
+mod rows;
+mod statements;
 
-use crate::change::{Change, Setting, Value, changes};
+use memchr::memmem::Finder;
+use memchr::{memchr, memchr2};
+
+use crate::bytes::is_space;
 use crate::encoding::{Blotter, Encoding};
-use crate::lexer::{Lexer, Stop, is_space};
-use crate::query::Query;
+use crate::lexer::Lexer;
 use crate::settings::{Reading, Settings};
-use crate::wary::{Mentions, is_suspect};
-use crate::{Command, Piece, Unfinished, command};
+use crate::wary::Mentions;
+use crate::{Piece, Unfinished};
+use rows::Row;
 
 /// How many bytes of a statement are kept together: all of any that names a role or a database, except
 /// for a very long comment on one.
@@ -35,19 +39,6 @@ enum Mode {
     AfterCopy,
     /// In the rows of a COPY.
     Data(Row),
-}
-
-/// Where in a row of a COPY.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Row {
-    Start,
-    Within,
-    /// After `\` at its start, which is held.
-    Backslash,
-    /// After `\.` at its start, which is held.
-    Dot,
-    /// After `\.` and a carriage return.
-    DotReturn,
 }
 
 /// Text as it is, and as psql's lexer sees it: of the same length, and the same but in some encodings.
@@ -147,7 +138,13 @@ impl Scanner {
         while !rest.is_empty() {
             let read = match self.mode {
                 Mode::Data(row) => self.data(row, rest, sink)?,
-                _ if self.is_settled() => self.lines(Text { raw: rest, seen: rest }, sink)?,
+                _ if self.is_settled() => self.lines(
+                    Text {
+                        raw: rest,
+                        seen: rest,
+                    },
+                    sink,
+                )?,
                 _ => {
                     let end = memchr(b'\n', rest).map_or(rest.len(), |at| at + 1);
                     let mut seen = std::mem::take(&mut self.seen);
@@ -177,7 +174,8 @@ impl Scanner {
     /// psql has read a line, and looks at its settings.
     fn next_line(&mut self) {
         self.reading = self.settings.now();
-        self.lexer.set_standard_strings(self.reading.standard_strings);
+        self.lexer
+            .set_standard_strings(self.reading.standard_strings);
         self.blotter = Blotter::new(self.reading.encoding);
     }
 
@@ -337,295 +335,5 @@ impl Scanner {
         self.line(text.through(end), end.is_some(), |line| {
             sink(Piece::Comment(line))
         })
-    }
-
-    fn command<E>(
-        &mut self,
-        within: bool,
-        text: Text<'_>,
-        sink: &mut impl FnMut(Piece<'_>) -> Result<(), E>,
-    ) -> Result<usize, E> {
-        let second = match self.held.len() {
-            0 => text.seen.get(1),
-            1 => text.seen.first(),
-            _ => None,
-        };
-        if let Some(byte @ (b';' | b':')) = second {
-            return self.forced(*byte, text, sink);
-        }
-        let end = memchr(b'\n', text.raw);
-        let mut known = None;
-        let wary = self.mentions.is_some();
-        let read = self.line(text.through(end), end.is_some(), |line| {
-            let known = known.insert(command(line));
-            sink(match known {
-                Command::Encoding(name) if wary && Encoding::named(name) != Encoding::Safe => {
-                    Piece::Ambiguous(line)
-                }
-                _ => Piece::Command(line),
-            })
-        })?;
-        if end.is_none() {
-            return Ok(read);
-        }
-        self.mode = match within {
-            true => Mode::Statement,
-            false => Mode::Between,
-        };
-        match known {
-            Some(Command::Connect(database)) => self.settings.connect(&database),
-            Some(Command::Encoding(name)) => self.settings.change(Change::Set {
-                setting: Setting::ClientEncoding,
-                value: Some(Value::ClientEncoding(Encoding::named(&name))),
-                local: false,
-            }),
-            _ => {}
-        }
-        self.next_line();
-        Ok(read)
-    }
-
-    /// `\;` and `\:`, which are no commands: psql puts the second byte into the statement and reads on.
-    fn forced<E>(
-        &mut self,
-        byte: u8,
-        text: Text<'_>,
-        sink: &mut impl FnMut(Piece<'_>) -> Result<(), E>,
-    ) -> Result<usize, E> {
-        let length = 2 - self.held.len();
-        sink(Piece::Command(self.put_together(&text.raw[..length])))?;
-        self.held.clear();
-        self.mode = Mode::Statement;
-        match self.lexer.forced(byte) {
-            Some(query) => {
-                self.ended(&query, b"");
-            }
-            None => self.keep(&[byte]),
-        }
-        Ok(length)
-    }
-
-    fn after_copy<E>(
-        &mut self,
-        text: Text<'_>,
-        sink: &mut impl FnMut(Piece<'_>) -> Result<(), E>,
-    ) -> Result<usize, E> {
-        let end = memchr(b'\n', text.raw);
-        if end.is_some() {
-            self.mode = Mode::Data(Row::Start);
-            self.rows = 0;
-        }
-        self.line(text.through(end), end.is_some(), |line| {
-            sink(match line.iter().all(|byte| is_space(*byte)) {
-                true => Piece::Space(line),
-                false => Piece::Command(line),
-            })
-        })
-    }
-
-    /// Reads on in a line, and hands it out when it is whole or long.
-    fn line<E>(
-        &mut self,
-        part: &[u8],
-        whole: bool,
-        give: impl FnOnce(&[u8]) -> Result<(), E>,
-    ) -> Result<usize, E> {
-        let length = part.len();
-        if !whole && self.held.len() + length <= HEAD_LIMIT {
-            self.held.extend_from_slice(part);
-            return Ok(length);
-        }
-        give(self.put_together(part))?;
-        self.held.clear();
-        Ok(length)
-    }
-
-    fn statement<E>(
-        &mut self,
-        text: Text<'_>,
-        sink: &mut impl FnMut(Piece<'_>) -> Result<(), E>,
-    ) -> Result<usize, E> {
-        let stop = self.lexer.statement(text.seen);
-        let length = match stop {
-            Stop::Never => text.raw.len(),
-            Stop::End(length) | Stop::Backslash(length) | Stop::Ambiguous(length) => length,
-        };
-        let part = &text.raw[..length];
-        if let Some(mentions) = &mut self.mentions {
-            mentions.see(part);
-        }
-        match stop {
-            Stop::Never => self.hand_out(part, false, sink)?,
-            Stop::Ambiguous(_) => {
-                self.keep(part);
-                self.ambiguous(part, sink)?;
-            }
-            Stop::Backslash(_) => {
-                self.keep(part);
-                self.hand_out(part, true, sink)?;
-                self.mode = Mode::Command { within: true };
-            }
-            Stop::End(_) => {
-                let query = self.lexer.end();
-                match self.ended(&query, part) {
-                    true => self.ambiguous(part, sink)?,
-                    false => self.hand_out(part, true, sink)?,
-                }
-                self.headed = false;
-                self.mode = match self.copies {
-                    0 => Mode::Between,
-                    _ => Mode::AfterCopy,
-                };
-            }
-        }
-        Ok(length)
-    }
-
-    /// Hands out the statement, or what can be of it.
-    fn hand_out<E>(
-        &mut self,
-        part: &[u8],
-        whole: bool,
-        sink: &mut impl FnMut(Piece<'_>) -> Result<(), E>,
-    ) -> Result<(), E> {
-        let mut part = part;
-        if !self.headed {
-            let room = HEAD_LIMIT - self.held.len();
-            if part.len() <= room {
-                if !whole {
-                    self.held.extend_from_slice(part);
-                    return Ok(());
-                }
-                let part = self.put_together(part);
-                if !part.is_empty() {
-                    sink(Piece::Statement(part))?;
-                }
-                self.held.clear();
-                return Ok(());
-            }
-            let (head, rest) = part.split_at(room);
-            sink(Piece::Head(self.put_together(head)))?;
-            self.held.clear();
-            self.headed = true;
-            part = rest;
-        }
-        if whole || !part.is_empty() {
-            sink(Piece::Body {
-                bytes: part,
-                last: whole,
-            })?;
-        }
-        self.headed &= !whole;
-        Ok(())
-    }
-
-    fn ambiguous<E>(
-        &mut self,
-        part: &[u8],
-        sink: &mut impl FnMut(Piece<'_>) -> Result<(), E>,
-    ) -> Result<(), E> {
-        sink(Piece::Ambiguous(self.put_together(part)))?;
-        self.held.clear();
-        Ok(())
-    }
-
-    /// `held` and what follows it, together.
-    fn put_together<'a>(&'a mut self, part: &'a [u8]) -> &'a [u8] {
-        if self.held.is_empty() {
-            return part;
-        }
-        self.held.extend_from_slice(part);
-        &self.held
-    }
-
-    /// Keeps what is handed out of a statement that goes on, which may change settings as a whole.
-    fn keep(&mut self, part: &[u8]) {
-        let fits = |cut: &Vec<u8>| cut.len() + self.held.len() + part.len() <= HEAD_LIMIT;
-        self.cut = self.cut.take().filter(|cut| !self.headed && fits(cut));
-        if let Some(cut) = &mut self.cut {
-            cut.extend_from_slice(&self.held);
-            cut.extend_from_slice(part);
-        }
-    }
-
-    /// The `;` of a statement has come, with its last `part`; whether it is suspect.
-    fn ended(&mut self, query: &Query, part: &[u8]) -> bool {
-        self.copies += u32::from(query.is_copy_from_stdin());
-        let mentions = self.mentions.as_mut().map(Mentions::take);
-        if query.may_change_settings() || mentions == Some(true) {
-            self.keep(part);
-        }
-        let Some(text) = self.cut.replace(Vec::new()) else {
-            return mentions.is_some_and(|found| found || query.may_change_settings());
-        };
-        let changed = match query.may_change_settings() {
-            true => changes(&text),
-            false => Vec::new(),
-        };
-        for change in changed {
-            self.settings.change(change);
-        }
-        let looked_at = query.may_change_settings() || mentions == Some(true);
-        looked_at && mentions.is_some_and(|found| is_suspect(&text, found))
-    }
-
-    fn data<E>(
-        &mut self,
-        row: Row,
-        input: &[u8],
-        sink: &mut impl FnMut(Piece<'_>) -> Result<(), E>,
-    ) -> Result<usize, E> {
-        let next = match (row, input[0]) {
-            (Row::Within, _) => return self.rows(input, sink),
-            (Row::Start, b'\\') => Row::Backslash,
-            (Row::Backslash, b'.') => Row::Dot,
-            (Row::Dot, b'\r') => Row::DotReturn,
-            (Row::Dot | Row::DotReturn, b'\n') => {
-                self.held.push(b'\n');
-                sink(Piece::DataEnd {
-                    line: &self.held,
-                    rows: self.rows,
-                })?;
-                self.held.clear();
-                self.rows = 0;
-                self.copies -= 1;
-                self.mode = match self.copies {
-                    0 => Mode::Between,
-                    _ => Mode::Data(Row::Start),
-                };
-                return Ok(1);
-            }
-            _ => {
-                // An ordinary row after all.
-                if !self.held.is_empty() {
-                    sink(Piece::Data(&self.held))?;
-                    self.held.clear();
-                }
-                self.mode = Mode::Data(Row::Within);
-                return Ok(0);
-            }
-        };
-        self.held.push(input[0]);
-        self.mode = Mode::Data(next);
-        Ok(1)
-    }
-
-    /// Rows, up to the start of what may be their end, as fast as memory can be read.
-    fn rows<E>(
-        &mut self,
-        input: &[u8],
-        sink: &mut impl FnMut(Piece<'_>) -> Result<(), E>,
-    ) -> Result<usize, E> {
-        let (length, next) = match self.end_of_data.find(input) {
-            Some(at) => (at + 1, Row::Start),
-            None if input.ends_with(b"\n\\") => (input.len() - 1, Row::Start),
-            None if input.ends_with(b"\n") => (input.len(), Row::Start),
-            None => (input.len(), Row::Within),
-        };
-        let part = &input[..length];
-        self.rows += memchr_iter(b'\n', part).count() as u64;
-        self.mode = Mode::Data(next);
-        sink(Piece::Data(part))?;
-        Ok(length)
     }
 }

@@ -291,7 +291,12 @@ mod tests {
             ),
             ("DROP ROLE if;", Drop, Role, "if"),
             ("CREATE USER if;", Create, Role, "if"),
-            (r#"ALTER ROLE U&"!0441" UESCAPE '!' LOGIN;"#, Alter, Role, "с"),
+            (
+                r#"ALTER ROLE U&"!0441" UESCAPE '!' LOGIN;"#,
+                Alter,
+                Role,
+                "с",
+            ),
             ("DROP DATABASE -- x\rU&\"\\0061b\";", Drop, Database, "ab"),
             (
                 "ALTER ROLE ALL IN DATABASE x SET a TO 'b';",

@@ -2,8 +2,8 @@ use std::ops::Range;
 
 use memchr::{memchr2, memmem};
 
+use crate::bytes::{continues_tag, continues_word, is_space, starts_word};
 use crate::escape::{escaped, unicode};
-use crate::lexer::{continues_tag, continues_word, is_space, starts_word};
 use crate::number::{Next, Number};
 
 /// Names are cut to this many bytes by the server.
@@ -137,11 +137,11 @@ fn cut(mut name: Vec<u8>) -> String {
         }
         name.truncate(end);
     }
-    lossy(name)
+    lossy(&name)
 }
 
-fn lossy(bytes: Vec<u8>) -> String {
-    String::from_utf8_lossy(&bytes).into_owned()
+fn lossy(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
 }
 
 /// What stands in `"…"`, and the length of all.
@@ -163,7 +163,7 @@ fn quoted_name(text: &[u8]) -> (Vec<u8>, usize) {
 /// A string that may come in parts, with a line end between them; `value` is what its text means.
 fn string(text: &[u8], value: impl Fn(&[u8]) -> Option<Vec<u8>>) -> (Token, usize) {
     let (raw, length) = parts(text, |_| 1);
-    let token = value(&raw).map_or(Token::Symbol(b'\''), |value| Token::Text(lossy(value)));
+    let token = value(&raw).map_or(Token::Symbol(b'\''), |value| Token::Text(lossy(&value)));
     (token, length)
 }
 
@@ -173,7 +173,7 @@ fn escape_string(text: &[u8]) -> (Token, usize) {
         [b'\\', _, ..] => 2,
         _ => 1,
     });
-    let token = escaped(&raw).map_or(Token::Symbol(b'\''), |value| Token::Text(lossy(value)));
+    let token = escaped(&raw).map_or(Token::Symbol(b'\''), |value| Token::Text(lossy(&value)));
     (token, length)
 }
 
@@ -243,7 +243,7 @@ fn unicode_escaped(text: &[u8]) -> (Token, usize) {
     let (escape, more) = uescape(&text[length..]);
     let token = match escape.and_then(|escape| unicode(&raw, escape)) {
         Some(value) if is_name => Token::Name(cut(value)),
-        Some(value) => Token::Text(lossy(value)),
+        Some(value) => Token::Text(lossy(&value)),
         None => Token::Symbol(text[0]),
     };
     (token, length + more)
@@ -305,7 +305,7 @@ fn dollar(text: &[u8]) -> (Token, usize) {
     }
     let (delimiter, body) = text.split_at(tag + 2);
     let length = memmem::find(body, delimiter).unwrap_or(body.len());
-    let value = lossy(body[..length].to_vec());
+    let value = lossy(&body[..length]);
     let end = (2 * delimiter.len() + length).min(text.len());
     (Token::Text(value), end)
 }
@@ -348,8 +348,10 @@ mod tests {
     #[test]
     fn names_may_be_escaped() {
         assert_eq!(all(r#"U&"\0441\+000442\\""""#), [name("ст\\\"")]);
-        let at: Vec<Spanned> = tokens(br#"u&"!0441" -- x
-            uescape '!' y"#)
+        let at: Vec<Spanned> = tokens(
+            br#"u&"!0441" -- x
+            uescape '!' y"#,
+        )
         .collect();
         assert_eq!(at[0].token, name("с"));
         assert_eq!(at[1].token, Token::Word("y".into()));
@@ -390,7 +392,10 @@ mod tests {
         assert_eq!(all("'a'\n 'b' -- x\n 'c' 'd'"), texts(["abc", "d"]));
         assert_eq!(all("E'a'\r'\\'' U&'a'\n'\\0062'"), texts(["a'", "ab"]));
         assert_eq!(all("'a' /* */ \n 'b'"), texts(["a", "b"]));
-        assert_eq!(all("b'0'\n'1' 'x'"), [Token::Number, texts(["x"])[0].clone()]);
+        assert_eq!(
+            all("b'0'\n'1' 'x'"),
+            [Token::Number, texts(["x"])[0].clone()]
+        );
     }
 
     #[test]
