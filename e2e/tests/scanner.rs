@@ -12,7 +12,7 @@ use std::time::Instant;
 
 use dump_text::{Command as PsqlCommand, Piece, Scanner, command};
 use e2e::soup::{Soup, soup};
-use e2e::{Chance, Cluster, Scratch, Version};
+use e2e::{Chance, Cluster, Scratch, Version, sample};
 
 /// How many texts each psql reads, unless `E2E_TEXTS` says another number.
 const TEXTS: usize = 4000;
@@ -279,4 +279,42 @@ fn psql_carries_out_what_the_scanner_takes_for_commands() {
         );
     }
     assert!(found.is_empty(), "psql reads otherwise:\n{found}");
+}
+
+#[test]
+fn what_the_dump_programs_write_can_be_read_in_one_way_only() {
+    let cluster = Cluster::start();
+    sample::company(&cluster);
+    sample::odd(&cluster);
+    for args in [
+        &[][..],
+        &["--inserts"],
+        &["--quote-all-identifiers", "--clean", "--if-exists"],
+    ] {
+        let dump = cluster.dump_all(args);
+        let mut kept = Vec::new();
+        for mut scanner in [Scanner::new(), Scanner::wary()] {
+            let mut pieces = Vec::new();
+            let mut sink = |piece: Piece<'_>| {
+                let text = String::from_utf8_lossy(piece.bytes()).into_owned();
+                match piece {
+                    Piece::Statement(_) => assert!(text.ends_with(';'), "cut: {text}"),
+                    Piece::Command(line) => {
+                        let other = matches!(command(line), PsqlCommand::Other(_));
+                        assert!(!other, "a command: {text}");
+                    }
+                    Piece::Ambiguous(_) => panic!("ambiguous: {text}"),
+                    _ => {}
+                }
+                pieces.push(text);
+                Ok::<(), Infallible>(())
+            };
+            let Ok(()) = scanner.feed(&dump, &mut sink);
+            let Ok(ended) = scanner.finish(&mut sink);
+            assert_eq!(ended, Ok(()), "{args:?}");
+            kept.push(pieces);
+        }
+        println!("{args:?}: {} bytes, {} pieces", dump.len(), kept[0].len());
+        assert_eq!(kept[0], kept[1], "{args:?}");
+    }
 }

@@ -19,8 +19,29 @@ enum Kept {
     DataEnd(u64),
 }
 
+impl Kept {
+    /// Its text, of which each character was a byte.
+    fn decoded(mut self) -> Self {
+        match &mut self {
+            Self::Space(text)
+            | Self::Comment(text)
+            | Self::Command(text)
+            | Self::Statement(text)
+            | Self::Long(text, _)
+            | Self::Data(text)
+            | Self::Ambiguous(text) => {
+                let bytes: Vec<u8> = text.chars().map(|c| u8::try_from(c).unwrap()).collect();
+                *text = String::from_utf8_lossy(&bytes).into_owned();
+            }
+            Self::DataEnd(_) => {}
+        }
+        self
+    }
+}
+
 fn keep(kept: &mut Vec<Kept>, piece: Piece<'_>) {
-    let text = String::from_utf8_lossy(piece.bytes()).into_owned();
+    // A part may end within a character.
+    let text: String = piece.bytes().iter().map(|byte| char::from(*byte)).collect();
     match (piece, kept.last_mut()) {
         (Piece::Space(_), Some(Kept::Space(last))) | (Piece::Data(_), Some(Kept::Data(last))) => {
             last.push_str(&text);
@@ -53,6 +74,13 @@ fn keep(kept: &mut Vec<Kept>, piece: Piece<'_>) {
 fn scan_parts<'a>(
     parts: impl Iterator<Item = &'a [u8]>,
 ) -> (Vec<Kept>, Vec<u8>, Result<(), Unfinished>) {
+    scan_parts_with(Scanner::new(), parts)
+}
+
+fn scan_parts_with<'a>(
+    mut scanner: Scanner,
+    parts: impl Iterator<Item = &'a [u8]>,
+) -> (Vec<Kept>, Vec<u8>, Result<(), Unfinished>) {
     let mut kept = Vec::new();
     let mut bytes = Vec::new();
     let mut sink = |piece: Piece<'_>| {
@@ -60,11 +88,11 @@ fn scan_parts<'a>(
         keep(&mut kept, piece);
         Ok::<(), Infallible>(())
     };
-    let mut scanner = Scanner::new();
     for part in parts {
         scanner.feed(part, &mut sink).unwrap();
     }
     let ended = scanner.finish(&mut sink).unwrap();
+    let kept = kept.into_iter().map(Kept::decoded).collect();
     (kept, bytes, ended)
 }
 
@@ -323,7 +351,10 @@ fn bit() -> impl Strategy<Value = String> {
             ";", "'", "''", "\"", "$$", "$a$", "$a", "$", "E'", "e'\\'", "U&'", "U&", "--", "-", "/*", "*/",
             "/", "*", "(", ")", "BEGIN", " ATOMIC ", "END", "CASE ", "CREATE FUNCTION ", "\\connect x\n",
             "\\restrict x\n", "SET standard_conforming_strings = off;", "-- Database \"x\" dump\n", "--\n",
-            "\r", " ", "\t", "1", "FROM", " stdin", "\\N\n",
+            "\r", " ", "\t", "1", "FROM", " stdin", "\\N\n", "\u{feff}", "\x0b", "1e", "1_", "1.", ".", "e", "u&\"",
+            "$1", ":", ":e", "b'0'", "'\r'", "'a'\n", "\\;", "\\:", "SET client_encoding = 'SJIS';\n",
+            "\\encoding GBK\n", "SELECT set_config('client_encoding','gb18030',false);", "SET NAMES;", "BEGIN;",
+            "COMMIT;", "copy t from stdin\\;", "\u{295}\\", "é",
         ]).prop_map(str::to_owned),
         1 => "[a-z0-9 \n]{0,12}",
     ]
@@ -336,20 +367,22 @@ proptest! {
         cuts in proptest::collection::vec(1_usize..9, 1..20),
     ) {
         let dump = bits.concat();
-        let (whole, bytes, ended) = scan_parts(std::iter::once(dump.as_bytes()));
-        prop_assert_eq!(String::from_utf8_lossy(&bytes), dump.as_str());
-        let mut rest = dump.as_bytes();
-        let mut cuts = cuts.into_iter().cycle();
-        let pieces = std::iter::from_fn(|| {
-            let length = cuts.next()?.min(rest.len());
-            let (piece, left) = rest.split_at(length);
-            rest = left;
-            (!piece.is_empty()).then_some(piece)
-        });
-        let (cut, bytes, cut_ended) = scan_parts(pieces);
-        prop_assert_eq!(String::from_utf8_lossy(&bytes), dump.as_str());
-        prop_assert_eq!(cut, whole);
-        prop_assert_eq!(cut_ended, ended);
+        for scanner in [Scanner::new, Scanner::wary] {
+            let (whole, bytes, ended) = scan_parts_with(scanner(), std::iter::once(dump.as_bytes()));
+            prop_assert_eq!(String::from_utf8_lossy(&bytes), dump.as_str());
+            let mut rest = dump.as_bytes();
+            let mut cuts = cuts.iter().cycle();
+            let pieces = std::iter::from_fn(|| {
+                let length = (*cuts.next()?).min(rest.len());
+                let (piece, left) = rest.split_at(length);
+                rest = left;
+                (!piece.is_empty()).then_some(piece)
+            });
+            let (cut, bytes, cut_ended) = scan_parts_with(scanner(), pieces);
+            prop_assert_eq!(String::from_utf8_lossy(&bytes), dump.as_str());
+            prop_assert_eq!(cut, whole);
+            prop_assert_eq!(cut_ended, ended);
+        }
     }
 
     #[test]
