@@ -18,6 +18,8 @@ use crate::session::{Connection, Killers, Session};
 #[derive(Debug)]
 pub(crate) struct Load<E> {
     session: Session,
+    /// Whether psql has no restricted mode.
+    wary: bool,
     edit: E,
     rows: u64,
     /// Whether rows came that are not counted.
@@ -29,9 +31,10 @@ pub(crate) struct Load<E> {
 }
 
 impl<E: Edit> Load<E> {
-    fn new(session: Session, edit: E) -> Self {
+    fn new(cluster: &Cluster, session: Session, edit: E) -> Self {
         Self {
             session,
+            wary: !cluster.restrict,
             edit,
             rows: 0,
             inserts: false,
@@ -57,7 +60,7 @@ impl<E: Edit> Load<E> {
         input: &mut Checked<'_>,
         progress: &Progress,
     ) -> Result<(), Error> {
-        let mut scanner = Scanner::new();
+        let mut scanner = scanner(self.wary);
         while let Some(sql) = input.next()? {
             let length = sql.len() as u64;
             scanner.feed(sql, &mut |piece| self.piece(piece))?;
@@ -94,6 +97,15 @@ fn connection<'a>(cluster: &'a Cluster, database: &'a str, application: &'a str)
     }
 }
 
+/// What takes SQL to pieces. For a psql that has no restricted mode (`wary`), it hands out as a piece of its own what psql
+/// might read otherwise.
+pub(crate) fn scanner(wary: bool) -> Scanner {
+    match wary {
+        true => Scanner::wary(),
+        false => Scanner::new(),
+    }
+}
+
 /// Whether a statement is one of `pg_dump --inserts`: it has rows.
 pub(crate) fn is_insert(statement: &[u8]) -> bool {
     statement.starts_with(b"INSERT INTO ")
@@ -116,7 +128,7 @@ impl Load<GlobalsEdit> {
         let connection = connection(cluster, &cluster.maintenance, &application);
         let mut session = Session::start(connection, what, killers)?;
         session.write(UNHINDERED.as_bytes())?;
-        Ok(Self::new(session, edit))
+        Ok(Self::new(cluster, session, edit))
     }
 
     /// It is finished, and all was checked: ends the session.
@@ -155,7 +167,7 @@ impl Load<DatabaseEdit> {
         };
         let edit = DatabaseEdit::new(target.from.clone(), target.place.clone(), manner);
         edit.begin(&mut session)?;
-        Ok(Self::new(session, edit))
+        Ok(Self::new(cluster, session, edit))
     }
 
     /// Statements about the database that came before its part.

@@ -6,7 +6,6 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use backup_file::Section;
-use dump_text::Scanner;
 use job::{Error, Progress};
 
 use crate::checked::Checked;
@@ -15,7 +14,7 @@ use crate::cli::Args;
 use crate::edit::{Books, Definition, Edit, GlobalsEdit, Nowhere, Place};
 use crate::keeper::Begun;
 use crate::ledger::{Entry, Ledger};
-use crate::load::{Load, unfinished};
+use crate::load::{Load, scanner, unfinished};
 use crate::plan::{Plan, Target, is_wanted};
 use crate::preflight::Cluster;
 use crate::restore::Restored;
@@ -122,7 +121,7 @@ fn globals(
     );
     if !args.globals() {
         let mut edit = edit.for_definitions();
-        let mut scanner = Scanner::new();
+        let mut scanner = scanner(!cluster.restrict);
         while let Some(sql) = input.next()? {
             scanner.feed(sql, &mut |piece| edit.piece(piece, &mut Nowhere))?;
         }

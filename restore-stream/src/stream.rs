@@ -11,7 +11,7 @@ use crate::cli::Args;
 use crate::edit::{DatabaseEdit, Definition, Edit, GlobalsEdit, Nowhere, Place, is_setting};
 use crate::keeper::Begun;
 use crate::ledger::Ledger;
-use crate::load::{Load, unfinished};
+use crate::load::{Load, scanner, unfinished};
 use crate::plan::{Target, is_wanted, not_among};
 use crate::preflight::Cluster;
 use crate::restore::Restored;
@@ -46,7 +46,10 @@ pub(crate) fn load(
         names: Vec::new(),
         restored: Restored::default(),
     };
-    let mut scanner = PartScanner::new();
+    let mut scanner = match cluster.restrict {
+        true => PartScanner::new(),
+        false => PartScanner::wary(),
+    };
     let mut begun_reading = false;
     while let Some(sql) = input.next()? {
         if !begun_reading && sql.starts_with(CUSTOM_FORMAT) {
@@ -201,7 +204,7 @@ impl Passage<'_> {
         } else {
             self.stage = self.globals()?;
         }
-        let mut scanner = dump_text::Scanner::new();
+        let mut scanner = scanner(!self.cluster.restrict);
         scanner.feed(&prelude, &mut |piece| self.piece(piece))
     }
 

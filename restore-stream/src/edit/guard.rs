@@ -46,7 +46,11 @@ impl Guard {
                     false => Let::Pass(bytes),
                 }
             }
-            Piece::Ambiguous(_) => return Err(foreign("text that psql versions read differently")),
+            Piece::Ambiguous(_) => {
+                return Err(foreign(
+                    "text that this psql might read otherwise than it was meant",
+                ));
+            }
             Piece::Command(line) => match command(line) {
                 Command::Other(name) => {
                     return Err(foreign(&format!("the psql command '\\{name}'")));
