@@ -2,37 +2,55 @@
 //! hint, messages, progress), and how they stop when a signal asks them to.
 //!
 //! A program's `main` is one call of [`main`]; all else is code that returns `Result<_, Error>`.
+//!
+//! All that a program says goes out through this crate: no secret is in it ([`secret`]), nor a character that a
+//! terminal would obey ([`shown`]).
 
 mod args;
+mod confinement;
 mod error;
 mod message;
+mod output;
 mod progress;
+pub mod secret;
 mod signal;
 pub mod text;
 pub mod time;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 
 pub use args::{EXIT_CODES, parse_args};
 pub use error::{Error, Exit};
-pub use message::{pass_on, program, say_error, say_line};
+pub use message::{is_unseen, pass_on, program, say_error, say_line, shown};
+pub use output::{print, print_json, print_json_pretty};
 pub use progress::Progress;
 pub use signal::{OnStop, on_stop, stop_requested};
 
-/// Runs a program: names it in its messages, listens for SIGTERM and SIGINT, and turns the error it
-/// ends with into a message on standard error and an exit code.
+/// Runs a program: names it in its messages, learns what these must not show, listens for SIGTERM and SIGINT, and
+/// turns the error it ends with into a message on standard error and an exit code. A panic, whose thread's message
+/// is as guarded as all others, ends it with exit code 1.
 pub fn main(name: &'static str, run: impl FnOnce() -> Result<(), Error>) -> ExitCode {
     message::set_program(name);
-    let ended = signal::listen().and_then(|()| run());
+    secret::learn_given();
+    confinement::report_panics();
+    confinement::keep_memory();
+    let work = AssertUnwindSafe(|| signal::listen().and_then(|()| run()));
+    let ended = catch_unwind(work);
     // A signal that has begun to end the program has the last word: this thread waits for it here.
     signal::settle();
-    match ended {
-        Ok(()) => ExitCode::from(Exit::Done.code()),
-        Err(error) => {
+    let exit = match ended {
+        // What a thread that panicked was to do is not done, whatever became of the others.
+        Ok(Ok(())) if confinement::panicked() => Exit::Failed,
+        Ok(Ok(())) => Exit::Done,
+        Ok(Err(error)) => {
             say_error(&error);
-            ExitCode::from(error.exit().code())
+            error.exit()
         }
-    }
+        // It has been said already.
+        Err(_) => Exit::Failed,
+    };
+    ExitCode::from(exit.code())
 }
 
 /// The number of threads that this process may use at once: its CPU affinity and its cgroup's quota

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::{say, text};
+use crate::{message, say, text};
 
 /// A log gets a line after this long, then again after each such while.
 const LINE_EVERY: Duration = Duration::from_secs(30);
@@ -33,9 +33,7 @@ impl Progress {
     /// is known.
     pub fn new(doing: impl Into<String>, total: Option<u64>) -> Self {
         let doing = doing.into();
-        let bar = std::io::stderr()
-            .is_terminal()
-            .then(|| draw(doing.clone(), total));
+        let bar = std::io::stderr().is_terminal().then(|| draw(&doing, total));
         if let Some(bar) = &bar {
             *locked() = Some(bar.clone());
         }
@@ -96,11 +94,13 @@ impl Drop for Progress {
     }
 }
 
-fn draw(doing: String, total: Option<u64>) -> ProgressBar {
+fn draw(doing: &str, total: Option<u64>) -> ProgressBar {
     let template = match total {
         Some(_) => "{msg} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}",
         None => "{msg} {spinner} {bytes} {bytes_per_sec} {elapsed}",
     };
+    // On one line, as the bar is.
+    let doing = message::shown(doing).replace('\n', "\\n");
     let bar =
         ProgressBar::with_draw_target(total, ProgressDrawTarget::stderr()).with_message(doing);
     match ProgressStyle::with_template(template) {
