@@ -1,5 +1,7 @@
 use std::{fmt, io};
 
+use job::secret;
+
 /// Why the service did not do what was asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -42,11 +44,11 @@ pub struct Error {
 }
 
 impl Error {
-    /// An error of our own words.
+    /// An error of our own words, or of somebody's who may repeat the URL that was asked for.
     pub(crate) fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         Self {
             kind,
-            message: message.into(),
+            message: secret::hidden(&message.into()),
             hint: None,
         }
     }

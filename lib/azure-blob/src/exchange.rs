@@ -134,7 +134,7 @@ impl Client {
                     return Err(GivenUp { error, in_doubt });
                 }
                 Verdict::TooLate => {
-                    let error = self.too_late(asked, fault, tried, &token);
+                    let error = self.too_late(asked, fault, tried);
                     return Err(GivenUp { error, in_doubt });
                 }
             }
@@ -155,7 +155,7 @@ impl Client {
         let inner = self.inner();
         let answer = inner
             .run(call, token)
-            .map_err(|error| fault(&error, &inner.container, token))?;
+            .map_err(|error| fault(&error, &inner.container))?;
         inner.reached.store(true, Ordering::Relaxed);
         let status = answer.status();
         if status.is_success() {
@@ -201,14 +201,11 @@ impl Client {
         .hint("is the URL right, does the name resolve here, does a network policy or firewall let it through?")
     }
 
-    fn too_late(&self, asked: &Asked, fault: Fault, tried: Tried, token: &Token) -> Error {
+    fn too_late(&self, asked: &Asked, fault: Fault, tried: Tried) -> Error {
         let error = match fault {
             Fault::Unreachable(_) => self.unreachable(asked, &fault),
-            fault => {
-                let said = token.redact(&format!("{}: {fault}", asked.doing));
-                Error::new(ErrorKind::Deadline, said)
-                    .hint("the service or the network did not recover in time; run it again later")
-            }
+            fault => Error::new(ErrorKind::Deadline, format!("{}: {fault}", asked.doing))
+                .hint("the service or the network did not recover in time; run it again later"),
         };
         error.and(format_args!(
             " (tried {} in {})",
@@ -226,9 +223,8 @@ impl Client {
             .unwrap_or_else(PoisonError::into_inner);
         if pause >= Duration::from_secs(1) && told.is_none_or(|at| at.elapsed() >= TELL_EVERY) {
             *told = Some(Instant::now());
-            let said = self.inner().tokens.current().redact(&fault.to_string());
             job::say!(
-                "{}: {said}; trying again in {}",
+                "{}: {fault}; trying again in {}",
                 asked.doing,
                 job::text::duration(pause)
             );
@@ -365,7 +361,7 @@ pub(crate) fn broken(error: &io::Error) -> Fault {
     })
 }
 
-fn fault(error: &ureq::Error, container: &ContainerUrl, token: &Token) -> Fault {
+fn fault(error: &ureq::Error, container: &ContainerUrl) -> Fault {
     match error {
         ureq::Error::Io(error) => io_fault(error, container),
         ureq::Error::Timeout(Timeout::Resolve) => {
@@ -375,12 +371,12 @@ fn fault(error: &ureq::Error, container: &ContainerUrl, token: &Token) -> Fault 
         ureq::Error::Timeout(_) => Fault::Broken("the connection stood still".into()),
         ureq::Error::HostNotFound => Fault::Unreachable("no such host".into()),
         ureq::Error::ConnectionFailed => Fault::Unreachable("no connection".into()),
-        ureq::Error::Protocol(error) => Fault::Malformed(token.redact(&error.to_string())),
+        ureq::Error::Protocol(error) => Fault::Malformed(error.to_string()),
         ureq::Error::Tls(_) | ureq::Error::Rustls(_) => tls_fault(&error.to_string(), container),
         ureq::Error::ConnectProxyFailed(said) => {
             Fault::Unreachable(format!("the proxy does not connect: {said}"))
         }
-        other => Fault::Broken(token.redact(&other.to_string())),
+        other => Fault::Broken(other.to_string()),
     }
 }
 

@@ -78,8 +78,7 @@ impl Refusal {
     /// The error that it is.
     pub(crate) fn explain(&self, asked: &Asked, container: &ContainerUrl, token: &Token) -> Error {
         let doing = &asked.doing;
-        let error =
-            |kind, said: String| Error::new(kind, token.redact(&format!("{doing}: {said}")));
+        let error = |kind, said: String| Error::new(kind, format!("{doing}: {said}"));
         let host = container.host();
         let name = container.container();
         match (self.status, self.code.as_str()) {
