@@ -1,5 +1,7 @@
 //! Checks a backup, or a store of backups.
 
+#![cfg_attr(not(test), warn(clippy::disallowed_methods))]
+
 mod backup;
 mod checks;
 mod cli;

@@ -1,5 +1,7 @@
 //! Deletes old backups from a directory or a container.
 
+#![cfg_attr(not(test), warn(clippy::disallowed_methods))]
+
 mod cli;
 mod command;
 mod report;

@@ -1,5 +1,7 @@
 //! Uploads a backup to Azure Blob Storage, or into a directory.
 
+#![cfg_attr(not(test), warn(clippy::disallowed_methods))]
+
 mod cli;
 mod command;
 mod container;

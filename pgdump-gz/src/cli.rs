@@ -91,7 +91,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "KEY", value_parser = restrict_key, conflicts_with = "command")]
     pub(crate) restrict_key: Option<String>,
 
-    /// Run this command instead, and make a backup of what it writes to standard output
+    /// Run this command instead, and make a backup of what it writes to standard output; it does not get the
+    /// variables that hold a SAS token (AZURE_STORAGE_SAS_TOKEN, …)
     #[arg(last = true, value_name = "COMMAND")]
     pub(crate) command: Vec<OsString>,
 }

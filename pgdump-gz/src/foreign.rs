@@ -4,7 +4,7 @@
 
 use std::ffi::OsString;
 use std::io::{self, Read};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use backup_file::{About, SectionKind};
 use chrono::{DateTime, Utc};
@@ -91,7 +91,7 @@ fn start(command: &[OsString]) -> Result<Child, Error> {
     let Some((program, arguments)) = command.split_first() else {
         return Err(Error::usage("there is no command after --"));
     };
-    let mut command = Command::new(program);
+    let mut command = pg_client::command(program);
     command.args(arguments);
     command.stdin(Stdio::inherit()).stdout(Stdio::piped());
     Child::spawn_with(command, warnings())

@@ -1,5 +1,7 @@
 //! Dumps a PostgreSQL cluster into a backup file.
 
+#![cfg_attr(not(test), warn(clippy::disallowed_methods))]
+
 mod cli;
 mod cluster;
 mod command;

@@ -1,5 +1,7 @@
 //! Restores a backup through psql, so that success means a whole restore and failure loses nothing.
 
+#![cfg_attr(not(test), warn(clippy::disallowed_methods))]
+
 mod checked;
 mod choose;
 mod cli;

@@ -140,7 +140,7 @@ fn command(words: &[OsString]) -> Result<Command, Error> {
     let (program, arguments) = words
         .split_first()
         .ok_or_else(|| Error::usage("no command is given"))?;
-    let mut command = Command::new(program);
+    let mut command = pg_client::command(program);
     command.args(arguments).stdin(Stdio::piped());
     Ok(command)
 }

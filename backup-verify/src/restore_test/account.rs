@@ -98,7 +98,7 @@ fn has_name(database: &str, number: u32) -> bool {
     if numbers.any(|it| it == number) {
         return true;
     }
-    let mut getent = Command::new("getent");
+    let mut getent = pg_client::command("getent");
     getent.args([database, &number]).stdin(Stdio::null());
     getent.stdout(Stdio::null()).stderr(Stdio::null());
     // Where there is no getent there is no directory service.
@@ -174,7 +174,7 @@ pub(crate) fn own(path: &Path, account: Account) -> Result<(), Error> {
 /// Kills all that runs as an account, **which must be one that nothing else is**: what a backup started may have left
 /// the server's session.
 pub(crate) fn end_all(account: Account) {
-    let mut kill = Command::new("sh");
+    let mut kill = pg_client::command("sh");
     kill.args(["-c", "kill -KILL -1"]).stdin(Stdio::null());
     kill.stdout(Stdio::null()).stderr(Stdio::null());
     account.run(&mut kill);

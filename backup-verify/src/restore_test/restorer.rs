@@ -13,6 +13,8 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 const PROGRAM: &str = "restore-stream";
+/// Where it finds its token.
+const TOKEN_VARIABLES: [&str; 2] = ["AZURE_STORAGE_SAS_TOKEN", "AZURE_STORAGE_SAS_TOKEN_FILE"];
 /// How a line about its progress begins: these are handed on.
 const PROGRESS: &str = "restore-stream: restoring '";
 /// What psql's end tells of an SQL error, in every language (psql's manual page, Exit Status).
@@ -205,7 +207,7 @@ impl Restorer {
     }
 
     fn command(&self) -> Command {
-        let mut command = Command::new(&self.program);
+        let mut command = pg_client::command(&self.program);
         command.arg(&self.backup).arg("--json");
         command.arg(option("--threads", &self.threads.to_string()));
         if let Some(deadline) = self.deadline {
@@ -213,13 +215,15 @@ impl Restorer {
             command.arg(option("--deadline", &seconds));
         }
         command.stdin(Stdio::null()).stdout(Stdio::piped());
-        // The variables come first, as restore-stream itself would have it.
-        let named = |name| env::var_os(name).is_some();
-        if let Some(token) = &self.token
-            && !named("AZURE_STORAGE_SAS_TOKEN_FILE")
-            && !named("AZURE_STORAGE_SAS_TOKEN")
-        {
-            command.env("AZURE_STORAGE_SAS_TOKEN", token);
+        // The variables come first, as restore-stream itself would have it. This child alone gets them.
+        let mut given = TOKEN_VARIABLES.map(|name| (name, env::var_os(name)));
+        if given.iter().all(|(_, value)| value.is_none()) {
+            given[0].1 = self.token.as_ref().map(OsString::from);
+        }
+        for (name, value) in given {
+            if let Some(value) = value {
+                command.env(name, value);
+            }
         }
         command
     }

@@ -33,8 +33,19 @@ const SETTINGS: [&str; 11] = [
     "max_locks_per_transaction=1024",
 ];
 
-/// What the server and `initdb` get of the environment: a backup can ask the server for all of it.
-const PASSED_ON: [&str; 3] = ["PATH", "LD_LIBRARY_PATH", "TZ"];
+/// What of the environment the server and `initdb` get: a backup's SQL may read that (`COPY … FROM PROGRAM 'env'`). Where programs,
+/// libraries and time zones are, and who this process's user is where /etc/passwd does not say (nss_wrapper).
+const PASSED_ON: [&str; 9] = [
+    "PATH",
+    "TMPDIR",
+    "TZ",
+    "TZDIR",
+    "ICU_DATA",
+    "LD_LIBRARY_PATH",
+    "LD_PRELOAD",
+    "NSS_WRAPPER_GROUP",
+    "NSS_WRAPPER_PASSWD",
+];
 
 /// A running server on a socket that only this user (or root) can reach. It is stopped and its directory
 /// removed when this is dropped, and when a signal stops the program.
@@ -221,7 +232,7 @@ impl Directory {
         name: &str,
         account: Option<Account>,
     ) -> Command {
-        let mut command = Command::new(installation.program(name));
+        let mut command = pg_client::command(installation.program(name));
         if let Some(account) = account {
             account.run(&mut command);
         }

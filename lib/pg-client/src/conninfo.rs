@@ -88,7 +88,7 @@ impl Conninfo {
                 _ if value.is_empty() => {}
                 "dbname" => conninfo.database = Some(value),
                 "password" => conninfo.password = Some(value),
-                secret if SECRETS.contains(&secret) => return Err(secret_option(secret)),
+                secret if is_secret(secret) => return Err(secret_option(secret)),
                 _ => conninfo.options.push((keyword, value)),
             }
         }
@@ -228,6 +228,12 @@ fn push(text: &mut String, keyword: &str, value: &str) {
     }
     let value = value.replace('\\', "\\\\").replace('\'', "\\'");
     text.push_str(&format!("{keyword}='{value}'"));
+}
+
+/// One of these, or a password under a name that libpq would refuse only when it is on the command line.
+fn is_secret(keyword: &str) -> bool {
+    let keyword = keyword.to_ascii_lowercase();
+    keyword.ends_with("password") || keyword.ends_with("passwd") || SECRETS.contains(&&*keyword)
 }
 
 fn secret_option(keyword: &str) -> Error {
@@ -470,6 +476,8 @@ mod tests {
             ("postgresql://me:s3cret@[::1", "IPv6"),
             ("postgresql://me:s3cret@h?x", "'='"),
             ("sslpassword=s3cret", "sslpassword"),
+            ("PASSWORD=s3cret", "PASSWORD"),
+            ("host=h pgpasswd=s3cret", "pgpasswd"),
             ("postgresql://h?sslpassword=s3cret", "sslpassword"),
             ("postgresql://h/%00", "dbname"),
             ("postgresql://h/%ff", "dbname"),

@@ -1,6 +1,8 @@
 //! PostgreSQL as libpq programs reach it: how to connect ([`Conninfo`]), what to ask of a server
 //! ([`Server`]), and the client programs run as child processes ([`Child`]).
 
+#![cfg_attr(not(test), warn(clippy::disallowed_methods))]
+
 mod account;
 mod child;
 mod conninfo;
@@ -18,6 +20,7 @@ pub use conninfo::Conninfo;
 pub use disposal::{RELEASE, drop_database};
 pub use key::random_key;
 pub use pipe_reader::PipeReader;
+pub use program::command;
 pub use server::{Row, Server, quote_ident, quote_literal};
 pub use unhindered::UNHINDERED;
 pub use version::Version;

@@ -1,4 +1,4 @@
-//! Where PostgreSQL's client programs are.
+//! How child processes are made, and where PostgreSQL's client programs are.
 
 use std::env;
 use std::ffi::OsStr;
@@ -6,26 +6,41 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use job::secret;
+
 /// Debian's clients, by major version.
 const DEBIAN: &str = "/usr/lib/postgresql";
 const WRAPPER: &str = "pg_wrapper";
 
-/// The client program `name`, as PATH finds it.
+/// A child process that is about to be run: without our secrets in its environment ([`secret::VARIABLES`]). Every
+/// child is made here.
+pub fn command(program: impl AsRef<OsStr>) -> Command {
+    #[allow(clippy::disallowed_methods, reason = "this is the one place")]
+    let mut command = Command::new(program);
+    for name in secret::VARIABLES {
+        command.env_remove(name);
+    }
+    command
+}
+
+/// The client program `name`, as PATH finds it. Whatever of the environment has a signature in it, as a store's URL
+/// may, is not for it either.
 ///
 /// On Debian that is `pg_wrapper`, a script that chooses a local cluster and a version, and takes longer
 /// than the program itself. Where the server is named (`host_is_known`), the script chooses nothing
 /// but the newest version: then so do we, without it.
 pub(crate) fn program(name: &str, host_is_known: bool) -> Command {
-    match host_is_known.then(|| behind_the_wrapper(name)).flatten() {
-        Some(path) => {
-            let mut command = Command::new(path);
-            if env::var_os("PGSYSCONFDIR").is_none() {
-                command.env("PGSYSCONFDIR", "/etc/postgresql-common");
-            }
-            command
-        }
-        None => Command::new(name),
+    let path = host_is_known.then(|| behind_the_wrapper(name)).flatten();
+    let mut command = command(path.as_deref().unwrap_or(Path::new(name)));
+    if path.is_some() && env::var_os("PGSYSCONFDIR").is_none() {
+        command.env("PGSYSCONFDIR", "/etc/postgresql-common");
     }
+    for (name, value) in env::vars_os() {
+        if secret::holds_signature(&value.to_string_lossy()) {
+            command.env_remove(name);
+        }
+    }
+    command
 }
 
 /// Whether the environment names the server.

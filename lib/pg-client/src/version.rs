@@ -3,7 +3,7 @@ use std::process::{Command, Stdio};
 
 use job::Error;
 
-use crate::child;
+use crate::{child, program};
 
 /// A version of PostgreSQL.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,7 +20,7 @@ impl Version {
     /// # Errors
     /// It is not installed (the hint names the package), or says no version.
     pub fn of_client(program: &str) -> Result<Self, Error> {
-        Self::said_by(Command::new(program), program)
+        Self::said_by(program::program(program, false), program)
     }
 
     pub(crate) fn said_by(mut command: Command, program: &str) -> Result<Self, Error> {
