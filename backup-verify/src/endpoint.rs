@@ -5,7 +5,7 @@ use std::{env, fmt, fs, thread};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use job::Error;
+use job::{Error, secret};
 use ureq::http::{StatusCode, Uri};
 use ureq::tls::TlsConfig;
 use ureq::{Agent, Proxy};
@@ -77,6 +77,7 @@ impl Endpoint {
         } else {
             return Ok(None);
         };
+        secret::learn_url(&text);
         match Self::parse(text.trim()) {
             Some(endpoint) => Ok(Some(endpoint)),
             // Not shown: it may be a secret with a typing error.

@@ -13,7 +13,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use chrono::{DateTime, Utc};
-use job::{Error, say};
+use job::secret::hidden;
+use job::{Error, is_unseen, say};
 
 /// All names begin so.
 const PREFIX: &str = "postgresql_backup_";
@@ -97,7 +98,7 @@ impl Metrics {
     /// Nothing measured yet of the store with this label.
     pub(crate) fn new(store: impl Into<String>) -> Self {
         Self {
-            store: store.into(),
+            store: hidden(&store.into()),
             samples: BTreeMap::new(),
         }
     }
@@ -141,6 +142,19 @@ impl Metrics {
             }
         }
         text
+    }
+
+    /// As [`Metrics::text`], for standard output, which may be a terminal: what that would obey is written as
+    /// elsewhere, with a backslash that is escaped as the format has it.
+    pub(crate) fn shown(&self) -> String {
+        let mut shown = String::new();
+        for char in self.text().chars() {
+            match is_unseen(char) {
+                true => shown += &format!("\\{}", char.escape_unicode()),
+                false => shown.push(char),
+            }
+        }
+        shown
     }
 
     /// Puts it in place of a file, at once. What was not measured is kept from the file that is there.
@@ -198,7 +212,7 @@ fn is_of(line: &str, series: &str) -> bool {
 
 /// A label's value: the backslash, the quote and the line feed are escaped, all else is as it is.
 fn escaped_label(value: &str) -> String {
-    escaped_help(value).replace('"', "\\\"")
+    escaped_help(&hidden(value)).replace('"', "\\\"")
 }
 
 /// In a help text the quote is as it is.

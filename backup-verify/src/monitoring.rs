@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use job::{Error, say_error};
+use job::{Error, print, say_error};
 use store::Store;
 
 use crate::cli::Args;
@@ -10,7 +10,7 @@ use crate::endpoint::Endpoint;
 use crate::metrics::Metrics;
 use crate::ping::ping;
 use crate::push::push;
-use crate::report::{Output, print};
+use crate::report::Output;
 
 /// Where to tell it.
 #[derive(Debug)]
@@ -96,7 +96,7 @@ pub(crate) fn output(args: &Args) -> Output {
 
 fn write(metrics: &Metrics, file: &Path) -> Result<(), Error> {
     if is_stdout(file) {
-        return print(&metrics.text());
+        return print(&metrics.shown());
     }
     metrics.clone().write(file)
 }

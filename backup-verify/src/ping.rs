@@ -15,7 +15,8 @@ pub(crate) fn ping(endpoint: &Endpoint, good: bool, lines: &str) {
         true => endpoint.clone(),
         false => endpoint.under("fail"),
     };
-    if let Err(why) = target.post("text/plain; charset=utf-8", lines, Patience::default()) {
+    let lines = job::shown(lines);
+    if let Err(why) = target.post("text/plain; charset=utf-8", &lines, Patience::default()) {
         say!("warning: cannot ping {endpoint}: {why}");
     }
 }

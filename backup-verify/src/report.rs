@@ -1,11 +1,10 @@
 //! What was found: a line for each check, or one JSON document.
 
 use std::collections::BTreeMap;
-use std::io::{self, Write};
 
 use backup_file::BackupName;
 use chrono::{DateTime, SecondsFormat, Utc};
-use job::{Error, say, say_error};
+use job::{Error, print, say, say_error};
 use serde::Serialize;
 use store::{Backup, Store};
 
@@ -283,24 +282,9 @@ impl Report {
                 None => "ok",
             };
             self.document.exit_code = worst.as_ref().map_or(0, |error| error.exit().code());
-            let document = serde_json::to_string_pretty(&self.document)
-                .map_err(|error| cannot_print(&error.into()))?;
-            print(&(document + "\n"))?;
+            job::print_json_pretty(&self.document)?;
         }
         self.errors.iter().for_each(say_error);
         worst.map_or(Ok(()), Err)
     }
-}
-
-/// Prints what is the result.
-pub(crate) fn print(text: &str) -> Result<(), Error> {
-    let mut stdout = io::stdout().lock();
-    let printed = stdout.write_all(text.as_bytes());
-    printed
-        .and_then(|()| stdout.flush())
-        .map_err(|error| cannot_print(&error))
-}
-
-fn cannot_print(error: &io::Error) -> Error {
-    Error::io("cannot write to standard output", error)
 }

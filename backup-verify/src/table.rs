@@ -161,7 +161,8 @@ impl Row {
             },
             size: backup.size,
             databases: databases.map_or_else(|| "-".to_owned(), |number| number.to_string()),
-            state: state.map_or_else(String::new, |state| state.words),
+            // Before it is measured.
+            state: state.map_or_else(String::new, |state| job::shown(&state.words)),
         }
     }
 }

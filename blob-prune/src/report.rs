@@ -1,7 +1,5 @@
 //! What is said of each backup: a line, or its place in one JSON document.
 
-use std::io::{self, Write};
-
 use backup_file::BackupName;
 use chrono::{DateTime, SecondsFormat, Utc};
 use job::text::{self, age, count};
@@ -182,11 +180,7 @@ impl Report {
         if !self.json {
             return Ok(());
         }
-        let mut stdout = io::stdout().lock();
-        serde_json::to_writer_pretty(&mut stdout, &self.document)
-            .map_err(io::Error::from)
-            .and_then(|()| writeln!(stdout))
-            .map_err(|error| cannot_print(&error))
+        job::print_json_pretty(&self.document)
     }
 }
 
@@ -196,12 +190,10 @@ fn line(verdict: &str, entry: &Entry) -> Result<(), Error> {
     if let Some(detail) = &entry.detail {
         reasons = format!("{reasons}; {detail}");
     }
-    writeln!(
-        io::stdout(),
-        "{verdict:<12}  {}  {age}: {reasons}",
+    job::print(&format!(
+        "{verdict:<12}  {}  {age}: {reasons}\n",
         entry.name
-    )
-    .map_err(|error| cannot_print(&error))
+    ))
 }
 
 fn outside(policy: Policy) -> String {
@@ -222,8 +214,4 @@ fn outside(policy: Policy) -> String {
 
 fn moment(moment: DateTime<Utc>) -> String {
     moment.to_rfc3339_opts(SecondsFormat::Secs, true)
-}
-
-fn cannot_print(error: &io::Error) -> Error {
-    Error::io("cannot write to standard output", error)
 }

@@ -1,4 +1,3 @@
-use std::io::Write;
 use std::time::Instant;
 
 use backup_file::BackupName;
@@ -56,6 +55,5 @@ pub(crate) fn run() -> Result<(), Error> {
         .iter()
         .map(|byte| format!("{byte:02x}"))
         .collect();
-    writeln!(std::io::stdout(), "{}\t{}\t{sha256}", put.label, put.size)
-        .map_err(|error| Error::io("cannot write to standard output", &error))
+    job::print(&format!("{}\t{}\t{sha256}\n", put.label, put.size))
 }

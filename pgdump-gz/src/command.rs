@@ -1,4 +1,3 @@
-use std::io::Write;
 use std::time::Instant;
 
 use backup_file::SectionKind;
@@ -41,8 +40,7 @@ pub(crate) fn run() -> Result<(), Error> {
         text::duration(started.elapsed())
     );
     match written.path {
-        Some(path) => writeln!(std::io::stdout(), "{}", path.display())
-            .map_err(|error| Error::io("cannot write to standard output", &error)),
+        Some(path) => job::print(&format!("{}\n", path.display())),
         None => Ok(()),
     }
 }

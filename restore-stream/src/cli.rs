@@ -143,7 +143,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "UID:GID", hide = true)]
     pub(crate) psql_user: Option<Account>,
 
-    /// Feed the SQL to this command's standard input instead of to psql
+    /// Feed the SQL to this command's standard input instead of to psql; it does not get the variables that hold a
+    /// SAS token
     #[arg(
         last = true,
         value_name = "COMMAND",
@@ -198,12 +199,12 @@ impl Args {
         match (store, chosen) {
             (true, false) if !self.list => Err(Error::usage(format!(
                 "'{}' is a store: which of its backups?",
-                self.backup
+                self.label()
             ))
             .hint("say --latest, or --before TIME, or name the backup")),
             (false, true) => Err(Error::usage(format!(
                 "--latest and --before choose from a store, and '{}' is one backup",
-                self.backup
+                self.label()
             ))
             .hint("name the directory or the container instead")),
             _ if self.verify_first && self.backup == "-" => Err(Error::usage(

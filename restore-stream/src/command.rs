@@ -1,7 +1,5 @@
 //! From the command line to what is done.
 
-use std::io::Write;
-
 use job::Error;
 
 use crate::choose::Chosen;
@@ -26,13 +24,7 @@ pub(crate) fn run() -> Result<(), Error> {
         Err(_) => ledger.say_what_stands(),
     }
     if args.json {
-        print(&ledger.json(done.as_ref().err())?)?;
+        job::print_json(&ledger.document(done.as_ref().err()))?;
     }
     done
-}
-
-/// Prints a result.
-pub(crate) fn print(line: &str) -> Result<(), Error> {
-    writeln!(std::io::stdout().lock(), "{line}")
-        .map_err(|error| Error::io("cannot write to standard output", &error))
 }

@@ -43,8 +43,9 @@ pub(crate) struct Entry {
     pub(crate) replaced: Option<String>,
 }
 
+/// What a script is told.
 #[derive(Serialize)]
-struct Said<'a> {
+pub(crate) struct Document<'a> {
     ok: bool,
     source: &'a str,
     globals: bool,
@@ -163,9 +164,9 @@ impl Ledger {
         }
     }
 
-    /// Tells a script, on one line.
-    pub(crate) fn json(&self, error: Option<&Error>) -> Result<String, Error> {
-        let said = Said {
+    /// For a script.
+    pub(crate) fn document(&self, error: Option<&Error>) -> Document<'_> {
+        Document {
             ok: error.is_none(),
             source: &self.source,
             globals: self.globals == Globals::Done,
@@ -175,9 +176,7 @@ impl Ledger {
             seconds: self.started.elapsed().as_secs_f64(),
             error: error.map(Error::to_string),
             exit: error.map(|error| error.exit().code()),
-        };
-        serde_json::to_string(&said)
-            .map_err(|error| Error::failed(format!("cannot write JSON: {error}")))
+        }
     }
 }
 
@@ -209,14 +208,13 @@ mod tests {
             seconds: 0.5,
             replaced: None,
         });
-        let said: serde_json::Value = serde_json::from_str(&ledger.json(None).unwrap()).unwrap();
+        let said = serde_json::to_value(ledger.document(None)).unwrap();
         assert_eq!(said["ok"], true);
         assert_eq!(said["databases"][0]["restored_as"], "b");
         assert_eq!(said["skipped"][0]["what"], "role 'x'");
         assert_eq!(said["statements"]["left_out"], 1);
         let error = Error::not_good("cut");
-        let said = ledger.json(Some(&error)).unwrap();
-        let said: serde_json::Value = serde_json::from_str(&said).unwrap();
+        let said = serde_json::to_value(ledger.document(Some(&error))).unwrap();
         assert_eq!(said["ok"], false);
         assert_eq!(said["exit"], 3);
     }

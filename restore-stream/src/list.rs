@@ -5,14 +5,13 @@ use std::convert::Infallible;
 use backup_file::{Index, SectionKind};
 use chrono::{TimeDelta, Utc};
 use dump_text::{Event, Part, PartScanner, Piece};
-use job::{Error, Progress, text};
+use job::{Error, Progress, print, print_json, text};
 use serde_json::{Value, json};
 use store::{Glance, Store};
 
 use crate::checked::Checked;
 use crate::choose::{Chosen, moment};
 use crate::cli::Args;
-use crate::command::print;
 use crate::load::{is_insert, unfinished};
 
 /// Lists the backups of a store, or the databases of a backup.
@@ -45,7 +44,7 @@ fn backups(store: &Store, as_json: bool) -> Result<(), Error> {
             continue;
         }
         print(&format!(
-            "{}  {:>10}  {}  {:>11}  {state}{}",
+            "{}  {:>10}  {}  {:>11}  {state}{}\n",
             backup.name,
             text::bytes(backup.size),
             moment(started),
@@ -54,7 +53,7 @@ fn backups(store: &Store, as_json: bool) -> Result<(), Error> {
         ))?;
     }
     match as_json {
-        true => print(&json!({ "backups": all }).to_string()),
+        true => print_json(&json!({ "backups": all })),
         false => Ok(()),
     }
 }
@@ -105,17 +104,17 @@ fn sections(index: &Index, as_json: bool) -> Result<(), Error> {
             "finished": about.finished.to_rfc3339(),
             "databases": all,
         });
-        return print(&said.to_string());
+        return print_json(&said);
     }
     print(&format!(
-        "PostgreSQL {}, dumped from {} to {}",
+        "PostgreSQL {}, dumped from {} to {}\n",
         about.server_version,
         moment(about.started),
         about.finished.format("%H:%M:%S")
     ))?;
     for (name, section) in databases {
         print(&format!(
-            "{:>10} of SQL  {:>10} compressed  {:>10} rows  {}",
+            "{:>10} of SQL  {:>10} compressed  {:>10} rows  {}\n",
             text::bytes(section.sql_length),
             text::bytes(section.length),
             known(section.contents.as_ref().and_then(|held| held.rows)),
@@ -131,12 +130,7 @@ fn known(rows: Option<u64>) -> String {
 
 /// A name on one line, whatever characters it has.
 fn shown(name: &str) -> String {
-    name.chars()
-        .flat_map(|c| match c.is_control() {
-            true => c.escape_default().collect::<Vec<_>>(),
-            false => vec![c],
-        })
-        .collect()
+    name.replace('\n', "\\n").replace('\t', "\\t")
 }
 
 /// The databases of a backup without an index, and their bytes of SQL.
@@ -180,11 +174,11 @@ fn databases(chosen: &Chosen, args: &Args) -> Result<(), Error> {
             .map(|(name, bytes, rows)| json!({ "name": name, "sql_size": bytes, "rows": rows }))
             .collect();
         let remarks = input.remarks();
-        return print(&json!({ "databases": all, "remarks": remarks }).to_string());
+        return print_json(&json!({ "databases": all, "remarks": remarks }));
     }
     for (name, bytes, rows) in &databases {
         let (size, rows, name) = (text::bytes(*bytes), known(*rows), shown(name));
-        print(&format!("{size:>10} of SQL  {rows:>10} rows  {name}"))?;
+        print(&format!("{size:>10} of SQL  {rows:>10} rows  {name}\n"))?;
     }
     Ok(())
 }

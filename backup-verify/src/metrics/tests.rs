@@ -226,3 +226,12 @@ proptest! {
         prop_assert_eq!(kept.text(), metrics.text());
     }
 }
+
+#[test]
+fn on_a_terminal_a_name_does_nothing() {
+    let mut metrics = Metrics::new("/backups?sig=abcdef");
+    metrics.add(Family::DatabaseSize, "database", "a\x1b[31m\u{202e}\\", 1.0);
+    let shown = metrics.shown();
+    let labels = r#"{store="/backups?sig=***",database="a\\u{1b}[31m\\u{202e}\\"} 1"#;
+    assert!(shown.contains(labels), "{shown}");
+}

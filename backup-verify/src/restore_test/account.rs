@@ -7,7 +7,7 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::unix::fs::lchown;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use job::{Error, say};
 use pg_client::Account;
