@@ -132,6 +132,16 @@ impl Conninfo {
         self.database.as_deref()
     }
 
+    /// The same, whose sessions call themselves `application`: whatever it said itself, or a service or the
+    /// environment says.
+    #[must_use]
+    pub fn named(mut self, application: &str) -> Self {
+        const NAME: &str = "application_name";
+        self.options.retain(|(keyword, _)| keyword != NAME);
+        self.options.push((NAME.into(), application.into()));
+        self
+    }
+
     /// A conninfo string for `psql -d` and `pg_dump -d` that leads to the database `name`, whatever
     /// characters that has. Without a password: see [`Conninfo::apply`].
     pub fn with_database(&self, name: &str) -> String {
@@ -420,6 +430,15 @@ mod tests {
         assert_eq!(
             with("postgresql://h?application_name=a%20b"),
             format!("host='h' application_name='a b' {name}")
+        );
+    }
+
+    #[test]
+    fn a_name_of_ours_is_the_only_one() {
+        let conninfo = Conninfo::parse("host=h application_name=theirs").unwrap();
+        assert_eq!(
+            conninfo.named("ours").with_database("x"),
+            "host='h' application_name='ours' dbname='x'"
         );
     }
 

@@ -1,6 +1,8 @@
 //! What may stand in the way of dropping a database.
 
-use crate::{UNHINDERED, quote_ident};
+use std::time::Duration;
+
+use crate::{UNHINDERED, quote_ident, quote_literal};
 
 /// Takes away, within a database, what keeps it from being dropped and may have come with its dump: that it is a
 /// template, subscriptions (that were never active: their slots belong to the database that was dumped), and event
@@ -9,8 +11,11 @@ use crate::{UNHINDERED, quote_ident};
 /// **Only for a database that is dropped next**: its largest tables go first. DROP DATABASE makes a checkpoint, and a
 /// server whose disk is full to the last byte ends in a panic when it must write one. DROP TABLE writes no file, and
 /// gives the room back at once.
+///
+/// A table that somebody holds a lock on is left to the drop, which disconnects them.
 pub const RELEASE: &str = "\
 SET default_transaction_read_only = off;
+SET lock_timeout = '1s';
 SET client_min_messages = error;
 SET search_path = pg_catalog;
 DO $$DECLARE called name;
@@ -41,10 +46,109 @@ BEGIN
   END LOOP;
 END$$;";
 
+/// Lets a database be connected to: one that was closed, to be renamed or dropped, and is neither.
+///
+/// Nothing happens to a database that is not there, and to one whose drop was interrupted: the server ends a session
+/// that tries to alter that.
+pub fn open_database(name: &str) -> String {
+    altered(name, "ALLOW_CONNECTIONS true")
+}
+
 /// Drops a database, whoever is connected to it; not one that is not there.
+///
+/// Nobody new gets in, those who are in it are disconnected, and those who may not be (a superuser's sessions, by a
+/// role that is none) are waited for. If it cannot be dropped all the same, it stays closed: [`open_database`].
 pub fn drop_database(name: &str) -> String {
+    let close = altered(name, "ALLOW_CONNECTIONS false IS_TEMPLATE false");
+    let vacate = vacate(&[name], DROP_PATIENCE);
     let name = quote_ident(name);
     format!(
-        "{UNHINDERED}SET client_min_messages = error;\nDROP DATABASE IF EXISTS {name} WITH (FORCE);\n"
+        "{UNHINDERED}SET client_min_messages = error;\n{close}{vacate}DROP DATABASE IF EXISTS {name} WITH (FORCE);\n"
     )
+}
+
+/// How long a drop waits for those who cannot be disconnected.
+const DROP_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Disconnects whoever is connected to a database, as far as this role may, and does not wait for anything.
+///
+/// Not autovacuum, which has no role: it gives way by itself.
+pub fn disconnect(name: &str) -> String {
+    let disconnect = terminate(&[name]);
+    block(&format!(
+        "DECLARE stranger record; place name;\nBEGIN\n{disconnect}END"
+    ))
+}
+
+/// Disconnects whoever is connected to the databases, as [`disconnect`] does, and waits for all to leave. Somebody who
+/// is still there after `patience` is an error of SQL (55006, object_in_use).
+///
+/// Who has left stays away only if the databases are closed.
+pub fn vacate(names: &[&str], patience: Duration) -> String {
+    let looks = (patience.as_millis() / 50).max(1);
+    let disconnect = terminate(names);
+    block(&format!(
+        "DECLARE stranger record; place name;
+BEGIN
+  FOR look IN 1..{looks} LOOP
+    place := NULL;
+{disconnect}    EXIT WHEN place IS NULL;
+    PERFORM pg_catalog.pg_sleep(0.05);
+    PERFORM pg_catalog.pg_stat_clear_snapshot();
+  END LOOP;
+  IF place IS NOT NULL THEN
+    RAISE EXCEPTION 'database \"%\" is being accessed by other users', place USING ERRCODE = 'object_in_use';
+  END IF;
+END"
+    ))
+}
+
+/// Leaves the name of a database that somebody is connected to in `place`.
+fn terminate(names: &[&str]) -> String {
+    let names: Vec<String> = names.iter().map(|name| quote_literal(name)).collect();
+    format!(
+        "    FOR stranger IN SELECT pid, datname FROM pg_catalog.pg_stat_activity
+     WHERE datname IN ({}) AND usesysid IS NOT NULL AND pid <> pg_catalog.pg_backend_pid() LOOP
+      place := stranger.datname;
+      BEGIN
+        PERFORM pg_catalog.pg_terminate_backend(stranger.pid);
+      EXCEPTION WHEN insufficient_privilege THEN NULL;
+      END;
+    END LOOP;
+",
+        names.join(", ")
+    )
+}
+
+fn altered(name: &str, options: &str) -> String {
+    let alter = format!("ALTER DATABASE {} {options}", quote_ident(name));
+    let (alter, name) = (quote_literal(&alter), quote_literal(name));
+    block(&format!(
+        "BEGIN
+  IF EXISTS (SELECT FROM pg_catalog.pg_database WHERE datname = {name} AND datconnlimit <> -2) THEN
+    EXECUTE {alter};
+  END IF;
+EXCEPTION WHEN OTHERS THEN NULL;
+END"
+    ))
+}
+
+/// A DO command. Its body is a string constant: any name may be in it, and no dollar tag has to be found for it.
+fn block(body: &str) -> String {
+    format!("DO {};\n", quote_literal(body))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_name_can_be_in_a_block() {
+        for name in ["a$$b", "it's", "back\\slash", "\"quoted\""] {
+            let sql = open_database(name);
+            assert!(sql.starts_with("DO ") && sql.ends_with("';\n"), "{sql}");
+        }
+        assert!(vacate(&["a", "b"], Duration::from_secs(1)).contains("(''a'', ''b'')"));
+        assert!(vacate(&["a"], Duration::ZERO).contains("1..1 "));
+    }
 }

@@ -59,8 +59,13 @@ impl Server {
         Ok(())
     }
 
+    /// Whether a server is there and takes connections; not whether it lets us into any database.
+    ///
     /// `pg_isready` tells "starting" and "no answer" from all else without a word in any language.
-    fn is_ready(&self) -> Result<bool, Error> {
+    ///
+    /// # Errors
+    /// `pg_isready` cannot be run.
+    pub fn is_ready(&self) -> Result<bool, Error> {
         let mut command = self.conninfo.program("pg_isready");
         command.args(["--quiet", "--timeout=5"]);
         self.conninfo.lead(&mut command, None);
@@ -78,25 +83,10 @@ impl Server {
     /// # Errors
     /// With psql's own words; a value that is not UTF-8.
     pub fn query(&self, database: Option<&str>, sql: &str) -> Result<Vec<Row>, Error> {
-        let mut child = Child::spawn(self.psql(database))?;
-        // psql reads its input while it answers, and a pipe holds more than any question has.
-        let asked = match child.take_stdin() {
-            Some(mut stdin) => stdin.write_all(sql.as_bytes()),
-            None => Ok(()),
-        };
-        let mut answer = Vec::new();
-        let answered = match child.take_stdout() {
-            Some(mut stdout) => stdout.read_to_end(&mut answer).map(drop),
-            None => Ok(()),
-        };
-        child.wait()?;
-        asked
-            .and(answered)
-            .map_err(|error| Error::io("cannot ask psql", &error))?;
-        rows(&answer)
+        ask(self.psql(database), sql)
     }
 
-    fn psql(&self, database: Option<&str>) -> Command {
+    pub(crate) fn psql(&self, database: Option<&str>) -> Command {
         let mut command = self.conninfo.command("psql", database);
         command.args(["--no-psqlrc", "--no-align", "--tuples-only", "--quiet"]);
         command.args(["--set=ON_ERROR_STOP=1", "--record-separator-zero"]);
@@ -135,6 +125,26 @@ impl Server {
         }
         Err(Error::failed("the server says no version"))
     }
+}
+
+/// Runs `sql` in a psql of [`Server::psql`].
+pub(crate) fn ask(psql: Command, sql: &str) -> Result<Vec<Row>, Error> {
+    let mut child = Child::spawn(psql)?;
+    // psql reads its input while it answers, and a pipe holds more than any question has.
+    let asked = match child.take_stdin() {
+        Some(mut stdin) => stdin.write_all(sql.as_bytes()),
+        None => Ok(()),
+    };
+    let mut answer = Vec::new();
+    let answered = match child.take_stdout() {
+        Some(mut stdout) => stdout.read_to_end(&mut answer).map(drop),
+        None => Ok(()),
+    };
+    child.wait()?;
+    asked
+        .and(answered)
+        .map_err(|error| Error::io("cannot ask psql", &error))?;
+    rows(&answer)
 }
 
 fn rows(answer: &[u8]) -> Result<Vec<Row>, Error> {
