@@ -20,7 +20,8 @@ newest backup takes is refused at once (exit code 1).
 The server is reached as pg_dump reaches it: by PGHOST, PGPORT, PGUSER, PGPASSWORD, PGPASSFILE, \
 PGSSLMODE, PGSERVICE and libpq's other variables, or by -d. A role that may not read pg_authid (on \
 managed servers none may) needs --no-role-passwords. The clients (psql, pg_dump, pg_dumpall) may not \
-be older than the server.
+be older than the server. A connection pooler such as PgBouncer is refused (exit code 4): what pg_dump \
+sets at its beginning may reach another session than its queries.
 
 COMMAND gets no terminal. It fails the backup if it ends with another code than 0, is killed, writes \
 nothing, writes a dump whose last line does not say that it is complete, or one that psql cannot read \

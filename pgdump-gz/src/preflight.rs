@@ -61,25 +61,29 @@ pub(crate) fn no_passwords(words: &str) -> Error {
 
 /// Asks the server, waiting for it if it is starting. Connects as pg_dumpall does: to the database
 /// that the conninfo names, else postgres, else template1.
+///
+/// A pooler is refused: what pg_dump sets when it begins may reach another session than its queries, and the dump has
+/// intervals of another style, or names without their schema, with exit code 0.
 fn ask(server: &Server, wait: Duration, sql: &str) -> Result<Vec<Row>, Error> {
     let databases = match server.conninfo().database() {
         Some(name) => vec![name],
         None => vec!["postgres", "template1"],
     };
-    let ask = |name: &str| server.query(Some(name), sql);
-    if let Ok(rows) = ask(databases[0]) {
-        return Ok(rows);
+    let ask = |name: &str| server.ask(Some(name), sql);
+    if let Ok(answer) = ask(databases[0]) {
+        return answer.of_the_server();
     }
     server.wait(wait)?;
     let refused = match ask(databases[0]) {
-        Ok(rows) => return Ok(rows),
+        Ok(answer) => return answer.of_the_server(),
         Err(refused) => refused,
     };
     // What the first one said is what a person looks for, if none helps.
     databases[1..]
         .iter()
         .find_map(|name| ask(name).ok())
-        .ok_or(refused)
+        .ok_or(refused)?
+        .of_the_server()
 }
 
 fn version(row: &Row) -> Result<Version, Error> {

@@ -31,10 +31,12 @@ fn cluster() -> Place {
     place
 }
 
+/// What psql prints; first that the setting which a pooler would not hand on came from its client.
 fn answer(place: &Place, version: &str, passwords: &str, databases: &str) {
+    let server = format!("off\\377client\\000{version}\\37715.18\\377{passwords}\\0");
     place.client(
         "psql",
-        &format!("cat > question; printf '{version}\\37715.18\\377{passwords}\\0{databases}'"),
+        &format!("cat > question; printf '{server}{databases}'"),
     );
 }
 
@@ -244,6 +246,23 @@ fn a_server_that_is_newer() {
     let seen = place.run(["--dir", "store"]);
     seen.failed(1, "newer");
     assert!(seen.stderr.contains("postgresql-client-18"), "{seen}");
+    assert_eq!(place.stored(), [""; 0]);
+}
+
+/// As PgBouncer does where `ignore_startup_parameters` lets it.
+#[test]
+fn a_pooler_is_refused() {
+    let place = cluster();
+    place.client(
+        "psql",
+        "cat > question; printf 'on\\377default\\000150018\\37715.18\\377t\\0one\\377t\\377t\\0'",
+    );
+    let seen = place.run(["--dir", "store"]);
+    seen.failed(4, "a connection pooler");
+    assert!(
+        seen.stderr.contains("hint: connect to PostgreSQL"),
+        "{seen}"
+    );
     assert_eq!(place.stored(), [""; 0]);
 }
 
