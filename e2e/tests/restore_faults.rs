@@ -361,7 +361,7 @@ fn it_is_killed_in_the_middle_of_a_copy() {
     let left = victim.cluster.databases();
     let left: Vec<&String> = left
         .iter()
-        .filter(|name| name.contains("_restoring_"))
+        .filter(|name| name.starts_with("restoring_"))
         .collect();
     assert_eq!(left.len(), 1, "{left:?}");
     assert_eq!(

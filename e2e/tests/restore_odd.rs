@@ -162,8 +162,8 @@ fn what_was_begun_is_dropped_whatever_it_is() {
         assert_eq!(second.databases(), ["postgres"], "{seen}");
     }
     // What a killed run has left, too.
-    for name in ["template", "replicated"] {
-        let left = format!("{name}_restoring_20250101_000000_0a1b2c");
+    for (number, name) in ["template", "replicated"].iter().enumerate() {
+        let left = format!("restoring_20250101_000000_0a1b2c_{number}");
         let rename = format!("alter database {name} rename to {left}");
         first.sql("postgres", &rename);
         let seen = restore(&path, &first).args(["--database", name]).fails(1);
@@ -172,7 +172,7 @@ fn what_was_begun_is_dropped_whatever_it_is() {
             !first
                 .databases()
                 .iter()
-                .any(|name| name.contains("_restoring_")),
+                .any(|name| name.starts_with("restoring_")),
             "{seen}"
         );
     }

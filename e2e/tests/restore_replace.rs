@@ -351,7 +351,7 @@ impl Halted {
             let names = cluster.databases();
             names
                 .iter()
-                .any(|name| name.contains("_restoring_"))
+                .any(|name| name.starts_with("restoring_"))
                 .then_some(())
         });
         Self {
@@ -419,7 +419,7 @@ fn all_databases_get_their_names_or_none() {
     let halted = Halted::start(&dir, &path, run, &cluster);
     wait_for("the archive's turn", || {
         let names = cluster.databases();
-        let begun = |name: &String| name.starts_with("archive_restoring_");
+        let begun = |name: &String| name.starts_with("restoring_") && name.ends_with("_1");
         names.iter().any(begun).then_some(())
     });
     let user = Connection::to(&cluster, "archive");
@@ -599,7 +599,7 @@ fn two_restores_of_one_database_do_not_harm_each_other() {
         );
         let left = cluster.databases();
         assert!(
-            !left.iter().any(|name| name.contains("_restoring_")),
+            !left.iter().any(|name| name.starts_with("restoring_")),
             "{left:?}"
         );
     }

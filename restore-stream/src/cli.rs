@@ -12,14 +12,18 @@ BACKUP is a file, a blob's URL, or - for standard input. STORE is a directory or
 URL; then --latest or --before says which of its backups. A newer one that is not good is passed \
 over, which is said.
 
-A database is restored beside its name, into NAME_restoring_…, and gets its name when every byte \
+A database is restored beside its name, into restoring_…, and gets its name when every byte \
 of it was checked and every statement has succeeded; until then nothing of that name is changed. \
+Whoever else connects to it meanwhile is disconnected at the end. \
 A database that is there and not empty is refused, unless --replace or --as says otherwise. \
 postgres and template1 are restored in place, each in one transaction. Roles that are there are \
 left as they are.
 
 Backups of pg_dumpall | gzip are read through; those of pgdump-gz are entered where their index \
 says, and --database reads that database only.
+
+What cannot succeed is refused before anything is loaded. A connection pooler such as PgBouncer is \
+refused too: connect to PostgreSQL itself.
 
 If anything fails, what was begun is dropped, and nothing that was there is changed; only roles and \
 tablespaces that were created stay. A store that has gone is given up after --deadline.
@@ -127,6 +131,7 @@ pub(crate) struct Args {
     pub(crate) json: bool,
 
     /// How to reach the server: 'host=… user=…', postgresql://…, or a database to connect to first
+    /// (another is taken if that is the one to be replaced)
     #[arg(short, long, value_name = "CONNINFO", allow_hyphen_values = true)]
     pub(crate) dbname: Option<String>,
 

@@ -6,7 +6,9 @@ use std::process::{ChildStdin, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use job::{Error, OnStop, say};
-use pg_client::{Child, Conninfo, RELEASE, Server, UNHINDERED, drop_database, quote_literal};
+use pg_client::{
+    Child, Conninfo, RELEASE, Server, UNHINDERED, drop_database, open_database, quote_literal,
+};
 
 use crate::preflight::Cluster;
 
@@ -24,7 +26,6 @@ impl Keeper {
         let conninfo = cluster.server.conninfo();
         let mut command = conninfo.command("psql", Some(&cluster.maintenance));
         command.args(["--no-psqlrc", "--quiet"]);
-        command.env("PGAPPNAME", cluster.run.application());
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = Child::spawn(command)?;
         let mut input = child.take_stdin();
@@ -104,7 +105,8 @@ impl Drop for Begun {
             return;
         }
         let maintenance = Some(self.maintenance.as_str());
-        if let Err(error) = self.server.execute(maintenance, &ending(&self.application)) {
+        let end = ending(&self.application, &names);
+        if let Err(error) = self.server.execute(maintenance, &end) {
             let names = names.join("', '");
             say!("cannot drop '{names}', which is not whole (the next restore will): {error}");
             return;
@@ -120,14 +122,16 @@ impl Drop for Begun {
 
 /// Drops a database that a killed run has left.
 pub(crate) fn clear(cluster: &Cluster, name: &str) -> Result<(), Error> {
+    let execute = |sql: &str| cluster.server.execute(Some(&cluster.maintenance), sql);
+    execute(&open_database(name))?;
     let _ = cluster.server.execute(Some(name), RELEASE);
-    let sql = drop_database(name);
-    cluster.server.execute(Some(&cluster.maintenance), &sql)
+    execute(&drop_database(name))
 }
 
 /// Ends all sessions of a run, before its databases are dropped: the psql of one may be dead, and the server still
-/// creating its database.
-fn ending(application: &str) -> String {
+/// creating its database, or renaming it. Then lets those be connected to that were closed to be renamed.
+fn ending(application: &str, names: &[String]) -> String {
+    let open: String = names.iter().map(|name| open_database(name)).collect();
     format!(
         "DO $$BEGIN
            FOR i IN 1..400 LOOP
@@ -137,7 +141,8 @@ fn ending(application: &str) -> String {
              PERFORM pg_catalog.pg_sleep(0.05);
              PERFORM pg_catalog.pg_stat_clear_snapshot();
            END LOOP;
-         END$$;",
+         END$$;
+{open}",
         quote_literal(application)
     )
 }
@@ -162,7 +167,7 @@ fn drop_now(conninfo: &Conninfo, maintenance: &str, application: &str, names: &[
             psql.wait().map(|_| asked)
         });
     };
-    execute(maintenance, &ending(application));
+    execute(maintenance, &ending(application, names));
     for name in names {
         execute(name, RELEASE);
         execute(maintenance, &drop_database(name));

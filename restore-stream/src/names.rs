@@ -1,8 +1,9 @@
 //! The names of databases that are being restored, and of those that were replaced.
 
-use std::fmt;
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::Read;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use chrono::{DateTime, NaiveDateTime, Utc};
 use job::Error;
@@ -10,18 +11,26 @@ use job::Error;
 /// PostgreSQL's NAMEDATALEN, less the byte that ends a name.
 pub(crate) const NAME_LIMIT: usize = 63;
 const FORM: &str = "%Y%m%d_%H%M%S";
-const RESTORING: &str = "_restoring_";
+const RESTORING: &str = "restoring_";
 const REPLACED: &str = "_replaced_";
 /// `YYYYMMDD_HHMMSS`
 const MOMENT_LENGTH: usize = 15;
 const KEY_LENGTH: usize = 6;
 
-/// One run of this program: no two have the same.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// One run of this program, no two of which have the same key; it gives no name twice.
+#[derive(Debug)]
 pub(crate) struct Run {
     started: DateTime<Utc>,
     /// Six hexadecimal digits.
     key: String,
+    given: Mutex<Given>,
+}
+
+#[derive(Debug, Default)]
+struct Given {
+    /// How many databases got a working name.
+    working: u32,
+    names: BTreeSet<String>,
 }
 
 impl Run {
@@ -31,8 +40,16 @@ impl Run {
             .and_then(|mut file| file.read_exact(&mut random))
             .map_err(|error| Error::io("cannot read '/dev/urandom'", &error))?;
         let key = random.iter().map(|byte| format!("{byte:02x}")).collect();
-        let started = Utc::now();
-        Ok(Self { started, key })
+        Ok(Self::of(Utc::now(), key))
+    }
+
+    fn of(started: DateTime<Utc>, key: String) -> Self {
+        let given = Mutex::default();
+        Self {
+            started,
+            key,
+            given,
+        }
     }
 
     /// What its sessions call themselves on the server.
@@ -45,52 +62,70 @@ impl Run {
         name.strip_prefix("restore-stream ")
     }
 
-    /// The name that the database `name` has while it is being restored.
-    pub(crate) fn working(&self, name: &str) -> String {
-        let end = format!("{RESTORING}{}_{}", self.started.format(FORM), self.key);
-        with_end(name, &end)
+    /// A name for a database while it is being restored: nothing of its own name is in it, which may be long, and in
+    /// another alphabet.
+    pub(crate) fn working(&self) -> String {
+        let mut given = self.given();
+        given.working += 1;
+        self.numbered(given.working)
+    }
+
+    /// A name of that form that no database has.
+    pub(crate) fn of_no_database(&self) -> String {
+        self.numbered(0)
+    }
+
+    fn numbered(&self, number: u32) -> String {
+        let (moment, key) = (self.started.format(FORM), &self.key);
+        format!("{RESTORING}{moment}_{key}_{number}")
+    }
+
+    /// Whether the database that is to have this name at the end is the first one.
+    pub(crate) fn claim(&self, name: &str) -> bool {
+        self.given().names.insert(name.to_owned())
     }
 
     /// The name that a database that was replaced is kept under; unlike any of `taken`.
     pub(crate) fn replaced(&self, name: &str, taken: impl Fn(&str) -> bool) -> String {
+        let mut given = self.given();
         let end = format!("{REPLACED}{}", self.started.format(FORM));
-        let plain = with_end(name, &end);
-        match taken(&plain) {
-            true => with_end(name, &format!("{end}_{}", self.key)),
-            false => plain,
+        let mut kept = with_end(name, &end);
+        let mut number = 1_u32;
+        while taken(&kept) || given.names.contains(&kept) {
+            number += 1;
+            kept = with_end(name, &format!("{end}_{number}"));
         }
+        given.names.insert(kept.clone());
+        kept
+    }
+
+    fn given(&self) -> MutexGuard<'_, Given> {
+        self.given.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl fmt::Display for Run {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.key)
-    }
-}
-
-/// The key of the run that restores, or restored, the database `name` into `database`; none if that is
-/// another name.
-pub(crate) fn working_key<'a>(database: &'a str, name: &str) -> Option<&'a str> {
-    let beginning = fitting(name, RESTORING.len() + MOMENT_LENGTH + 1 + KEY_LENGTH);
-    let rest = database.strip_prefix(beginning)?.strip_prefix(RESTORING)?;
-    let (moment, key) = rest.split_at_checked(MOMENT_LENGTH)?;
+/// The key of the run that restores, or restored, into `database`; none if that is no working name.
+pub(crate) fn working_key(database: &str) -> Option<&str> {
+    let rest = database.strip_prefix(RESTORING)?;
+    let (moment, rest) = rest.split_at_checked(MOMENT_LENGTH)?;
     NaiveDateTime::parse_from_str(moment, FORM).ok()?;
-    let key = key.strip_prefix('_')?;
+    let (key, number) = rest.strip_prefix('_')?.split_once('_')?;
     let hexadecimal = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
-    (key.len() == KEY_LENGTH && key.bytes().all(hexadecimal)).then_some(key)
+    let of_form = key.len() == KEY_LENGTH
+        && key.bytes().all(hexadecimal)
+        && number
+            .parse::<u32>()
+            .is_ok_and(|it| it.to_string() == number);
+    of_form.then_some(key)
 }
 
+/// A name and an end, of which the end is whole: the name is cut, between characters, where it is too long.
 fn with_end(name: &str, end: &str) -> String {
-    format!("{}{end}", fitting(name, end.len()))
-}
-
-/// As much of a name as leaves room for an end.
-fn fitting(name: &str, end: usize) -> &str {
-    let mut length = name.len().min(NAME_LIMIT - end);
+    let mut length = name.len().min(NAME_LIMIT - end.len());
     while !name.is_char_boundary(length) {
         length -= 1;
     }
-    &name[..length]
+    format!("{}{end}", &name[..length])
 }
 
 #[cfg(test)]
@@ -99,23 +134,18 @@ mod tests {
 
     fn run() -> Run {
         let started = DateTime::parse_from_rfc3339("2025-11-23T02:00:00Z").unwrap();
-        Run {
-            started: started.to_utc(),
-            key: "0a1b2c".into(),
-        }
+        Run::of(started.to_utc(), "0a1b2c".into())
     }
 
     #[test]
     fn names_tell_when_and_whose() {
         let run = run();
-        assert_eq!(run.working("shop"), "shop_restoring_20251123_020000_0a1b2c");
+        assert_eq!(run.working(), "restoring_20251123_020000_0a1b2c_1");
+        assert_eq!(run.working(), "restoring_20251123_020000_0a1b2c_2");
+        assert_eq!(run.of_no_database(), "restoring_20251123_020000_0a1b2c_0");
         assert_eq!(
             run.replaced("shop", |_| false),
             "shop_replaced_20251123_020000"
-        );
-        assert_eq!(
-            run.replaced("shop", |name| name.ends_with("00")),
-            "shop_replaced_20251123_020000_0a1b2c"
         );
         assert_eq!(run.application(), "restore-stream 0a1b2c");
         assert_eq!(
@@ -124,36 +154,67 @@ mod tests {
         );
     }
 
+    /// Whatever databases have in common, those they are kept under are different, and names.
     #[test]
-    fn long_names_are_cut_between_characters() {
-        for name in ["x".repeat(63), "ö".repeat(31), "日".repeat(21)] {
-            let working = run().working(&name);
-            assert!(working.len() <= NAME_LIMIT && working.len() > NAME_LIMIT - 3);
-            assert_eq!(working_key(&working, &name), Some("0a1b2c"));
-            assert!(run().replaced(&name, |_| true).len() <= NAME_LIMIT);
+    fn no_two_are_kept_under_one_name() {
+        for beginning in [
+            "x".repeat(60),
+            "ö".repeat(30),
+            "日".repeat(20),
+            "a\"".repeat(30),
+        ] {
+            let run = run();
+            let there = run.replaced(&beginning, |_| false);
+            let run = self::run();
+            let mut kept: Vec<String> = (0..40)
+                .map(|number| run.replaced(&format!("{beginning}{number}"), |name| name == there))
+                .collect();
+            assert!(
+                kept.iter()
+                    .all(|name| name.len() <= NAME_LIMIT && *name != there)
+            );
+            assert!(
+                kept.iter()
+                    .all(|name| name.contains("_replaced_20251123_020000_"))
+            );
+            kept.sort();
+            kept.dedup();
+            assert_eq!(kept.len(), 40, "{kept:?}");
         }
     }
 
     #[test]
+    fn a_name_is_given_once() {
+        let run = run();
+        assert!(run.claim("a") && run.claim("b") && !run.claim("a"));
+        let kept = run.replaced("b", |_| false);
+        assert!(!run.claim(&kept));
+    }
+
+    #[test]
     fn only_names_of_the_form_are_working_names() {
-        let working = run().working("shop");
-        assert_eq!(working_key(&working, "shop"), Some("0a1b2c"));
-        for (database, name) in [
-            (working.as_str(), "sho"),
-            (working.as_str(), "shop_"),
-            ("shop", "shop"),
-            ("shop_restoring_20251123_020000", "shop"),
-            ("shop_restoring_20251123_020000_0A1B2C", "shop"),
-            ("shop_restoring_20251123_020000_0a1b2c3", "shop"),
-            ("shop_restoring_20251323_020000_0a1b2c", "shop"),
-            ("shop_replaced_20251123_020000", "shop"),
+        assert_eq!(working_key(&run().working()), Some("0a1b2c"));
+        for database in [
+            "shop",
+            "restoring_20251123_020000",
+            "restoring_20251123_020000_0a1b2c",
+            "restoring_20251123_020000_0a1b2c_",
+            "restoring_20251123_020000_0a1b2c_01",
+            "restoring_20251123_020000_0a1b2c_1_",
+            "restoring_20251123_020000_0a1b2c_+1",
+            "restoring_20251123_020000_0A1B2C_1",
+            "restoring_20251123_020000_0a1b2c3_1",
+            "restoring_20251323_020000_0a1b2c_1",
+            "shop_restoring_20251123_020000_0a1b2c_1",
+            "shop_replaced_20251123_020000",
         ] {
-            assert_eq!(working_key(database, name), None, "{database}");
+            assert_eq!(working_key(database), None, "{database}");
         }
     }
 
     #[test]
     fn runs_differ() {
-        assert_ne!(Run::new().unwrap(), Run::new().unwrap());
+        let application = || Run::new().unwrap().application();
+        assert_ne!(application(), application());
     }
 }

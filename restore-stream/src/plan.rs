@@ -6,8 +6,13 @@ use job::{Error, say, text};
 use crate::choose::Chosen;
 use crate::cli::Args;
 use crate::edit::Place;
+use crate::facts::Database;
 use crate::names::NAME_LIMIT;
 use crate::preflight::Cluster;
+use crate::sessions;
+
+/// They are restored in place: other programs connect to them, and CREATE DATABASE copies one.
+const MAINTAINED: [&str; 2] = ["postgres", "template1"];
 
 /// A database of the backup and where it goes.
 #[derive(Debug, Clone)]
@@ -43,26 +48,35 @@ impl Target {
         name: &str,
     ) -> Result<Self, Error> {
         check_name(name)?;
-        let there = cluster.databases.contains_key(name);
-        let maintained = ["postgres", "template1"].contains(&name) && from == Some(name);
+        if !cluster.run.claim(name) {
+            return Err(Error::not_good(format!(
+                "the backup has the database '{name}' twice"
+            )));
+        }
         let target = |place: Place, old: Old| Self {
             from: from.map(str::to_owned),
             name: name.to_owned(),
             place,
             old,
         };
-        if !there {
-            cluster.sweep(name);
-            return Ok(target(beside(cluster, name), Old::None));
-        }
-        let empty = cluster.is_empty(name).unwrap_or(false);
-        if maintained {
-            return match empty {
+        let Some(there) = cluster.databases.get(name) else {
+            cluster.check_creation()?;
+            return Ok(target(beside(cluster), Old::None));
+        };
+        if MAINTAINED.contains(&name) && from == Some(name) {
+            return match cluster.is_empty(name).unwrap_or(false) {
                 true => Ok(target(Place::InPlace, Old::None)),
                 false => Err(in_the_way(name)),
             };
         }
-        if !empty && !args.replace {
+        if name == "template0" || MAINTAINED.contains(&name) {
+            return Err(Error::refused(format!(
+                "the database '{name}' is the server's own, and nothing else can take its place"
+            ))
+            .hint("--as NAME restores under another name"));
+        }
+        let look = cluster.look(name)?;
+        if !look.empty && !args.replace {
             return Err(Error::refused(format!(
                 "the database '{name}' is there and is not empty"
             ))
@@ -71,16 +85,17 @@ impl Target {
                 from.unwrap_or(name)
             )));
         }
-        refuse_connections(cluster, args, name)?;
-        cluster.sweep(name);
+        refuse_what_keeps_its_name(cluster, name, there)?;
+        cluster.check_creation()?;
+        sessions::refuse(cluster, name, look.sessions, args.force_disconnect)?;
         let kept = cluster
             .run
             .replaced(name, |name| cluster.databases.contains_key(name));
-        let old = match empty {
+        let old = match look.empty {
             true => Old::Empty(kept),
             false => Old::Kept(kept),
         };
-        Ok(target(beside(cluster, name), old))
+        Ok(target(beside(cluster), old))
     }
 
     /// For the summary.
@@ -100,8 +115,8 @@ impl Target {
     }
 }
 
-fn beside(cluster: &Cluster, name: &str) -> Place {
-    Place::Beside(cluster.run.working(name))
+fn beside(cluster: &Cluster) -> Place {
+    Place::Beside(cluster.run.working())
 }
 
 fn check_name(name: &str) -> Result<(), Error> {
@@ -127,20 +142,58 @@ fn in_the_way(name: &str) -> Error {
     ))
 }
 
-/// Connections to a database that is to be replaced.
-fn refuse_connections(cluster: &Cluster, args: &Args, name: &str) -> Result<(), Error> {
-    let connections = cluster.connections(name)?;
-    if connections.is_empty() || args.force_disconnect {
-        return Ok(());
+/// Refuses to replace a database that would not give its name away when all is restored.
+fn refuse_what_keeps_its_name(
+    cluster: &Cluster,
+    name: &str,
+    there: &Database,
+) -> Result<(), Error> {
+    if name == cluster.maintenance {
+        return Err(Error::refused(format!(
+            "the database '{name}' is the one that this run is connected to: it cannot be replaced"
+        ))
+        .hint("name another database with -d, such as postgres"));
     }
-    for connection in &connections {
-        say!("connected to '{name}': {connection}");
+    if !there.ours {
+        return Err(Error::refused(format!(
+            "the database '{name}' belongs to '{}', and only its owner or a superuser can replace it",
+            there.owner
+        ))
+        .hint(format!(
+            "restore as one of them, or grant the role '{}' to '{}'",
+            there.owner, cluster.role.name
+        )));
     }
-    Err(Error::refused(format!(
-        "the database '{name}' is in use: {}",
-        text::count(connections.len(), "connection")
-    ))
-    .hint("stop what uses it, or say --force-disconnect"))
+    if there.prepared > 0 {
+        return Err(Error::refused(format!(
+            "the database '{name}' has {}, and cannot be replaced before they end",
+            text::count(
+                usize::try_from(there.prepared).unwrap_or(usize::MAX),
+                "prepared transaction"
+            )
+        ))
+        .hint("COMMIT PREPARED or ROLLBACK PREPARED ends them: see pg_prepared_xacts"));
+    }
+    Ok(())
+}
+
+/// The names that a run takes, from those that have them or for the first time, as far as that is known before the
+/// backup is read: none where it has no index.
+pub(crate) fn taken(index: Option<&Index>, args: &Args) -> Option<Vec<String>> {
+    let taken = |from: &str| {
+        let name = args.name.as_deref().unwrap_or(from);
+        let in_place = MAINTAINED.contains(&name) && name == from;
+        (!in_place).then(|| name.to_owned())
+    };
+    match (&args.database, index) {
+        _ if !args.databases() => Some(Vec::new()),
+        (Some(name), _) => Some(taken(name).into_iter().collect()),
+        (None, Some(index)) => {
+            let wanted = names(index).into_iter().filter(|it| is_wanted(args, it));
+            Some(wanted.filter_map(|it| taken(&it)).collect())
+        }
+        (None, None) => None,
+    }
 }
 
 /// The parts of a backup with an index that are to be restored.
@@ -182,6 +235,23 @@ impl Plan {
             globals: globals.cloned(),
             databases,
         })
+    }
+
+    /// Whether any database is restored beside its name.
+    pub(crate) fn has_beside(&self) -> bool {
+        self.count(|place| *place != Place::InPlace) > 0
+    }
+
+    /// How many sessions it needs at once: those that load, the one that keeps watch, and the one that asks.
+    pub(crate) fn connections(&self, jobs: usize) -> usize {
+        let beside = self.count(|place| *place != Place::InPlace);
+        let in_place = self.databases.len() - beside;
+        2 + in_place + jobs.min(beside)
+    }
+
+    fn count(&self, is: impl Fn(&Place) -> bool) -> usize {
+        let places = self.databases.iter().map(|(_, target)| &target.place);
+        places.filter(|place| is(place)).count()
     }
 
     /// How many bytes of SQL it is.

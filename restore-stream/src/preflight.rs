@@ -1,14 +1,14 @@
-//! What the server is like before anything is restored.
+//! What the server is like before anything is restored, and what cannot be done there.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 
 use job::{Error, say, text};
-use pg_client::{Conninfo, Row, Server, Version, quote_literal};
+use pg_client::{Conninfo, Server, Version, quote_ident};
 
 use crate::cli::Args;
-use crate::keeper;
-use crate::names::{Run, working_key};
+use crate::facts::{Database, Facts, Role};
+use crate::maintenance;
+use crate::names::Run;
 
 /// The server as it was found, and how this run speaks to it.
 #[derive(Debug)]
@@ -18,10 +18,11 @@ pub(crate) struct Cluster {
     pub(crate) maintenance: String,
     pub(crate) run: Run,
     pub(crate) version: Version,
+    /// The role that restores.
+    pub(crate) role: Role,
     pub(crate) roles: BTreeSet<String>,
     pub(crate) tablespaces: BTreeSet<String>,
-    /// By name, how many connections there are to each.
-    pub(crate) databases: BTreeMap<String, u64>,
+    pub(crate) databases: BTreeMap<String, Database>,
     /// The keys of the runs whose sessions are there.
     pub(crate) live: BTreeSet<String>,
     /// Whether psql knows `\restrict`.
@@ -32,80 +33,50 @@ pub(crate) struct Cluster {
     pub(crate) settings: String,
     /// Bytes free where the server keeps its data, if that is here.
     room: Option<u64>,
+    /// How many more sessions the server lets this role have.
+    free: Option<i64>,
 }
 
-const FACTS: &str = "\
-SELECT 'version', current_setting('server_version_num'), current_setting('server_version');
-SELECT 'standby', pg_catalog.pg_is_in_recovery();
-SELECT 'local', coalesce(inet_server_addr() <<= '127.0.0.0/8' OR inet_server_addr() = '::1', true);
-SELECT name, setting FROM pg_catalog.pg_settings
- WHERE name IN ('data_directory', 'shared_buffers', 'maintenance_work_mem');
-SELECT 'role', rolname FROM pg_catalog.pg_roles;
-SELECT 'tablespace', spcname FROM pg_catalog.pg_tablespace;
-SELECT 'database', datname, (SELECT count(*) FROM pg_catalog.pg_stat_activity AS a WHERE a.datid = d.oid)
- FROM pg_catalog.pg_database AS d;
-SELECT 'session', application_name FROM pg_catalog.pg_stat_activity
- WHERE application_name LIKE 'restore-stream %';
-";
-
-/// What there is in a database that its template did not have, whoever made it.
-const OBJECTS: &str = "\
-SELECT (SELECT count(*) FROM pg_catalog.pg_class WHERE oid >= 16384 AND relnamespace <> 99)
- + (SELECT count(*) FROM pg_catalog.pg_proc WHERE oid >= 16384)
- + (SELECT count(*) FROM pg_catalog.pg_type WHERE oid >= 16384)
- + (SELECT count(*) FROM pg_catalog.pg_namespace WHERE oid >= 16384 AND nspname !~ '^pg_(toast_)?temp_')
- + (SELECT count(*) FROM pg_catalog.pg_extension WHERE oid >= 16384)
- + (SELECT count(*) FROM pg_catalog.pg_collation WHERE oid >= 16384)
- + (SELECT count(*) FROM pg_catalog.pg_cast WHERE oid >= 16384)
- + (SELECT count(*) FROM pg_catalog.pg_foreign_server)
- + (SELECT count(*) FROM pg_catalog.pg_publication)
- + (SELECT count(*) FROM pg_catalog.pg_subscription AS s JOIN pg_catalog.pg_database AS d ON d.oid = s.subdbid
-    WHERE d.datname = pg_catalog.current_database())
- + (SELECT count(*) FROM pg_catalog.pg_largeobject_metadata)";
-
 impl Cluster {
-    /// Asks the server.
-    pub(crate) fn survey(args: &Args) -> Result<Self, Error> {
+    /// Asks the server. `taken` are the databases whose names this run takes, if that is known before the backup
+    /// is read.
+    ///
+    /// # Errors
+    /// It does not answer, or a pooler does (4); it is a standby (4); there is no database to connect to but
+    /// those whose names are taken (4).
+    pub(crate) fn survey(args: &Args, taken: Option<&[String]>) -> Result<Self, Error> {
         let conninfo = match &args.dbname {
             Some(text) => Conninfo::parse(text)?,
             None => Conninfo::default(),
         };
         let conninfo = conninfo.run_as(args.psql_user);
         let psql = conninfo.client_version("psql")?;
-        let named = conninfo.database().map(str::to_owned);
-        let maintenance = named
-            .or_else(|| std::env::var("PGDATABASE").ok())
-            .filter(|name| Some(name) != args.name.as_ref() && Some(name) != args.database.as_ref())
-            .unwrap_or_else(|| "postgres".into());
-        let server = Server::new(conninfo);
-        let rows = server.query(Some(&maintenance), FACTS)?;
-        let facts = Facts(&rows);
+        let run = Run::new()?;
+        // By this name other runs see that this one lives.
+        let server = Server::new(conninfo.named(&run.application()));
+        let (maintenance, rows) = maintenance::reach(&server, taken)?;
+        let facts = Facts::new(&rows);
         if facts.one("standby") == Some("t") {
             return Err(
                 Error::refused("the server is a standby: nothing can be restored into it")
                     .hint("restore into the primary: it brings the standby along"),
             );
         }
-        let wrong = || Error::failed("the server does not say its version");
-        let number = facts.one("version").and_then(|number| number.parse().ok());
-        let text = facts.pair("version").and_then(|pair| pair.1);
-        let version = Version {
-            number: number.ok_or_else(wrong)?,
-            text: text.ok_or_else(wrong)?.to_owned(),
-        };
         Ok(Self {
+            server,
             maintenance,
-            run: Run::new()?,
-            version,
+            run,
+            version: facts.version()?,
+            role: facts.role()?,
             roles: facts.names("role"),
             tablespaces: facts.names("tablespace"),
-            databases: facts.counts("database"),
-            live: live(&facts),
+            databases: facts.databases(),
+            live: facts.live(),
             restrict: knows_restrict(&psql),
             owners: !args.no_owners,
-            settings: settings(&facts, args.jobs),
-            room: room(&facts),
-            server,
+            settings: facts.settings(args.jobs),
+            room: facts.room(),
+            free: facts.number("free"),
         })
     }
 
@@ -139,124 +110,60 @@ impl Cluster {
         }
     }
 
-    /// Whether there is nothing in a database.
-    pub(crate) fn is_empty(&self, database: &str) -> Result<bool, Error> {
-        let rows = self.server.query(Some(database), OBJECTS)?;
-        let count = rows.first().and_then(|row| row.first()?.as_deref());
-        Ok(count == Some("0"))
-    }
-
-    /// Who is connected to a database, for a person.
-    pub(crate) fn connections(&self, database: &str) -> Result<Vec<String>, Error> {
-        let sql = format!(
-            "SELECT pid, usename, application_name, coalesce(host(client_addr), 'local')
-             FROM pg_catalog.pg_stat_activity
-             WHERE datname = {} AND pid <> pg_backend_pid() ORDER BY backend_start",
-            quote_literal(database)
-        );
-        let rows = self.server.query(Some(&self.maintenance), &sql)?;
-        let said = |row: &Row| {
-            let field = |at: usize| row.get(at).and_then(Option::as_deref).unwrap_or("");
-            format!(
-                "pid {} of {} from {} ({})",
-                field(0),
-                field(1),
-                field(3),
-                field(2)
-            )
-        };
-        Ok(rows.iter().map(said).collect())
-    }
-
-    /// Drops what killed restores of the database `name` have left.
-    pub(crate) fn sweep(&self, name: &str) {
-        for (database, connections) in &self.databases {
-            let Some(key) = working_key(database, name) else {
-                continue;
-            };
-            if self.live.contains(key) || *connections > 0 {
-                say!("'{database}' is being restored by another restore-stream, and is left alone");
-                continue;
-            }
-            match keeper::clear(self, database) {
-                Ok(()) => say!("dropped '{database}', which a restore that was killed has left"),
-                Err(error) => {
-                    say!(
-                        "cannot drop '{database}', which a restore that was killed has left: {error}"
-                    );
-                }
-            }
+    /// Refuses what would fail when the last load begins.
+    pub(crate) fn check_connections(&self, needed: usize) -> Result<(), Error> {
+        let needed = i64::try_from(needed).unwrap_or(i64::MAX);
+        match self.free {
+            Some(free) if free < needed => Err(Error::refused(format!(
+                "this restore needs {needed} connections at once, and the server has {} left for '{}'",
+                free.max(0),
+                self.role.name
+            ))
+            .hint("use fewer --jobs, end other sessions, or raise max_connections or the role's CONNECTION LIMIT")),
+            _ => Ok(()),
         }
     }
-}
 
-/// The answers, by their first field.
-struct Facts<'a>(&'a [Row]);
-
-impl<'a> Facts<'a> {
-    fn all(&self, kind: &'static str) -> impl Iterator<Item = (&'a str, Option<&'a str>)> {
-        self.0.iter().filter_map(move |row| match row.as_slice() {
-            [Some(first), Some(value), rest @ ..] if first == kind => {
-                let more = rest.first().and_then(Option::as_deref);
-                Some((value.as_str(), more))
-            }
-            _ => None,
-        })
+    /// Refuses a role that may not create databases.
+    pub(crate) fn check_creation(&self) -> Result<(), Error> {
+        let name = &self.role.name;
+        match self.role.creates_databases {
+            true => Ok(()),
+            false => Err(
+                Error::refused(format!("the role '{name}' may not create databases")).hint(
+                    format!(
+                        "as a superuser: ALTER ROLE {} CREATEDB; or restore as another role",
+                        quote_ident(name)
+                    ),
+                ),
+            ),
+        }
     }
 
-    fn pair(&self, kind: &'static str) -> Option<(&'a str, Option<&'a str>)> {
-        self.all(kind).next()
+    /// Refuses where pg_hba.conf or a password file names databases one by one, and not those that are being
+    /// restored. Both are asked before the server looks for a database of this name, which is not there.
+    pub(crate) fn check_admission(&self) -> Result<(), Error> {
+        let working = self.run.of_no_database();
+        let Err(error) = self.server.query(Some(&working), "") else {
+            return Ok(());
+        };
+        let said = error.to_string();
+        let says = |words: &str| said.contains(words);
+        let place = if says("pg_hba.conf") {
+            "pg_hba.conf"
+        } else if says("no password supplied") || says("password authentication") {
+            "the password file (.pgpass, PGPASSFILE)"
+        } else {
+            return Ok(());
+        };
+        Err(Error::refused(format!(
+            "'{}' may not connect to a database that is being restored: {said}",
+            self.role.name
+        ))
+        .hint(format!(
+            "let it connect to all databases in {place}: until it is whole, a restored one is called restoring_…"
+        )))
     }
-
-    fn one(&self, kind: &'static str) -> Option<&'a str> {
-        self.pair(kind).map(|pair| pair.0)
-    }
-
-    fn names(&self, kind: &'static str) -> BTreeSet<String> {
-        self.all(kind).map(|pair| pair.0.to_owned()).collect()
-    }
-
-    fn counts(&self, kind: &'static str) -> BTreeMap<String, u64> {
-        let count = |text: Option<&str>| text.and_then(|text| text.parse().ok()).unwrap_or(0);
-        self.all(kind)
-            .map(|(name, number)| (name.to_owned(), count(number)))
-            .collect()
-    }
-
-    /// A setting that is a number of this many kilobytes.
-    fn kilobytes(&self, name: &'static str, unit: u64) -> u64 {
-        let number = self.one(name).and_then(|text| text.parse().ok());
-        number.unwrap_or(0_u64).saturating_mul(unit)
-    }
-}
-
-fn live(facts: &Facts<'_>) -> BTreeSet<String> {
-    facts
-        .all("session")
-        .filter_map(|(name, _)| Run::key_of_application(name))
-        .map(str::to_owned)
-        .collect()
-}
-
-/// Without waiting for the disk at each commit (the swap at the end waits once, for all), and with more
-/// memory for indexes: as much as the server keeps for its buffers, shared by the jobs, 1 GB at most.
-fn settings(facts: &Facts<'_>, jobs: u16) -> String {
-    let mut settings = String::from("SET synchronous_commit = off;\n");
-    let buffers = facts.kilobytes("shared_buffers", 8);
-    let memory = buffers.min(1 << 20) / u64::from(jobs.max(1));
-    if memory > facts.kilobytes("maintenance_work_mem", 1) {
-        settings.push_str(&format!("SET maintenance_work_mem = '{memory}kB';\n"));
-    }
-    settings
-}
-
-fn room(facts: &Facts<'_>) -> Option<u64> {
-    if facts.one("local") != Some("t") {
-        return None;
-    }
-    let directory = Path::new(facts.one("data_directory")?);
-    let disk = rustix::fs::statvfs(directory).ok()?;
-    Some(disk.f_bavail.saturating_mul(disk.f_frsize))
 }
 
 /// `\restrict` came with these minor releases (CVE-2025-8714).
@@ -282,23 +189,6 @@ fn major(version: &str) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn row(fields: &[&str]) -> Row {
-        fields.iter().map(|field| Some((*field).into())).collect()
-    }
-
-    #[test]
-    fn settings_stay_within_the_server_s_means() {
-        let rows = [
-            row(&["shared_buffers", "16384"]),
-            row(&["maintenance_work_mem", "65536"]),
-        ];
-        assert!(settings(&Facts(&rows), 1).contains("'131072kB'"));
-        assert!(!settings(&Facts(&rows), 2).contains("maintenance"));
-        let large = [row(&["shared_buffers", "10485760"])];
-        assert!(settings(&Facts(&large), 1).contains("'1048576kB'"));
-        assert!(!settings(&Facts(&[]), 1).contains("maintenance"));
-    }
 
     #[test]
     fn versions() {

@@ -12,7 +12,7 @@ use crate::ledger::{Entry, Ledger};
 use crate::load::Load;
 use crate::plan::{Plan, Target};
 use crate::preflight::Cluster;
-use crate::{sections, stream, swap};
+use crate::{leftovers, plan, sections, stream, swap};
 
 /// What was loaded and checked, and has not got its name yet.
 #[derive(Debug, Default)]
@@ -31,24 +31,47 @@ impl Restored {
 /// Restores the chosen backup, and writes down in `ledger` what was done.
 pub(crate) fn run(chosen: &Chosen, args: &Args, ledger: &mut Ledger) -> Result<(), Error> {
     ledger.source(chosen.label());
-    let cluster = Cluster::survey(args)?;
-    let _keeper = Keeper::start(&cluster)?;
-    let begun = Begun::new(&cluster);
-    let restored = match &chosen.index {
+    let taken = plan::taken(chosen.index.as_ref(), args);
+    let cluster = Cluster::survey(args, taken.as_deref())?;
+    let plan = match &chosen.index {
         Some(index) => {
             cluster.check(&index.about.server_version, args)?;
-            let plan = Plan::new(chosen, index, &cluster, args)?;
-            summary(chosen, Some(&plan), &cluster, args);
-            confirm(args)?;
-            sections::load(chosen, &plan, &cluster, args, &begun, ledger)?
+            Some(Plan::new(chosen, index, &cluster, args)?)
         }
-        None => {
-            summary(chosen, None, &cluster, args);
-            confirm(args)?;
-            stream::load(chosen, &cluster, args, &begun, ledger)?
-        }
+        None => None,
+    };
+    refuse_what_cannot_succeed(plan.as_ref(), &cluster, args)?;
+    summary(chosen, plan.as_ref(), &cluster, args);
+    let leftovers = leftovers::find(&cluster);
+    confirm(args)?;
+    // Until here nothing was changed on the server.
+    let _keeper = Keeper::start(&cluster)?;
+    let begun = Begun::new(&cluster);
+    leftovers::sweep(&cluster, &leftovers);
+    let restored = match plan {
+        Some(plan) => sections::load(chosen, &plan, &cluster, args, &begun, ledger)?,
+        None => stream::load(chosen, &cluster, args, &begun, ledger)?,
     };
     finish(restored, &cluster, args, &begun, ledger)
+}
+
+/// What would fail later, perhaps after hours.
+fn refuse_what_cannot_succeed(
+    plan: Option<&Plan>,
+    cluster: &Cluster,
+    args: &Args,
+) -> Result<(), Error> {
+    let (beside, connections) = match plan {
+        Some(plan) => (plan.has_beside(), plan.connections(args.jobs.into())),
+        // The one that keeps watch, and one that loads.
+        None => (args.databases(), 2),
+    };
+    cluster.check_connections(connections)?;
+    if beside {
+        cluster.check_creation()?;
+        cluster.check_admission()?;
+    }
+    Ok(())
 }
 
 /// All was checked: the databases get their names.

@@ -1,84 +1,125 @@
 //! Restored databases get their names.
 
+use std::thread;
+use std::time::{Duration, Instant};
+
 use job::{Error, Exit, say};
-use pg_client::{UNHINDERED, quote_ident, quote_literal};
+use pg_client::{
+    UNHINDERED, disconnect, drop_database, open_database, quote_ident, quote_literal, vacate,
+};
 
 use crate::cli::Args;
 use crate::edit::Place;
 use crate::plan::{Old, Target};
 use crate::preflight::Cluster;
+use crate::sessions::{Session, how_to_end};
 
-/// How often those who connect again are disconnected again.
+/// How often it is tried while somebody is connected to a database that is replaced. The server itself waits 5 s for
+/// them in each try, and lets nobody new in meanwhile.
 const TRIES: u32 = 5;
+const PAUSE: Duration = Duration::from_millis(200);
+/// How long those who are in a restored database, and whom this role may not disconnect, are waited for in each try.
+const LOOK: Duration = Duration::from_secs(3);
+/// And how long in all. Nobody misses that database yet, and loading it took longer.
+const PATIENCE: Duration = Duration::from_secs(10 * 60);
 
 /// Renames all of them in one transaction: all databases are the restored ones, or none is.
 pub(crate) fn swap(cluster: &Cluster, args: &Args, targets: &[Target]) -> Result<(), Error> {
-    let renames: String = targets.iter().map(|it| renames(it, args)).collect();
-    if renames.is_empty() {
+    let working: Vec<&str> = targets.iter().filter_map(working).collect();
+    if working.is_empty() {
         return Ok(());
     }
     refuse_filled(cluster, args, targets)?;
+    let open = close(cluster, &working)?;
+    let renames: String = targets.iter().map(|it| renames(it, args, &open)).collect();
+    let vacate = vacate(&working, LOOK);
     // Its commit waits for the disk, for all that came before it too.
-    let sql = format!("{UNHINDERED}SET synchronous_commit = on;\nBEGIN;\n{renames}COMMIT;\n");
-    let mut tries = 1;
+    let sql =
+        format!("{UNHINDERED}SET synchronous_commit = on;\nBEGIN;\n{vacate}{renames}COMMIT;\n");
+    let mut tries = 0;
+    let mut waiting = None;
     loop {
         let Err(error) = cluster.server.execute(Some(&cluster.maintenance), &sql) else {
             return Ok(());
         };
-        if is_done(cluster, targets, &error)? {
+        if is_done(cluster, &working, &error)? {
             return Ok(());
         }
-        if !args.force_disconnect || tries == TRIES || !in_use(cluster, targets)? {
-            return Err(explained(cluster, targets, &error));
+        let strangers = cluster.sessions(&working).unwrap_or_default();
+        if strangers.is_empty() {
+            tries += 1;
+            if tries == TRIES {
+                return Err(explained(cluster, args, targets, &error));
+            }
+        } else {
+            let since = *waiting.get_or_insert_with(|| {
+                say_who_is_waited_for(&strangers);
+                Instant::now()
+            });
+            if since.elapsed() >= PATIENCE {
+                return Err(not_ours(&strangers, &error));
+            }
         }
-        tries += 1;
+        thread::sleep(PAUSE);
     }
 }
 
-/// The statements that give one its name. Who is connected to the old one is disconnected right before it is renamed:
-/// whoever connects again waits for the lock that the rename takes.
-fn renames(target: &Target, args: &Args) -> String {
-    let Place::Beside(working) = &target.place else {
-        return String::new();
-    };
-    let rename = |from: &str, to: &str| {
-        format!(
-            "ALTER DATABASE {} RENAME TO {};\n",
-            quote_ident(from),
-            quote_ident(to)
-        )
-    };
-    let away = match &target.old {
-        Old::None => String::new(),
-        Old::Empty(kept) | Old::Kept(kept) => rename(&target.name, kept),
-    };
-    let disconnect = match args.force_disconnect && target.old != Old::None {
-        true => disconnect(&target.name),
-        false => String::new(),
-    };
-    disconnect + &away + &rename(working, &target.name)
+fn working(target: &Target) -> Option<&str> {
+    match &target.place {
+        Place::Beside(working) => Some(working),
+        Place::InPlace => None,
+    }
 }
 
-fn disconnect(name: &str) -> String {
-    format!(
-        "SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity
-         WHERE datname = {} AND pid <> pg_catalog.pg_backend_pid();\n",
-        quote_literal(name)
-    )
+/// Lets nobody new into the restored databases, which is committed at once; says which of them let people in until now.
+///
+/// Not earlier: the workers of a parallel index build connect too, and older servers let them in no more than others.
+fn close(cluster: &Cluster, working: &[&str]) -> Result<Vec<String>, Error> {
+    let mut sql = format!(
+        "{UNHINDERED}SELECT datname FROM pg_catalog.pg_database WHERE datallowconn AND datname IN ({});\n",
+        literals(working)
+    );
+    for name in working {
+        let name = quote_ident(name);
+        sql.push_str(&format!("ALTER DATABASE {name} ALLOW_CONNECTIONS false;\n"));
+    }
+    let rows = cluster.server.query(Some(&cluster.maintenance), &sql)?;
+    Ok(rows.into_iter().flatten().flatten().collect())
+}
+
+/// The statements that give one its name, and open it if it was. Who is connected to the old one is disconnected right
+/// before it is renamed: whoever connects again waits for the lock that the rename takes.
+fn renames(target: &Target, args: &Args, open: &[String]) -> String {
+    let Some(working) = working(target) else {
+        return String::new();
+    };
+    let name = quote_ident(&target.name);
+    let mut sql = String::new();
+    if let Old::Empty(kept) | Old::Kept(kept) = &target.old {
+        if args.force_disconnect {
+            sql.push_str(&disconnect(&target.name));
+        }
+        let kept = quote_ident(kept);
+        sql.push_str(&format!("ALTER DATABASE {name} RENAME TO {kept};\n"));
+    }
+    let restored = quote_ident(working);
+    sql.push_str(&format!("ALTER DATABASE {restored} RENAME TO {name};\n"));
+    if open.iter().any(|it| it == working) {
+        sql.push_str(&format!("ALTER DATABASE {name} ALLOW_CONNECTIONS true;\n"));
+    }
+    sql
+}
+
+fn literals(names: &[&str]) -> String {
+    let quoted: Vec<String> = names.iter().map(|name| quote_literal(name)).collect();
+    quoted.join(", ")
 }
 
 /// Whether the names were changed although the answer to that was lost: the names tell.
-fn is_done(cluster: &Cluster, targets: &[Target], lost: &Error) -> Result<bool, Error> {
-    let working: Vec<String> = targets
-        .iter()
-        .filter_map(|target| match &target.place {
-            Place::Beside(working) => Some(quote_literal(working)),
-            Place::InPlace => None,
-        })
-        .collect();
+fn is_done(cluster: &Cluster, working: &[&str], lost: &Error) -> Result<bool, Error> {
     let sql = format!(
         "SELECT count(*) FROM pg_catalog.pg_database WHERE datname IN ({})",
-        working.join(", ")
+        literals(working)
     );
     match cluster.server.query(Some(&cluster.maintenance), &sql) {
         Ok(rows) => Ok(rows.first().and_then(|row| row.first()?.as_deref()) == Some("0")),
@@ -103,34 +144,46 @@ fn refuse_filled(cluster: &Cluster, args: &Args, targets: &[Target]) -> Result<(
     Ok(())
 }
 
-/// The databases whose names are taken from them.
-fn replaced(targets: &[Target]) -> impl Iterator<Item = &Target> {
-    targets.iter().filter(|target| target.old != Old::None)
+/// Somebody is in a restored database: they leave, or a superuser ends their sessions.
+fn say_who_is_waited_for(strangers: &[Session]) {
+    strangers.iter().for_each(Session::say);
+    say!(
+        "all is restored; the databases get their names when these leave, whom this role may not disconnect (at most {} min)",
+        PATIENCE.as_secs() / 60
+    );
+    say!(
+        "a superuser can end their sessions: {}",
+        how_to_end(strangers)
+    );
 }
 
-fn in_use(cluster: &Cluster, targets: &[Target]) -> Result<bool, Error> {
-    for target in replaced(targets) {
-        if !cluster.connections(&target.name)?.is_empty() {
-            return Ok(true);
-        }
-    }
-    Ok(false)
+/// They did not leave.
+fn not_ours(strangers: &[Session], error: &Error) -> Error {
+    Error::refused(format!(
+        "the restored databases cannot get their names, and nothing was changed: {error}"
+    ))
+    .hint(format!(
+        "a superuser can end these sessions: {}; keep what visits every database away, or restore as a superuser",
+        how_to_end(strangers)
+    ))
 }
 
 /// Who stands in the way, if that is why.
-fn explained(cluster: &Cluster, targets: &[Target], error: &Error) -> Error {
-    let mut exit = Exit::Failed;
-    for target in replaced(targets) {
-        for connection in cluster.connections(&target.name).unwrap_or_default() {
-            say!("connected to '{}': {connection}", target.name);
-            exit = Exit::Refused;
-        }
-    }
+fn explained(cluster: &Cluster, args: &Args, targets: &[Target], error: &Error) -> Error {
+    let replaced = targets.iter().filter(|target| target.old != Old::None);
+    let replaced: Vec<&str> = replaced.map(|target| target.name.as_str()).collect();
+    let sessions = cluster.sessions(&replaced).unwrap_or_default();
+    sessions.iter().for_each(Session::say);
+    let exit = match sessions.is_empty() {
+        true => Exit::Failed,
+        false => Exit::Refused,
+    };
     let said = Error::new(
         exit,
         format!("the restored databases cannot get their names, and nothing was changed: {error}"),
     );
     match exit {
+        Exit::Refused if args.force_disconnect => said.hint("stop what uses them"),
         Exit::Refused => said.hint("stop what uses them, or say --force-disconnect"),
         _ => said,
     }
@@ -150,16 +203,14 @@ pub(crate) fn drop_old(cluster: &Cluster, args: &Args, targets: &[Target]) -> Ve
             }
             _ => continue,
         };
-        let name = quote_ident(kept);
-        let execute = |sql: &str| {
-            let sql = format!("{UNHINDERED}{sql}");
-            cluster.server.execute(Some(&cluster.maintenance), &sql)
-        };
-        // One whose drop was interrupted once can be dropped, and not altered.
-        let _ = execute(&format!("ALTER DATABASE {name} IS_TEMPLATE false;\n"));
-        match execute(&format!("DROP DATABASE {name};\n")) {
+        let execute = |sql: &str| cluster.server.execute(Some(&cluster.maintenance), sql);
+        match execute(&drop_database(kept)) {
             Ok(()) => gone.push(kept.clone()),
-            Err(error) => say!("cannot drop '{kept}': {error}"),
+            Err(error) => {
+                say!("cannot drop '{kept}': {error}");
+                // It is closed for the drop; what is kept can be looked into.
+                let _ = execute(&open_database(kept));
+            }
         }
     }
     gone

@@ -1,0 +1,117 @@
+//! The database that this run connects to for what concerns no database, or another one.
+//!
+//! A session in a database keeps that from being renamed: it must not be one whose name this run takes.
+
+use std::collections::BTreeSet;
+
+use job::Error;
+use pg_client::{Row, Server};
+
+use crate::facts::{FACTS, Facts};
+
+/// Databases that nearly every server has. They are never replaced.
+const ALWAYS_THERE: [&str; 2] = ["postgres", "template1"];
+
+/// Finds it, and asks the server for [`FACTS`].
+///
+/// `taken` are the databases whose names this run takes, if that is known.
+///
+/// # Errors
+/// The server lets us in nowhere, or only where we must not be (4); a pooler answers (4).
+pub(crate) fn reach(
+    server: &Server,
+    taken: Option<&[String]>,
+) -> Result<(String, Vec<Row>), Error> {
+    let named = server.conninfo().database().map(str::to_owned);
+    let named = named.or_else(|| std::env::var("PGDATABASE").ok());
+    let mut refused = None;
+    for name in candidates(named, taken) {
+        match ask(server, &name) {
+            Ok(rows) => return Ok((name, rows)),
+            Err(Refused::Here(error)) => refused = refused.or(Some(error)),
+            Err(Refused::Everywhere(error)) => return Err(error),
+        }
+    }
+    // Another one then: those that are taken know its name.
+    for entrance in taken.unwrap_or_default() {
+        match ask(server, entrance) {
+            Ok(rows) => return another(server, &rows, taken.unwrap_or_default()),
+            Err(Refused::Here(_)) => {}
+            Err(Refused::Everywhere(error)) => return Err(error),
+        }
+    }
+    Err(refused.unwrap_or_else(|| none_left("the one that is to be restored")))
+}
+
+/// What -d or PGDATABASE names comes first, as far as it can be known that it is not taken.
+fn candidates(named: Option<String>, taken: Option<&[String]>) -> Vec<String> {
+    let always = ALWAYS_THERE.map(str::to_owned);
+    let mut all: Vec<String> = match taken {
+        Some(_) => named.into_iter().chain(always).collect(),
+        None => always.into_iter().chain(named).collect(),
+    };
+    let mut before = BTreeSet::new();
+    all.retain(|name| {
+        let taken = taken.unwrap_or_default().contains(name);
+        !name.is_empty() && !taken && before.insert(name.clone())
+    });
+    all
+}
+
+/// Why a database is not the one.
+enum Refused {
+    Here(Error),
+    /// Nor is any other.
+    Everywhere(Error),
+}
+
+fn ask(server: &Server, name: &str) -> Result<Vec<Row>, Refused> {
+    match server.ask(Some(name), FACTS) {
+        Ok(answer) => answer.of_the_server().map_err(Refused::Everywhere),
+        // Without this a server that is down would be waited for once for each of them.
+        Err(error) => match server.is_ready() {
+            Ok(true) => Err(Refused::Here(error)),
+            Ok(false) | Err(_) => Err(Refused::Everywhere(error)),
+        },
+    }
+}
+
+/// Another database that lets us in.
+fn another(server: &Server, rows: &[Row], taken: &[String]) -> Result<(String, Vec<Row>), Error> {
+    let databases = Facts::new(rows).databases();
+    let open = databases.iter().filter(|(_, it)| it.open);
+    let mut others = open
+        .map(|(name, _)| name)
+        .filter(|name| !taken.contains(name));
+    let found = others.find_map(|name| Some((name.clone(), ask(server, name).ok()?)));
+    found.ok_or_else(|| none_left("those that are to be restored"))
+}
+
+fn none_left(those: &str) -> Error {
+    Error::refused(format!(
+        "there is no database to connect to but {those}: a database cannot get another name while this run is connected to it"
+    ))
+    .hint("create the database postgres, or name another one with -d: createdb --maintenance-db=NAME postgres")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_taken_is_not_connected_to() {
+        let names =
+            |taken: &[&str]| -> Vec<String> { taken.iter().map(|it| (*it).into()).collect() };
+        let of = |named: Option<&str>, taken: Option<&[&str]>| {
+            let taken = taken.map(names);
+            candidates(named.map(str::to_owned), taken.as_deref()).join(" ")
+        };
+        assert_eq!(of(None, Some(&["shop"])), "postgres template1");
+        assert_eq!(of(Some("hub"), Some(&["shop"])), "hub postgres template1");
+        assert_eq!(of(Some("shop"), Some(&["shop"])), "postgres template1");
+        assert_eq!(of(Some("shop"), Some(&["shop", "postgres"])), "template1");
+        assert_eq!(of(Some("template1"), Some(&[])), "template1 postgres");
+        // It is not known whether the backup has a shop.
+        assert_eq!(of(Some("shop"), None), "postgres template1 shop");
+    }
+}
