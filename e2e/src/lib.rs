@@ -15,6 +15,7 @@ pub mod bench;
 pub mod chance;
 pub mod compare;
 pub mod crafted;
+pub mod pgbouncer;
 pub mod postgres;
 pub mod program;
 pub mod prometheus;
@@ -33,6 +34,7 @@ use std::time::{Duration, Instant};
 
 pub use azurite::{Azurite, Container};
 pub use chance::Chance;
+pub use pgbouncer::PgBouncer;
 pub use postgres::{Cluster, Version};
 pub use program::{Program, Running, Seen};
 pub use prometheus::{Exporter, Prometheus};

@@ -224,6 +224,20 @@ impl Cluster {
         self.scratch.join("socket")
     }
 
+    /// Replaces pg_hba.conf, which is read before this returns.
+    ///
+    /// # Panics
+    /// When that fails.
+    pub fn admit(&self, lines: &str) {
+        fs::write(self.scratch.join("data/pg_hba.conf"), lines).expect("pg_hba.conf");
+        let loaded = "select pg_conf_load_time()";
+        let before = self.sql("postgres", loaded);
+        self.sql("postgres", "select pg_reload_conf()");
+        wait_for("the new pg_hba.conf", || {
+            (self.sql("postgres", loaded) != before).then_some(())
+        });
+    }
+
     /// Its directory, for files that belong to it.
     pub fn scratch(&self) -> &Scratch {
         &self.scratch
@@ -367,7 +381,7 @@ fn server_user() -> Option<&'static (String, u32, u32)> {
 }
 
 /// A program run as the server's user.
-fn as_server(program: &Path) -> Command {
+pub(crate) fn as_server(program: &Path) -> Command {
     let Some((user, _, group)) = server_user() else {
         return Command::new(program);
     };
@@ -396,7 +410,7 @@ fn for_server(bin: &Path, scratch: &Scratch) -> PathBuf {
 }
 
 /// Gives a directory to the server's user.
-fn own(dir: &Path) {
+pub(crate) fn own(dir: &Path) {
     if let Some((_, user, group)) = server_user() {
         chown(dir, Some(*user), Some(*group)).expect("chown");
     }

@@ -119,6 +119,16 @@ impl Program {
         self
     }
 
+    /// More variables of its environment.
+    #[must_use]
+    pub fn envs<V: AsRef<OsStr>>(
+        mut self,
+        all: impl IntoIterator<Item = (&'static str, V)>,
+    ) -> Self {
+        self.command.envs(all);
+        self
+    }
+
     /// What its standard input gives.
     #[must_use]
     pub fn stdin(mut self, bytes: impl Into<Vec<u8>>) -> Self {
