@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use backup_file::{Ends, Sha256, sidecar_name, sidecar_sha256};
 use job::{Error, Progress};
-use store::flaw_at;
+use store::{Access, flaw_at, path_error};
 
 use crate::members::Members;
 
@@ -31,7 +31,14 @@ impl Source {
             return Self::stdin();
         }
         let path = Path::new(text);
-        let cannot = |error: &io::Error| Error::io(format_args!("cannot read '{text}'"), error);
+        let cannot = |error: &io::Error| {
+            path_error(
+                format_args!("cannot read '{text}'"),
+                path,
+                Access::Read,
+                error,
+            )
+        };
         let file = File::open(path).map_err(|error| cannot(&error))?;
         let metadata = file.metadata().map_err(|error| cannot(&error))?;
         if metadata.is_dir() {
@@ -83,10 +90,10 @@ impl Source {
         match fs::read_to_string(path) {
             Ok(text) => Ok(sidecar_sha256(&text, name)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(Error::io(
-                format_args!("cannot read '{}'", path.display()),
-                &error,
-            )),
+            Err(error) => {
+                let doing = format_args!("cannot read '{}'", path.display());
+                Err(path_error(doing, path, Access::Read, &error))
+            }
         }
     }
 }

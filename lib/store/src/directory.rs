@@ -8,6 +8,7 @@ use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
 use crate::FilePublication;
+use crate::permission::{Access, path_error};
 use crate::publication::is_temporary;
 
 /// Stands in for the directory's own lock on file systems that lock only files that are open for
@@ -71,13 +72,14 @@ impl Directory {
     /// Exit code 4 if another program holds the lock.
     pub fn lock(&self) -> Result<DirectoryLock, Error> {
         let doing = format!("cannot lock '{}'", self.path.display());
-        let itself = File::open(&self.path).map_err(|error| Error::io(&doing, &error))?;
+        let itself = File::open(&self.path)
+            .map_err(|error| path_error(&doing, &self.path, Access::Read, &error))?;
         let locked = match flock(&itself, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => Ok(itself),
             Err(Errno::WOULDBLOCK) => Err(Errno::WOULDBLOCK),
             Err(_) => self
                 .lock_file()
-                .map_err(|error| Error::io(&doing, &error))?,
+                .map_err(|error| path_error(&doing, &self.path, Access::Write, &error))?,
         };
         match locked {
             Ok(locked) => Ok(DirectoryLock { _locked: locked }),
@@ -113,7 +115,10 @@ impl Directory {
             let file = match opened {
                 Ok(file) => file,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                Err(error) => return Err(cannot_remove(&path, &error)),
+                Err(error) => {
+                    let doing = format_args!("cannot remove '{}'", path.display());
+                    return Err(path_error(doing, &path, Access::Write, &error));
+                }
             };
             // The lock is kept until the file is gone.
             if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
@@ -192,8 +197,10 @@ impl Directory {
     }
 
     fn cannot_read(&self, error: &io::Error) -> Error {
-        Error::io(
+        path_error(
             format_args!("cannot read directory '{}'", self.path.display()),
+            &self.path,
+            Access::Read,
             error,
         )
     }
@@ -209,5 +216,8 @@ pub(crate) fn remove(path: &Path) -> io::Result<bool> {
 }
 
 pub(crate) fn cannot_remove(path: &Path, error: &io::Error) -> Error {
-    Error::io(format_args!("cannot remove '{}'", path.display()), error)
+    // It is the directory that has to allow it.
+    let directory = path.parent().unwrap_or(path);
+    let doing = format_args!("cannot remove '{}'", path.display());
+    path_error(doing, directory, Access::Write, error)
 }

@@ -11,6 +11,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use backup_file::{ReadAt, Sha256, sidecar_name, sidecar_sha256};
 use job::Error;
 
+use crate::permission::{Access, path_error};
+
 /// A file that can be read anywhere.
 #[derive(Debug)]
 pub(crate) struct Seekable {
@@ -37,7 +39,7 @@ pub(crate) enum Opened {
 /// Opens a file, or a pipe by its name (`/dev/fd/63`).
 pub(crate) fn open(path: &Path) -> Result<Opened, Error> {
     let doing = || format!("cannot open '{}'", path.display());
-    let file = File::open(path).map_err(|error| Error::io(doing(), &error))?;
+    let file = File::open(path).map_err(|error| path_error(doing(), path, Access::Read, &error))?;
     let found = file
         .metadata()
         .map_err(|error| Error::io(doing(), &error))?;
@@ -75,10 +77,8 @@ impl Seekable {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => {
-                return Err(Error::io(
-                    format_args!("cannot read '{}'", path.display()),
-                    &error,
-                ));
+                let doing = format_args!("cannot read '{}'", path.display());
+                return Err(path_error(doing, &path, Access::Read, &error));
             }
         };
         match sidecar_sha256(&String::from_utf8_lossy(&text), name) {

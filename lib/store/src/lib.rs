@@ -14,6 +14,7 @@
 mod directory;
 mod file;
 mod glance;
+mod permission;
 mod publication;
 mod recorded;
 mod remote;
@@ -22,6 +23,7 @@ mod store;
 
 pub use directory::{Directory, DirectoryLock, Unfinished};
 pub use glance::{Glance, flaw_at};
+pub use permission::{Access, path_error};
 pub use publication::{FilePublication, Published};
 pub use recorded::{Recorded, hex};
 pub use source::Source;

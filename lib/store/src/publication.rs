@@ -11,6 +11,7 @@ use tempfile::NamedTempFile;
 
 use crate::Directory;
 use crate::directory::{cannot_remove, remove};
+use crate::permission::{Access, path_error};
 
 /// How a temporary file's name ends, after the random part.
 const SUFFIX: &str = ".partial";
@@ -53,8 +54,10 @@ impl FilePublication {
             return Err(taken(&path));
         }
         let file = Temporary::create(&directory, name).map_err(|error| {
-            Error::io(
+            path_error(
                 format_args!("cannot create a file in '{}'", directory.display()),
+                &directory,
+                Access::Write,
                 &error,
             )
         })?;
@@ -84,8 +87,10 @@ impl FilePublication {
         let path = directory.join(&name);
         let sidecar_path = directory.join(sidecar_name(&name));
         let sha256 = sha256.finalize().into();
-        let cannot =
-            |error: &io::Error| Error::io(format_args!("cannot write '{}'", path.display()), error);
+        let cannot = |error: &io::Error| {
+            let doing = format_args!("cannot write '{}'", path.display());
+            path_error(doing, &directory, Access::Write, error)
+        };
 
         file.sync().map_err(|error| cannot(&error))?;
         let sidecar = sidecar(&directory, &name, &sha256).map_err(|error| cannot(&error))?;
