@@ -21,3 +21,4 @@ mod killed;
 mod manifests;
 mod pod;
 mod site;
+mod variables;
