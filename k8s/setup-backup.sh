@@ -27,7 +27,7 @@ usage: setup-backup.sh [options]
   -h, --help
 
 Azure is reached as `az login` says, or by AZURE_STORAGE_CONNECTION_STRING (the emulator).
-Exit codes: 0 done, 1 failed, 2 wrong usage, 4 not confirmed; with a backup at the end, its own.
+Exit codes: 0 done, 1 failed, 2 wrong usage, 4 not confirmed; with backups at the end, the higher one of theirs.
 USAGE
 }
 
@@ -147,23 +147,57 @@ make_token() {
     [ -s "$scratch/$1" ] || fail 1 "azure-cli made no token for container '$container'"
 }
 
-# A new policy takes up to half a minute to hold everywhere.
-check_token() {
-    local attempt=0 endpoint=()
+# Lists the container with the new token; what az says is in the file `refused`.
+use_token() {
+    local endpoint=(--account-name "$account")
     if [ -n "${AZURE_STORAGE_CONNECTION_STRING:-}" ]; then
         endpoint=(--blob-endpoint "$(connection BlobEndpoint)")
-    else
-        endpoint=(--account-name "$account")
     fi
-    until AZURE_STORAGE_CONNECTION_STRING="" AZURE_STORAGE_SAS_TOKEN=$(cat "$scratch/sas-token") \
+    AZURE_STORAGE_CONNECTION_STRING="" AZURE_STORAGE_SAS_TOKEN=$(cat "$scratch/sas-token") \
         az storage blob list --container-name "$container" --num-results 1 --output none --only-show-errors \
-        "${endpoint[@]}" 2>"$scratch/refused"; do
-        attempt=$((attempt + 1))
-        if [ "$attempt" -ge 12 ]; then
-            sed 's/sig=[^& ]*/sig=…/g' "$scratch/refused" >&2
-            fail 1 "the new token is refused; the secret was not changed" "the storage account's network rules, or its clock"
+        "${endpoint[@]}" </dev/null >"$scratch/refused" 2>&1
+}
+
+# Runs a command for SECONDS at most, then ends it and what it has started: within SECONDS COMMAND...
+# az tries what fails again by itself, for a minute and a half, and says nothing meanwhile; macOS has no `timeout`.
+within() {
+    local end=$((SECONDS + $1)) code=0
+    shift
+    # A process group of its own: az is a shell script that starts python.
+    set -m
+    "$@" &
+    running=$!
+    set +m
+    while kill -0 "$running" 2>/dev/null && [ "$SECONDS" -lt "$end" ]; do
+        sleep 0.2
+    done
+    kill -- "-$running" 2>/dev/null || true
+    wait "$running" 2>/dev/null || code=$?
+    running=""
+    return "$code"
+}
+
+# A new policy takes up to half a minute to hold everywhere. What the service says is shown when it is first heard.
+check_token() {
+    local patience=${TOKEN_SECONDS:-60} try said told=""
+    local end=$((SECONDS + patience))
+    while :; do
+        try=$((end - SECONDS))
+        [ "$try" -le 20 ] || try=20
+        if within "$try" use_token; then
+            return 0
         fi
-        sleep 5
+        said=$(sed 's/sig=[^& ]*/sig=…/g; /^ *$/d' "$scratch/refused" | head -n 5)
+        said=${said:-az had no answer from the service within $try s}
+        if [ "$said" != "$told" ]; then
+            say "the new token is refused: $said"
+            [ -n "$told" ] || say "a new access policy may take half a minute to hold: it is tried for $patience s"
+            told=$said
+        fi
+        [ "$((SECONDS + 2))" -lt "$end" ] ||
+            fail 1 "the new token was refused for $patience s; the secret was not changed" \
+                "the storage account's network rules, or its clock"
+        sleep 2
     done
 }
 
@@ -283,9 +317,10 @@ rotate_sas() {
     say "done: jobs that run pick the new token up within two minutes"
 }
 
-# A backup of each kind, one after the other.
+# A backup of each kind, one after the other: that one of them fails says nothing of the other. Ends with the worse
+# exit code, the higher one.
 run_backups() {
-    local cronjob answer
+    local cronjob answer code worst=0 failed=""
     if [ "$run_now" = ask ]; then
         if [ -n "$assume_yes" ] || [ -n "$dry_run" ] || [ ! -t 0 ]; then
             return 0
@@ -298,9 +333,14 @@ run_backups() {
         if [ -n "$dry_run" ]; then
             change kube create job "$(job_name "manual-${cronjob#postgresql-}")" --from="cronjob/$cronjob"
         else
-            run_job "$cronjob" "$(job_name "manual-${cronjob#postgresql-}")"
+            code=0
+            # In a shell of its own: one that does not start ends it.
+            (run_job "$cronjob" "$(job_name "manual-${cronjob#postgresql-}")") || code=$?
+            [ "$code" = 0 ] || failed="$failed${failed:+, }$cronjob with exit code $code"
+            [ "$code" -le "$worst" ] || worst=$code
         fi
     done
+    [ -z "$failed" ] || fail "$worst" "a backup failed: $failed" "its log is above; docs/runbook.md, \"A backup job fails\""
 }
 
 set_up() {
@@ -321,7 +361,9 @@ set_up() {
 }
 
 scratch=$(umask 077 && mktemp -d)
-trap 'rm -rf "$scratch"' EXIT
+# The process group that `within` runs, which Ctrl-C does not reach.
+running=""
+trap '[ -z "$running" ] || kill -- "-$running" 2>/dev/null || true; rm -rf "$scratch"' EXIT
 find_cluster
 if [ -z "$overlay" ]; then
     case $context in

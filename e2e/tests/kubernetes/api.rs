@@ -1,6 +1,6 @@
 //! The part of a Kubernetes API server that the real kubectl needs for what our scripts and runbooks ask of
-//! it: discovery, objects that are got, listed, made, patched and deleted, and the logs of pods. What is
-//! done with the objects is another's business ([`Site`](crate::site::Site)).
+//! it: discovery, objects that are got, listed, watched, made, patched and deleted, and the logs of pods. What is
+//! done with the objects is another's business ([`Site`](crate::site::Site), [`Stage`](crate::stage::Stage)).
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -44,6 +44,8 @@ pub(crate) struct State {
     pub(crate) logs: BTreeMap<String, Vec<u8>>,
     /// What was asked that changes something: `POST /apis/…`.
     pub(crate) changes: Vec<String>,
+    /// The collections that somebody has begun to watch: their paths.
+    pub(crate) watched: Vec<String>,
     /// What becomes of the pods that are made, in the place of being run: a pod's status.
     pub(crate) trouble: Option<Value>,
 }
@@ -195,6 +197,9 @@ fn answer(request: &Request, stream: &TcpStream, shared: &Shared, made: &dyn Fn(
     if let Some(pod) = request.path.strip_suffix("/log") {
         return send_log(request, stream, shared, pod);
     }
+    if request.query.get("watch").is_some_and(|it| it == "true") {
+        return send_changes(request, stream, shared);
+    }
     let (status, body) = match discovery(&request.path) {
         Some(found) => (200, found),
         None => object(request, shared, made),
@@ -298,24 +303,14 @@ fn object(request: &Request, shared: &Shared, made: &dyn Fn(&Value)) -> (u16, Va
     // A namespace's own path ends in its name, which may be that of a resource: `database` is none.
     match (request.method.as_str(), collection) {
         ("GET", Some((version, kind, ..))) => {
-            let prefix = format!("{path}/");
-            let selector = request
-                .query
-                .get("labelSelector")
-                .map_or("", String::as_str);
-            let state = shared.lock();
-            let items = state.objects.iter().filter(|(at, object)| {
-                at.strip_prefix(&prefix)
-                    .is_some_and(|rest| !rest.contains('/'))
-                    && selects(selector, object)
-            });
-            let items: Vec<_> = items.map(|(_, object)| object.clone()).collect();
+            let items: Vec<_> = asked_for(request, &shared.lock()).into_values().collect();
             let list = json!({"kind": format!("{kind}List"), "apiVersion": version, "metadata": {"resourceVersion": "1"},
                 "items": items});
             (200, list)
         }
         ("POST", Some((version, kind, ..))) => {
             let mut object = request.json();
+            fill_in(&mut object);
             object["kind"] = json!(kind);
             object["apiVersion"] = json!(version);
             object["metadata"]["uid"] = json!(format!("uid-{}", object["metadata"]["name"]));
@@ -354,6 +349,7 @@ fn object(request: &Request, shared: &Shared, made: &dyn Fn(&Value)) -> (u16, Va
                 "PATCH" => {
                     let mut object = known;
                     merge(&mut object, &request.json());
+                    fill_in(&mut object);
                     let object = decode_secret(object);
                     shared.change(|state| {
                         state.changes.push(format!("PATCH {path}"));
@@ -423,6 +419,86 @@ fn decode_secret(mut object: Value) -> Value {
     object
 }
 
+/// The fields that the real server fills in which a client that applies an object again stumbles over: those in
+/// lists that are compared as a whole.
+fn fill_in(object: &mut Value) {
+    let Some(templates) = object["spec"]
+        .get_mut("volumeClaimTemplates")
+        .and_then(Value::as_array_mut)
+    else {
+        return;
+    };
+    for template in templates {
+        template["apiVersion"] = json!("v1");
+        template["kind"] = json!("PersistentVolumeClaim");
+        template["spec"]["volumeMode"] = json!("Filesystem");
+        template["status"] = json!({"phase": "Pending"});
+    }
+}
+
+/// The objects of a collection that the request selects, by path.
+fn asked_for(request: &Request, state: &State) -> BTreeMap<String, Value> {
+    let prefix = format!("{}/", request.path);
+    let query = |name: &str| request.query.get(name).map_or("", String::as_str);
+    let name = query("fieldSelector").strip_prefix("metadata.name=");
+    let chosen = state.objects.iter().filter(|(at, object)| {
+        at.strip_prefix(&prefix)
+            .is_some_and(|rest| !rest.contains('/') && name.is_none_or(|name| name == rest))
+            && selects(query("labelSelector"), object)
+    });
+    chosen
+        .map(|(at, object)| (at.clone(), object.clone()))
+        .collect()
+}
+
+/// The objects of a collection, and what becomes of them, until the client has heard enough.
+fn send_changes(request: &Request, mut stream: &TcpStream, shared: &Shared) {
+    shared.change(|state| state.watched.push(request.path.clone()));
+    let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n\r\n";
+    if stream.write_all(head.as_bytes()).is_err() || stream.set_nonblocking(true).is_err() {
+        return;
+    }
+    let (version, kind, ..) = RESOURCES
+        .iter()
+        .find(|resource| request.path.rsplit('/').next() == Some(resource.2))
+        .expect("a collection");
+    let mut sent = BTreeMap::new();
+    let mut bookmark = request.query.contains_key("sendInitialEvents");
+    loop {
+        let state = shared.lock();
+        let now = asked_for(request, &state);
+        let mut events = String::new();
+        for (at, object) in &now {
+            let event = match sent.get(at) {
+                None => "ADDED",
+                Some(before) if before != object => "MODIFIED",
+                Some(_) => continue,
+            };
+            events += &json!({"type": event, "object": object}).to_string();
+        }
+        for (at, object) in &sent {
+            if !now.contains_key(at) {
+                events += &json!({"type": "DELETED", "object": object}).to_string();
+            }
+        }
+        if std::mem::take(&mut bookmark) {
+            let end = json!({"type": "BOOKMARK", "object": {"kind": kind, "apiVersion": version,
+                "metadata": {"resourceVersion": "1", "annotations": {"k8s.io/initial-events-end": "true"}}}});
+            events += &end.to_string();
+        }
+        sent = now;
+        let gone = matches!(stream.peek(&mut [0]), Ok(0));
+        if gone || stream.write_all(events.as_bytes()).is_err() {
+            return;
+        }
+        drop(
+            shared
+                .changed
+                .wait_timeout(state, Duration::from_millis(50)),
+        );
+    }
+}
+
 /// What a pod has said, and what it says until it has ended if that is asked for.
 fn send_log(request: &Request, mut stream: &TcpStream, shared: &Shared, path: &str) {
     let name = path.rsplit('/').next().unwrap_or_default();
@@ -430,6 +506,19 @@ fn send_log(request: &Request, mut stream: &TcpStream, shared: &Shared, path: &s
         .query
         .get("follow")
         .is_some_and(|follow| follow == "true");
+    let phase = shared
+        .lock()
+        .objects
+        .get(path)
+        .map(|pod| pod["status"]["phase"].clone());
+    if phase.is_none_or(|phase| phase == "Pending") {
+        // As the kubelet answers.
+        let words = format!(
+            "container \"backup\" in pod \"{name}\" is waiting to start: ContainerCreating"
+        );
+        let (status, body) = refusal(400, "BadRequest", &words);
+        return send(stream, status, &body);
+    }
     let head = "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\n";
     if stream.write_all(head.as_bytes()).is_err() {
         return;

@@ -2,10 +2,12 @@
 
 use std::fs;
 
-use e2e::{backup, sample};
+use e2e::{Program, backup, sample, tool};
 
+use crate::documents::block;
 use crate::image::Image;
 use crate::site::{NAMESPACE, Site};
+use crate::stage::two_step_kubectl;
 
 #[test]
 fn a_night_and_the_commands_of_the_morning() {
@@ -103,13 +105,18 @@ fn the_strategy_s_commands(site: &Site) {
     );
     assert!(kubectl("get pvc -n database").contains("postgresql-backups"));
 
-    // In one step kubectl would speak protobuf, which this API does not.
-    let said = kubectl(
-        "create job --from=cronjob/postgresql-backup manual-backup-20251123-1010 -n database --dry-run=client -o json",
-    );
-    site.kubectl(&["create", "-f", "-"]).stdin(said).succeeds();
-    let said = kubectl("logs -n database -f job/manual-backup-20251123-1010");
-    assert!(said.contains("/backups/postgresql_backup_"), "{said}");
+    // As the runbook has it.
+    let page = fs::read_to_string(tool::workspace().join("docs/runbook.md")).unwrap();
+    let path = tool::path_with(&[
+        two_step_kubectl(site.scratch()),
+        tool::tools().join("kubernetes/bin"),
+    ]);
+    let seen = site
+        .with(Program::other("bash"))
+        .env("PATH", path)
+        .args(["-c", &block(&page, "## A manual backup", "sh")])
+        .succeeds();
+    assert!(seen.out().contains("/backups/postgresql_backup_"), "{seen}");
 
     // In the postgres pod, which sees the volume: another user, in the backups' group, read-only.
     let volume = format!("--volume={}:/backups:ro", site.backups().display());

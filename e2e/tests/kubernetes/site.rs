@@ -27,6 +27,8 @@ pub(crate) const NAMESPACE: &str = "database";
 const PASSWORD: &str = "it's \"secret\" $HOME \\ ";
 /// A role that has to give its password, as the one of a real cluster has to.
 const LOGIN: &str = "backup_login";
+/// What a container has from when it was made on, running or ended.
+pub(crate) const CONTAINER_ID: &str = "containerd://1";
 
 pub(crate) struct Site {
     pub(crate) cluster: Cluster,
@@ -97,10 +99,7 @@ impl Site {
                 start(&runner, object);
             }
         });
-        let config = json!({"apiVersion": "v1", "kind": "Config", "current-context": "primary-aks-cluster",
-            "clusters": [{"name": "it", "cluster": {"server": address}}], "users": [{"name": "me", "user": {}}],
-            "contexts": [{"name": "primary-aks-cluster", "context": {"cluster": "it", "user": "me"}}]});
-        let kubeconfig = inner.scratch.write("kubeconfig", config.to_string());
+        let kubeconfig = kubeconfig(&inner.scratch, &address);
         Self {
             cluster,
             container,
@@ -218,6 +217,14 @@ impl Site {
     pub(crate) fn run(&self, cronjob: &str, job: &str) -> Ended {
         self.begin(cronjob, job).wait()
     }
+}
+
+/// Writes a kubeconfig whose one context is the API of this address.
+pub(crate) fn kubeconfig(scratch: &Scratch, address: &str) -> PathBuf {
+    let config = json!({"apiVersion": "v1", "kind": "Config", "current-context": "primary-aks-cluster",
+        "clusters": [{"name": "it", "cluster": {"server": address}}], "users": [{"name": "me", "user": {}}],
+        "contexts": [{"name": "primary-aks-cluster", "context": {"cluster": "it", "user": "me"}}]});
+    scratch.write("kubeconfig", config.to_string())
 }
 
 /// A job that was started.
@@ -422,7 +429,8 @@ fn start(inner: &Arc<Inner>, job: &Value) {
         let code = run(&inner, &name, &pod_name, &at, &template);
         let phase = if code == 0 { "Succeeded" } else { "Failed" };
         let status = json!({"phase": phase,
-            "containerStatuses": [{"name": "backup", "state": {"terminated": {"exitCode": code}}}]});
+            "containerStatuses": [{"name": "backup", "containerID": CONTAINER_ID,
+                "state": {"terminated": {"exitCode": code}}}]});
         inner.shared.change(|state| {
             state.objects.get_mut(&at).expect("the pod")["status"] = status;
             let job = state.objects.get_mut(&job_at).expect("the job");
@@ -456,7 +464,8 @@ fn run(inner: &Inner, job: &str, pod_name: &str, at: &str, template: &Value) -> 
     // Or the pipe never ends.
     drop(command);
     inner.shared.change(|state| {
-        state.objects.get_mut(at).expect("the pod")["status"] = json!({"phase": "Running"});
+        state.objects.get_mut(at).expect("the pod")["status"] = json!({"phase": "Running",
+            "containerStatuses": [{"name": "backup", "containerID": CONTAINER_ID, "state": {"running": {}}}]});
     });
     let mut bytes = [0; 4096];
     loop {
