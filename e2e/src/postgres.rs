@@ -332,7 +332,7 @@ impl Cluster {
     pub fn databases(&self) -> Vec<String> {
         let names = self.sql(
             "postgres",
-            "select encode(datname::text::bytea, 'hex') from pg_database where not datistemplate order by datname",
+            "select encode(convert_to(datname, 'UTF8'), 'hex') from pg_database where not datistemplate order by datname",
         );
         names.lines().map(unhex).collect()
     }

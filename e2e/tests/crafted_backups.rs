@@ -97,10 +97,8 @@ fn no_form_of_a_command_is_carried_out() {
                     !ran.exists(),
                     "{form}, psql without \\restrict: {old}\n{seen}"
                 );
-                assert!(
-                    seen.code() == Some(3) || !executes(form),
-                    "{form} {old}\n{seen}"
-                );
+                let meant = !executes(form) || old && is_told_again(form);
+                assert!(seen.code() == Some(3) || meant, "{form} {old}\n{seen}");
                 assert_eq!(old, seen.err().contains("no restricted mode"), "{seen}");
                 if seen.code() == Some(0) {
                     cluster.sql("postgres", "drop database evil");
@@ -120,6 +118,12 @@ fn executes(form: &str) -> bool {
         "a comment's end",
     ]
     .contains(&form)
+}
+
+/// Whether the server is told by code how to read: a psql without `\restrict` is told again, before each statement of which it
+/// could make something else, and then reads what was meant.
+fn is_told_again(form: &str) -> bool {
+    ["a DO block", "a function", "a default", "UHC by a function"].contains(&form)
 }
 
 fn replaced(text: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
