@@ -182,7 +182,6 @@ const ENCODINGS: &[&str] = &[
     "\\encoding sjis\n",
     "\\encoding UTF8\n",
     "\\connect postgres\n",
-    "\\connect other\n",
 ];
 /// For statements that the server takes, under one setting or another.
 const STRINGS: &[&[u8]] = &[
@@ -213,8 +212,8 @@ const STRINGS: &[&[u8]] = &[
     b"--\x81\n",
 ];
 
-/// A text; its probes are numbered from 0.
-pub fn soup(chance: &mut Chance) -> Soup {
+/// A text; its probes are numbered from 0. It changes what connections to a database of this name begin with.
+pub fn soup(chance: &mut Chance, other: &str) -> Soup {
     let kind = chance.below(6);
     let mut text = Vec::new();
     if chance.below(50) == 0 {
@@ -226,7 +225,7 @@ pub fn soup(chance: &mut Chance) -> Soup {
             0..=2 => bits(chance, &mut text),
             3 => copies(chance, &mut text),
             4 => settings(chance, &mut text),
-            _ => statements(chance, &mut text),
+            _ => statements(chance, other, &mut text),
         }
         if chance.below(2) == 0 {
             text.extend(format!(" \\echo @{probes}@\n").as_bytes());
@@ -281,15 +280,23 @@ fn settings(chance: &mut Chance, text: &mut Vec<u8>) {
     }
 }
 
-fn statements(chance: &mut Chance, text: &mut Vec<u8>) {
-    match chance.below(4) {
-        0 => text.extend(chance.of(SETTINGS).as_bytes()),
-        1 => text.extend(chance.of(ENCODINGS).as_bytes()),
+fn statements(chance: &mut Chance, other: &str, text: &mut Vec<u8>) {
+    match chance.below(12) {
+        0..=2 => text.extend(chance.of(SETTINGS).as_bytes()),
+        3..=5 => text.extend(chance.of(ENCODINGS).as_bytes()),
+        6 => {
+            let what = chance.of(&["set standard_conforming_strings = off", "reset all"]);
+            text.extend(format!("alter database {other} {what};\n\\connect {other}\n").as_bytes());
+        }
         _ => {
             text.extend(b"select ");
             for _ in 0..chance.below(3) + 1 {
                 text.extend(*chance.of(STRINGS));
                 text.extend(chance.of(&["", " ", "\r", " \r ", "\n", ","]).as_bytes());
+            }
+            // A probe may stand within a statement, before the server says what it thinks of that.
+            if chance.below(2) == 0 {
+                return;
             }
             text.extend(b";");
         }

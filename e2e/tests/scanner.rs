@@ -1,5 +1,6 @@
 //! The scanner beside psql, on texts that nobody would write: what psql takes for a command, the scanner
 //! does too, and nothing else.
+#![expect(clippy::expect_used, clippy::panic, reason = "test code, all of it")]
 
 use std::collections::{BTreeSet, HashMap};
 use std::convert::Infallible;
@@ -8,6 +9,7 @@ use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::fs;
 use std::process::{Command, Stdio};
+use std::thread;
 use std::time::Instant;
 
 use dump_text::{Command as PsqlCommand, Piece, Scanner, command};
@@ -92,15 +94,18 @@ struct Reader {
 }
 
 impl Reader {
-    fn start() -> Self {
+    fn start(versions: &[Version]) -> Self {
         let quiet = "log_min_messages = panic\nlog_min_error_statement = panic\n";
         let cluster = Cluster::with(Version::debian(), &[], quiet);
         cluster.sql(
             "postgres",
             "create table t (x text); create table \"from\" (x text);
-             create table stdin (x text); create database other;
+             create table stdin (x text);
              create function nothing() returns trigger language plpgsql as 'begin return null; end';",
         );
+        for version in versions {
+            cluster.sql("postgres", &format!("create database {}", other(version)));
+        }
         // What is in them is not shown by a COPY to standard output.
         for table in ["t", "\"from\""] {
             let empty = format!(
@@ -108,10 +113,6 @@ impl Reader {
             );
             cluster.sql("postgres", &empty);
         }
-        cluster.sql(
-            "postgres",
-            "alter database other set standard_conforming_strings = off",
-        );
         Self {
             cluster,
             scratch: Scratch::new(),
@@ -120,9 +121,11 @@ impl Reader {
 
     /// The probes of each text that a psql carries out.
     fn carried_out(&self, psql: &Version, texts: &[Soup]) -> Vec<BTreeSet<usize>> {
-        let mut script = String::from("\\set ON_ERROR_ROLLBACK on\n");
+        let mut script = String::from("\\set ON_ERROR_ROLLBACK on\n\\set VERBOSITY terse\n");
+        let other = other(psql);
+        let dir = self.scratch.make(&other);
         for (at, soup) in texts.iter().enumerate() {
-            let file = self.scratch.join(at.to_string());
+            let file = dir.join(at.to_string());
             fs::write(&file, &soup.text).expect("a text");
             // Read when its line is: the script goes on whatever happens in the text.
             let stop = i32::from(soup.strict);
@@ -133,13 +136,16 @@ impl Reader {
             );
             script.push_str("\\set ON_ERROR_STOP 0\nrollback\\; reset all;\n");
             if soup.text.windows(9).any(|it| it == b"\\connect ") {
-                script.push_str("\\connect postgres\n");
+                let _ = writeln!(
+                    script,
+                    "\\connect postgres\nalter database {other} reset all;"
+                );
             }
         }
         let out = self
             .psql(psql)
             .arg("-f")
-            .arg(self.scratch.write("script", script))
+            .arg(self.scratch.write(format!("{other}.sql"), script))
             .output();
         let out = out.expect("psql");
         let mut carried_out = vec![BTreeSet::new(); texts.len()];
@@ -241,6 +247,40 @@ fn difference(psql: &Version, soup: &Soup, carried_out: &BTreeSet<usize>) -> Opt
     differs(&read).filter(|_| !may_differ)
 }
 
+/// The database that the texts for a psql change the settings of.
+fn other(psql: &Version) -> String {
+    format!("other{}", psql.major())
+}
+
+/// What this many texts are read differently in by a psql and the scanner.
+fn look(reader: &Reader, psql: &Version, texts: usize, chance: &mut Chance) -> String {
+    let started = Instant::now();
+    let other = other(psql);
+    let mut found = String::new();
+    let mut left = texts;
+    let mut probes = 0;
+    while left > 0 && found.len() < 5000 {
+        let batch: Vec<Soup> = (0..left.min(BATCH)).map(|_| soup(chance, &other)).collect();
+        left -= batch.len();
+        let commands = batch
+            .iter()
+            .map(|it| scan(&it.text, Scanner::new()).probes.len());
+        probes += commands.sum::<usize>();
+        for (soup, said) in reader.differences(psql, &batch) {
+            // Parts of commands would be others.
+            let short = match soup.strict {
+                true => soup.text.clone(),
+                false => reader.shortest(psql, &soup),
+            };
+            let (text, short) = (soup.text.escape_ascii(), short.escape_ascii());
+            let _ = writeln!(found, "{psql}: {said}\n  {text}\n  {short}");
+        }
+    }
+    let time = started.elapsed();
+    println!("{psql}: {texts} texts, {probes} commands, {time:.1?}");
+    found
+}
+
 #[test]
 fn psql_carries_out_what_the_scanner_takes_for_commands() {
     let given = env::var("E2E_TEXTS")
@@ -248,36 +288,24 @@ fn psql_carries_out_what_the_scanner_takes_for_commands() {
         .and_then(|number| number.parse().ok());
     let texts: usize = given.unwrap_or(TEXTS);
     let mut chance = Chance::new();
-    let reader = Reader::start();
     let versions = Version::installed();
     assert!(versions.len() > 1, "several psqls: run scripts/setup");
-    let mut found = String::new();
-    for psql in &versions {
-        let started = Instant::now();
-        let mut left = texts;
-        let mut probes = 0;
-        while left > 0 && found.len() < 10_000 {
-            let batch: Vec<Soup> = (0..left.min(BATCH)).map(|_| soup(&mut chance)).collect();
-            left -= batch.len();
-            probes += batch
-                .iter()
-                .map(|it| scan(&it.text, Scanner::new()).probes.len())
-                .sum::<usize>();
-            for (soup, said) in reader.differences(psql, &batch) {
-                let text = reader.shortest(psql, &soup);
-                let _ = writeln!(
-                    found,
-                    "{psql}: {said}\n  {}\n  {}",
-                    soup.text.escape_ascii(),
-                    text.escape_ascii()
-                );
-            }
-        }
-        println!(
-            "{psql}: {texts} texts, {probes} commands, {:.1?}",
-            started.elapsed()
-        );
-    }
+    let reader = Reader::start(&versions);
+    let found: Vec<String> = thread::scope(|scope| {
+        let looks: Vec<_> = versions
+            .iter()
+            .map(|psql| {
+                let mut chance = Chance::seeded(chance.below(usize::MAX) as u64);
+                let reader = &reader;
+                scope.spawn(move || look(reader, psql, texts, &mut chance))
+            })
+            .collect();
+        looks
+            .into_iter()
+            .map(|look| look.join().expect("no panic"))
+            .collect()
+    });
+    let found = found.concat();
     assert!(found.is_empty(), "psql reads otherwise:\n{found}");
 }
 

@@ -36,6 +36,10 @@ enum State {
     Colon,
     /// In `:name`.
     Variable,
+    /// After `:{`.
+    Brace,
+    /// In `:{?name`.
+    Test,
     /// After `U&`.
     UnicodePrefix,
     /// In `'…'`.
@@ -198,7 +202,12 @@ impl Lexer {
             return None;
         }
         self.body.begin_statement();
-        Some(std::mem::take(&mut self.query))
+        Some(self.next_query())
+    }
+
+    fn next_query(&mut self) -> Query {
+        let next = self.query.next();
+        std::mem::replace(&mut self.query, next)
     }
 
     /// The `;` has come. The next statement may begin.
@@ -207,7 +216,7 @@ impl Lexer {
         self.continuation = None;
         self.body.begin_statement();
         self.older_body = Body::default();
-        std::mem::take(&mut self.query)
+        self.next_query()
     }
 
     /// Reads on, at least one byte unless what had begun is found to have ended; says how many.
@@ -240,9 +249,10 @@ impl Lexer {
                 _ => {
                     let named = starts_word(byte) || matches!(byte, b'\'' | b'"' | b'{');
                     self.ambiguous = self.wary && named;
-                    match starts_word(byte) || byte.is_ascii_digit() {
-                        true => self.go(State::Variable),
-                        false => self.ended(),
+                    match byte {
+                        b'{' => self.go(State::Brace),
+                        _ if continues_tag(byte) => self.go(State::Variable),
+                        _ => self.ended(),
                     }
                 }
             },
@@ -253,6 +263,14 @@ impl Lexer {
                 }
                 false => self.ended(),
             },
+            State::Brace => match byte {
+                b'?' => {
+                    self.delimiter.clear();
+                    self.go(State::Test)
+                }
+                _ => self.ended(),
+            },
+            State::Test => self.in_test(byte),
             State::UnicodePrefix => match byte {
                 b'\'' | b'"' => {
                     self.token(byte);

@@ -6,6 +6,8 @@ pub(crate) struct Query {
     /// The first words outside of parentheses, as newer psqls look for the same.
     marks: [Mark; 8],
     words: usize,
+    /// Whether psql still takes the words of the COPY before for this statement's, which has none yet.
+    stale: bool,
     /// Whether a token has come.
     begun: bool,
     /// Whether its first word is one of those that change settings or transactions.
@@ -62,7 +64,21 @@ impl Mark {
 impl Query {
     /// Whether rows follow it.
     pub(crate) fn is_copy_from_stdin(&self) -> bool {
-        self.is_copy() || self.has_copy_s_words()
+        self.is_copy() || self.has_copy_s_words() || self.stale
+    }
+
+    /// The statement that follows this one.
+    pub(crate) fn next(&self) -> Self {
+        Self {
+            stale: self.is_stale() || self.has_copy_s_words(),
+            ..Self::default()
+        }
+    }
+
+    /// Whether newer psqls take it for the COPY before, and what follows for rows: it has no word outside of
+    /// parentheses, as `;` has none.
+    pub(crate) fn is_stale(&self) -> bool {
+        self.stale
     }
 
     /// Whether that is so for some psqls only. Older ones learn from the server whether rows follow. The minor
@@ -133,6 +149,7 @@ impl Query {
     }
 
     fn mark(&mut self, word: &[u8]) {
+        self.stale = false;
         let copies = self.words == 0 || self.marks[0] == Mark::Copy;
         if copies && self.words < self.marks.len() {
             self.marks[self.words] = Mark::of(word);

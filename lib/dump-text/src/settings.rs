@@ -58,6 +58,8 @@ struct Transaction {
     /// What is left when it is committed: all but what was set locally.
     kept: Reading,
     savepoints: Vec<(String, Reading, Reading)>,
+    /// What databases begin with when it is committed.
+    databases: Vec<(String, Option<Setting>, Option<Value>)>,
 }
 
 impl Settings {
@@ -92,10 +94,23 @@ impl Settings {
                 name,
                 setting,
                 value,
-            } => self.keep_for(name, setting, value),
+            } => match &mut self.transaction {
+                Some(it) if it.databases.len() < MOST => it.databases.push((name, setting, value)),
+                Some(_) => {}
+                None => self.keep_for(name, setting, value),
+            },
             Change::Begin if self.transaction.is_none() => self.begin(),
             Change::Begin | Change::Unknown | Change::Elsewhere => {}
-            Change::Commit { chain } => self.end(chain, |it| it.kept),
+            Change::Commit { chain } => {
+                let databases = self
+                    .transaction
+                    .as_mut()
+                    .map(|it| std::mem::take(&mut it.databases));
+                for (name, setting, value) in databases.into_iter().flatten() {
+                    self.keep_for(name, setting, value);
+                }
+                self.end(chain, |it| it.kept);
+            }
             Change::Rollback { chain } => self.end(chain, |it| it.before),
             Change::Savepoint(name) => self.savepoint(name),
             Change::Release(name) => {
@@ -144,6 +159,7 @@ impl Settings {
             before: self.now,
             kept: self.now,
             savepoints: Vec::new(),
+            databases: Vec::new(),
         });
     }
 
@@ -212,6 +228,8 @@ mod tests {
             (format!("{OFF}@x;"), true),
             ("ALTER DATABASE x SET standard_conforming_strings = off;@x;".into(), false),
             ("ALTER DATABASE x SET standard_conforming_strings = off;@y;".into(), true),
+            ("BEGIN;ALTER DATABASE x SET standard_conforming_strings = off;COMMIT;@x;".into(), false),
+            ("BEGIN;ALTER DATABASE x SET standard_conforming_strings = off;@x;".into(), true),
             ("ALTER DATABASE x SET standard_conforming_strings = off;ALTER DATABASE x RESET ALL;@x;".into(), true),
         ] {
             assert_eq!(after(&statements), (on, true), "{statements}");

@@ -84,6 +84,25 @@ impl Lexer {
         self.go(State::Parameter { junk })
     }
 
+    /// psql puts TRUE or FALSE in for `:{?name}`, so that the name is no word of the statement.
+    pub(super) fn in_test(&mut self, byte: u8) -> usize {
+        if continues_tag(byte) && self.delimiter.len() < TAG_LIMIT {
+            self.delimiter.push(byte);
+            return 1;
+        }
+        if byte == b'}' && !self.delimiter.is_empty() {
+            return self.go(State::Base);
+        }
+        // It was nothing of that kind.
+        self.state = State::Base;
+        let name = std::mem::take(&mut self.delimiter);
+        let mut at = 0;
+        while at < name.len() {
+            at += self.step(&name[at..]);
+        }
+        0
+    }
+
     pub(super) fn after_dollar(&mut self, byte: u8) -> usize {
         self.delimiter.clear();
         self.delimiter.extend([b'$', byte]);
