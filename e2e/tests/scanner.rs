@@ -1,6 +1,6 @@
 //! The scanner beside psql, on texts that nobody would write: what psql takes for a command, the scanner
 //! does too, and nothing else.
-#![expect(clippy::expect_used, clippy::panic, reason = "test code, all of it")]
+#![expect(clippy::expect_used, reason = "test code, all of it")]
 
 use std::collections::{BTreeSet, HashMap};
 use std::convert::Infallible;
