@@ -167,9 +167,6 @@ impl Lexer {
                         if self.wary && self.older_body.is_open() != open {
                             return Stop::Ambiguous(at + 1);
                         }
-                        if !open && self.wary && self.query.may_be_copy() {
-                            return Stop::Ambiguous(at + 1);
-                        }
                         if !open {
                             return Stop::End(at + 1);
                         }
@@ -193,12 +190,12 @@ impl Lexer {
     /// `\;` or `\:` has come, of which psql puts the second byte into the statement and reads on. A `;`
     /// ends one of several statements that are sent together: what that was.
     pub(crate) fn forced(&mut self, byte: u8) -> Option<Query> {
-        self.query.token(byte, self.parens == 0);
-        if byte != b';' {
-            return None;
+        let separates = byte == b';' && self.parens == 0 && !self.body.is_open();
+        if byte == b';' {
+            self.older_body.begin_statement();
         }
-        self.older_body.begin_statement();
-        if self.parens > 0 || self.body.is_open() {
+        if !separates {
+            self.query.token(byte, self.parens == 0);
             return None;
         }
         self.body.begin_statement();

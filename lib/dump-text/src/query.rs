@@ -40,6 +40,24 @@ enum Form {
     Options,
 }
 
+/// What may follow `stdin`, in the ways of this century.
+const OPTIONS: [&[u8]; 14] = [
+    b"with",
+    b"where",
+    b"using",
+    b"delimiter",
+    b"delimiters",
+    b"null",
+    b"csv",
+    b"header",
+    b"quote",
+    b"escape",
+    b"force",
+    b"encoding",
+    b"binary",
+    b"freeze",
+];
+
 /// What psql keeps of a word.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 enum Mark {
@@ -62,34 +80,24 @@ impl Mark {
 }
 
 impl Query {
-    /// Whether rows follow it.
+    /// Whether rows follow it: it is a COPY for the server.
     pub(crate) fn is_copy_from_stdin(&self) -> bool {
-        self.is_copy() || self.has_copy_s_words() || self.stale
+        matches!(self.form, Form::Stdin | Form::Options)
+    }
+
+    /// Whether that is so for some psqls only. Older ones learn from the server whether rows follow. The minor
+    /// releases of 2026 go by the first words outside of parentheses, whatever the server says; where there is
+    /// none, as in `;`, by those of the statement before.
+    pub(crate) fn may_be_copy(&self) -> bool {
+        self.is_copy_from_stdin() != (self.has_copy_s_words() || self.stale)
     }
 
     /// The statement that follows this one.
     pub(crate) fn next(&self) -> Self {
         Self {
-            stale: self.is_stale() || self.has_copy_s_words(),
+            stale: self.stale || self.has_copy_s_words(),
             ..Self::default()
         }
-    }
-
-    /// Whether newer psqls take it for the COPY before, and what follows for rows: it has no word outside of
-    /// parentheses, as `;` has none.
-    pub(crate) fn is_stale(&self) -> bool {
-        self.stale
-    }
-
-    /// Whether that is so for some psqls only. Older ones learn from the server whether rows follow. The minor
-    /// releases of 2026 go by the first words alone, whatever the server says.
-    pub(crate) fn may_be_copy(&self) -> bool {
-        self.is_copy() != self.has_copy_s_words()
-    }
-
-    /// Whether it is one for the server.
-    fn is_copy(&self) -> bool {
-        matches!(self.form, Form::Stdin | Form::Options)
     }
 
     /// Whether it is one for newer psqls.
@@ -142,7 +150,8 @@ impl Query {
                 (Form::Name, _) => Form::Named,
                 (Form::Named | Form::Columns, b"from") => Form::From,
                 (Form::From, b"stdin" | b"stdout") => Form::Stdin,
-                (Form::Stdin, b"with" | b"where") | (Form::Options, _) => Form::Options,
+                (Form::Options, _) => Form::Options,
+                (Form::Stdin, word) if OPTIONS.contains(&word) => Form::Options,
                 _ => Form::Not,
             };
         }

@@ -35,7 +35,7 @@ impl Scanner {
             }
             Stop::End(_) => {
                 let query = self.lexer.end();
-                match self.ended(&query, part) || query.is_stale() {
+                match self.ended(&query, part) || query.may_be_copy() {
                     true => self.ambiguous(part, sink)?,
                     false => self.hand_out(part, true, sink)?,
                 }
