@@ -343,6 +343,23 @@ fn databases_of_old_dumps_begin_at_their_connect() {
     assert_eq!(parts(dump, 5), wanted);
 }
 
+#[test]
+fn a_wary_scanner_of_parts_is_one() {
+    let mut ambiguous = Vec::new();
+    let mut sink = |event: Event<'_>| {
+        if let Event::Piece(Piece::Ambiguous(bytes)) = event {
+            ambiguous.push(String::from_utf8_lossy(bytes).into_owned());
+        }
+        Ok::<(), Infallible>(())
+    };
+    let mut scanner = PartScanner::wary();
+    scanner
+        .feed(b"\\connect x\nSELECT :y;\n", &mut sink)
+        .unwrap();
+    scanner.finish(&mut sink).unwrap().unwrap();
+    assert_eq!(ambiguous, ["SELECT :y"]);
+}
+
 /// Bits of dumps that mean something to the scanner.
 fn bit() -> impl Strategy<Value = String> {
     prop_oneof![
