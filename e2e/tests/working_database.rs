@@ -311,10 +311,14 @@ fn what_failed_is_dropped_whoever_is_in_it() {
     let shop = Shop::new();
     let sql = backup::gunzip(&shop.path);
     let sql = String::from_utf8_lossy(backup::divide(&sql).0).into_owned();
-    let wrong = sql.replace(
-        "-- PostgreSQL database cluster dump complete",
-        "\\connect shop\nselect pg_sleep(1) from t;\nnonsense;\n-- PostgreSQL database cluster dump complete",
+    // It fails when somebody holds the lock.
+    let held = "exists (select from pg_locks where relation = 'public.last'::regclass and granted)";
+    let failing = format!(
+        "\\connect shop\ncreate table public.last as select 1;\n\
+         do $$begin while not {held} loop perform pg_sleep(0.02); end loop; end$$;\nnonsense;\n"
     );
+    let closing = "-- PostgreSQL database cluster dump complete";
+    let wrong = sql.replace(closing, &format!("{failing}{closing}"));
     assert_ne!(wrong, sql);
     let bad = shop.dir.join("bad.sql.gz");
     Program::other("gzip")
@@ -324,13 +328,14 @@ fn what_failed_is_dropped_whoever_is_in_it() {
     let settler = Settler::start(
         &shop,
         "%restoring%",
-        "begin; lock table t; select pg_sleep(600)",
+        "begin; lock table last; select pg_sleep(600)",
     );
     let seen = restore(&bad, &shop.cluster)
         .args(["--database", "shop", "--as", "copy"])
         .run();
     settler.stop();
-    assert_ne!(seen.code(), Some(0), "{seen}");
+    assert_eq!(seen.code(), Some(1), "{seen}");
+    seen.says("nonsense");
     shop.has_no_remains(&seen);
 }
 
