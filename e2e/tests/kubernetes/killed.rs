@@ -165,7 +165,7 @@ fn a_restore_that_is_stopped_is_cleared_away_by_the_next() {
         wait_for("the restore to wait", || {
             (count(
                 &site.cluster,
-                "query like 'CREATE INDEX%' and state = 'active' and datname like 'backup_verify%'",
+                "query like 'CREATE INDEX%' and state = 'active' and datname like 'restoring%'",
             ) == 1)
                 .then_some(())
         });
@@ -224,7 +224,10 @@ fn a_restore_job_that_is_stopped_changes_nothing() {
     next.wait().with_code(0);
     assert_eq!(rows(), "1", "the backup's");
     let mut left = site.cluster.databases();
-    left.retain(|name| name.starts_with("jupyterhub_") && !name.contains("_replaced_"));
+    left.retain(|name| {
+        name.contains("restoring")
+            || name.starts_with("jupyterhub_") && !name.contains("_replaced_")
+    });
     assert_eq!(left, Vec::<String>::new(), "what was left behind");
 }
 
