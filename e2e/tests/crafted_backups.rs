@@ -116,6 +116,7 @@ fn executes(form: &str) -> bool {
         "a word and a dollar quote",
         "a Unicode string",
         "a comment's end",
+        "a comment between two parts",
     ]
     .contains(&form)
 }
