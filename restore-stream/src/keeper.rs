@@ -25,7 +25,8 @@ impl Keeper {
     pub(crate) fn start(cluster: &Cluster) -> Result<Self, Error> {
         let conninfo = cluster.server.conninfo();
         let mut command = conninfo.command("psql", Some(&cluster.maintenance));
-        command.args(["--no-psqlrc", "--quiet"]);
+        // Rows go nowhere: nobody reads after what is echoed, and a psql that writes then is ended by that.
+        command.args(["--no-psqlrc", "--quiet", "--output=/dev/null"]);
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = Child::spawn(command)?;
         let mut input = child.take_stdin();
