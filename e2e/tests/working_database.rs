@@ -28,6 +28,11 @@ impl Shop {
         cluster.sql("postgres", &format!("create role {KEEPER} login createdb"));
         cluster.sql("postgres", &format!("create database shop owner {KEEPER}"));
         cluster.sql("shop", "create table t as select 1 as one");
+        // What a dump is shows in its first 4 KiB: nothing is begun before they are there.
+        cluster.sql(
+            "shop",
+            "create table filler as select i, md5(i::text) from generate_series(1, 500) i",
+        );
         let dir = Scratch::new();
         let path = backup::dump(&cluster, dir.path());
         let shop = Self { cluster, path, dir };

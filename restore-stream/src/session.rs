@@ -154,7 +154,9 @@ impl Session {
         self.settle()?;
         let leave = self.restriction.leave();
         let enter = self.restriction.enter()?;
-        self.write(format!("{leave}{}{enter}", connect_line(database)).as_bytes())
+        self.write(format!("{leave}{}{enter}", connect_line(database)).as_bytes())?;
+        // What refuses the connection is to be seen now, however slowly the rest comes.
+        self.flush()
     }
 
     /// Waits until psql has done all that it was given, and stands between two statements.
