@@ -164,7 +164,7 @@ fn the_page_names_what_is_there() {
                 .chars()
                 .all(|c| c == '-' || c.is_ascii_lowercase())
     });
-    let others = ["--all", "--analyze-only", "--inserts", "--raw"];
+    let others = ["--all", "--analyze-only", "--inserts", "--raw", "--file"];
     for option in options.filter(|option| !others.contains(option)) {
         assert!(help.contains(option), "{option}");
     }

@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 
 use job::Error;
-use pg_client::{Row, Server};
+use pg_client::{Row, Server, UNHINDERED};
 
 use crate::facts::{FACTS, Facts};
 
@@ -66,7 +66,8 @@ enum Refused {
 }
 
 fn ask(server: &Server, name: &str) -> Result<Vec<Row>, Refused> {
-    match server.ask(Some(name), FACTS) {
+    // Asked as whoever restores, whatever role a setting makes of that.
+    match server.ask(Some(name), &[UNHINDERED, FACTS].concat()) {
         Ok(answer) => answer.of_the_server().map_err(Refused::Everywhere),
         // Without this a server that is down would be waited for once for each of them.
         Err(error) => match server.is_ready() {
