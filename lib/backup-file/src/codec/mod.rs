@@ -186,6 +186,26 @@ mod tests {
         }
 
         #[test]
+        fn a_block_that_did_not_fit_changes_nothing_of_the_next(
+            hard in 70_usize..=crate::member::BLOCK,
+            room in 0_usize..=110,
+            recipe in recipe(),
+        ) {
+            let hard = Recipe { kind: 3, seed: recipe.seed, size: hard }.block();
+            let block = recipe.block();
+            for level in crate::LEVELS {
+                for (mut used, mut fresh) in [
+                    (compressor(level), compressor(level)),
+                    (Box::new(zlib_compressor::Compressor::new(level)), Box::new(zlib_compressor::Compressor::new(level))),
+                ] as [(Box<dyn Compress>, Box<dyn Compress>); 2] {
+                    let mut out = vec![0; hard.len() * room / 110];
+                    used.compress(&hard, &mut out);
+                    prop_assert!(deflate(used.as_mut(), &block) == deflate(fresh.as_mut(), &block), "level {}", level);
+                }
+            }
+        }
+
+        #[test]
         fn a_member_in_pieces(recipe in recipe(), piece in 1_usize..3000, room in 1_usize..3000) {
             let block = recipe.block();
             let mut bytes = deflate(compressor(3).as_mut(), &block);
