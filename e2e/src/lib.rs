@@ -15,6 +15,7 @@ pub mod bench;
 pub mod chance;
 pub mod compare;
 pub mod crafted;
+pub mod moments;
 pub mod pgbouncer;
 pub mod postgres;
 pub mod program;
@@ -34,6 +35,7 @@ use std::time::{Duration, Instant};
 
 pub use azurite::{Azurite, Container};
 pub use chance::Chance;
+pub use moments::Moments;
 pub use pgbouncer::PgBouncer;
 pub use postgres::{Cluster, Version};
 pub use program::{Program, Running, Seen};
@@ -43,7 +45,7 @@ pub use scratch::Scratch;
 pub use volume::Volume;
 
 /// How long anything may take that takes a moment on a quiet machine.
-pub const PATIENCE: Duration = Duration::from_secs(120);
+pub const PATIENCE: Duration = Duration::from_secs(300);
 
 /// Asks again and again until there is an answer.
 ///

@@ -232,6 +232,18 @@ impl Running {
         let _ = rustix::process::kill_process(self.pid(), signal);
     }
 
+    /// Whether it runs and catches a signal (`SigCgt` of proc(5)). Before it does, one ends it as it ends any program.
+    pub fn heeds(&self, signal: Signal) -> bool {
+        let pid = self.pid().as_raw_nonzero();
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        let caught = status
+            .lines()
+            .find_map(|line| line.strip_prefix("SigCgt:"))
+            .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
+            .unwrap_or_default();
+        caught & (1 << (signal.as_raw() - 1)) != 0
+    }
+
     /// Sends a signal to it and all that it started.
     pub fn signal_all(&self, signal: Signal) {
         let _ = rustix::process::kill_process_group(self.pid(), signal);

@@ -2,7 +2,6 @@
 //! restored whole or not at all, and the role that restores stays as it is.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use e2e::{Cluster, Program, Scratch, Seen, tool};
 
@@ -71,10 +70,7 @@ fn backups(dir: &Scratch, dump: &[u8]) -> [PathBuf; 2] {
 }
 
 fn restore(backup: &Path, cluster: &Cluster) -> Program {
-    Program::new("restore-stream")
-        .arg(backup)
-        .on(cluster)
-        .deadline(Duration::from_secs(60))
+    Program::new("restore-stream").arg(backup).on(cluster)
 }
 
 /// psql's commands are those of its session, not of the backup, whatever text is between them.

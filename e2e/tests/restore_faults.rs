@@ -6,12 +6,10 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::thread;
-use std::time::{Duration, Instant};
 
 use e2e::volume::as_root;
 use e2e::{
-    Azurite, Chance, Cluster, Program, Proxy, Running, Scratch, Seen, Volume, backup, sample,
+    Azurite, Chance, Cluster, Moments, Program, Proxy, Scratch, Seen, Volume, backup, sample,
     wait_for,
 };
 use rustix::process::{Pid, Signal};
@@ -225,19 +223,12 @@ fn large(dir: &Scratch) -> PathBuf {
     backup::dump(&cluster, dir.path())
 }
 
-/// How long it takes when nobody interferes.
-fn usual(victim: &Victim, path: &Path) -> Duration {
-    let started = Instant::now();
-    let seen = victim.restore(path).succeeds();
-    let usual = started.elapsed();
-    victim.was_replaced(&seen);
-    usual
-}
-
-fn until(running: &mut Running, due: Instant) {
-    while Instant::now() < due && !running.ended() {
-        thread::sleep(Duration::from_micros(500));
-    }
+/// Moments of a restore.
+fn moments(victim: &Victim, path: &Path) -> Moments {
+    Moments::of(|| {
+        let seen = victim.restore(path).succeeds();
+        victim.was_replaced(&seen);
+    })
 }
 
 #[test]
@@ -246,11 +237,11 @@ fn psql_is_killed() {
     let path = large(&dir);
     let victim = Victim::new();
     let mut chance = Chance::new();
-    let usual = usual(&victim, &path);
+    let mut moments = moments(&victim, &path);
     let mut hit = 0;
     for _ in 0..8 {
         let mut running = victim.restore(&path).spawn();
-        until(&mut running, Instant::now() + chance.moment(usual));
+        moments.reach(&mut chance, &mut running);
         for child in running.children() {
             let _ = rustix::process::kill_process(child, Signal::KILL);
         }
@@ -273,25 +264,23 @@ fn it_is_stopped_by_a_signal() {
     let path = large(&dir);
     let victim = Victim::new();
     let mut chance = Chance::new();
-    let usual = usual(&victim, &path);
+    let mut moments = moments(&victim, &path);
     for round in 0..8 {
         let (signal, code) = match round % 2 {
             0 => (Signal::TERM, 143),
             _ => (Signal::INT, 130),
         };
         let mut running = victim.restore(&path).spawn();
-        until(&mut running, Instant::now() + chance.moment(usual));
+        moments.reach(&mut chance, &mut running);
+        let heeded = running.heeds(signal);
         running.signal(signal);
         let seen = running.wait();
         if seen.code() == Some(0) {
             victim.was_replaced(&seen);
             continue;
         }
-        // Before it listens for signals, one ends it as it ends any program.
-        assert!(
-            seen.code() == Some(code) || seen.signal().is_some(),
-            "{seen}"
-        );
+        let ended_by_it = !heeded && seen.signal() == Some(signal.as_raw());
+        assert!(seen.code() == Some(code) || ended_by_it, "{seen}");
         let names = victim.cluster.databases();
         match names.iter().any(|name| name.starts_with("shop_replaced_")) {
             // The names were changed in the moment when the signal came.
@@ -382,12 +371,12 @@ fn the_server_is_stopped() {
     let path = large(&dir);
     let mut victim = Victim::new();
     let mut chance = Chance::new();
-    let usual = usual(&victim, &path);
+    let mut moments = moments(&victim, &path);
     for _ in 0..3 {
         // What this cluster's own fsync and synchronous_commit = off would lose is not what this is about.
         victim.cluster.sql("postgres", "checkpoint");
         let mut running = victim.restore(&path).spawn();
-        until(&mut running, Instant::now() + chance.moment(usual));
+        moments.reach(&mut chance, &mut running);
         victim.cluster.stop();
         let seen = running.wait();
         victim.cluster.go();

@@ -519,7 +519,7 @@ fn a_signal_leaves_no_database() {
 }
 
 fn sleeping() -> &'static str {
-    "select count(*) from pg_stat_activity where query like '%pg_sleep(1000)%' and pid <> pg_backend_pid()"
+    "select count(*) from pg_stat_activity where state = 'active' and query like '%pg_sleep(1000)%' and query not like '%pg_stat_activity%'"
 }
 
 fn ends(running: Running, signal: Signal, code: i32, afterwards: impl Fn(&Seen)) {

@@ -3,10 +3,11 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::thread;
-use std::time::{Duration, Instant};
 
-use e2e::{Azurite, Chance, Cluster, Container, Program, Running, Scratch, backup, sample};
+use e2e::{
+    Azurite, Chance, Cluster, Container, Moments, Program, Running, Scratch, backup, sample,
+    wait_for,
+};
 use rustix::process::Signal;
 
 const ROUNDS: usize = 14;
@@ -18,13 +19,6 @@ fn victim() -> Cluster {
         sample::bulk(&cluster, database, "rows", megabytes);
     }
     cluster
-}
-
-/// How long it takes when nobody interferes.
-fn time(work: impl FnOnce()) -> Duration {
-    let started = Instant::now();
-    work();
-    started.elapsed()
 }
 
 /// All that has a backup's name in a directory verifies, and has a checksum beside it that is right.
@@ -51,14 +45,24 @@ fn all_verify_in(container: &Container) -> usize {
     names.len()
 }
 
-/// Interrupts a program at a random moment, unless it has ended before.
-fn interrupt(mut running: Running, after: Duration, signal: Signal) -> e2e::Seen {
-    let due = Instant::now() + after;
-    while Instant::now() < due && !running.ended() {
-        thread::sleep(Duration::from_micros(500));
-    }
+/// Sends a signal to a program, which ends it with the signal's exit code, or as a signal ends any program that
+/// has not begun to listen.
+fn interrupt(running: Running, signal: Signal) -> e2e::Seen {
+    let heeded = running.heeds(signal);
     running.signal(signal);
-    running.wait()
+    let seen = running.wait();
+    let code = match signal {
+        Signal::TERM => Some(143),
+        Signal::INT => Some(130),
+        _ => None,
+    };
+    let ended_by_it = seen.signal() == Some(signal.as_raw()) && !(heeded && code.is_some());
+    let stopped = code.is_some() && seen.code() == code;
+    assert!(
+        seen.code() == Some(0) || stopped || ended_by_it,
+        "{signal:?}, heeded: {heeded}, {seen}"
+    );
+    seen
 }
 
 #[test]
@@ -66,19 +70,17 @@ fn killed_dumps_leave_no_backup() {
     let cluster = victim();
     let mut chance = Chance::new();
     let dir = Scratch::new();
-    let usual = time(|| drop(backup::dump(&cluster, dir.path())));
+    let mut moments = Moments::of(|| drop(backup::dump(&cluster, dir.path())));
     for _ in 0..ROUNDS {
         let signal = *chance.of(&[Signal::KILL, Signal::TERM, Signal::INT]);
-        let running = backup::pgdump_gz(&cluster)
+        let mut running = backup::pgdump_gz(&cluster)
             .arg("--dir")
             .arg(dir.path())
             .spawn();
-        let seen = interrupt(running, chance.moment(usual), signal);
+        moments.reach(&mut chance, &mut running);
+        let seen = interrupt(running, signal);
         if seen.code() == Some(0) {
             assert!(Path::new(&seen.out()).is_file(), "{seen}");
-        }
-        if signal != Signal::KILL && seen.code() != Some(0) {
-            assert!(matches!(seen.code(), Some(130 | 143)), "{seen}");
         }
         all_verify(dir.path());
     }
@@ -99,19 +101,18 @@ fn killed_dump_commands_leave_no_backup() {
     let cluster = victim();
     let mut chance = Chance::new();
     let dir = Scratch::new();
-    let usual = time(|| drop(backup::dump(&cluster, dir.path())));
+    let mut moments = Moments::of(|| drop(backup::dump(&cluster, dir.path())));
     let mut killed = 0;
     for _ in 0..ROUNDS {
         let mut running = backup::pgdump_gz(&cluster)
             .arg("--dir")
             .arg(dir.path())
             .spawn();
-        let due = Instant::now() + chance.moment(usual);
-        let mut victims = Vec::new();
-        while !running.ended() && (victims.is_empty() || Instant::now() < due) {
-            victims = running.children();
-            thread::sleep(Duration::from_micros(500));
-        }
+        moments.reach(&mut chance, &mut running);
+        let victims = wait_for("a dump command", || {
+            let children = running.children();
+            (!children.is_empty() || running.ended()).then_some(children)
+        });
         for victim in &victims {
             let _ = rustix::process::kill_process(*victim, Signal::KILL);
         }
@@ -140,14 +141,15 @@ fn killed_uploads_leave_no_backup() {
             .env("AZURE_STORAGE_SAS_TOKEN", container.token())
     };
     let file = path.display().to_string();
-    let usual = time(|| drop(put(&file).succeeds()));
+    let mut moments = Moments::of(|| drop(put(&file).succeeds()));
     for _ in 0..ROUNDS {
         let signal = *chance.of(&[Signal::KILL, Signal::TERM, Signal::INT]);
-        let running = match chance.below(2) {
+        let mut running = match chance.below(2) {
             0 => put(&file).spawn(),
             _ => put("-").stdin_file(&path).spawn(),
         };
-        let seen = interrupt(running, chance.moment(usual), signal);
+        moments.reach(&mut chance, &mut running);
+        let seen = interrupt(running, signal);
         if seen.code() == Some(0) {
             assert!(seen.out().contains(&container.url()), "{seen}");
         }
@@ -168,14 +170,11 @@ fn killed_pipes_leave_no_backup() {
             .env("STORE", container.url())
             .env("AZURE_STORAGE_SAS_TOKEN", container.token())
     };
-    let usual = time(|| drop(pipe().succeeds()));
+    let mut moments = Moments::of(|| drop(pipe().succeeds()));
     let mut published = 1;
     for _ in 0..ROUNDS {
         let mut running = pipe().spawn();
-        let due = Instant::now() + chance.moment(usual);
-        while Instant::now() < due && !running.ended() {
-            thread::sleep(Duration::from_micros(500));
-        }
+        moments.reach(&mut chance, &mut running);
         let ends = running.children();
         if !ends.is_empty() {
             let _ = rustix::process::kill_process(*chance.of(&ends), Signal::KILL);

@@ -2,12 +2,10 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on ends so")]
 
 use std::io::Read;
-use std::thread;
-use std::time::{Duration, Instant};
 
 use azure_blob::{Client, ContainerUrl, Options, Token, TokenSource};
 use chrono::{DateTime, TimeDelta, Utc};
-use e2e::{Azurite, Chance, Container, Program, Proxy, Seen};
+use e2e::{Azurite, Chance, Container, Moments, Program, Proxy, Seen};
 use rustix::process::Signal;
 use sha2::{Digest, Sha256};
 
@@ -92,18 +90,13 @@ fn killed_at_any_moment_nothing_is_visible_and_the_next_run_is_clean() {
             .arg("--raw")
             .stdin(bytes.clone())
     };
-    let started = Instant::now();
-    run("usual").succeeds();
-    let usual = started.elapsed();
+    let mut moments = Moments::of(|| drop(run("usual").succeeds()));
     let mut killed = 0;
     for round in 0..25 {
         let name = format!("{round}.bin");
         for signal in [Signal::KILL, *chance.of(&[Signal::KILL, Signal::TERM])] {
             let mut running = run(&name).spawn();
-            let due = Instant::now() + chance.moment(usual);
-            while Instant::now() < due && !running.ended() {
-                thread::sleep(Duration::from_micros(500));
-            }
+            moments.reach(&mut chance, &mut running);
             running.signal(signal);
             let seen = running.wait();
             killed += usize::from(!matches!(seen.code(), Some(0 | 4)));

@@ -41,7 +41,7 @@ fn server(answers: &[&'static str]) -> (String, JoinHandle<Vec<String>>) {
 
 fn patience() -> Patience {
     Patience {
-        once: Duration::from_millis(1500),
+        once: Duration::from_secs(5),
         pause: Duration::from_millis(1),
         tries: 3,
     }

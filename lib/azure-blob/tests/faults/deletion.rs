@@ -1,8 +1,6 @@
-use std::time::Duration;
-
 use azure_blob::{Client, Deletion, Error, ErrorKind, Options};
 
-use crate::{client, hasty, open, options, token};
+use crate::{SOON, client, hasty, open, options, token};
 use scripted_service::{Fault, Kind, Service};
 
 fn holding(count: usize) -> (Service, Vec<String>) {
@@ -108,7 +106,7 @@ fn a_socket_that_stands_still_is_left() {
             service.fault(kind, 1, Fault::Stall);
         }
         let options = Options {
-            stall_timeout: Duration::from_millis(300),
+            stall_timeout: SOON,
             ..options()
         };
         let told = delete(&open(&service, token("dl"), options), &names).unwrap();

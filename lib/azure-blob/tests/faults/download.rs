@@ -1,9 +1,8 @@
 use std::io::Read;
-use std::time::Duration;
 
 use azure_blob::{Error, ErrorKind, Options};
 
-use crate::{bytes, client, hasty, open, options, token};
+use crate::{SOON, bytes, client, hasty, open, options, token};
 use scripted_service::{Fault, Kind, Service};
 
 const NAME: &str = "x.sql.gz";
@@ -135,7 +134,7 @@ fn a_socket_that_stands_still_is_left() {
         let service = holding(&bytes);
         service.fault(Kind::Get, 2, fault.clone());
         let options = Options {
-            stall_timeout: Duration::from_millis(300),
+            stall_timeout: SOON,
             ..options()
         };
         assert!(read(&service, options).unwrap() == bytes, "{fault:?}");
@@ -239,7 +238,7 @@ fn an_answer_that_drips_is_left() {
     let service = holding(b"text");
     service.fault(Kind::Get, 1, Fault::Drip);
     let options = Options {
-        request_timeout: Duration::from_millis(300),
+        request_timeout: SOON,
         ..options()
     };
     assert!(read(&service, options).unwrap() == b"text");

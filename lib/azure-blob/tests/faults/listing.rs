@@ -1,8 +1,6 @@
-use std::time::Duration;
-
 use azure_blob::{Client, ContainerUrl, ErrorKind, Options};
 
-use crate::{client, hasty, open, options, token};
+use crate::{SOON, client, hasty, open, options, token};
 use scripted_service::{Fault, Kind, Service};
 
 fn names(client: &Client) -> Vec<String> {
@@ -92,7 +90,7 @@ fn a_socket_that_stands_still_is_left() {
         let (service, stored) = holding(2);
         service.fault(Kind::List, 1, fault);
         let options = Options {
-            stall_timeout: Duration::from_millis(300),
+            stall_timeout: SOON,
             ..options()
         };
         assert_eq!(names(&open(&service, token("l"), options)), stored);
@@ -159,7 +157,7 @@ fn an_answer_that_drips_is_left() {
     let (service, stored) = holding(2);
     service.fault(Kind::List, 1, Fault::Drip);
     let options = Options {
-        request_timeout: Duration::from_millis(300),
+        request_timeout: SOON,
         ..options()
     };
     assert_eq!(names(&open(&service, token("l"), options)), stored);

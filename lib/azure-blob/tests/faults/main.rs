@@ -22,11 +22,14 @@ fn token(permissions: &str) -> TokenSource {
     TokenSource::Given(Token::parse(&text).unwrap())
 }
 
+/// More than anything takes on a busy machine that nothing holds up, and not long to wait for.
+const SOON: Duration = Duration::from_secs(1);
+
 /// Patient enough for a slow machine, with short pauses.
 fn options() -> Options {
     Options {
         deadline: Duration::from_secs(120),
-        first_contact: Duration::from_millis(100),
+        first_contact: SOON,
         stall_timeout: Duration::from_secs(60),
         first_pause: Duration::from_millis(1),
         max_pause: Duration::from_millis(20),
@@ -38,7 +41,7 @@ fn options() -> Options {
 /// Gives up soon.
 fn hasty() -> Options {
     Options {
-        deadline: Duration::from_millis(200),
+        deadline: SOON,
         ..options()
     }
 }

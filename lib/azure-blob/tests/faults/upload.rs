@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 use azure_blob::{Client, ContainerUrl, Error, ErrorKind, Options, UploadOptions, Uploaded};
 use sha2::{Digest, Sha256};
 
-use crate::{SIGNATURE, bytes, client, hasty, open, options, token};
+use crate::{SIGNATURE, SOON, bytes, client, hasty, open, options, token};
 use scripted_service::{Fault, Kind, Service};
 
 const NAME: &str = "a b+c%ü.gz";
@@ -106,7 +106,7 @@ fn a_socket_that_stands_still_is_left() {
         let service = Service::start();
         service.fault(kind, 1, Fault::Stall);
         let options = Options {
-            stall_timeout: Duration::from_millis(300),
+            stall_timeout: SOON,
             ..options()
         };
         put(&open(&service, token("racwdl"), options), b"text").unwrap();
@@ -122,7 +122,7 @@ fn a_body_that_is_not_taken_is_left() {
         let service = Service::start();
         service.fault(Kind::PutBlock, 1, Fault::StallRequest(some));
         let options = Options {
-            stall_timeout: Duration::from_millis(300),
+            stall_timeout: SOON,
             ..options()
         };
         put(&open(&service, token("racwdl"), options), &bytes).unwrap();
@@ -135,7 +135,7 @@ fn a_body_that_is_not_taken_is_left() {
 fn an_attempt_is_no_longer_than_the_deadline() {
     let service = Service::start();
     service.fault(Kind::Probe, 0, Fault::Stall);
-    let options = Options::default().within(Duration::from_millis(200));
+    let options = Options::default().within(SOON);
     let client = open(&service, token("cw"), options);
     let error = client.upload(NAME, UploadOptions::default()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Deadline, "{error}");
@@ -464,7 +464,7 @@ fn a_source_waits_for_memory() {
     let service = Service::start();
     service.fault(Kind::PutBlock, 1, Fault::Stall);
     let patience = Options {
-        stall_timeout: Duration::from_millis(300),
+        stall_timeout: SOON,
         ..options()
     };
     let client = open(&service, token("cw"), patience);
@@ -524,8 +524,8 @@ fn a_handshake_that_stands_still_is_left() {
     let url = format!("https://127.0.0.1:{port}/account/backups");
     let (url, _) = ContainerUrl::parse(&url).unwrap();
     let options = Options {
-        deadline: Duration::from_millis(500),
-        connect_timeout: Duration::from_millis(300),
+        deadline: 2 * SOON,
+        connect_timeout: SOON,
         ..options()
     };
     let client = Client::new(url, token("cw"), options).unwrap();
@@ -558,7 +558,7 @@ fn an_answer_that_drips_is_left() {
     let service = Service::start();
     service.fault(Kind::PutList, 1, Fault::Drip);
     let options = Options {
-        request_timeout: Duration::from_millis(300),
+        request_timeout: SOON,
         ..options()
     };
     put(&open(&service, token("racwdl"), options), b"text").unwrap();
