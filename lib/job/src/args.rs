@@ -13,6 +13,7 @@ Exit codes:
   2    wrong usage
   3    the backup or the store is not good (corrupt, incomplete, stale, shrunk, nearly full)
   4    refused for safety (would overwrite, would delete the last good backup, target not empty)
+  129  stopped by SIGHUP
   130  stopped by SIGINT
   143  stopped by SIGTERM";
 

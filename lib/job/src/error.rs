@@ -14,6 +14,8 @@ pub enum Exit {
     NotGood,
     /// Refused for safety: it would overwrite, delete the last good backup, fill what is not empty.
     Refused,
+    /// Stopped by SIGHUP.
+    HungUp,
     /// Stopped by SIGINT.
     Interrupted,
     /// Stopped by SIGTERM.
@@ -29,6 +31,7 @@ impl Exit {
             Self::Usage => 2,
             Self::NotGood => 3,
             Self::Refused => 4,
+            Self::HungUp => 129,
             Self::Interrupted => 130,
             Self::Terminated => 143,
         }

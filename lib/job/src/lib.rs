@@ -9,6 +9,7 @@
 mod args;
 mod confinement;
 mod error;
+mod file;
 mod message;
 mod output;
 mod progress;
@@ -22,13 +23,14 @@ use std::process::ExitCode;
 
 pub use args::{EXIT_CODES, parse_args};
 pub use error::{Error, Exit};
+pub use file::{read_any, read_regular};
 pub use message::{is_unseen, pass_on, program, say_error, say_line, shown};
 pub use output::{print, print_json, print_json_pretty};
 pub use progress::Progress;
 pub use signal::{OnStop, on_stop, stop_requested};
 
-/// Runs a program: names it in its messages, learns what these must not show, listens for SIGTERM and SIGINT, and
-/// turns the error it ends with into a message on standard error and an exit code. A panic, whose thread's message
+/// Runs a program: names it in its messages, learns what these must not show, listens for SIGTERM, SIGINT and
+/// SIGHUP, and turns the error it ends with into a message on standard error and an exit code. A panic, whose thread's message
 /// is as guarded as all others, ends it with exit code 1.
 pub fn main(name: &'static str, run: impl FnOnce() -> Result<(), Error>) -> ExitCode {
     message::set_program(name);

@@ -1,11 +1,11 @@
-//! SIGTERM (a pod being evicted) and SIGINT (Ctrl-C): what was begun is undone, then the process ends
-//! with the signal's exit code.
+//! SIGTERM (a pod being evicted), SIGINT (Ctrl-C) and SIGHUP (a terminal or an SSH session that is
+//! gone): what was begun is undone, then the process ends with the signal's exit code.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::{process, thread};
+use std::{fs, process, thread};
 
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use crate::{Error, Exit, say};
@@ -54,8 +54,13 @@ pub fn stop_requested() -> bool {
 
 /// Starts to listen.
 pub(crate) fn listen() -> Result<(), Error> {
-    let mut signals = Signals::new([SIGTERM, SIGINT])
-        .map_err(|error| Error::io("cannot listen for signals", &error))?;
+    let mut wanted = vec![SIGTERM, SIGINT];
+    // Under nohup it is ignored, and stays so: the person wants the run to outlive the session.
+    if !is_ignored(SIGHUP) {
+        wanted.push(SIGHUP);
+    }
+    let mut signals =
+        Signals::new(wanted).map_err(|error| Error::io("cannot listen for signals", &error))?;
     thread::Builder::new()
         .name("signals".into())
         .stack_size(256 << 10)
@@ -73,6 +78,7 @@ fn stop(signal: i32) {
     let mut actions = lock();
     let (name, exit) = match signal {
         SIGINT => ("SIGINT", Exit::Interrupted),
+        SIGHUP => ("SIGHUP", Exit::HungUp),
         _ => ("SIGTERM", Exit::Terminated),
     };
     while let Some((_, action)) = actions.pop() {
@@ -81,6 +87,19 @@ fn stop(signal: i32) {
     say!("stopped by {name}");
     // The lock is still held: nobody gets past it.
     process::exit(i32::from(exit.code()));
+}
+
+/// Whether this process was started with the signal ignored, by `SigIgn` of proc(5).
+fn is_ignored(signal: i32) -> bool {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    ignored(&status).is_some_and(|mask| mask & (1 << (signal - 1)) != 0)
+}
+
+fn ignored(status: &str) -> Option<u64> {
+    let mask = status
+        .lines()
+        .find_map(|line| line.strip_prefix("SigIgn:"))?;
+    u64::from_str_radix(mask.trim(), 16).ok()
 }
 
 /// Waits for a signal that is ending the program, if one is.
@@ -99,6 +118,16 @@ fn lock() -> MutexGuard<'static, Vec<(u64, Action)>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_ignored_is_read() {
+        let status = "Name:\tx\nSigBlk:\t0000000000000003\nSigIgn:\t0000000000001001\n";
+        assert_eq!(ignored(status), Some(0x1001));
+        assert_eq!(ignored("Name:\tx\n"), None);
+        // Rust's own start ignores it in every program.
+        assert!(is_ignored(signal_hook::consts::SIGPIPE));
+        assert!(!is_ignored(SIGTERM));
+    }
 
     #[test]
     fn a_dropped_action_is_taken_back() {

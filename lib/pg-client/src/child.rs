@@ -284,6 +284,7 @@ fn named(signal: i32) -> String {
         Some(Signal::KILL) => "SIGKILL (out of memory perhaps)".into(),
         Some(Signal::TERM) => "SIGTERM".into(),
         Some(Signal::INT) => "SIGINT".into(),
+        Some(Signal::HUP) => "SIGHUP".into(),
         Some(Signal::PIPE) => "SIGPIPE".into(),
         Some(Signal::SEGV) => "SIGSEGV".into(),
         Some(Signal::ABORT) => "SIGABRT".into(),
