@@ -95,7 +95,8 @@ pub(crate) fn token(client: &Client, now: DateTime<Utc>, warning: TimeDelta) -> 
     let until = expires.to_rfc3339_opts(SecondsFormat::Secs, true);
     let days = left.num_days();
     let finding = if left <= TimeDelta::zero() {
-        Finding::warning("token", format!("the SAS token expired {until}"))
+        let said = format!("by this machine's clock the SAS token expired {until}");
+        Finding::warning("token", said)
     } else if left <= warning {
         let left = words(left);
         let said = format!("the SAS token expires in {left}, {until}: make a new one");

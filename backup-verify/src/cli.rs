@@ -166,7 +166,7 @@ Environment:
   BACKUP_VERIFY_PING_URL_FILE   a file with the URL of --ping, which may be a secret
   BACKUP_VERIFY_PING_URL        the URL itself, where there is no such file
   BACKUP_VERIFY_PUSH_URL[_FILE] the same of --push
-  HTTPS_PROXY, NO_PROXY, SSL_CERT_FILE, SSL_CERT_DIR
+  HTTPS_PROXY, ALL_PROXY, NO_PROXY, SSL_CERT_FILE, SSL_CERT_DIR
   TMPDIR                        where --restore-test makes its server
   PG…                           how the server of --into is reached, beside what CONNINFO says (libpq)
 

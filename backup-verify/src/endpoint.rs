@@ -1,7 +1,8 @@
 //! Where the outcome is reported over HTTP: a URL that holds a secret, perhaps, and is never shown whole.
 
+use std::path::Path;
 use std::time::Duration;
-use std::{env, fmt, fs, thread};
+use std::{env, fmt, thread};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -9,6 +10,9 @@ use job::{Error, secret};
 use ureq::http::{StatusCode, Uri};
 use ureq::tls::TlsConfig;
 use ureq::{Agent, Proxy};
+
+/// No URL is longer.
+const LONGEST: usize = 64 << 10;
 
 /// A URL. Displayed without what may be secret: a check's UUID in the path, a password, the query.
 #[derive(Clone, PartialEq, Eq)]
@@ -65,12 +69,11 @@ impl Endpoint {
         let (text, from) = if let Some(text) = option {
             (text.to_owned(), "the URL that is given".to_owned())
         } else if let Some(path) = variable(&file) {
-            let text = fs::read_to_string(&path).map_err(|error| {
-                Error::io(
-                    format_args!("cannot read {file} '{}'", path.display()),
-                    &error,
-                )
+            let bytes = job::read_any(Path::new(&path), LONGEST).map_err(|error| {
+                let doing = format_args!("cannot read {file} '{}'", path.display());
+                Error::io(doing, &error)
             })?;
+            let text = String::from_utf8_lossy(&bytes).into_owned();
             (text, format!("what is in '{}'", path.display()))
         } else if let Some(text) = variable(name) {
             (text.to_string_lossy().into_owned(), name.to_owned())
@@ -184,7 +187,7 @@ impl Endpoint {
     fn agent(&self, patience: Patience) -> Result<Agent, azure_blob::Error> {
         let mut config = Agent::config_builder()
             .http_status_as_error(false)
-            .proxy(self.proxy())
+            .proxy(self.proxy()?)
             .user_agent(format!("{}/{}", job::program(), env!("CARGO_PKG_VERSION")))
             .timeout_global(Some(patience.once));
         if self.https {
@@ -197,11 +200,11 @@ impl Endpoint {
 
 impl Endpoint {
     /// No proxy reaches this machine's own ports.
-    fn proxy(&self) -> Option<Proxy> {
+    fn proxy(&self) -> Result<Option<Proxy>, azure_blob::Error> {
         let host = self.host.rsplit_once(':').map_or(&*self.host, |it| it.0);
         match host {
-            "localhost" | "127.0.0.1" | "[::1]" => None,
-            _ => Proxy::try_from_env(),
+            "localhost" | "127.0.0.1" | "[::1]" => Ok(None),
+            _ => azure_blob::proxy(self.https, &self.host),
         }
     }
 }

@@ -39,7 +39,7 @@ Environment:
   AZURE_STORAGE_SAS_TOKEN       the SAS token; if neither is set, the URL's own query
   AZURE_STORAGE_ALLOW_HTTP      1 allows plain http to other machines
   SSL_CERT_FILE, SSL_CERT_DIR   certificates to trust instead of the system's
-  HTTPS_PROXY, NO_PROXY         how the host is reached";
+  HTTPS_PROXY, ALL_PROXY, NO_PROXY  how the host is reached, as curl has it";
 
 /// Uploads a backup to Azure Blob Storage, or into a directory.
 #[derive(Debug, Parser)]

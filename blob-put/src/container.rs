@@ -32,11 +32,15 @@ pub(crate) fn begin(
 fn warn_of_expiry(client: &Client, within: TimeDelta) {
     if let Some(expires) = client.expires() {
         let left = expires - Utc::now();
-        if left <= within {
+        let until = expires.format("%Y-%m-%d %H:%M UTC");
+        if left <= TimeDelta::zero() {
             say!(
-                "warning: the SAS token expires in {}, at {}",
-                job::text::age(left),
-                expires.format("%Y-%m-%d %H:%M UTC")
+                "warning: by this machine's clock the SAS token expired at {until}, and the service takes it: is the clock right?"
+            );
+        } else if left <= within {
+            say!(
+                "warning: the SAS token expires in {}, at {until}",
+                job::text::age(left)
             );
         }
     }

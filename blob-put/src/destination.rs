@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use azure_blob::{BlobUrl, Client, ContainerUrl, Options};
+use azure_blob::{BlobUrl, Client, ContainerUrl, Options, ends_in_slash, is_url};
 use backup_file::BackupName;
 use chrono::Utc;
 use job::Error;
@@ -32,16 +32,11 @@ impl Destination {
     }
 }
 
-fn is_url(text: &str) -> bool {
-    text.starts_with("https://") || text.starts_with("http://")
-}
-
 fn in_container(args: &Args, own_name: Option<&str>) -> Result<Destination, Error> {
     let text = &args.destination;
     let options = options(args);
     let (store, _) = ContainerUrl::parse(text)?;
-    let path = text.split('?').next().unwrap_or_default();
-    if path.ends_with('/') || store.prefix().is_empty() {
+    if ends_in_slash(text) || store.prefix().is_empty() {
         return Ok(Destination {
             place: Place::Container(Client::open(text, options)?),
             name: own_name.map_or_else(made_name, ToOwned::to_owned),

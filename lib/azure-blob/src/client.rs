@@ -161,12 +161,13 @@ impl Client {
         self.inner.tokens.current()
     }
 
-    /// Whether the token allows all this, here and now, as far as it says itself. Asks nothing of the service.
+    /// Whether the token allows all this here, as far as it says itself. Asks nothing of the service, which
+    /// alone knows whether it is valid now: the next request tells.
     ///
     /// # Errors
-    /// Kind [`Token`](crate::ErrorKind::Token): what it lacks, or since when it has expired.
+    /// Kind [`Token`](crate::ErrorKind::Token): what it lacks.
     pub fn check(&self, needs: &[Need]) -> Result<(), Error> {
-        self.token().check(needs, self.container(), Utc::now())
+        self.token().check(needs, self.container())
     }
 
     /// When the token expires; none if it does not say (a stored access policy does).

@@ -1,17 +1,18 @@
 //! One request and its answer; how many of them make one success is decided by [`Client::retry`].
 
+use std::env;
 use std::io::{self, Read};
+use std::path::Path;
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
-use std::{env, fs};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use crc_fast::CrcAlgorithm;
 use ureq::http::{Method, Request, Response, StatusCode};
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
-use ureq::{Agent, Body, Proxy, Timeout};
+use ureq::{Agent, Body, Timeout};
 
 use crate::cancel::Cancel;
 use crate::client::Inner;
@@ -25,6 +26,8 @@ use crate::{Client, ContainerUrl, Error, ErrorKind, Options};
 const VERSION: &str = "2023-11-03";
 /// No error's body is longer.
 const ERROR_BODY: u64 = 64 << 10;
+/// No list of certificates is longer: Mozilla's has 200 KiB.
+const CERTIFICATES: usize = 16 << 20;
 /// What is read from and written to a socket at once.
 const BUFFER: usize = 64 << 10;
 /// A fault is told to a person this often.
@@ -108,9 +111,8 @@ impl Client {
                 Err(fault) => fault,
             };
             in_doubt |= fault.leaves_doubt();
-            if let Fault::Refused(Refusal {
-                status: 401 | 403, ..
-            }) = fault
+            if let Fault::Refused(refusal) = &fault
+                && matches!(refusal.status, 401 | 403)
                 && inner.tokens.renewed(&token)
             {
                 continue;
@@ -171,7 +173,8 @@ impl Client {
         let (parts, body) = answer.into_parts();
         // If the rest of the answer does not come, its head says enough.
         let body = body_of(body, ERROR_BODY).unwrap_or_default();
-        Err(Fault::Refused(Refusal::read(status, &parts.headers, &body)))
+        let refusal = Refusal::read(status, &parts.headers, &body);
+        Err(Fault::Refused(Box::new(refusal)))
     }
 
     fn explain(&self, asked: &Asked, fault: Fault, token: &Token) -> Error {
@@ -279,7 +282,7 @@ pub(crate) fn agent(container: &ContainerUrl, options: &Options) -> Result<Agent
     };
     let proxy = match container.is_loopback() {
         true => None,
-        false => Proxy::try_from_env(),
+        false => crate::proxy(container.is_https(), container.host())?,
     };
     let config = Agent::config_builder()
         .http_status_as_error(false)
@@ -306,15 +309,15 @@ pub(crate) fn agent(container: &ContainerUrl, options: &Options) -> Result<Agent
 /// `SSL_CERT_FILE` and `SSL_CERT_DIR` name. In an image without any, Mozilla's list that is compiled in.
 ///
 /// # Errors
-/// An `SSL_CERT_FILE` that cannot be read, or has no certificates in it.
+/// An `SSL_CERT_FILE` that cannot be read, is no file or too large for one, or has no certificates in it.
 pub fn root_certs() -> Result<RootCerts, Error> {
     let named = env::var_os("SSL_CERT_FILE").filter(|path| !path.is_empty());
-    if let Some(path) = &named
-        && let Err(error) = fs::metadata(path)
-    {
+    if let Some(path) = &named {
         let doing = format!("cannot read SSL_CERT_FILE '{}'", path.display());
-        let said = job::Error::io(doing, &error).to_string();
-        return Err(Error::new(ErrorKind::Usage, said));
+        // What is read through without asking what it is: a pipe or a device might have no end.
+        job::read_regular(Path::new(path), CERTIFICATES).map_err(|error| {
+            Error::new(ErrorKind::Usage, job::Error::io(doing, &error).to_string())
+        })?;
     }
     let certs = rustls_native_certs::load_native_certs().certs;
     let certs: Vec<_> = certs

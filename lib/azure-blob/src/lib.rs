@@ -21,8 +21,10 @@ mod download;
 mod error;
 mod exchange;
 mod list;
+mod no_proxy;
 mod plan;
 mod properties;
+mod proxy;
 mod ranges;
 mod refusal;
 mod retry;
@@ -40,10 +42,11 @@ pub use error::{Error, ErrorKind};
 pub use exchange::root_certs;
 pub use list::Item;
 pub use properties::Properties;
+pub use proxy::proxy;
 pub use token::{Need, Token};
 pub use token_source::TokenSource;
 pub use upload::{Upload, UploadOptions};
-pub use url::{BlobUrl, ContainerUrl};
+pub use url::{BlobUrl, ContainerUrl, ends_in_slash, is_url};
 
 /// A SHA-256 digest.
 pub type Sha256 = [u8; 32];

@@ -1,9 +1,12 @@
 //! List Blobs.
 
 use std::collections::HashSet;
+use std::fmt;
+use std::hash::{BuildHasher, RandomState};
 
 use chrono::DateTime;
 use serde::Deserialize;
+use serde::de::{Deserializer, SeqAccess, Visitor};
 use ureq::http::Method;
 
 use crate::exchange::{Call, body_of};
@@ -16,6 +19,13 @@ use crate::{Client, Error, ErrorKind, Properties};
 
 /// A page of 5,000 blobs, the most that the service gives, has some 5 MB.
 const PAGE: u64 = 64 << 20;
+/// Blobs on a page, at most: four times what the service gives.
+const ENTRIES: usize = 20_000;
+/// Pages that are followed, at most: five million blobs of the service's pages. A listing that goes on
+/// is one without end.
+const PAGES: usize = 1_000;
+/// Blobs that are kept of a listing, at most.
+const KEPT: usize = 100_000;
 
 /// A blob in a listing.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,7 +45,7 @@ struct Page {
 
 #[derive(Debug, Deserialize)]
 struct Entries {
-    #[serde(rename = "$value", default)]
+    #[serde(rename = "$value", default, deserialize_with = "entries")]
     entries: Vec<Entry>,
 }
 
@@ -85,28 +95,46 @@ impl Client {
     /// The blobs directly under the prefix (not in deeper "directories"), in the order of their names.
     ///
     /// # Errors
-    /// As every request.
+    /// As every request; a listing without end.
     pub fn list(&self) -> Result<Vec<Item>, Error> {
+        self.list_named(|_| true)
+    }
+
+    /// Those of them whose name is wanted. What is not wanted takes no memory.
+    ///
+    /// # Errors
+    /// As [`Client::list`].
+    pub fn list_named(&self, wanted: impl Fn(&str) -> bool) -> Result<Vec<Item>, Error> {
         let mut items = Vec::new();
         let mut marker = String::new();
+        // Hashed, so that a long marker takes no more than a short one.
+        let hasher = RandomState::new();
         let mut followed = HashSet::new();
-        loop {
+        for _ in 0..PAGES {
             let page = self.list_page(&marker)?;
             let entries = page.blobs.entries.into_iter();
-            items.extend(entries.filter_map(|entry| self.item(entry)));
+            let found = entries.filter_map(|entry| self.item(entry));
+            items.extend(found.filter(|item| wanted(&item.name)));
+            if items.len() > KEPT {
+                return Err(self.unlistable(&format!("it has more than {KEPT} backups")));
+            }
             match page.next_marker.filter(|next| !next.is_empty()) {
                 None => return Ok(items),
                 // A page may be empty and yet not the last.
-                Some(next) if followed.insert(next.clone()) => marker = next,
-                Some(_) => {
-                    let container = self.container();
-                    return Err(Error::new(
-                        ErrorKind::Malformed,
-                        format!("cannot list '{container}': the same page comes again and again"),
-                    ));
-                }
+                Some(next) if followed.insert(hasher.hash_one(&next)) => marker = next,
+                Some(_) => return Err(self.unlistable("the same page comes again and again")),
             }
         }
+        Err(self.unlistable(&format!("there is no end after {PAGES} pages")))
+    }
+
+    fn unlistable(&self, why: &str) -> Error {
+        let container = self.container();
+        Error::new(
+            ErrorKind::Malformed,
+            format!("cannot list '{container}': {why}"),
+        )
+        .hint("is it the Blob service? Give backups a prefix of their own: …/CONTAINER/PREFIX")
     }
 
     fn list_page(&self, marker: &str) -> Result<Page, Error> {
@@ -154,6 +182,33 @@ impl Client {
     }
 }
 
+/// The entries of a page, as many as a page may have.
+fn entries<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Entry>, D::Error> {
+    struct Bounded;
+
+    impl<'de> Visitor<'de> for Bounded {
+        type Value = Vec<Entry>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("the blobs of a page")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut all: A) -> Result<Self::Value, A::Error> {
+            let mut entries = Vec::new();
+            while let Some(entry) = all.next_element()? {
+                entries.push(entry);
+                if entries.len() > ENTRIES {
+                    let said = format!("a page has more than {ENTRIES} blobs");
+                    return Err(serde::de::Error::custom(said));
+                }
+            }
+            Ok(entries)
+        }
+    }
+
+    deserializer.deserialize_seq(Bounded)
+}
+
 fn parse(body: &[u8]) -> Result<Page, Fault> {
     let text = std::str::from_utf8(body).map_err(|error| Fault::Malformed(error.to_string()))?;
     quick_xml::de::from_str(text.trim_start_matches('\u{feff}'))
@@ -198,6 +253,21 @@ mod tests {
             let page = parse(text.as_bytes()).unwrap();
             assert!(page.blobs.entries.is_empty());
             assert_eq!(page.next_marker.unwrap_or_default(), "");
+        }
+    }
+
+    #[test]
+    fn a_page_without_end_is_an_error() {
+        let page = |count| {
+            let blob = "<Blob><Name>a</Name><Properties><Etag>1</Etag><Content-Length>1</Content-Length></Properties></Blob>";
+            let blobs = blob.repeat(count);
+            format!("<EnumerationResults><Blobs>{blobs}</Blobs></EnumerationResults>")
+        };
+        let whole = parse(page(ENTRIES).as_bytes()).unwrap();
+        assert_eq!(whole.blobs.entries.len(), ENTRIES);
+        match parse(page(ENTRIES + 1).as_bytes()) {
+            Err(Fault::Malformed(said)) => assert!(said.contains("more than 20000"), "{said}"),
+            other => panic!("{other:?}"),
         }
     }
 

@@ -4,12 +4,15 @@
 use std::fmt;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::Deserialize;
 use ureq::http::{HeaderMap, StatusCode};
 
-use crate::token::{Need, Token};
+use crate::token::{Need, Token, moment};
 use crate::{ContainerUrl, Error, ErrorKind};
+
+/// Clocks that differ by less do not explain a refusal to a person.
+const SKEW: TimeDelta = TimeDelta::minutes(1);
 
 /// An answer that is no success.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -25,6 +28,15 @@ pub(crate) struct Refusal {
     pub(crate) header: String,
     /// How long it wants to be left alone.
     pub(crate) retry_after: Option<Duration>,
+    /// When that was, by the service's clock (`Date`) and by this machine's.
+    pub(crate) clocks: Option<Clocks>,
+}
+
+/// One moment by two clocks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Clocks {
+    service: DateTime<Utc>,
+    here: DateTime<Utc>,
 }
 
 /// The body of such an answer ("Status and error codes").
@@ -72,6 +84,7 @@ impl Refusal {
             detail: first_line(&body.authentication_error_detail),
             header: body.header_name,
             retry_after: header("retry-after").and_then(|value| pause(value, Utc::now())),
+            clocks: header("date").and_then(|date| Clocks::read(date, Utc::now())),
         }
     }
 
@@ -170,7 +183,10 @@ impl Refusal {
             }
             _ => {}
         }
-        if let Err(error) = token.check(asked.needs, container, Utc::now()) {
+        if let Some(hint) = self.clock_hint(token) {
+            return hint;
+        }
+        if let Err(error) = token.check(asked.needs, container) {
             return error.to_string();
         }
         let container = container.container();
@@ -185,6 +201,19 @@ impl Refusal {
                 "the SAS token is not for '{container}', its signature is wrong (cut when it was copied?), or the key that signed it was renewed"
             ),
         }
+    }
+
+    /// That the token is not valid now, if it is that, and whose clock says what.
+    fn clock_hint(&self, token: &Token) -> Option<String> {
+        let now = self.clocks.map_or_else(Utc::now, |clocks| clocks.service);
+        let untimely = token.untimely(now)?;
+        let clocks = self.clocks.map(|clocks| clocks.to_string());
+        Some(format!(
+            "the SAS token {}{}: {}",
+            untimely.said,
+            clocks.unwrap_or_default(),
+            untimely.remedy
+        ))
     }
 
     fn refused_hint(&self) -> Option<String> {
@@ -219,6 +248,32 @@ impl Refusal {
         } else {
             None
         }
+    }
+}
+
+impl Clocks {
+    fn read(date: &str, here: DateTime<Utc>) -> Option<Self> {
+        let service = DateTime::parse_from_rfc2822(date.trim()).ok()?.to_utc();
+        Some(Self { service, here })
+    }
+}
+
+impl fmt::Display for Clocks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { service, here } = *self;
+        write!(f, "; by the service's clock it is {}", moment(service))?;
+        let ahead = here - service;
+        if ahead.abs() < SKEW {
+            return Ok(());
+        }
+        // `Date` has whole seconds.
+        let by = job::text::age(ahead.abs() + TimeDelta::seconds(30));
+        let where_to = if ahead > TimeDelta::zero() {
+            "ahead of"
+        } else {
+            "behind"
+        };
+        write!(f, ", this machine's is {by} {where_to} that")
     }
 }
 
@@ -309,6 +364,48 @@ mod tests {
         assert!(hint.contains("expired at 2020-01-01"), "{hint}");
         let (_, hint) = explain(&azurite, &[Need::Create], GOOD);
         assert!(hint.contains("firewall"), "{hint}");
+    }
+
+    #[test]
+    fn a_refusal_is_explained_by_the_clocks() {
+        let at = |text: &str| DateTime::parse_from_rfc3339(text).unwrap().to_utc();
+        let refused = |date: &str, here: &str| Refusal {
+            clocks: Clocks::read(date, at(here)),
+            ..refusal(403, "<Error><Code>AuthenticationFailed</Code></Error>")
+        };
+        let noon = "Sun, 22 Nov 2026 12:00:00 GMT";
+        let token = "st=2026-11-22T12:03Z&se=2026-11-22T13:00Z&sr=c&sp=cw&sig=x";
+        let (_, hint) = explain(
+            &refused(noon, "2026-11-22T12:03:10Z"),
+            &[Need::Create],
+            token,
+        );
+        assert_eq!(
+            hint,
+            "the SAS token is not valid before 2026-11-22 12:03:00 UTC; by the service's clock it is 2026-11-22 12:00:00 UTC, this machine's is 3 min ahead of that: make one with an earlier start, or without a start"
+        );
+        let late = "Sun, 22 Nov 2026 13:00:05 GMT";
+        let (_, hint) = explain(
+            &refused(late, "2026-11-22T12:30:05Z"),
+            &[Need::Create],
+            token,
+        );
+        assert!(hint.contains("expired at 2026-11-22 13:00:00"), "{hint}");
+        assert!(hint.contains("30 min behind that"), "{hint}");
+        // Ours says that it has expired, and the service's does not: that is not why.
+        let valid = "Sun, 22 Nov 2026 12:30:00 GMT";
+        let (_, hint) = explain(
+            &refused(valid, "2026-11-23T00:00:00Z"),
+            &[Need::Create],
+            token,
+        );
+        assert!(hint.contains("signature is wrong"), "{hint}");
+        let (_, hint) = explain(
+            &refused(late, "2026-11-22T13:00:06Z"),
+            &[Need::Create],
+            token,
+        );
+        assert!(!hint.contains("this machine"), "{hint}");
     }
 
     #[test]

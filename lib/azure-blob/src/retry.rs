@@ -10,7 +10,7 @@ use crate::{Error, Options};
 #[derive(Debug)]
 pub(crate) enum Fault {
     /// The service answered that it does not do it.
-    Refused(Refusal),
+    Refused(Box<Refusal>),
     /// No connection: name, route, port, TLS.
     Unreachable(String),
     /// The connection was cut or stood still. Whether the service has done it, is not known.
@@ -128,11 +128,11 @@ mod tests {
     use crate::ErrorKind;
 
     fn refused(status: u16, code: &str) -> Fault {
-        Fault::Refused(Refusal {
+        Fault::Refused(Box::new(Refusal {
             status,
             code: code.into(),
             ..Refusal::default()
-        })
+        }))
     }
 
     fn options() -> Options {
@@ -198,10 +198,10 @@ mod tests {
             retry_after: Some(Duration::from_secs(30)),
             ..Refusal::default()
         };
-        let fault = Fault::Refused(refusal.clone());
+        let fault = Fault::Refused(Box::new(refusal.clone()));
         assert_eq!(judge(&fault, tried(1, 0), &options(), 0.3), seconds(30));
         refusal.retry_after = Some(Duration::from_secs(101));
-        let fault = Fault::Refused(refusal);
+        let fault = Fault::Refused(Box::new(refusal));
         assert_eq!(
             judge(&fault, tried(1, 0), &options(), 0.3),
             Verdict::TooLate
@@ -242,11 +242,11 @@ mod tests {
             after in 0..200_u64,
             chance in -1.0..2.0_f64,
         ) {
-            let fault = Fault::Refused(Refusal {
+            let fault = Fault::Refused(Box::new(Refusal {
                 status: 503,
                 retry_after: Some(Duration::from_secs(after)),
                 ..Refusal::default()
-            });
+            }));
             match judge(&fault, tried(attempts.min(u32::MAX - 1), elapsed), &options(), chance) {
                 Verdict::Again(pause) => {
                     prop_assert!(pause + Duration::from_secs(elapsed) <= options().deadline);

@@ -57,12 +57,20 @@ struct Parts {
     fields: Fields,
 }
 
+/// Why a token is not valid at a time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Untimely {
+    /// `expired at 2026-01-01 00:00:00 UTC`
+    pub(crate) said: String,
+    pub(crate) remedy: &'static str,
+}
+
 /// What a token says of itself, its signature apart.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Fields {
     /// `se`, or `ske` of a user delegation key if that is earlier.
     expires: Option<DateTime<Utc>>,
-    /// `st`
+    /// `st`, or `skt` of a user delegation key if that is later.
     starts: Option<DateTime<Utc>>,
     /// `sp`
     permissions: Option<String>,
@@ -80,15 +88,22 @@ struct Fields {
 }
 
 impl Token {
-    /// Reads a token: the query of a URL, with or without its `?` (or the whole URL), white space around
-    /// it ignored.
+    /// Reads a token: the query of a URL, with or without its `?` (or the whole URL, or a connection string), white
+    /// space around it ignored. A `+` is itself and no space: what was decoded on its way here is encoded again.
     ///
     /// # Errors
     /// What is missing; never the token itself.
     pub fn parse(text: &str) -> Result<Self, Error> {
+        let text = text.trim_start_matches('\u{feff}').trim();
         secret::learn_token(text);
-        let text = text.trim().trim_matches(['"', '\'']).trim();
+        let text = text.trim_matches(['"', '\'']).trim();
+        // A connection string, as the portal shows it beside the token.
+        let text = match text.split_once("SharedAccessSignature=") {
+            Some((_, rest)) => rest.split(';').next().unwrap_or_default(),
+            None => text,
+        };
         let query = text.split_once('?').map_or(text, |(_, query)| query);
+        let query = &query.replace('+', "%2B");
         if query.is_empty() {
             return Err(unusable("is empty"));
         }
@@ -114,7 +129,7 @@ impl Token {
         }
         Ok(Self {
             parts: Arc::new(Parts {
-                query: Secret::new(query),
+                query: Secret::new(query.as_str()),
                 fields,
             }),
         })
@@ -125,17 +140,16 @@ impl Token {
         self.parts.fields.expires
     }
 
-    /// Whether it allows all `needs` in `container`, at `now`, as far as it says itself.
+    /// Whether it allows all `needs` in `container`, as far as it says itself. Whether it is valid now only
+    /// the service knows, whose clock may be another.
     ///
     /// # Errors
-    /// What it lacks, or since when it has expired.
-    pub fn check(
-        &self,
-        needs: &[Need],
-        container: &ContainerUrl,
-        now: DateTime<Utc>,
-    ) -> Result<(), Error> {
-        self.check_time(now)?;
+    /// What it lacks.
+    pub fn check(&self, needs: &[Need], container: &ContainerUrl) -> Result<(), Error> {
+        let fields = &self.parts.fields;
+        if fields.expires.is_none() && fields.policy.is_none() {
+            return Err(unusable("does not say when it expires (se)"));
+        }
         self.check_place(needs, container)?;
         for need in needs {
             if let Some(lack) = self.lack(*need) {
@@ -150,27 +164,20 @@ impl Token {
         Ok(())
     }
 
-    fn check_time(&self, now: DateTime<Utc>) -> Result<(), Error> {
+    /// Why it is not valid at `now`, and what to do about it, if it says so itself.
+    pub(crate) fn untimely(&self, now: DateTime<Utc>) -> Option<Untimely> {
         let fields = &self.parts.fields;
-        match (fields.expires, fields.starts) {
-            (Some(expires), _) if expires <= now => Err(Error::new(
-                ErrorKind::Token,
-                format!("the SAS token expired at {}", moment(expires)),
-            )
-            .hint("make a new token and put it where this one came from")),
-            (_, Some(starts)) if starts > now => Err(Error::new(
-                ErrorKind::Token,
-                format!("the SAS token is not valid before {}", moment(starts)),
-            )
-            .hint(format!(
-                "it is {} now; make a token with an earlier start, or none",
-                moment(now)
-            ))),
-            (None, _) if fields.policy.is_none() => {
-                Err(unusable("does not say when it expires (se)"))
-            }
-            _ => Ok(()),
+        if let Some(expires) = fields.expires.filter(|expires| *expires <= now) {
+            return Some(Untimely {
+                said: format!("expired at {}", moment(expires)),
+                remedy: "make a new one and put it where this one came from",
+            });
         }
+        let starts = fields.starts.filter(|starts| *starts > now)?;
+        Some(Untimely {
+            said: format!("is not valid before {}", moment(starts)),
+            remedy: "make one with an earlier start, or without a start",
+        })
     }
 
     fn check_place(&self, needs: &[Need], container: &ContainerUrl) -> Result<(), Error> {
@@ -264,7 +271,10 @@ impl Fields {
                 let moment = read_moment(key, &value)?;
                 self.expires = Some(self.expires.map_or(moment, |other| other.min(moment)));
             }
-            "st" => self.starts = Some(read_moment(key, &value)?),
+            "st" | "skt" => {
+                let moment = read_moment(key, &value)?;
+                self.starts = Some(self.starts.map_or(moment, |other| other.max(moment)));
+            }
             "sp" => self.permissions = Some(value),
             "sr" => self.resource = Some(value),
             "spr" => self.protocols = Some(value),
@@ -288,7 +298,7 @@ fn unusable(what: &str) -> Error {
     Error::new(ErrorKind::Token, format!("the SAS token {what}"))
 }
 
-fn moment(moment: DateTime<Utc>) -> impl fmt::Display {
+pub(crate) fn moment(moment: DateTime<Utc>) -> impl fmt::Display {
     moment.format("%Y-%m-%d %H:%M:%S UTC")
 }
 
@@ -327,11 +337,12 @@ mod tests {
         url
     }
 
+    /// What it lacks, and then whether it is valid at a time.
     fn check(token: &str, needs: &[Need], now: &str) -> Result<(), String> {
         let token = Token::parse(token).unwrap();
-        token
-            .check(needs, &container(), at(now))
-            .map_err(|error| error.to_string())
+        let checked = token.check(needs, &container());
+        checked.map_err(|error| error.to_string())?;
+        token.untimely(at(now)).map_or(Ok(()), |it| Err(it.said))
     }
 
     #[test]
@@ -342,10 +353,28 @@ mod tests {
             format!(" {PLAIN}\n"),
             format!("\"{PLAIN}\"\r\n"),
             format!("https://acc.blob.core.windows.net/backups?{PLAIN}"),
+            format!("SharedAccessSignature={PLAIN}"),
+            format!(
+                "BlobEndpoint=https://acc.blob.core.windows.net;SharedAccessSignature=?{PLAIN};"
+            ),
         ] {
             assert_eq!(Token::parse(&text).unwrap(), plain);
         }
         assert_eq!(plain.expires(), Some(at("2026-01-01T00:00:00Z")));
+    }
+
+    #[test]
+    fn a_plus_is_a_plus() {
+        let token = "se=2026-01-01T01:00+01:00&sr=c&sp=cw&sig=a1B2/c3+D4e5+F6=";
+        let token = Token::parse(token).unwrap();
+        assert_eq!(
+            token.query(),
+            "se=2026-01-01T01:00%2B01:00&sr=c&sp=cw&sig=a1B2/c3%2BD4e5%2BF6="
+        );
+        assert_eq!(token.expires(), Some(at("2026-01-01T00:00:00Z")));
+        // As it came, and as it is sent.
+        let shown = secret::hidden("it has a1B2/c3+D4e5+F6= and a1B2/c3%2BD4e5%2BF6= in it");
+        assert!(!shown.contains("D4e5"), "{shown}");
     }
 
     #[test]
@@ -470,14 +499,10 @@ mod tests {
     #[test]
     fn https_may_be_demanded() {
         let (url, _) = ContainerUrl::parse("http://127.0.0.1:10000/acc/backups").unwrap();
-        let now = at("2025-06-01T00:00:00Z");
-        let error = Token::parse(PLAIN)
-            .unwrap()
-            .check(&[], &url, now)
-            .unwrap_err();
+        let error = Token::parse(PLAIN).unwrap().check(&[], &url).unwrap_err();
         assert!(error.to_string().contains("demands https"), "{error}");
         let both = PLAIN.replace("spr=https", "spr=https,http");
-        assert_eq!(Token::parse(&both).unwrap().check(&[], &url, now), Ok(()));
+        assert_eq!(Token::parse(&both).unwrap().check(&[], &url), Ok(()));
     }
 
     #[test]
@@ -538,10 +563,11 @@ mod tests {
                 (Need::Tag, "t"),
                 (Need::Immutability, "i"),
             ][which];
-            let allowed = (starts..expires).contains(&now)
-                && permissions.chars().any(|permission| any.contains(permission));
-            let checked = token.check(&[need], &container(), moment(now));
+            let allowed = permissions.chars().any(|permission| any.contains(permission));
+            let checked = token.check(&[need], &container());
             prop_assert_eq!(checked.is_ok(), allowed, "{:?}", checked);
+            let timely = token.untimely(moment(now)).is_none();
+            prop_assert_eq!(timely, (starts..expires).contains(&now));
         }
 
         #[test]

@@ -44,7 +44,8 @@ impl ContainerUrl {
     ///
     /// The account is the host's first part (`ACCOUNT.blob.core.windows.net`), or the path's first part if
     /// the host is an address, `localhost`, or has no `.blob.` in it, as the emulator's.
-    /// Empty parts of the path are left out, so that `"$STORE/"` may end in two slashes.
+    /// Empty parts of the path are left out, so that `"$STORE/"` may end in two slashes; an encoded slash
+    /// is one. Scheme and host may be in capitals.
     ///
     /// # Errors
     /// What is no such URL; plain http to another host, unless `AZURE_STORAGE_ALLOW_HTTP=1` allows it.
@@ -123,7 +124,7 @@ impl BlobUrl {
 
     fn parse_as(text: &str, http_allowed: bool) -> Result<(Self, Option<String>), Error> {
         let (mut container, mut names, query) = split(text, http_allowed)?;
-        let name = names.pop().filter(|_| !path_of(text).ends_with('/'));
+        let name = names.pop().filter(|_| !ends_in_slash(text));
         let Some(name) = name else {
             return Err(wrong(text, "names no blob").hint("write …/CONTAINER/NAME"));
         };
@@ -174,6 +175,27 @@ pub(crate) fn encode_value(text: &str) -> String {
     utf8_percent_encode(text, QUERY).to_string()
 }
 
+/// Whether a text is a URL, not a path: it begins with `https://` or `http://`, in capitals perhaps.
+pub fn is_url(text: &str) -> bool {
+    scheme(text).is_some()
+}
+
+/// Whether a URL is https, and what follows the `://`.
+fn scheme(text: &str) -> Option<(bool, &str)> {
+    let (scheme, rest) = text.split_once("://")?;
+    match scheme.to_ascii_lowercase().as_str() {
+        "https" => Some((true, rest)),
+        "http" => Some((false, rest)),
+        _ => None,
+    }
+}
+
+/// Whether a URL's path ends in a slash, encoded perhaps: then no name follows.
+pub fn ends_in_slash(text: &str) -> bool {
+    let path = path_of(text);
+    path.ends_with('/') || path.to_ascii_lowercase().ends_with("%2f")
+}
+
 fn http_allowed() -> bool {
     env::var_os("AZURE_STORAGE_ALLOW_HTTP").is_some_and(|value| value == "1")
 }
@@ -183,10 +205,8 @@ fn split(
     text: &str,
     http_allowed: bool,
 ) -> Result<(ContainerUrl, Vec<String>, Option<String>), Error> {
-    let (https, rest) = match (text.strip_prefix("https://"), text.strip_prefix("http://")) {
-        (Some(rest), _) => (true, rest),
-        (None, Some(rest)) => (false, rest),
-        (None, None) => return Err(wrong(text, "is no URL of a container").hint(EXAMPLE)),
+    let Some((https, rest)) = scheme(text) else {
+        return Err(wrong(text, "is no URL of a container").hint(EXAMPLE));
     };
     if text
         .split('?')
@@ -198,19 +218,15 @@ fn split(
     let query = rest.split_once('?').map(|(_, query)| query.to_owned());
     let rest = rest.split('?').next().unwrap_or_default();
     let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
-    let host = host_of(authority);
-    check_host(text, authority)?;
+    let authority = normal(authority);
+    let host = host_of(&authority);
+    check_host(text, &authority)?;
     if !https && !http_allowed && !is_loopback(host) {
         return Err(wrong(text, "is not encrypted").hint(
             "write https://, or allow it with AZURE_STORAGE_ALLOW_HTTP=1 (anyone on the way can read the token)",
         ));
     }
-    let mut names = path
-        .split('/')
-        .filter(|part| !part.is_empty())
-        .map(|part| decode(text, part))
-        .collect::<Result<Vec<_>, _>>()?
-        .into_iter();
+    let mut names = names(text, path)?.into_iter();
     let account = if is_path_style(host) {
         names.next()
     } else {
@@ -228,7 +244,7 @@ fn split(
     }
     let container = ContainerUrl {
         https,
-        authority: authority.to_owned(),
+        authority,
         account,
         container,
         prefix: String::new(),
@@ -288,6 +304,35 @@ fn is_container_name(name: &str) -> bool {
             && !name.contains("--"))
 }
 
+/// Host and port as they are compared: in lower case, without the dot that ends a whole name.
+fn normal(authority: &str) -> String {
+    let authority = authority.to_ascii_lowercase();
+    let (host, port) = authority.split_at(host_of(&authority).len());
+    match host.strip_suffix('.') {
+        Some(host) if !host.is_empty() => format!("{host}{port}"),
+        _ => authority,
+    }
+}
+
+/// The parts of a path, decoded. A slash that is encoded divides as well: the service takes `a%2Fb` for
+/// `a/b`, and `..%2Fother` must not lead out of the container.
+fn names(text: &str, path: &str) -> Result<Vec<String>, Error> {
+    let path = decode(text, path)?;
+    let names = path.split('/').filter(|part| !part.is_empty());
+    names
+        .map(|name| {
+            let dots = name.split('\\').any(|part| matches!(part, "." | ".."));
+            match dots || name.contains(char::is_control) {
+                true => Err(wrong(
+                    text,
+                    &format!("has a part that is no name: '{}'", name.escape_debug()),
+                )),
+                false => Ok(name.to_owned()),
+            }
+        })
+        .collect()
+}
+
 fn decode(text: &str, part: &str) -> Result<String, Error> {
     let after_percent = part.split('%').skip(1);
     let proper = |hex: &str| {
@@ -296,15 +341,7 @@ fn decode(text: &str, part: &str) -> Result<String, Error> {
     };
     let decoded = percent_decode_str(part).decode_utf8();
     match decoded {
-        Ok(name) if after_percent.into_iter().all(proper) => {
-            if name == "." || name == ".." || name.contains(char::is_control) {
-                return Err(wrong(
-                    text,
-                    &format!("has a part that is no name: '{}'", name.escape_debug()),
-                ));
-            }
-            Ok(name.into_owned())
-        }
+        Ok(decoded) if after_percent.into_iter().all(proper) => Ok(decoded.into_owned()),
         _ => Err(wrong(text, "has a '%' that encodes nothing").hint("in a name, write it %25")),
     }
 }
@@ -369,6 +406,56 @@ mod tests {
     }
 
     #[test]
+    fn scheme_and_host_may_be_in_capitals() {
+        let plain = container("https://acc.blob.core.windows.net/backups/x");
+        for text in [
+            "HTTPS://acc.blob.core.windows.net/backups/x",
+            "https://ACC.BLOB.CORE.WINDOWS.NET/backups/x",
+            "Https://Acc.Blob.Core.Windows.Net./backups/x/",
+        ] {
+            assert_eq!(container(text), plain, "{text}");
+            assert!(is_url(text), "{text}");
+        }
+        assert_eq!(
+            container("https://ACC.blob.core.windows.net.:8443/backups").host(),
+            "acc.blob.core.windows.net:8443"
+        );
+        assert_eq!(
+            container("HTTP://LOCALHOST:1/a/backups").host(),
+            "localhost:1"
+        );
+        for text in ["backups", "/a", "ftp://x/y", "https:/x/y", "é://x"] {
+            assert!(!is_url(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_encoded_slash_is_a_slash() {
+        let plain = container("https://a.blob.core.windows.net/backups/p/q");
+        for path in ["backups/p%2Fq", "backups%2fp/q", "backups/p%2F%2Fq%2f"] {
+            let text = format!("https://a.blob.core.windows.net/{path}");
+            assert_eq!(container(&text), plain, "{text}");
+        }
+        let text = "https://a.blob.core.windows.net/backups/p%2Fx.gz";
+        let (blob, _) = BlobUrl::parse_as(text, false).unwrap();
+        assert_eq!((blob.container().prefix(), blob.name()), ("p/", "x.gz"));
+        for path in [
+            "..%2Fother/x.gz",
+            "p%2F..%2F..%2Fother%2Fx.gz",
+            "p/%2e%2e/x.gz",
+            "p/%2E%2E%5Cx.gz",
+            "p/.%2Fx.gz",
+            "p/x%0a.gz",
+        ] {
+            let text = format!("https://a.blob.core.windows.net/backups/{path}");
+            let error = BlobUrl::parse_as(&text, false).unwrap_err();
+            assert!(error.to_string().contains("no name"), "{text}: {error}");
+        }
+        let text = "http://127.0.0.1:1/acc%2F..%2Fother/backups";
+        assert!(ContainerUrl::parse_as(text, false).is_err());
+    }
+
+    #[test]
     fn plain_http_only_to_this_machine() {
         let text = "http://acc.blob.core.windows.net/backups?sig=secret";
         let error = ContainerUrl::parse_as(text, false).unwrap_err();
@@ -428,6 +515,7 @@ mod tests {
             "https://a.blob.core.windows.net/backups",
             "https://a.blob.core.windows.net/backups/",
             "https://a.blob.core.windows.net/backups/prod/",
+            "https://a.blob.core.windows.net/backups/prod%2F",
         ] {
             let error = BlobUrl::parse_as(text, false).unwrap_err();
             assert!(error.to_string().contains("names no blob"), "{error}");

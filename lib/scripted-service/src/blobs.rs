@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use chrono::{DateTime, NaiveDate, NaiveTime, TimeDelta, Utc};
 use crc_fast::CrcAlgorithm;
 use percent_encoding::percent_decode_str;
 
@@ -37,8 +38,12 @@ pub struct State {
     pub(crate) counts: HashMap<Kind, usize>,
     /// The signature that is taken; any if none.
     pub signature: Option<String>,
+    /// How far its clock is ahead of this machine's.
+    pub ahead: TimeDelta,
     /// Blobs on a page of a listing.
     pub page_size: usize,
+    /// Its listing never ends: each page has so many blobs of backups' names, and another marker.
+    pub endless: Option<usize>,
     /// It takes no Blob Batch.
     pub no_batches: bool,
     /// Blobs that are not deleted: status and error code.
@@ -104,6 +109,9 @@ impl State {
         if self.signature.is_some() && self.signature.as_ref() != signature {
             return refused(403, "AuthenticationFailed");
         }
+        if !self.is_valid(request) {
+            return refused(403, "AuthenticationFailed");
+        }
         match request.kind {
             Kind::Probe | Kind::PutBlock => self.put_block(request),
             Kind::PutList => self.put_list(request),
@@ -112,6 +120,25 @@ impl State {
             Kind::Delete => self.delete(&request.name),
             Kind::Batch => self.batch(request),
         }
+    }
+
+    /// By its own clock.
+    pub(crate) fn now(&self) -> DateTime<Utc> {
+        Utc::now() + self.ahead
+    }
+
+    /// Whether the token is valid now: `se` and `st`.
+    fn is_valid(&self, request: &Request) -> bool {
+        let moment = |key: &str| {
+            let text = request.query.get(key)?;
+            let date = || text.parse::<NaiveDate>().ok();
+            let time = DateTime::parse_from_rfc3339(text).map(|time| time.to_utc());
+            time.ok()
+                .or_else(|| Some(date()?.and_time(NaiveTime::MIN).and_utc()))
+        };
+        let now = self.now();
+        moment("se").is_none_or(|expires| now < expires)
+            && moment("st").is_none_or(|starts| starts <= now)
     }
 
     fn put_block(&mut self, request: &Request) -> Answer {
@@ -211,7 +238,27 @@ impl State {
         }
     }
 
+    /// Page `number` of a listing that never ends.
+    fn endless_page(number: u64, blobs: usize) -> Answer {
+        let blob = |at: usize| {
+            let (hour, minute, second) = (at / 3600 % 24, at / 60 % 60, at % 60);
+            let year = 1000 + number % 9000;
+            format!(
+                "<Blob><Name>postgresql_backup_{year:04}1128_{hour:02}{minute:02}{second:02}.sql.gz</Name><Properties><Etag>1</Etag><Content-Length>1</Content-Length></Properties></Blob>"
+            )
+        };
+        let blobs: String = (0..blobs).map(blob).collect();
+        let mut answer = done(200);
+        answer.body = format!("<EnumerationResults><Blobs>{blobs}</Blobs><NextMarker>{}</NextMarker></EnumerationResults>", number + 1).into_bytes();
+        answer
+    }
+
     fn list(&self, request: &Request) -> Answer {
+        if let Some(blobs) = self.endless {
+            let marker = request.query.get("marker");
+            let number = marker.map_or(0, |marker| marker.parse().unwrap());
+            return Self::endless_page(number, blobs);
+        }
         let prefix = request.query.get("prefix").cloned().unwrap_or_default();
         let after = request.query.get("marker").cloned().unwrap_or_default();
         let names = self.blobs.keys().filter(|name| name.starts_with(&prefix));

@@ -66,6 +66,8 @@ pub enum Fault {
     Garble,
     /// Writes the blob anew, then answers.
     Rewrite,
+    /// Deletes the blob, as a prune does, then answers.
+    Vanish,
     /// Answers as if the blob were another one, whatever `If-Match` says: a cache on the way does so.
     OtherEtag,
 }
@@ -212,6 +214,9 @@ fn serve(stream: &TcpStream, shared: &Shared) -> io::Result<()> {
             Some(answer) => answer,
             None => {
                 let mut state = shared.state.lock().unwrap();
+                if let Some(Fault::Vanish) = fault {
+                    state.blobs.remove(&request.name);
+                }
                 if let Some(Fault::Rewrite) = fault {
                     let bytes = b"another one".to_vec();
                     state.store(&request.name, bytes, Vec::new(), HashMap::new());
@@ -223,6 +228,8 @@ fn serve(stream: &TcpStream, shared: &Shared) -> io::Result<()> {
         if request.kind == Kind::Head {
             answer.body.clear();
         }
+        let now = shared.state.lock().unwrap().now().to_rfc2822();
+        answer.headers.push(("date".into(), now));
         if let Some(Fault::OtherEtag) = fault {
             answer.headers.retain(|(name, _)| name != "etag");
             answer.headers.push(("etag".into(), "\"another\"".into()));

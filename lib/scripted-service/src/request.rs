@@ -39,10 +39,12 @@ pub(crate) fn read_head(reader: &mut BufReader<&TcpStream>) -> io::Result<Option
     let (method, target) = (words.next().unwrap(), words.next().unwrap());
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
     let decode = |text: &str| percent_decode_str(text).decode_utf8().unwrap().into_owned();
+    // In a query a plus sign is a space, as the service has it.
+    let value = |text: &str| decode(&text.replace('+', " "));
     let query: HashMap<_, _> = query
         .split('&')
         .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
-        .map(|(key, value)| (key.to_owned(), decode(value)))
+        .map(|(key, text)| (key.to_owned(), value(text)))
         .collect();
     let headers: HashMap<_, _> = lines[1..]
         .iter()

@@ -85,6 +85,32 @@ fn pages_that_go_round_are_an_error() {
 }
 
 #[test]
+fn a_listing_without_end_ends() {
+    for (blobs, said) in [
+        (5000, "more than 100000 backups"),
+        (0, "no end after 1000 pages"),
+    ] {
+        let service = Service::start();
+        service.change(|state| state.endless = Some(blobs));
+        let error = client(&service).list().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Malformed, "{error}");
+        assert!(error.to_string().contains(said), "{error}");
+    }
+}
+
+#[test]
+fn what_is_not_wanted_is_not_kept() {
+    let service = Service::start();
+    service.change(|state| state.endless = Some(200));
+    let error = client(&service).list_named(|_| false).unwrap_err();
+    assert!(error.to_string().contains("no end"), "{error}");
+    let (service, stored) = holding(20);
+    let items = client(&service).list_named(|name| name.ends_with('7'));
+    let names: Vec<_> = items.unwrap().into_iter().map(|item| item.name).collect();
+    assert_eq!(names, [stored[7].clone(), stored[17].clone()]);
+}
+
+#[test]
 fn a_socket_that_stands_still_is_left() {
     for fault in [Fault::Stall, Fault::StallBody(0), Fault::StallBody(100)] {
         let (service, stored) = holding(2);

@@ -1,7 +1,8 @@
 use std::fs;
 use std::sync::Arc;
 
-use azure_blob::{ErrorKind, TokenSource, UploadOptions};
+use azure_blob::{ErrorKind, Need, Token, TokenSource, UploadOptions};
+use chrono::{TimeDelta, Utc};
 
 use crate::{SIGNATURE, open, options};
 use scripted_service::{Fault, Kind, Service};
@@ -97,4 +98,75 @@ fn the_service_s_clock_counts() {
         error.hint_text().unwrap().contains("signature is wrong"),
         "{error:?}"
     );
+}
+
+/// A token that is valid from so many minutes after now to so many, by this machine's clock.
+fn dated(from: i64, to: i64) -> TokenSource {
+    let moment = |minutes| {
+        let moment = Utc::now() + TimeDelta::minutes(minutes);
+        moment.format("%Y-%m-%dT%H:%M:%SZ").to_string()
+    };
+    let text = format!(
+        "st={}&se={}&sr=c&sp=racwdl&sig={SIGNATURE}",
+        moment(from),
+        moment(to)
+    );
+    TokenSource::Given(Token::parse(&text).unwrap())
+}
+
+#[test]
+fn what_the_service_takes_is_not_refused_by_our_clock() {
+    let service = Service::start();
+    service.store("x", b"text");
+    // Just made, or just expired, by a clock that is not ours.
+    for (from, to, ahead) in [(3, 60, 4), (-60, -3, -4)] {
+        service.change(|state| state.ahead = TimeDelta::minutes(ahead));
+        let client = open(&service, dated(from, to), options());
+        client.check(&[Need::List]).unwrap();
+        assert_eq!(client.list().unwrap().len(), 1);
+        drop(client.upload("y", UploadOptions::default()).unwrap());
+    }
+}
+
+#[test]
+fn a_refusal_is_explained_by_the_clocks() {
+    let service = Service::start();
+    for (from, to, ahead, said) in [
+        (
+            -1,
+            60,
+            -3,
+            ["not valid before", "this machine's is 3 min ahead of that"],
+        ),
+        (
+            -60,
+            2,
+            5,
+            ["expired at", "this machine's is 5 min behind that"],
+        ),
+        (-60, -1, 0, ["expired at", "by the service's clock it is"]),
+    ] {
+        service.change(|state| state.ahead = TimeDelta::minutes(ahead));
+        let client = open(&service, dated(from, to), options());
+        // Before anything is read of what is to be uploaded.
+        let error = client.upload("y", UploadOptions::default()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Token);
+        let hint = error.hint_text().unwrap();
+        for said in said {
+            assert!(hint.contains(said), "{said}: {hint}");
+        }
+        assert_eq!(hint.contains("this machine"), ahead != 0, "{hint}");
+    }
+}
+
+/// In a query a bare plus sign is a space: pasted so, it must be encoded again.
+#[test]
+fn a_signature_with_a_plus_sign_is_sent_as_it_is_meant() {
+    let service = Service::start();
+    service.change(|state| state.signature = Some("a+b/c+d=".into()));
+    for written in ["a+b/c+d=", "a%2Bb/c+d%3D", "a%2Bb%2Fc%2bd%3D"] {
+        let text = format!("se=2999-01-01&sr=c&sp=l&sig={written}");
+        let token = TokenSource::Given(Token::parse(&text).unwrap());
+        open(&service, token, options()).list().unwrap();
+    }
 }
