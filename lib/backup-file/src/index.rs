@@ -48,7 +48,7 @@ pub struct Section {
 }
 
 /// What a section is.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum SectionKind {
     /// Roles, memberships, tablespaces: all up to the first database, the dump's opening lines included.
     Globals,

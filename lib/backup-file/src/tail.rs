@@ -1,5 +1,6 @@
 //! The end of a backup: the index, its locator, and how both are found from the file's last bytes.
 
+use std::collections::HashSet;
 use std::io;
 
 use crate::codec;
@@ -228,18 +229,33 @@ fn text(mut bytes: &[u8], offset: u64) -> Result<String, ReadError> {
     String::from_utf8(text).map_err(|_| wrong())
 }
 
-/// Checks that the sections follow each other from the file's beginning to the index, without a gap.
+/// Checks that the sections follow each other from the file's beginning to the index, without a gap, and
+/// that each is there once: a name must lead to one place. No sum of their lengths overflows then.
 fn check_places(index: &Index, end: u64) -> Result<(), ReadError> {
     let (mut offset, mut sql_offset) = (0_u64, 0_u64);
+    let mut kinds = HashSet::new();
     for section in &index.sections {
+        if !kinds.insert(&section.kind) {
+            return Err(damaged(format!(
+                "the index is not true: it has {} twice",
+                section.kind
+            )));
+        }
         if section.offset != offset || section.sql_offset != sql_offset {
             return Err(damaged(format!(
                 "the index is not true: {} does not begin where the section before it ends",
                 section.kind
             )));
         }
-        offset = offset.saturating_add(section.length);
-        sql_offset = sql_offset.saturating_add(section.sql_length);
+        let ends = offset
+            .checked_add(section.length)
+            .zip(sql_offset.checked_add(section.sql_length));
+        (offset, sql_offset) = ends.ok_or_else(|| {
+            damaged(format!(
+                "the index is not true: {} is longer than any file",
+                section.kind
+            ))
+        })?;
     }
     if offset != end {
         return Err(damaged(

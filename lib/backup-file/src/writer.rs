@@ -1,3 +1,4 @@
+use std::collections::HashSet;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -36,6 +37,8 @@ pub struct Writer<W: Write> {
     /// SQL that was not given to the press yet.
     batch: Batch,
     section: Option<Open>,
+    /// Of the sections so far.
+    kinds: HashSet<SectionKind>,
     level: u8,
 }
 
@@ -54,6 +57,7 @@ impl<W: Write> Writer<W> {
             press: Press::new(sink, level, options.threads),
             batch: Batch::new(),
             section: None,
+            kinds: HashSet::new(),
             level,
         }
     }
@@ -61,9 +65,10 @@ impl<W: Write> Writer<W> {
     /// Begins a section; all SQL up to the next belongs to it. It starts a new member.
     ///
     /// # Errors
-    /// The sink's.
+    /// The sink's, or that there was one of its kind and name.
     pub fn begin(&mut self, kind: SectionKind) -> io::Result<()> {
         self.end()?;
+        self.once(&kind)?;
         self.section = Some(Open {
             since: Instant::now(),
             took: None,
@@ -114,9 +119,10 @@ impl<W: Write> Writer<W> {
     /// Adds a section that was compressed apart (same bytes as if it had been written here, if the level is the same).
     ///
     /// # Errors
-    /// The sink's, or that the part's file cannot be read or has changed.
+    /// The sink's, or that the part's file cannot be read or has changed, or that there was one of its name.
     pub fn append(&mut self, part: Part) -> io::Result<()> {
         self.end()?;
+        self.once(part.kind())?;
         self.press.append(part)
     }
 
@@ -152,6 +158,14 @@ impl<W: Write> Writer<W> {
     pub fn finish_without_index(mut self) -> io::Result<W> {
         self.end()?;
         self.press.close()?.finish_without_index()
+    }
+
+    /// An index that has one name twice would lead to one of two places.
+    fn once(&mut self, kind: &SectionKind) -> io::Result<()> {
+        match self.kinds.insert(kind.clone()) {
+            true => Ok(()),
+            false => Err(io::Error::other(format!("the dump has {kind} twice"))),
+        }
     }
 
     /// Counts `count` bytes that were put into the batch.

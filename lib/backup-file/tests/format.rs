@@ -6,7 +6,7 @@ mod sample;
 
 use std::io::Cursor;
 
-use backup_file::{Ending, Index, MARKER, ReadError, Reader, SectionKind, Tail, read_tail};
+use backup_file::{Ending, Index, MARKER, ReadError, Reader, SectionKind, Tail, Writer, read_tail};
 use sample::{Bytes, sql_of};
 
 const PAGE: &str = include_str!("../../../docs/format.md");
@@ -152,4 +152,68 @@ fn an_index_that_is_not_true() {
         );
     }
     sql_of(&with_index(good), 1);
+}
+
+/// A line of the example's index that begins so, with other words in it.
+fn changed(kind: &str, from: &str, to: &str) -> String {
+    let line = lines().lines().find(|line| line.contains(kind)).unwrap();
+    let number = |key: &str| {
+        let (_, rest) = line.split_once(&format!("\"{key}\":")).unwrap();
+        rest.split([',', '}']).next().unwrap().to_owned()
+    };
+    let (from, to) = match from {
+        "" => (format!("{line}\n"), format!("{line}\n{line}\n")),
+        key => (
+            line.to_owned(),
+            line.replace(
+                &format!("\"{key}\":{}", number(key)),
+                &format!("\"{key}\":{to}"),
+            ),
+        ),
+    };
+    let changed = lines().replace(&from, &to);
+    assert_ne!(changed, lines());
+    changed
+}
+
+#[test]
+fn an_index_that_lies_is_damage() {
+    let most = u64::MAX.to_string();
+    for (lines, said) in [
+        (changed("\"database\"", "", ""), "twice"),
+        (changed("\"globals\"", "", ""), "twice"),
+        (changed("\"end\"", "", ""), "twice"),
+        // The last one's sum overflows, where nothing follows that would not begin there.
+        (
+            changed("\"end\"", "sql_length", &most),
+            "longer than any file",
+        ),
+        (changed("\"end\"", "length", &most), "longer than any file"),
+        (
+            changed("\"database\"", "length", &most),
+            "longer than any file",
+        ),
+        (
+            changed("\"globals\"", "sql_length", &most),
+            "does not begin",
+        ),
+    ] {
+        let file = with_index(&lines);
+        let Err(ReadError::Damaged(what)) = read_tail(&Bytes(file.clone())) else {
+            panic!("{lines}");
+        };
+        assert!(what.contains(said), "{what}");
+        let read = Reader::whole(Box::new(Cursor::new(file)), 1).finish();
+        assert!(matches!(read, Err(ReadError::Damaged(_))), "{read:?}");
+    }
+}
+
+#[test]
+fn what_is_there_twice_is_not_written() {
+    let twice = SectionKind::Database("x".into());
+    let mut writer = Writer::new(Vec::new(), sample::options(1, 1));
+    writer.begin(twice.clone()).unwrap();
+    writer.write_all(b"SELECT 1;\n").unwrap();
+    let error = writer.begin(twice).unwrap_err().to_string();
+    assert!(error.contains("database \"x\" twice"), "{error}");
 }
