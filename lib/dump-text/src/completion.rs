@@ -3,8 +3,12 @@
 use crate::opening::{Dump, HEAD, LineEnds, Opening, Text};
 use crate::verdict::{Flaw, Oddity};
 
-/// Enough for the closing lines and the longest restrict key.
-const TAIL: usize = 4096;
+/// The longest restrict key. pg_dump has no limit; this one fits into the member at each end of a compressed dump.
+const KEY: usize = 32 << 10;
+/// Enough for the opening, with that key.
+const BEGINNING: usize = HEAD + KEY;
+/// Enough for the closing lines, with that key.
+const TAIL: usize = 4096 + KEY;
 
 /// The opening comment of `pg_dumpall`.
 const CLUSTER_OPENING: &[u8] = b"--\n-- PostgreSQL database cluster dump\n--\n";
@@ -31,15 +35,18 @@ impl Watch {
     /// The next piece.
     pub fn see(&mut self, piece: &[u8]) {
         self.length += piece.len() as u64;
-        let wanted = HEAD.saturating_sub(self.head.len()).min(piece.len());
+        let wanted = BEGINNING.saturating_sub(self.head.len());
+        let wanted = wanted.min(piece.len());
         self.head.extend_from_slice(&piece[..wanted]);
         if piece.len() >= TAIL {
             self.tail.clear();
         }
         let kept = &piece[piece.len().saturating_sub(TAIL)..];
         self.tail.extend_from_slice(kept);
-        let surplus = self.tail.len().saturating_sub(TAIL);
-        self.tail.drain(..surplus);
+        // Not each time: pieces may be single lines.
+        if self.tail.len() > 2 * TAIL {
+            self.tail.drain(..self.tail.len() - TAIL);
+        }
     }
 
     /// Bytes seen.
@@ -107,7 +114,8 @@ impl Watch {
     }
 
     fn opening(&self) -> Opening {
-        Opening::of(&self.head, self.head.len() < HEAD)
+        let head = &self.head[..self.head.len().min(HEAD)];
+        Opening::of(head, self.head.len() < HEAD)
     }
 
     fn check_closing(&self, dump: &Dump) -> Result<(), Flaw> {
@@ -191,6 +199,18 @@ mod tests {
                 assert!(watch.is_complete(), "{piece}");
                 assert_eq!(watch.length(), text.len() as u64);
             }
+        }
+    }
+
+    #[test]
+    fn a_long_key_is_a_key() {
+        for length in [1, 63, 300, 1000, 5000, KEY - 1] {
+            let text = DATABASE.replace("k3y", &"k".repeat(length));
+            assert!(watched(&text, 100).is_complete(), "{length}");
+            let long = text.replace("SELECT 1;", &"SELECT 1;\n".repeat(100_000));
+            assert!(watched(&long, 1000).is_complete(), "{length}");
+            let other = text.replace("\\unrestrict k", "\\unrestrict x");
+            assert!(!watched(&other, 100).is_complete(), "{length}");
         }
     }
 
