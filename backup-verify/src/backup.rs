@@ -9,10 +9,10 @@ use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use job::text::{bytes, count};
 use job::{Error, Progress};
 use serde::Serialize;
-use store::{Recorded, Source, hex};
+use store::{Backup, Recorded, Source, Store, hex};
 
 use crate::checks::size::Databases;
-use crate::report::Finding;
+use crate::report::{Finding, Grade};
 use dump_text::{Text, Watch};
 
 /// A stream gets its name when its first bytes come, not when its dump was started.
@@ -72,6 +72,21 @@ pub(crate) fn check_with(source: &Source, threads: usize, progress: &Arc<Progres
         Ok((contents, true)) => Finding::warning("backup", contents.line()).of(contents),
         Err(error) => Finding::bad("backup", error),
     }
+}
+
+/// What was found of a backup of a store, unless that is bad because the backup was deleted meanwhile.
+pub(crate) fn unless_gone(finding: Finding, store: &Store, backup: &Backup) -> Finding {
+    let is_bad = matches!(finding.grade, Grade::Bad(_));
+    match is_bad && store.is_gone(backup).unwrap_or(false) {
+        true => Finding::ok("backup", gone(backup)),
+        false => finding,
+    }
+}
+
+/// That it was deleted meanwhile.
+pub(crate) fn gone(backup: &Backup) -> String {
+    let name = backup.name;
+    format!("{name}  is gone since the store was listed: it is not checked")
 }
 
 /// What it holds, and whether somebody should look at it: its name is wrong, its dump is odd.

@@ -3,7 +3,7 @@ use std::time::Instant;
 use azure_blob::Need;
 use backup_file::BackupName;
 use job::Error;
-use store::{Backup, Source, Store};
+use store::{Backup, Source, Store, total_size};
 
 use crate::backup::Contents;
 use crate::checks::room::Room;
@@ -84,8 +84,11 @@ fn verify_store(args: &Args, report: &mut Report) -> Result<(), Error> {
             if args.all {
                 every::check(&store, &backups[..newest], args, ledger.as_mut(), report)?;
             }
-            verify_newest(&store, backups, args, ledger.as_mut(), report)?;
-            verify_series(&store, backups, args, report)?;
+            let left = verify_newest(&store, backups, args, ledger.as_mut(), report)?;
+            match left {
+                [] => report.add(none(&store))?,
+                left => verify_series(&store, left, args, report)?,
+            }
         }
     }
     if let Some(finding) = room(&store, &backups, args)? {
@@ -103,10 +106,37 @@ fn verify_store(args: &Args, report: &mut Report) -> Result<(), Error> {
     report.show(&store, &backups, now)
 }
 
-/// The last one of these, and its age.
-fn verify_newest(
+/// The last one of these that is still there, and its age; gives those up to it.
+fn verify_newest<'a>(
+    store: &Store,
+    backups: &'a [Backup],
+    args: &Args,
+    ledger: Option<&mut Ledger>,
+    report: &mut Report,
+) -> Result<&'a [Backup], Error> {
+    let mut left = backups;
+    while let Some((newest, older)) = left.split_last() {
+        let finding = match store.source(newest) {
+            Ok(source) => backup::check(&source, args.threads()),
+            Err(error) => Finding::bad("backup", error),
+        };
+        let is_bad = matches!(finding.grade, Grade::Bad(_));
+        if is_bad && store.is_gone(newest).unwrap_or(false) {
+            report.add(Finding::ok("backup", backup::gone(newest)).on(newest.name))?;
+            left = older;
+            continue;
+        }
+        judge_newest(store, left, finding, args, ledger, report)?;
+        break;
+    }
+    Ok(left)
+}
+
+/// What was found of the last one of these, and what follows from it.
+fn judge_newest(
     store: &Store,
     backups: &[Backup],
+    finding: Finding,
     args: &Args,
     ledger: Option<&mut Ledger>,
     report: &mut Report,
@@ -114,11 +144,7 @@ fn verify_newest(
     let now = args.now();
     let at = backups.len() - 1;
     let name = backups[at].name;
-    let mut finding = match store.source(&backups[at]) {
-        Ok(source) => backup::check(&source, args.threads()),
-        Err(error) => Finding::bad("backup", error),
-    }
-    .on(name);
+    let mut finding = finding.on(name);
     let mut good = Some(name);
     if let Grade::Bad(error) = &mut finding.grade {
         good = checks::instead(store, &backups[..at]);
@@ -209,17 +235,14 @@ fn verify_series(
     }
 }
 
-/// How full it is. Of a container without a quota that cannot be said.
+/// How full it is. Of a container without a quota that cannot be said, nor of a file system that does not know its size.
 fn room(store: &Store, backups: &[Backup], args: &Args) -> Result<Option<Finding>, Error> {
     let room = match (args.limits.quota, store.directory()) {
-        (Some(quota), _) => {
-            let used = backups.iter().map(|backup| backup.size).sum();
-            Room::of_quota(used, quota)
-        }
+        (Some(quota), _) => Some(Room::of_quota(total_size(backups), quota)),
         (None, Some(directory)) => Room::of_file_system(directory.path())?,
-        (None, None) => return Ok(None),
+        (None, None) => None,
     };
-    Ok(Some(room.check(args.limits.max_used)))
+    Ok(room.map(|room| room.check(args.limits.max_used)))
 }
 
 fn ledger(store: &Store, backups: &[Backup], args: &Args) -> Result<Option<Ledger>, Error> {

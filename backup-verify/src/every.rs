@@ -8,7 +8,7 @@ use std::thread;
 
 use chrono::SecondsFormat;
 use job::{Error, Progress};
-use store::{Backup, Store};
+use store::{Backup, Store, total_size};
 
 use crate::backup;
 use crate::cli::Args;
@@ -52,7 +52,7 @@ pub(crate) fn check(
     let unread: Vec<usize> = (0..backups.len())
         .filter(|at| !findings.contains_key(at))
         .collect();
-    let size: u64 = unread.iter().map(|at| backups[*at].size).sum();
+    let size = total_size(unread.iter().map(|at| &backups[*at]));
     let jobs = args.jobs().min(unread.len());
     let doing = format!("checking {}", job::text::count(unread.len(), "backup"));
     let work = Work {
@@ -113,7 +113,8 @@ impl Work<'_> {
                 return;
             };
             let backup = &self.backups[*at];
-            let finding = self.one(backup).on(backup.name);
+            let finding = self.one(backup);
+            let finding = backup::unless_gone(finding, self.store, backup).on(backup.name);
             if found.send((*at, finding)).is_err() {
                 return;
             }
@@ -139,4 +140,45 @@ fn not_again(backup: &Backup, entry: &Entry) -> Finding {
         backup.name
     );
     Finding::ok("backup", words)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use clap::Parser;
+
+    use super::*;
+    use crate::report::Output;
+
+    /// A prune runs beside: it has deleted some of those that were listed.
+    #[test]
+    fn what_is_gone_since_the_listing_is_no_error() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().to_str().unwrap();
+        let name = |day| format!("postgresql_backup_2025112{day}_020000.sql.gz");
+        for day in 1..=3 {
+            fs::write(home.path().join(name(day)), "damaged").unwrap();
+        }
+        let store = Store::open(path).unwrap();
+        let backups = store.list().unwrap();
+        let args = Args::parse_from(["backup-verify", path, "--all"]);
+        let checked = || {
+            let mut report = Report::new(path.to_owned(), args.now(), Output::Metrics);
+            check(&store, &backups, &args, None, &mut report).unwrap();
+            let lines = report.lines().to_owned();
+            (lines, report.end())
+        };
+        for day in [1, 3] {
+            fs::remove_file(home.path().join(name(day))).unwrap();
+        }
+        let (lines, ended) = checked();
+        assert_eq!(lines.matches("is gone since").count(), 2, "{lines}");
+        let error = ended.unwrap_err().to_string();
+        assert!(error.contains(&name(2)), "{error}");
+        fs::remove_file(home.path().join(name(2))).unwrap();
+        let (lines, ended) = checked();
+        ended.unwrap();
+        assert_eq!(lines.matches("is gone since").count(), 3, "{lines}");
+    }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use store::Backup;
+use store::{Backup, total_size};
 
 use crate::backup::Contents;
 use crate::figures::Figures;
@@ -20,7 +20,7 @@ impl Metrics {
 
     /// All backups of the store.
     pub(crate) fn stored(&mut self, backups: &[Backup]) {
-        let bytes: u64 = backups.iter().map(|backup| backup.size).sum();
+        let bytes = total_size(backups);
         self.set(Family::Stored, backups.len() as f64);
         self.set(Family::StoredBytes, bytes as f64);
     }

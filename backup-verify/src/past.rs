@@ -30,7 +30,7 @@ impl Past {
                 break;
             }
             match store.glance(backup)? {
-                Glance::NotGood(_) => continue,
+                Glance::NotGood(_) | Glance::Gone => continue,
                 Glance::Whole(Some(index)) => past.databases.push(databases(&index)),
                 // Their sizes count, as far as is known.
                 Glance::Whole(None)

@@ -100,6 +100,7 @@ impl State {
             Ok(Glance::Foreign) => (None, "of another program".to_owned()),
             Ok(Glance::NotGood(why)) => (None, format!("bad: {why}")),
             Ok(Glance::Archived) => (None, "archived".to_owned()),
+            Ok(Glance::Gone) => (None, "gone".to_owned()),
             Ok(Glance::NotAllowed(_)) | Err(_) => (None, "not read".to_owned()),
         };
         Self { databases, words }

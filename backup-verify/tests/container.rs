@@ -13,6 +13,16 @@ const OLD: &str = "postgresql_backup_20251121_020000.sql.gz";
 const NEW: &str = "postgresql_backup_20251123_020000.sql.gz";
 /// An hour after [`NEW`].
 const NOW: &str = "2025-11-23T03:00:00Z";
+/// The newest and the oldest of [`service`].
+const LISTED: &str = "<EnumerationResults><Blobs>\
+    <Blob><Name>postgresql_backup_20251121_020000.sql.gz</Name><Properties><Etag>1</Etag><Content-Length>1</Content-Length></Properties></Blob>\
+    <Blob><Name>postgresql_backup_20251123_020000.sql.gz</Name><Properties><Etag>1</Etag><Content-Length>1</Content-Length></Properties></Blob>\
+    </Blobs><NextMarker/></EnumerationResults>";
+/// The same, each as large as can be said.
+const HUGE: &str = "<EnumerationResults><Blobs>\
+    <Blob><Name>postgresql_backup_20251121_020000.sql.gz</Name><Properties><Etag>1</Etag><Content-Length>18446744073709551615</Content-Length></Properties></Blob>\
+    <Blob><Name>postgresql_backup_20251123_020000.sql.gz</Name><Properties><Etag>1</Etag><Content-Length>18446744073709551615</Content-Length></Properties></Blob>\
+    </Blobs><NextMarker/></EnumerationResults>";
 const GOOD: &str = "se=2999-01-01&sr=c&sp=rl&sig=S3CRETS3CRET";
 
 #[derive(Debug)]
@@ -159,6 +169,62 @@ fn archived_ones() {
     verify(&service, &["--all"]).is(0, &["is archived: it is not read"]);
     store(&service, NEW, &backup(), ("x-ms-access-tier", "Archive"));
     verify(&service, &[]).is(1, &["409 BlobArchived", "rehydrate it first"]);
+}
+
+/// A prune runs beside: what it deletes after the listing is no bad backup.
+#[test]
+fn what_is_gone_since_the_listing_is_no_error() {
+    // When it is looked at, and while it is read.
+    for (kind, nth) in [(Kind::Head, 1), (Kind::Get, 1)] {
+        let service = service();
+        service.fault(kind, nth, Fault::Vanish);
+        verify(&service, &["--all", "--jobs=1"]).is(0, &[OLD, "is gone since", NEW]);
+        assert!(service.blob(OLD).is_none());
+    }
+    // The newest, too: then the one before it is.
+    let service = service();
+    service.fault(Kind::Head, 1, Fault::Vanish);
+    let seen = verify(&service, &["--max-age=3d"]);
+    seen.is(0, &[NEW, "is gone since", "no SHA-256 was recorded"]);
+    // One that is named must be there.
+    verify(&service, &[NEW]).is(1, &["404 BlobNotFound"]);
+    service.fault(Kind::Head, 0, Fault::Vanish);
+    verify(&service, &[]).is(3, &["there are no backups in"]);
+}
+
+/// What the policy lets go, and a prune that runs beside deletes now.
+#[test]
+fn what_a_prune_deletes_meanwhile_is_not_overdue() {
+    let service = service();
+    for day in 1..=9 {
+        service.store(
+            &format!("postgresql_backup_202511{day:02}_020000.sql.gz"),
+            &backup(),
+        );
+    }
+    service.change(|state| state.page_size = 5000);
+    let policy = ["--keep-days=3", "--keep-min=1", "--max-missed=9"];
+    verify(&service, &policy).is(3, &["9 backups are still there"]);
+    // Each run lists once, and again before it blames anybody.
+    let next = service.count(Kind::List) + 2;
+    service.fault(Kind::List, next, Fault::Say(LISTED));
+    verify(&service, &policy).is(0, &["nothing is there that should be deleted"]);
+}
+
+#[test]
+fn a_listing_without_end_ends() {
+    let service = Service::start();
+    service.change(|state| state.endless = Some(5000));
+    verify(&service, &[]).is(1, &["it has more than 100000 backups"]);
+}
+
+#[test]
+fn sizes_that_lie_overflow_nothing() {
+    let service = service();
+    service.fault(Kind::List, 0, Fault::Say(HUGE));
+    let seen = verify(&service, &["--all", "--quota=1T"]);
+    seen.is(3, &["is nearly full"]);
+    assert!(!seen.stderr.contains("internal error"), "{seen:?}");
 }
 
 #[test]

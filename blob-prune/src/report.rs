@@ -149,7 +149,9 @@ impl Report {
             say!("{} would be deleted, {stays} kept", count(goes, "backup"));
             return Ok(());
         }
-        let freed = text::bytes(with("deleted").map(|it| it.size).sum());
+        let freed = with("deleted").map(|it| it.size);
+        // Sizes may lie.
+        let freed = text::bytes(freed.fold(0, u64::saturating_add));
         let retained = match with("retained").count() {
             0 => String::new(),
             retained => format!(", {retained} retained by policy"),

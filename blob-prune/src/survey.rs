@@ -60,6 +60,7 @@ impl Survey {
                 continue;
             }
             looked = true;
+            let name = self.candidates[at].name;
             self.candidates[at].state = match store.glance(&self.backups[at])? {
                 Glance::Whole(_) => State::Good,
                 Glance::Foreign | Glance::Archived => State::Unknown,
@@ -67,8 +68,14 @@ impl Survey {
                     self.read_nothing(&why);
                     break;
                 }
+                Glance::Gone => {
+                    say!("'{name}' is gone since the store was listed");
+                    self.backups.remove(at);
+                    self.candidates.remove(at);
+                    // The decisions are of those that were there.
+                    break;
+                }
                 Glance::NotGood(why) => {
-                    let name = self.candidates[at].name;
                     say!("'{name}' is not good: {why}");
                     self.not_good.insert(name, why);
                     State::Bad

@@ -70,6 +70,19 @@ fn prune(service: &Service, args: &[&str]) -> Ran {
     prune_as(service, "rdl", args)
 }
 
+/// Another prune runs beside, or a person deletes.
+#[test]
+fn what_is_gone_since_the_listing_counts_for_nothing() {
+    for kind in [Kind::Head, Kind::Get] {
+        let service = holding(5);
+        service.fault(kind, 1, Fault::Vanish);
+        let ran = prune(&service, &["--keep-days=1", "--keep-min=2"]);
+        let ran = ran.code(0).says("is gone since the store was listed");
+        // Two of those that are left, and the rest goes.
+        assert_eq!((ran.lines("keep"), ran.lines("deleted")), (2, 2));
+    }
+}
+
 /// The backup of so many nights ago.
 fn name(night: i64) -> String {
     let newest: DateTime<Utc> = "2025-11-23T02:00:00Z".parse().unwrap();

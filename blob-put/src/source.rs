@@ -1,6 +1,6 @@
 //! What is uploaded: a file or standard input, looked at while it passes.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, IsTerminal, Read, Stdin};
 use std::path::{Path, PathBuf};
 
@@ -87,14 +87,8 @@ impl Source {
         let (Some(path), Some(name)) = (&self.sidecar, &self.name) else {
             return Ok(None);
         };
-        match fs::read_to_string(path) {
-            Ok(text) => Ok(sidecar_sha256(&text, name)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => {
-                let doing = format_args!("cannot read '{}'", path.display());
-                Err(path_error(doing, path, Access::Read, &error))
-            }
-        }
+        let text = store::read_sidecar(path)?;
+        Ok(text.and_then(|text| sidecar_sha256(&text, name)))
     }
 }
 

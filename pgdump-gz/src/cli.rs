@@ -14,7 +14,7 @@ with it.
 In DIR the backup is called postgresql_backup_YYYYMMDD_HHMMSS.sql.gz (UTC, when the dump started), \
 with its SHA-256 beside it. It is written under a hidden name that is changed when it is whole; what \
 a killed run has left is removed by the next one. A second pgdump-gz on the same DIR is refused (exit \
-code 4), by a lock on the directory itself that goes with the program. A DIR with less room than its \
+code 4), by a lock on .pgdump-gz.lock in it that goes with the program. A DIR with less room than its \
 newest backup takes is refused at once (exit code 1).
 
 The server is reached as pg_dump reaches it: by PGHOST, PGPORT, PGUSER, PGPASSWORD, PGPASSFILE, \

@@ -10,7 +10,7 @@ use std::time::Duration;
 use backup_file::{About, BackupName, Contents, Options, Part, PartWriter, SectionKind, Writer};
 use chrono::{DateTime, Utc};
 use job::{Error, say, text};
-use store::{Directory, DirectoryLock, FilePublication, Store};
+use store::{Directory, DirectoryLock, FilePublication, Space, Store};
 
 /// As large as a pipe may be made without privileges.
 const PIPE_SIZE: usize = 1 << 20;
@@ -80,9 +80,9 @@ impl Target {
             }
             Self::Directory(directory, lock) => {
                 let (name, started) = free_name(&directory);
-                let file = directory.publish(&name)?;
-                let label = format!("'{}'", directory.path().join(name).display());
-                (Sink::File(file, lock), label, started)
+                let label = format!("'{}'", directory.path().join(&name).display());
+                let file = directory.publish_under(lock, &name)?;
+                (Sink::File(Box::new(file)), label, started)
             }
         };
         let writer = Writer::new(sink, options);
@@ -107,16 +107,10 @@ fn check_room(store: &Store, directory: &Directory) -> Result<(), Error> {
         return Ok(());
     };
     let path = directory.path();
-    let disk = rustix::fs::statvfs(path).map_err(|errno| {
-        Error::io(
-            format_args!("cannot ask for the free space of '{}'", path.display()),
-            &errno.into(),
-        )
-    })?;
-    let free = disk.f_bavail.saturating_mul(disk.f_frsize);
-    if free >= newest.size {
-        return Ok(());
-    }
+    let free = match Space::of(path)? {
+        Some(space) if space.free < newest.size => space.free,
+        _ => return Ok(()),
+    };
     Err(Error::failed(format!(
         "'{}' has {} left, and its newest backup, '{}', takes {}",
         path.display(),
@@ -130,14 +124,14 @@ fn check_room(store: &Store, directory: &Directory) -> Result<(), Error> {
 /// Where members go. Counts and hashes where that is needed.
 #[derive(Debug)]
 pub(crate) enum Sink {
-    File(FilePublication, DirectoryLock),
+    File(Box<FilePublication>),
     Stdout { file: File, size: u64 },
 }
 
 impl Write for Sink {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
-            Self::File(file, _) => file.write(bytes),
+            Self::File(file) => file.write(bytes),
             Self::Stdout { file, size } => {
                 let written = file.write(bytes)?;
                 *size += written as u64;
@@ -148,7 +142,7 @@ impl Write for Sink {
 
     fn flush(&mut self) -> io::Result<()> {
         match self {
-            Self::File(file, _) => file.flush(),
+            Self::File(file) => file.flush(),
             Self::Stdout { file, .. } => file.flush(),
         }
     }
@@ -216,7 +210,7 @@ impl Output {
                 path: None,
                 size,
             }),
-            Sink::File(file, _lock) => {
+            Sink::File(file) => {
                 let published = file.commit()?;
                 Ok(Written {
                     label,

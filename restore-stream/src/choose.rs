@@ -95,6 +95,8 @@ impl Chosen {
     }
 }
 
+const GONE: &str = "it is gone since the store was listed";
+
 /// Whether its first member is a BGZF block: then its end-of-file marker is to be expected.
 fn is_bgzf(file: &dyn ReadAt) -> io::Result<bool> {
     let length = usize::try_from(file.size().min(16)).unwrap_or(0);
@@ -125,7 +127,12 @@ fn from_store(store: &Store, args: &Args) -> Result<Chosen, Error> {
         say!("looking for the newest backup before {}", moment(before));
     }
     for backup in backups.iter().rev() {
-        match candidate(store, backup, args)? {
+        let candidate = match candidate(store, backup, args) {
+            // A prune works beside.
+            Err(_) if store.is_gone(backup).unwrap_or(false) => Err(GONE.into()),
+            candidate => candidate?,
+        };
+        match candidate {
             Ok(chosen) => {
                 say!(
                     "'{}' of {}, {}",
@@ -165,6 +172,7 @@ fn candidate(store: &Store, backup: &Backup, args: &Args) -> Result<Result<Chose
             chosen(None)?
         }
         Glance::NotGood(why) => return Ok(Err(why)),
+        Glance::Gone => return Ok(Err(GONE.into())),
         Glance::Archived => {
             return Ok(Err(
                 "it is in the archive tier, and must be rehydrated first".into(),

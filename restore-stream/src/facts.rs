@@ -5,6 +5,7 @@ use std::path::Path;
 
 use job::Error;
 use pg_client::{Row, Version};
+use store::Space;
 
 use crate::names::Run;
 
@@ -162,8 +163,7 @@ impl<'a> Facts<'a> {
             return None;
         }
         let directory = Path::new(self.one("data_directory")?);
-        let disk = rustix::fs::statvfs(directory).ok()?;
-        Some(disk.f_bavail.saturating_mul(disk.f_frsize))
+        Some(Space::of(directory).ok()??.free)
     }
 }
 

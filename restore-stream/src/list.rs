@@ -32,7 +32,9 @@ fn backups(store: &Store, as_json: bool) -> Result<(), Error> {
     let mut all: Vec<Value> = Vec::new();
     for backup in &store.list()? {
         let started = backup.name.started();
-        let (state, why) = state(store.glance(backup)?);
+        let Some((state, why)) = state(store.glance(backup)?) else {
+            continue;
+        };
         if as_json {
             all.push(json!({
                 "name": backup.name.to_string(),
@@ -64,15 +66,16 @@ fn age(age: TimeDelta) -> String {
     text::age(age) + old
 }
 
-/// A backup's state in a word or two, and the reason for a bad one.
-fn state(glance: Glance) -> (&'static str, Option<String>) {
-    match glance {
+/// A backup's state in a word or two, and the reason for a bad one; none if it is gone.
+fn state(glance: Glance) -> Option<(&'static str, Option<String>)> {
+    Some(match glance {
+        Glance::Gone => return None,
         Glance::Whole(_) => ("whole", None),
         Glance::Foreign => ("of another program", None),
         Glance::NotGood(why) => ("not good", Some(why)),
         Glance::Archived => ("archived", None),
         Glance::NotAllowed(why) => ("not known", Some(why)),
-    }
+    })
 }
 
 fn sections(index: &Index, as_json: bool) -> Result<(), Error> {

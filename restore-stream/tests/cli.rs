@@ -8,6 +8,7 @@ use std::process::{Command, Output, Stdio};
 
 use backup_file::{About, Options, SectionKind, Writer};
 use chrono::{TimeZone, Utc};
+use scripted_service::{Fault, Kind, Service};
 use tempfile::TempDir;
 
 const GLOBALS: &str = "--\n-- PostgreSQL database cluster dump\n--\n\nCREATE ROLE bob;\n\n";
@@ -23,6 +24,41 @@ fn database(name: &str) -> String {
 
 fn sql() -> String {
     [GLOBALS, &database("one"), &database("two"), END].concat()
+}
+
+/// A prune runs beside: what it deletes after the listing is not listed, and not chosen.
+#[test]
+fn what_is_gone_since_the_listing_is_passed_over() {
+    let run = |options: &[&str], service: &Service| {
+        let token = "se=2999-01-01&sr=c&sp=rl&sig=S3CRETS3CRET";
+        let mut command = program();
+        command.arg(service.url()).args(options);
+        command.env("AZURE_STORAGE_SAS_TOKEN", token);
+        let ran = run(&mut command, 0);
+        let [out, err] = [ran.stdout, ran.stderr].map(|it| String::from_utf8(it).unwrap());
+        (out, err)
+    };
+    for (kind, nth) in [(Kind::Head, 1), (Kind::Get, 1), (Kind::Head, 2)] {
+        let service = Service::start();
+        let name = |day| path(Path::new(""), day).display().to_string();
+        for day in [21, 22] {
+            service.store(&name(day), &backup());
+        }
+        service.fault(kind, nth, Fault::Vanish);
+        if (kind, nth) == (Kind::Head, 2) {
+            // It was good when it was looked at, and is gone when it is opened.
+            let (out, err) = run(&["--latest", "--list"], &service);
+            assert!(out.contains("one"), "{out}");
+            assert!(
+                err.contains(&format!("passed over '{}'", name(22))),
+                "{err}"
+            );
+            continue;
+        }
+        let (out, _) = run(&["--list"], &service);
+        assert_eq!(out.lines().count(), 1, "{out}");
+        assert!(out.starts_with(&name(22)), "{out}");
+    }
 }
 
 /// A backup as pgdump-gz writes it.

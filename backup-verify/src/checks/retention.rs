@@ -1,5 +1,7 @@
 //! Whether what should be deleted is deleted.
 
+use std::collections::BTreeSet;
+
 use backup_file::BackupName;
 use chrono::{DateTime, TimeDelta, Utc};
 use job::Error;
@@ -25,6 +27,7 @@ pub(crate) fn check(
     now: DateTime<Utc>,
     policy: &Policy,
 ) -> Result<Finding, Error> {
+    let mut backups: Vec<&Backup> = backups.iter().collect();
     let mut candidates: Vec<Candidate> = backups
         .iter()
         .map(|backup| Candidate {
@@ -36,10 +39,19 @@ pub(crate) fn check(
         let decisions = decide(&candidates, now - GRACE, policy);
         let overdue = overdue(&candidates, &decisions, now);
         // One that is bad does not stand in for an older one: blob-prune looks, too.
-        if overdue.is_empty() || !look(store, backups, &mut candidates, &decisions)? {
-            return Ok(finding(&overdue));
+        if overdue.is_empty() || !look(store, &mut backups, &mut candidates, &decisions)? {
+            return Ok(finding(&still_there(store, overdue)?));
         }
     }
+}
+
+/// Without those that a prune has deleted since the store was listed.
+fn still_there(store: &Store, mut overdue: Vec<BackupName>) -> Result<Vec<BackupName>, Error> {
+    if !overdue.is_empty() {
+        let there: BTreeSet<BackupName> = store.list()?.iter().map(|it| it.name).collect();
+        overdue.retain(|name| there.contains(name));
+    }
+    Ok(overdue)
 }
 
 /// What should not be there any more.
@@ -57,22 +69,29 @@ fn overdue(
 }
 
 /// Looks at those that the rules count on and that have not been looked at; says whether there was any.
+/// One that is gone counts for nothing.
 fn look(
     store: &Store,
-    backups: &[Backup],
-    candidates: &mut [Candidate],
+    backups: &mut Vec<&Backup>,
+    candidates: &mut Vec<Candidate>,
     decisions: &[Decision],
 ) -> Result<bool, Error> {
     let mut looked = false;
-    for ((candidate, decision), backup) in candidates.iter_mut().zip(decisions).zip(backups) {
-        if candidate.state == State::Unread && decision.is_relied_on() {
-            looked = true;
-            candidate.state = match store.glance(backup)? {
-                Glance::Whole(_) => State::Good,
-                Glance::NotGood(_) => State::Bad,
-                Glance::Foreign | Glance::Archived | Glance::NotAllowed(_) => State::Unknown,
-            };
+    for (at, decision) in decisions.iter().enumerate() {
+        if candidates[at].state != State::Unread || !decision.is_relied_on() {
+            continue;
         }
+        looked = true;
+        candidates[at].state = match store.glance(backups[at])? {
+            Glance::Whole(_) => State::Good,
+            Glance::NotGood(_) => State::Bad,
+            Glance::Foreign | Glance::Archived | Glance::NotAllowed(_) => State::Unknown,
+            Glance::Gone => {
+                backups.remove(at);
+                candidates.remove(at);
+                break;
+            }
+        };
     }
     Ok(looked)
 }

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use job::Error;
 use job::text::bytes;
+use store::Space;
 
 use crate::figures::Figures;
 use crate::report::Finding;
@@ -21,24 +22,17 @@ pub(crate) struct Room {
 }
 
 impl Room {
-    /// Of the file system of a directory, as `df` reckons it: what only root may still take is no room.
+    /// Of the file system of a directory, if that knows its size.
     ///
     /// # Errors
     /// It cannot be asked.
-    pub(crate) fn of_file_system(directory: &Path) -> Result<Self, Error> {
-        let disk = rustix::fs::statvfs(directory).map_err(|errno| {
-            Error::io(
-                format_args!("cannot ask for the free space of '{}'", directory.display()),
-                &errno.into(),
-            )
-        })?;
-        let used = disk.f_blocks.saturating_sub(disk.f_bfree);
-        let total = used.saturating_add(disk.f_bavail);
-        Ok(Self {
-            used: used.saturating_mul(disk.f_frsize),
-            total: total.saturating_mul(disk.f_frsize),
+    pub(crate) fn of_file_system(directory: &Path) -> Result<Option<Self>, Error> {
+        let space = Space::of(directory)?;
+        Ok(space.map(|Space { used, free }| Self {
+            used,
+            total: used.saturating_add(free),
             quota: false,
-        })
+        }))
     }
 
     /// Of a quota.
@@ -107,8 +101,10 @@ mod tests {
 
     #[test]
     fn a_file_system_is_of_a_size() {
-        let room = Room::of_file_system(Path::new("/")).unwrap();
+        let room = Room::of_file_system(Path::new("/")).unwrap().unwrap();
         assert!(room.used > 0 && room.used <= room.total);
         assert!(Room::of_file_system(Path::new("/nowhere")).is_err());
+        // It has no blocks, as ramfs and some of FUSE have none.
+        assert_eq!(Room::of_file_system(Path::new("/proc")).unwrap(), None);
     }
 }

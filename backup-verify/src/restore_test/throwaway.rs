@@ -11,6 +11,7 @@ use pg_client::{
     Account, Child, Conninfo, Ending, RELEASE, Server, UNHINDERED, drop_database, quote_ident,
     quote_literal,
 };
+use store::Space;
 
 use super::account;
 use super::globals::Globals;
@@ -47,15 +48,20 @@ const PASSED_ON: [&str; 9] = [
     "NSS_WRAPPER_PASSWD",
 ];
 
+/// What the server adds to the path of its directory.
+const SOCKET: &str = "/.s.PGSQL.5432";
+const LONGEST_SOCKET: usize = 107;
+
 /// A running server on a socket that only this user (or root) can reach. It is stopped and its directory
 /// removed when this is dropped, and when a signal stops the program.
 #[derive(Debug)]
 pub(crate) struct Throwaway {
     server: Server,
-    // Dropped in this order: the server ends, then whatever it started, before its directory goes.
+    // Dropped in this order: the server ends, then whatever it started, before its directories go.
     _postgres: Child,
     _others: Others,
     directory: Directory,
+    _socket: Option<Directory>,
 }
 
 impl Throwaway {
@@ -98,7 +104,12 @@ impl Throwaway {
         for setting in SETTINGS {
             postgres.args(["-c", setting]);
         }
-        let socket = directory.path.display().to_string();
+        let elsewhere = match fits_socket(&directory.path) {
+            true => None,
+            false => Some(Directory::for_socket(account)?),
+        };
+        let socket = elsewhere.as_ref().unwrap_or(&directory);
+        let socket = socket.path.display().to_string();
         // A list of quoted names.
         let list = quote_ident(&socket);
         postgres.args(["-c", &format!("unix_socket_directories={list}")]);
@@ -111,6 +122,7 @@ impl Throwaway {
             _postgres: postgres,
             _others: others,
             directory,
+            _socket: elsewhere,
         };
         made.add_tablespaces(globals)?;
         Ok(made)
@@ -172,16 +184,10 @@ fn unmade(error: Error) -> Error {
 
 /// A restored database takes about as much as its SQL.
 fn check_room(parent: &Path, room: u64) -> Result<(), Error> {
-    let disk = rustix::fs::statvfs(parent).map_err(|error| {
-        Error::io(
-            format_args!("cannot look at '{}'", parent.display()),
-            &error.into(),
-        )
-    })?;
-    let free = disk.f_bavail.saturating_mul(disk.f_frsize);
-    if free >= room {
-        return Ok(());
-    }
+    let free = match Space::of(parent)? {
+        Some(space) if space.free < room => space.free,
+        _ => return Ok(()),
+    };
     Err(Error::failed(format!(
         "there is no room for the test: {} are free in '{}', and the SQL of the largest database has {}",
         text::bytes(free),
@@ -189,6 +195,11 @@ fn check_room(parent: &Path, room: u64) -> Result<(), Error> {
         text::bytes(room)
     ))
     .hint("--work-dir names another directory, --into a server"))
+}
+
+/// Whether the path of the server's socket is one that the system takes: `sun_path` of unix(7).
+fn fits_socket(directory: &Path) -> bool {
+    directory.as_os_str().len() + SOCKET.len() <= LONGEST_SOCKET
 }
 
 /// A directory of its own.
@@ -218,6 +229,19 @@ impl Directory {
             account::own(&directory.path, maker)?;
         }
         Ok(directory)
+    }
+
+    /// One with a short path, for a socket alone, where that of the data is too long for one.
+    fn for_socket(account: Option<Account>) -> Result<Self, Error> {
+        let short = ["/tmp", "/var/tmp", "/dev/shm"].map(Path::new);
+        let made = short.into_iter().map(|parent| Self::make(parent, account));
+        let made = made.flatten().find(|made| fits_socket(&made.path));
+        made.ok_or_else(|| {
+            Error::failed(format!(
+                "no directory for the server's socket, whose path has at most {LONGEST_SOCKET} bytes"
+            ))
+            .hint("name a directory with a shorter path with --work-dir")
+        })
     }
 
     /// Where a tablespace is.

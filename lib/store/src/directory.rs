@@ -5,28 +5,15 @@ use std::path::{Path, PathBuf};
 
 use job::Error;
 use rustix::fs::{FlockOperation, flock};
-use rustix::io::Errno;
 
-use crate::FilePublication;
 use crate::permission::{Access, path_error};
 use crate::publication::is_temporary;
-
-/// Stands in for the directory's own lock on file systems that lock only files that are open for
-/// writing (NFS).
-const LOCK_FILE: &str = ".pgdump-gz.lock";
+use crate::{DirectoryLock, FilePublication};
 
 /// A directory of backups.
 #[derive(Debug, Clone)]
 pub struct Directory {
     path: PathBuf,
-}
-
-/// Held by the one program that writes into a directory; released when it is dropped, and by the
-/// kernel when the program ends in any way.
-#[derive(Debug)]
-#[must_use = "the directory is unlocked when this is dropped"]
-pub struct DirectoryLock {
-    _locked: File,
 }
 
 /// A temporary file of a backup that is being written, or was when its program was killed.
@@ -69,36 +56,9 @@ impl Directory {
     /// Locks it against another program that calls this; reading and pruning go on.
     ///
     /// # Errors
-    /// Exit code 4 if another program holds the lock.
+    /// Exit code 4 if another program holds the lock, or something else is where its file should be.
     pub fn lock(&self) -> Result<DirectoryLock, Error> {
-        let doing = format!("cannot lock '{}'", self.path.display());
-        let itself = File::open(&self.path)
-            .map_err(|error| path_error(&doing, &self.path, Access::Read, &error))?;
-        let locked = match flock(&itself, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(itself),
-            Err(Errno::WOULDBLOCK) => Err(Errno::WOULDBLOCK),
-            Err(_) => self
-                .lock_file()
-                .map_err(|error| path_error(&doing, &self.path, Access::Write, &error))?,
-        };
-        match locked {
-            Ok(locked) => Ok(DirectoryLock { _locked: locked }),
-            Err(Errno::WOULDBLOCK) => Err(Error::refused(format!(
-                "another program is writing a backup into '{}'",
-                self.path.display()
-            ))
-            .hint("wait until it has ended; its lock goes with it")),
-            Err(errno) => Err(Error::io(doing, &errno.into())),
-        }
-    }
-
-    fn lock_file(&self) -> io::Result<Result<File, Errno>> {
-        let file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(self.path.join(LOCK_FILE))?;
-        Ok(flock(&file, FlockOperation::NonBlockingLockExclusive).map(|()| file))
+        DirectoryLock::take(&self.path)
     }
 
     /// Removes the temporary files of programs that were killed, not those that are being written, and
@@ -149,22 +109,35 @@ impl Directory {
     }
 
     /// Begins a file that becomes visible as `name` when it is whole. Nothing of that name may be
-    /// there.
+    /// there. What the file system can do is found out here: where no name can be given without perhaps
+    /// taking it from another file, the directory is locked until the end.
+    ///
+    /// # Errors
+    /// Exit code 4 if the name is taken, or the directory must be locked and is.
+    pub fn publish(&self, name: &str) -> Result<FilePublication, Error> {
+        FilePublication::begin(self, name, None)
+    }
+
+    /// As [`publish`](Self::publish), by who has locked the directory.
     ///
     /// # Errors
     /// Exit code 4 if the name is taken.
-    pub fn publish(&self, name: &str) -> Result<FilePublication, Error> {
-        FilePublication::begin(self, name)
+    pub fn publish_under(&self, lock: DirectoryLock, name: &str) -> Result<FilePublication, Error> {
+        FilePublication::begin(self, name, Some(lock))
     }
 
-    /// The regular files in it: no symbolic links, no directories, no names that are no text.
-    pub(crate) fn files(&self) -> Result<Vec<Entry>, Error> {
+    /// The regular files in it whose names are wanted: no symbolic links, no directories, no names that are
+    /// no text.
+    pub(crate) fn files(&self, wanted: impl Fn(&str) -> bool) -> Result<Vec<Entry>, Error> {
         let mut files = Vec::new();
         for entry in self.read()? {
             let entry = entry.map_err(|error| self.cannot_read(&error))?;
             let Ok(name) = entry.file_name().into_string() else {
                 continue;
             };
+            if !wanted(&name) {
+                continue;
+            }
             // Of the entry itself: a link is not followed.
             match entry.metadata() {
                 Ok(found) if found.is_file() => files.push(Entry {
@@ -187,9 +160,7 @@ impl Directory {
     }
 
     fn temporaries(&self) -> Result<Vec<Entry>, Error> {
-        let mut files = self.files()?;
-        files.retain(|file| is_temporary(&file.name));
-        Ok(files)
+        self.files(is_temporary)
     }
 
     fn read(&self) -> Result<fs::ReadDir, Error> {

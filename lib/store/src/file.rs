@@ -1,6 +1,6 @@
 //! A backup in a file, and one that comes through a pipe.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, IsTerminal, Read};
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
@@ -12,6 +12,7 @@ use backup_file::{ReadAt, Sha256, sidecar_name, sidecar_sha256};
 use job::Error;
 
 use crate::permission::{Access, path_error};
+use crate::sidecar::read_sidecar;
 
 /// A file that can be read anywhere.
 #[derive(Debug)]
@@ -73,15 +74,10 @@ impl Seekable {
             return Ok(None);
         };
         let path = self.path.with_file_name(sidecar_name(name));
-        let text = match fs::read(&path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => {
-                let doing = format_args!("cannot read '{}'", path.display());
-                return Err(path_error(doing, &path, Access::Read, &error));
-            }
+        let Some(text) = read_sidecar(&path)? else {
+            return Ok(None);
         };
-        match sidecar_sha256(&String::from_utf8_lossy(&text), name) {
+        match sidecar_sha256(&text, name) {
             Some(digest) => Ok(Some(digest)),
             None => Err(Error::not_good(format!(
                 "'{}' gives no SHA-256 of '{name}'",

@@ -22,6 +22,8 @@ pub enum Glance {
     NotGood(String),
     /// It is archived: it must be rehydrated before anything can be read of it.
     Archived,
+    /// It is not there any more: deleted since the store was listed.
+    Gone,
     /// Backups of this store may not be read (a token without `r`): what the service says.
     NotAllowed(String),
 }
@@ -35,7 +37,10 @@ impl Store {
         match self.container() {
             None => match self.source(backup) {
                 Ok(source) => glance_at(&source).or_else(|error| not_read(&source, &error)),
-                Err(error) => Ok(Glance::NotGood(error.to_string())),
+                Err(error) => Ok(match self.is_gone(backup) {
+                    Ok(true) => Glance::Gone,
+                    Ok(false) | Err(_) => Glance::NotGood(error.to_string()),
+                }),
             },
             Some(client) => match client.blob(&backup.name.to_string()) {
                 Ok(blob) => {
@@ -124,7 +129,8 @@ fn not_answered(error: &azure_blob::Error) -> Result<Glance, Error> {
     match error.kind() {
         Archived => Ok(Glance::Archived),
         Token | Refused => Ok(Glance::NotAllowed(error.to_string())),
-        NotFound | Changed => Ok(Glance::NotGood(error.to_string())),
+        NotFound => Ok(Glance::Gone),
+        Changed => Ok(Glance::NotGood(error.to_string())),
         _ => Err(error.clone().into()),
     }
 }

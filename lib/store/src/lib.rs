@@ -14,17 +14,24 @@
 mod directory;
 mod file;
 mod glance;
+mod lock;
+mod naming;
 mod permission;
 mod publication;
 mod recorded;
 mod remote;
+mod sidecar;
 mod source;
+mod space;
 mod store;
 
-pub use directory::{Directory, DirectoryLock, Unfinished};
+pub use directory::{Directory, Unfinished};
 pub use glance::{Glance, flaw_at};
+pub use lock::DirectoryLock;
 pub use permission::{Access, path_error};
 pub use publication::{FilePublication, Published};
 pub use recorded::{Recorded, hex};
+pub use sidecar::read_sidecar;
 pub use source::Source;
-pub use store::{Backup, Deletion, Store};
+pub use space::Space;
+pub use store::{Backup, Deletion, Store, total_size};

@@ -1,21 +1,25 @@
 use std::fs::{self, File};
 use std::io::{self, Write};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use backup_file::{Sha256, sidecar_line, sidecar_name};
 use job::{Error, OnStop};
 use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
 use sha2::Digest;
 use tempfile::NamedTempFile;
 
-use crate::Directory;
 use crate::directory::{cannot_remove, remove};
+use crate::naming::Naming;
 use crate::permission::{Access, path_error};
+use crate::{Directory, DirectoryLock};
 
 /// How a temporary file's name ends, after the random part.
 const SUFFIX: &str = ".partial";
 const RANDOM: usize = 12;
+/// Temporary files that are made before it is said that none lasts.
+const TRIES: usize = 100;
 /// A dump holds the roles' password hashes: nothing for everybody. The umask may take away more.
 const MODE: u32 = 0o640;
 
@@ -32,6 +36,10 @@ pub struct FilePublication {
     file: Temporary,
     sha256: sha2::Sha256,
     size: u64,
+    /// How it gets its name.
+    naming: Naming,
+    /// Held until it has its name, or never will.
+    _lock: Option<DirectoryLock>,
 }
 
 /// A file that stands under its own name.
@@ -46,27 +54,36 @@ pub struct Published {
 }
 
 impl FilePublication {
-    pub(crate) fn begin(directory: &Directory, name: &str) -> Result<Self, Error> {
+    pub(crate) fn begin(
+        directory: &Directory,
+        name: &str,
+        lock: Option<DirectoryLock>,
+    ) -> Result<Self, Error> {
+        let cannot = |error: &io::Error| {
+            let path = directory.path();
+            let doing = format_args!("cannot create a file in '{}'", path.display());
+            path_error(doing, path, Access::Write, error)
+        };
+        let naming = probe(directory.path(), name).map_err(|error| cannot(&error))?;
+        let lock = match (naming, lock) {
+            (Naming::Locked, None) => Some(directory.lock()?),
+            (_, lock) => lock,
+        };
         let directory = directory.path().to_path_buf();
         let path = directory.join(name);
         // Told now, not after an hour's dump; the rename at the end makes sure.
         if path.symlink_metadata().is_ok() {
             return Err(taken(&path));
         }
-        let file = Temporary::create(&directory, name).map_err(|error| {
-            path_error(
-                format_args!("cannot create a file in '{}'", directory.display()),
-                &directory,
-                Access::Write,
-                &error,
-            )
-        })?;
+        let file = Temporary::create(&directory, name).map_err(|error| cannot(&error))?;
         Ok(Self {
             directory,
             name: name.to_owned(),
             file,
             sha256: sha2::Sha256::new(),
             size: 0,
+            naming,
+            _lock: lock,
         })
     }
 
@@ -83,6 +100,8 @@ impl FilePublication {
             file,
             sha256,
             size,
+            naming,
+            _lock,
         } = self;
         let path = directory.join(&name);
         let sidecar_path = directory.join(sidecar_name(&name));
@@ -101,10 +120,11 @@ impl FilePublication {
         if remove(&sidecar_path).map_err(|error| cannot_remove(&sidecar_path, &error))? {
             flush(&directory).map_err(|error| cannot(&error))?;
         }
-        file.rename(&path).map_err(|error| match error.kind() {
-            io::ErrorKind::AlreadyExists => taken(&path),
-            _ => cannot(&error),
-        })?;
+        file.rename(&path, naming)
+            .map_err(|error| match error.kind() {
+                io::ErrorKind::AlreadyExists => taken(&path),
+                _ => cannot(&error),
+            })?;
         sidecar
             .replace(&sidecar_path)
             .and_then(|()| flush(&directory))
@@ -126,6 +146,15 @@ impl Write for FilePublication {
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
+}
+
+/// How files get their names there, by two temporary ones.
+fn probe(directory: &Path, name: &str) -> io::Result<Naming> {
+    let from = Temporary::create(directory, name)?;
+    let to = Temporary::create(directory, name)?;
+    // Its name is free now, and removed again when this is dropped.
+    fs::remove_file(to.file.path())?;
+    Naming::probe(from.file.path(), to.file.path())
 }
 
 fn sidecar(directory: &Path, name: &str, sha256: &Sha256) -> io::Result<Temporary> {
@@ -153,7 +182,7 @@ struct Temporary {
 
 impl Temporary {
     fn create(directory: &Path, name: &str) -> io::Result<Self> {
-        loop {
+        for _ in 0..TRIES {
             let file = tempfile::Builder::new()
                 .prefix(&format!(".{name}."))
                 .suffix(SUFFIX)
@@ -161,14 +190,24 @@ impl Temporary {
                 .permissions(fs::Permissions::from_mode(MODE))
                 .tempfile_in(directory)?;
             let path = file.path().to_path_buf();
-            let on_stop = job::on_stop(move || drop(fs::remove_file(path)));
-            // A file system without locks: then nobody sweeps there either.
-            let _ = flock(file.as_file(), FlockOperation::LockExclusive);
-            // Another program may have swept it before it was locked.
-            if file.as_file().metadata()?.nlink() > 0 {
+            let on_stop = {
+                let path = path.clone();
+                job::on_stop(move || drop(fs::remove_file(path)))
+            };
+            // Where the file system has no locks, nobody sweeps either.
+            let locked = flock(file.as_file(), FlockOperation::NonBlockingLockExclusive);
+            if locked == Err(Errno::WOULDBLOCK) {
+                // Another program looks at it, or sweeps it: another one, which nobody has seen.
+                continue;
+            }
+            // It may have been swept before it was locked. Not by its links, which FUSE need not count.
+            if path.symlink_metadata().is_ok() {
                 return Ok(Self { file, on_stop });
             }
         }
+        Err(io::Error::other(
+            "what is made there is gone or locked at once",
+        ))
     }
 
     fn sync(&self) -> io::Result<()> {
@@ -177,8 +216,10 @@ impl Temporary {
 
     /// Gives it its name; fails if that is taken. A stop signal until the end of this finds it either
     /// under its temporary name, and removes it, or whole under its own.
-    fn rename(self, path: &Path) -> io::Result<()> {
-        self.file.persist_noclobber(path)?;
+    fn rename(self, path: &Path, naming: Naming) -> io::Result<()> {
+        naming.give(self.file.path(), path)?;
+        // The temporary name, where it is still there.
+        drop(self.file);
         drop(self.on_stop);
         Ok(())
     }

@@ -1,14 +1,14 @@
 use std::io::{self, Read};
 use std::path::Path;
 
-use azure_blob::{Blob, Client, Need, Options};
+use azure_blob::{Blob, Client, Need, Options, is_url};
 use backup_file::{ReadAt, ReadError, Sha256};
 use job::Error;
 
 use crate::Recorded;
 use crate::file::{self, Opened, Seekable, Stream};
 use crate::remote::RemoteBlob;
-use crate::store::{is_url, path};
+use crate::store::path;
 
 /// Something that a backup is read from: a file, a blob, or standard input.
 #[derive(Debug)]

@@ -1,6 +1,7 @@
+use std::io;
 use std::path::Path;
 
-use azure_blob::{Client, Options};
+use azure_blob::{Client, ErrorKind, Options, is_url};
 use backup_file::{BackupName, Sha256, sidecar_name};
 use job::Error;
 
@@ -132,6 +133,32 @@ impl Store {
         }
     }
 
+    /// Whether a backup that was listed is not there any more: a prune works beside.
+    ///
+    /// # Errors
+    /// What the system or the service answers instead.
+    pub fn is_gone(&self, backup: &Backup) -> Result<bool, Error> {
+        let name = backup.name.to_string();
+        match &self.place {
+            Place::Directory(directory) => {
+                let path = directory.path().join(name);
+                match path.symlink_metadata() {
+                    Ok(_) => Ok(false),
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
+                    Err(error) => Err(Error::io(
+                        format_args!("cannot look at '{}'", path.display()),
+                        &error,
+                    )),
+                }
+            }
+            Place::Container(client) => match client.properties(&name) {
+                Ok(_) => Ok(false),
+                Err(error) if error.kind() == ErrorKind::NotFound => Ok(true),
+                Err(error) => Err(error.into()),
+            },
+        }
+    }
+
     /// Deletes backups, in a directory with their sidecars, and tells `told` what became of each as
     /// soon as it is known.
     ///
@@ -150,13 +177,6 @@ impl Store {
     }
 }
 
-pub(crate) fn is_url(text: &str) -> bool {
-    ["http://", "https://"].iter().any(|scheme| {
-        text.get(..scheme.len())
-            .is_some_and(|it| it.eq_ignore_ascii_case(scheme))
-    })
-}
-
 /// What is not a URL is a path; but not one that holds a token, which would be shown in messages.
 pub(crate) fn path(text: &str) -> Result<&Path, Error> {
     match text.split_once("://") {
@@ -170,8 +190,18 @@ pub(crate) fn path(text: &str) -> Result<&Path, Error> {
     }
 }
 
+/// How many bytes they have together; the largest number where it would be larger, as sizes may lie.
+pub fn total_size<'a>(backups: impl IntoIterator<Item = &'a Backup>) -> u64 {
+    let sizes = backups.into_iter().map(|backup| backup.size);
+    sizes.fold(0, u64::saturating_add)
+}
+
+fn is_backup(name: &str) -> bool {
+    BackupName::parse(name).is_some()
+}
+
 fn in_directory(directory: &Directory) -> Result<Vec<Backup>, Error> {
-    let files = directory.files()?.into_iter();
+    let files = directory.files(is_backup)?.into_iter();
     Ok(files
         .filter_map(|file| {
             Some(Backup {
@@ -185,7 +215,7 @@ fn in_directory(directory: &Directory) -> Result<Vec<Backup>, Error> {
 }
 
 fn in_container(client: &Client) -> Result<Vec<Backup>, Error> {
-    let items = client.list()?.into_iter();
+    let items = client.list_named(is_backup)?.into_iter();
     Ok(items
         .filter_map(|item| {
             Some(Backup {

@@ -190,7 +190,9 @@ fn a_glance_that_is_not_allowed_or_not_answered_is_no_verdict() {
     }
     service.change(|state| state.blobs.remove(OLD));
     let glance = store.glance(&backups[0]).unwrap();
-    assert!(matches!(glance, Glance::NotGood(_)), "{glance:?}");
+    assert_eq!(glance, Glance::Gone);
+    assert!(store.is_gone(&backups[0]).unwrap());
+    assert!(!store.is_gone(&backups[1]).unwrap());
     let hasty = Options {
         deadline: Duration::from_secs(1),
         ..options()

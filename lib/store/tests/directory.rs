@@ -16,6 +16,7 @@ use tempfile::TempDir;
 
 const NAME: &str = "postgresql_backup_20251123_020000.sql.gz";
 const OLDER: &str = "postgresql_backup_20251122_020000.sql.gz";
+const LOCK: &str = ".pgdump-gz.lock";
 /// SHA-256 of "whole".
 const SHA256: &str = "5d5766cf2d78701614200418ee1450690d9af12c84d52545e4802f001ad53099";
 
@@ -227,7 +228,9 @@ fn one_program_at_a_time_writes() {
     assert!(error.to_string().contains("another program"), "{error}");
     drop(lock);
     let _lock = directory.lock().unwrap();
-    assert!(names(home.path()).is_empty());
+    // It stays, and says nothing.
+    assert_eq!(names(home.path()), [LOCK]);
+    assert_eq!(fs::read(home.path().join(LOCK)).unwrap(), b"");
 }
 
 #[test]

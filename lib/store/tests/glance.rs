@@ -131,8 +131,8 @@ fn a_backup_that_is_gone() {
         sha256: None,
         version: String::new(),
     };
-    let Glance::NotGood(why) = store.glance(&gone).unwrap() else {
-        panic!("it is there");
-    };
-    assert!(why.contains("No such file"), "{why}");
+    assert_eq!(store.glance(&gone).unwrap(), Glance::Gone);
+    assert!(store.is_gone(&gone).unwrap());
+    std::fs::create_dir(home.path().join(NAME)).unwrap();
+    assert!(!store.is_gone(&gone).unwrap());
 }

@@ -2,9 +2,10 @@
 
 use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use backup_file::BackupName;
+use rustix::fs::{FlockOperation, flock};
 use rustix::process::Signal;
 
 use crate::program::{Place, Seen, gunzip, pid_in, runs, signal, until};
@@ -71,7 +72,7 @@ fn a_second_run_is_refused() {
 
 #[test]
 fn a_signal_leaves_nothing() {
-    for (sent, code) in [(Signal::TERM, 143), (Signal::INT, 130)] {
+    for (sent, code) in [(Signal::TERM, 143), (Signal::INT, 130), (Signal::HUP, 129)] {
         let place = Place::new();
         // The last of the pipeline does not listen to SIGTERM.
         let script = "echo hello; sh -c 'trap \"\" TERM; echo $$ > pid; sleep 1000; :' | cat";
@@ -85,6 +86,34 @@ fn a_signal_leaves_nothing() {
         assert_eq!(place.stored(), NOTHING);
         until("the command is gone", || !runs(&pid));
     }
+}
+
+/// What nohup(1) begins is to outlive its session.
+#[test]
+fn under_nohup_a_hangup_is_nothing() {
+    let place = Place::new();
+    let script = "trap '' HUP; exec \"$0\" --dir store -- sh -c 'echo $$ > pid; echo hello; until [ -e go ]; do sleep 0.05; done'";
+    let program = place.program(NOTHING);
+    let mut nohup = Command::new("sh");
+    nohup.args(["-c", script]).arg(program.get_program());
+    nohup.current_dir(place.path(".")).stdin(Stdio::null());
+    nohup.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let child = nohup.spawn().unwrap();
+    pid_in(&place.path("pid"));
+    signal(&child, Signal::HUP);
+    File::create(place.path("go")).unwrap();
+    Seen::end_of(child).done();
+    assert_eq!(place.stored().len(), 2);
+}
+
+/// Whoever may read the directory may lock it; a run of version 0.1 does so, too.
+#[test]
+fn a_directory_that_somebody_else_locks_is_written_into() {
+    let place = Place::new();
+    let directory = File::open(place.path("store")).unwrap();
+    flock(&directory, FlockOperation::LockExclusive).unwrap();
+    place.run(["--dir", "store", "--", "echo", "hello"]).done();
+    assert_eq!(place.stored().len(), 2);
 }
 
 #[test]
