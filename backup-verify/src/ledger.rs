@@ -2,7 +2,7 @@
 //! and the next one reads only what is new, has changed, or was read long ago.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
@@ -10,6 +10,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 use job::Error;
 use serde::{Deserialize, Serialize};
 use store::Backup;
+
+/// Some hundred thousand backups' lines.
+const LARGEST: usize = 64 << 20;
 
 /// A backup that was found good: a line of the file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,10 +41,10 @@ impl Ledger {
     /// as if they were not there (a run that was killed leaves half a line).
     ///
     /// # Errors
-    /// It cannot be read or written.
+    /// It cannot be read or written, or is no file that may be replaced.
     pub(crate) fn open(path: &Path, store: &str, backups: &[Backup]) -> Result<Self, Error> {
-        let text = match fs::read_to_string(path) {
-            Ok(text) => text,
+        let text = match job::read_regular(path, LARGEST) {
+            Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
             Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
             Err(error) => {
                 let doing = format!("cannot read '{}'", path.display());
@@ -131,6 +134,8 @@ fn cannot_write(path: &Path, error: &io::Error) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use backup_file::BackupName;
 
     use super::*;

@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::fs::{self, Permissions};
+use std::fs::Permissions;
 use std::io::{self, Write as _};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -20,6 +20,8 @@ use job::{Error, is_unseen, say};
 const PREFIX: &str = "postgresql_backup_";
 /// The file's reader, Prometheus' node exporter, is another user.
 const MODE: u32 = 0o644;
+/// Of some thousand stores.
+const LARGEST: usize = 16 << 20;
 
 macro_rules! families {
     ($($(#[doc = $help:literal])+ $family:ident = $name:literal,)+) => {
@@ -160,11 +162,17 @@ impl Metrics {
     /// Puts it in place of a file, at once. What was not measured is kept from the file that is there.
     ///
     /// # Errors
-    /// The file cannot be written.
+    /// The file cannot be written, or something else is there.
     pub(crate) fn write(mut self, path: &Path) -> Result<(), Error> {
-        match fs::read_to_string(path) {
-            Ok(before) => self.keep(&before),
+        let cannot =
+            |error: &io::Error| Error::io(format_args!("cannot write '{}'", path.display()), error);
+        match job::read_regular(path, LARGEST) {
+            Ok(before) => self.keep(&String::from_utf8_lossy(&before)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            // A device or a directory is not replaced.
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
+                return Err(cannot(&error).hint("name a file, or - for standard output"));
+            }
             // What it said is lost, what is known now is not.
             Err(error) => say!(
                 "warning: what '{}' said before is lost: {}",
@@ -172,8 +180,7 @@ impl Metrics {
                 Error::io("cannot read it", &error)
             ),
         }
-        replace(path, &self.text())
-            .map_err(|error| Error::io(format_args!("cannot write '{}'", path.display()), &error))
+        replace(path, &self.text()).map_err(|error| cannot(&error))
     }
 
     /// Takes the families over that this run has not measured, as an earlier text has them of this store.
