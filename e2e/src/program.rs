@@ -18,7 +18,7 @@ use crate::{Cluster, postgres, tool};
 const DEADLINE: Duration = Duration::from_secs(300);
 
 /// The environment of the person who runs the tests must not reach the programs.
-const FOREIGN: [&str; 13] = [
+const FOREIGN: [&str; 17] = [
     "AZURE_STORAGE_SAS_TOKEN",
     "AZURE_STORAGE_SAS_TOKEN_FILE",
     "SSL_CERT_FILE",
@@ -32,6 +32,10 @@ const FOREIGN: [&str; 13] = [
     "HTTPS_PROXY",
     "http_proxy",
     "https_proxy",
+    "ALL_PROXY",
+    "all_proxy",
+    "NO_PROXY",
+    "no_proxy",
 ];
 
 /// A program that is about to be run.

@@ -12,6 +12,9 @@ use crate::watchdog;
 /// The beginning of the names of all directories that the harness makes.
 pub const PREFIX: &str = "e2e-";
 
+/// What `pgdump-gz --dir` locks.
+pub const LOCK_FILE: &str = ".pgdump-gz.lock";
+
 /// A directory that is gone when this is dropped. Others may read it: the server of a [`Cluster`] runs
 /// as another user.
 ///
@@ -99,7 +102,7 @@ impl Drop for Scratch {
     }
 }
 
-/// The names in a directory, sorted.
+/// The names in a directory, sorted, but that of the file that `pgdump-gz --dir` locks, which stays.
 ///
 /// # Panics
 /// When it cannot be read.
@@ -111,6 +114,7 @@ pub fn names(dir: impl AsRef<Path>) -> Vec<String> {
             let entry = entry.expect("an entry");
             entry.file_name().to_string_lossy().into_owned()
         })
+        .filter(|name| name != LOCK_FILE)
         .collect();
     names.sort();
     names

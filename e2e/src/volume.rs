@@ -1,11 +1,12 @@
 //! A file system of a test's own.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use crate::Program;
 
-/// A small file system in memory, mounted on a directory until it is dropped.
+/// A file system, mounted on a directory until it is dropped.
 #[derive(Debug)]
 pub struct Volume {
     path: PathBuf,
@@ -23,6 +24,47 @@ impl Volume {
         as_root("mount", &["-t", "tmpfs", "-o", &options, "tmpfs"])
             .arg(&path)
             .succeeds();
+        Self { path }
+    }
+
+    /// Makes the directory, and mounts one in memory on it that does not know how large it is.
+    ///
+    /// # Panics
+    /// When neither root nor sudo lets it.
+    pub fn without_size(path: impl Into<PathBuf>) -> Self {
+        let path = path.into();
+        fs::create_dir_all(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        as_root("mount", &["-t", "ramfs", "-o", "mode=777", "ramfs"])
+            .arg(&path)
+            .succeeds();
+        Self { path }
+    }
+
+    /// Makes the directory, and mounts one on it that has neither hard links nor a rename that replaces
+    /// nothing, as s3fs and other FUSE have none: sshfs, without a network. Its files are in `files`.
+    ///
+    /// # Panics
+    /// When neither root nor sudo lets it.
+    pub fn without_links(path: impl Into<PathBuf>, files: &Path) -> Self {
+        let path = path.into();
+        for directory in [&path, files] {
+            fs::create_dir_all(directory)
+                .unwrap_or_else(|error| panic!("{}: {error}", directory.display()));
+        }
+        // It would log in somewhere; this only serves files.
+        let login = files.with_extension("login");
+        let script = "#!/bin/sh\nexec /usr/lib/openssh/sftp-server\n";
+        fs::write(&login, script).unwrap_or_else(|error| panic!("{}: {error}", login.display()));
+        fs::set_permissions(&login, fs::Permissions::from_mode(0o755))
+            .unwrap_or_else(|error| panic!("{}: {error}", login.display()));
+        let command = format!("ssh_command={}", login.display());
+        as_root(
+            "sshfs",
+            &["-o", "disable_hardlink,allow_other", "-o", &command],
+        )
+        .arg(format!("here:{}", files.display()))
+        .arg(&path)
+        .succeeds();
         Self { path }
     }
 
