@@ -23,11 +23,7 @@ const LOCK_FILE: &str = ".pgdump-gz.lock";
 /// kernel when the program ends in any way.
 #[derive(Debug)]
 #[must_use = "the directory is unlocked when this is dropped"]
-pub struct DirectoryLock {
-    _file: File,
-    /// The directory itself, which programs of version 0.1 lock: shared, so that they find it taken.
-    _directory: Option<File>,
-}
+pub struct DirectoryLock(#[expect(dead_code, reason = "the lock goes with it")] File);
 
 impl DirectoryLock {
     /// Locks `directory`.
@@ -49,13 +45,7 @@ impl DirectoryLock {
                     .hint("its file system has no locks (NFS: mount it with a lock service)"));
             }
         }
-        let itself = File::open(directory).ok();
-        let itself =
-            itself.filter(|itself| flock(itself, FlockOperation::NonBlockingLockShared).is_ok());
-        Ok(Self {
-            _file: file,
-            _directory: itself,
-        })
+        Ok(Self(file))
     }
 }
 

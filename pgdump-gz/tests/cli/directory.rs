@@ -106,7 +106,7 @@ fn under_nohup_a_hangup_is_nothing() {
     assert_eq!(place.stored().len(), 2);
 }
 
-/// Whoever may read the directory may lock it; a run of version 0.1 does so, too.
+/// Whoever may read the directory may lock it.
 #[test]
 fn a_directory_that_somebody_else_locks_is_written_into() {
     let place = Place::new();
