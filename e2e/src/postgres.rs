@@ -31,6 +31,9 @@ timezone = 'UTC'
 log_timezone = 'UTC'
 ";
 
+/// The directory in that of a cluster that has locales of its own.
+const LOCALES: &str = "locales";
+
 /// A major version of PostgreSQL whose programs are installed.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Version {
@@ -133,7 +136,28 @@ impl Cluster {
     /// # Panics
     /// When that fails.
     pub fn with(version: Version, initdb: &[&str], settings: &str) -> Self {
+        Self::made_in(Scratch::new(), version, initdb, settings)
+    }
+
+    /// Makes and starts one of Debian's newest version that says all it says in the language of a locale (`de_DE`), which is
+    /// made for it.
+    ///
+    /// # Panics
+    /// When that fails.
+    pub fn speaking(locale: &str) -> Self {
         let scratch = Scratch::new();
+        let made = Command::new("localedef")
+            .args(["-i", locale, "-f", "UTF-8"])
+            .arg(scratch.make(LOCALES).join(format!("{locale}.UTF-8")))
+            .output()
+            .expect("localedef");
+        let said = String::from_utf8_lossy(&made.stderr);
+        assert!(made.status.success(), "localedef: {}\n{said}", made.status);
+        let settings = format!("lc_messages = '{locale}.UTF-8'");
+        Self::made_in(scratch, Version::debian(), &[], &settings)
+    }
+
+    fn made_in(scratch: Scratch, version: Version, initdb: &[&str], settings: &str) -> Self {
         for name in ["data", "socket"] {
             own(&scratch.make(name));
         }
@@ -188,6 +212,10 @@ impl Cluster {
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("a log"))
             .stderr(log);
+        let locales = self.scratch.join(LOCALES);
+        if locales.exists() {
+            command.env("LOCPATH", locales);
+        }
         // SIGQUIT: at once, nobody needs its data any more.
         let mut server = Watched::start(&mut command, "QUIT");
         wait_for("the server", || {
