@@ -6,6 +6,7 @@ use job::{Error, say, text};
 use serde::Serialize;
 
 use crate::edit::{Books, Skipped};
+use crate::failure::{Failure, FirstFailure};
 
 /// What a run has done so far, and what it has left out.
 #[derive(Debug)]
@@ -15,6 +16,7 @@ pub(crate) struct Ledger {
     globals: Globals,
     databases: Vec<Entry>,
     books: Books,
+    first_failure: FirstFailure,
 }
 
 /// How far the roles and tablespaces came.
@@ -57,6 +59,9 @@ pub(crate) struct Document<'a> {
     error: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     exit: Option<u8>,
+    /// The statement that failed, if it was one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    failed: Option<Failure>,
 }
 
 impl Ledger {
@@ -67,7 +72,13 @@ impl Ledger {
             globals: Globals::NotBegun,
             databases: Vec::new(),
             books: Books::default(),
+            first_failure: FirstFailure::default(),
         }
+    }
+
+    /// Where the first statement that fails is written down.
+    pub(crate) fn first_failure(&self) -> FirstFailure {
+        self.first_failure.clone()
     }
 
     /// Which backup it is.
@@ -176,6 +187,7 @@ impl Ledger {
             seconds: self.started.elapsed().as_secs_f64(),
             error: error.map(Error::to_string),
             exit: error.map(|error| error.exit().code()),
+            failed: error.and_then(|_| self.first_failure.get()),
         }
     }
 }

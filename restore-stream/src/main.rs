@@ -8,6 +8,7 @@ mod cli;
 mod command;
 mod edit;
 mod facts;
+mod failure;
 mod keeper;
 mod ledger;
 mod leftovers;

@@ -33,7 +33,7 @@ pub(crate) fn load(
         format!("restoring '{}'", chosen.label()),
         Some(plan.sql_length()),
     );
-    let killers = Killers::default();
+    let killers = Killers::noting(ledger.first_failure());
     let mut definitions = match &plan.globals {
         Some(section) => globals(chosen, section, cluster, args, &killers, &progress, ledger)?,
         None => Vec::new(),

@@ -12,6 +12,8 @@ use job::Error;
 use pg_client::{Child, Conninfo, Killer, random_key};
 use rustix::io::FdFlags;
 
+use crate::failure::{FirstFailure, Listener, TELLING};
+
 /// As large as a pipe may be made without privileges.
 const PIPE_SIZE: usize = 1 << 20;
 /// What is written at once, where it comes in small pieces.
@@ -42,6 +44,9 @@ pub(crate) struct Session {
     restriction: Restriction,
     /// What psql echoes, line by line.
     answers: Receiver<String>,
+    /// Hears what it says of errors.
+    listener: Listener,
+    first_failure: FirstFailure,
 }
 
 /// psql's restricted mode, by keys that are used once.
@@ -82,11 +87,22 @@ pub(crate) struct Connection<'a> {
     pub(crate) restrict: bool,
 }
 
-/// The sessions of this run, to be killed together when one has failed.
+/// The sessions of this run, to be killed together when one has failed; and how the first one did.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Killers(Arc<Mutex<Vec<Killer>>>);
+pub(crate) struct Killers {
+    sessions: Arc<Mutex<Vec<Killer>>>,
+    first_failure: FirstFailure,
+}
 
 impl Killers {
+    pub(crate) fn noting(first_failure: FirstFailure) -> Self {
+        let sessions = Arc::default();
+        Self {
+            sessions,
+            first_failure,
+        }
+    }
+
     pub(crate) fn kill(&self) {
         for killer in self.lock().iter() {
             killer.kill();
@@ -94,7 +110,7 @@ impl Killers {
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Killer>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -113,11 +129,12 @@ impl Session {
             .conninfo
             .command("psql", Some(connection.database));
         command.args(["--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1"]);
+        command.args(TELLING);
         // Rows go nowhere; what is echoed is an answer.
         command.arg("--output=/dev/null");
         command
             .env("PGAPPNAME", connection.application)
-            // psql's own words are told apart by what they say.
+            // psql's own words and labels are told apart by what they say.
             .env("LC_ALL", "C")
             .env_remove("PGCLIENTENCODING");
         command.stdin(output).stdout(Stdio::piped());
@@ -125,8 +142,13 @@ impl Session {
         // no harm: nobody waits for this input to end.
         let held = input.try_clone().map_err(cannot)?;
         rustix::io::fcntl_setfd(&held, FdFlags::empty()).map_err(|error| cannot(error.into()))?;
-        let said = what.clone();
-        let mut child = Child::spawn_with(command, move |line| pass_on(&said, line))?;
+        let listener = Listener::default();
+        let (said, heard) = (what.clone(), listener.clone());
+        let mut child = Child::spawn_with(command, move |line| {
+            if let Some(warning) = heard.hear(line) {
+                job::say!("{said}: {warning}");
+            }
+        })?;
         drop(held);
         killers.lock().push(child.killer());
         let answers = listen(child.take_stdout())?;
@@ -140,6 +162,8 @@ impl Session {
                 key: String::new(),
             },
             answers,
+            listener,
+            first_failure: killers.first_failure.clone(),
         };
         let enter = session.restriction.enter()?;
         session.write(enter.as_bytes())?;
@@ -225,9 +249,7 @@ impl Session {
         self.write(format!("{last}\n{leave}\\q\n").as_bytes())?;
         self.flush()?;
         match self.child.take() {
-            Some(child) => child
-                .wait()
-                .map_err(|error| explained(error).within(&self.what)),
+            Some(child) => child.wait().map_err(|error| self.failed(error)),
             None => Err(self.gone()),
         }
     }
@@ -256,7 +278,7 @@ impl Session {
             return self.left_open();
         }
         match ended.into_result() {
-            Err(error) => explained(error).within(&self.what),
+            Err(error) => self.failed(error),
             Ok(()) => self.gone(),
         }
     }
@@ -271,9 +293,22 @@ impl Session {
             return Error::io(format_args!("{}: cannot write to psql", self.what), error);
         }
         match child.wait() {
-            Err(error) => explained(error).within(&self.what),
+            Err(error) => self.failed(error),
             Ok(()) => self.gone(),
         }
+    }
+
+    /// psql has ended with this error: because of a statement, or of something else.
+    fn failed(&self, error: Error) -> Error {
+        let error = match (self.listener.failure(), self.listener.farewell()) {
+            (Some(failure), _) => {
+                self.first_failure.note(&failure);
+                failure.error()
+            }
+            (None, Some(said)) => Error::failed(format!("the server ended the session: {said}")),
+            (None, None) => refused_command(error),
+        };
+        error.within(&self.what)
     }
 
     fn gone(&self) -> Error {
@@ -317,36 +352,12 @@ impl Drop for Session {
 /// How psql refuses a command in restricted mode.
 const RESTRICTED: &str = "backslash commands are restricted";
 
-/// What helps against the commonest errors.
-fn explained(error: Error) -> Error {
-    if error.hint_text().is_some() {
-        return error;
-    }
+/// The error of a command of psql's that the backup holds, if it is that.
+fn refused_command(error: Error) -> Error {
     let said = error.to_string();
-    let says = |words: &str| said.contains(words);
-    if says(RESTRICTED) {
-        return Error::not_good(format!("{said}: the backup holds a command of psql's, which was not carried out"))
-            .hint("no dump of pg_dump has one there: see where it came from before anything of it is restored");
-    }
-    let hint = if says("role \"") && says("does not exist") {
-        "restore the roles first, with --globals-only, or create that role"
-    } else if says("is not available") && says("extension") {
-        "install that extension's package on the server"
-    } else if says("tablespace \"") && says("does not exist") {
-        "restore the tablespaces first, with --globals-only, or create that tablespace"
-    } else if says("max_locks_per_transaction") {
-        "raise max_locks_per_transaction on the server and restart it"
-    } else if says("No space left on device") {
-        "make room on the server"
-    } else {
+    if !said.contains(RESTRICTED) {
         return error;
-    };
-    error.hint(hint)
-}
-
-/// Warnings are for the person; errors come again as the error that the program ends with.
-fn pass_on(what: &str, line: &str) {
-    if line.contains("WARNING:") {
-        job::say!("{what}: {line}");
     }
+    Error::not_good(format!("{said}: the backup holds a command of psql's, which was not carried out"))
+        .hint("no dump of pg_dump has one there: see where it came from before anything of it is restored")
 }

@@ -1,5 +1,7 @@
 //! What a backup's roles and tablespaces demand of a server that is made for it.
 
+use std::mem;
+
 use backup_file::Reader;
 use dump_text::{Entrance, Event, Kind, Part, PartScanner, Piece, Token, Verb, subject, tokens};
 use job::Error;
@@ -51,7 +53,7 @@ impl Globals {
 struct Found {
     roles: Vec<String>,
     superusers: Vec<String>,
-    grantors: Vec<String>,
+    memberships: Vec<Membership>,
     tablespaces: Vec<String>,
 }
 
@@ -67,7 +69,7 @@ impl Found {
             _ => return Err(Stop::Here),
         };
         let Some(about) = subject(sql) else {
-            self.grantors.extend(grantor(sql));
+            self.memberships.extend(Membership::parse(sql));
             return Ok(());
         };
         let name = about.name.name;
@@ -80,9 +82,20 @@ impl Found {
         Ok(())
     }
 
-    fn globals(self) -> Globals {
-        let mut superusers = self.superusers;
-        superusers.sort_by_key(|name| (!self.grantors.contains(name), name != USUAL));
+    /// Whether a role has granted another that it may not grant as any role may, by its ADMIN OPTION: the role that the
+    /// cluster belongs to needs none.
+    fn grants_as_the_first(&self, name: &str) -> bool {
+        let may = |role: &str| {
+            let mut all = self.memberships.iter();
+            all.any(|it| it.admin && it.role == role && it.member == name)
+        };
+        let mut granted = self.memberships.iter().filter(|it| it.grantor == name);
+        granted.any(|it| !may(&it.role))
+    }
+
+    fn globals(mut self) -> Globals {
+        let mut superusers = mem::take(&mut self.superusers);
+        superusers.sort_by_key(|name| (!self.grants_as_the_first(name), name != USUAL));
         let superuser = superusers.into_iter().next();
         Globals {
             superuser: superuser.unwrap_or_else(|| USUAL.into()),
@@ -92,11 +105,39 @@ impl Found {
     }
 }
 
-/// `GRANT role TO role … GRANTED BY role`
-fn grantor(statement: &[u8]) -> Option<String> {
-    let mut words = tokens(statement).map(|spanned| spanned.token);
-    words.find(|word| word.is("granted"))?;
-    match words.nth(1)? {
+/// `GRANT role TO member WITH ADMIN OPTION … GRANTED BY grantor`
+#[derive(Debug)]
+struct Membership {
+    role: String,
+    member: String,
+    admin: bool,
+    grantor: String,
+}
+
+impl Membership {
+    fn parse(statement: &[u8]) -> Option<Self> {
+        let mut words = tokens(statement).map(|spanned| spanned.token);
+        words.next().filter(|word| word.is("grant"))?;
+        let role = name(words.next()?)?;
+        words.next().filter(|word| word.is("to"))?;
+        let member = name(words.next()?)?;
+        let mut admin = false;
+        words.find(|word| {
+            admin |= word.is("admin");
+            word.is("granted")
+        })?;
+        let grantor = name(words.nth(1)?)?;
+        Some(Self {
+            role,
+            member,
+            admin,
+            grantor,
+        })
+    }
+}
+
+fn name(token: Token) -> Option<String> {
+    match token {
         Token::Word(name) | Token::Name(name) => Some(name),
         _ => None,
     }
@@ -136,6 +177,19 @@ mod tests {
         assert_eq!(found(&more).superuser, "hub \"1\"");
         let more = format!("{ROLES}GRANT app TO x GRANTED BY app;\n");
         assert_eq!(found(&more).superuser, "hub \"1\"");
+    }
+
+    #[test]
+    fn a_superuser_who_was_given_what_it_grants_is_not_the_first() {
+        let dump = format!(
+            "{ROLES}CREATE ROLE aaron;\nALTER ROLE aaron WITH SUPERUSER;\n\
+             CREATE ROLE postgres;\nALTER ROLE postgres WITH SUPERUSER;\n\
+             CREATE ROLE zoe;\nALTER ROLE zoe WITH SUPERUSER;\n\
+             GRANT app TO aaron WITH ADMIN OPTION, INHERIT TRUE GRANTED BY zoe;\n\
+             GRANT app TO postgres WITH ADMIN OPTION, INHERIT TRUE GRANTED BY aaron;\n\
+             GRANT app TO x WITH INHERIT TRUE GRANTED BY postgres;\n"
+        );
+        assert_eq!(found(&dump).superuser, "zoe");
     }
 
     #[test]

@@ -125,9 +125,10 @@ impl Ground {
         }
     }
 
-    fn maintenance(&self) -> &str {
+    /// The database to connect to for all that concerns none.
+    pub(crate) fn maintenance(&self) -> &str {
         match &self.kind {
-            Kind::Made(_) => "postgres",
+            Kind::Made(made) => made.maintenance(),
             Kind::Given(scratch) => scratch.maintenance(),
         }
     }

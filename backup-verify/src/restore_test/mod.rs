@@ -5,6 +5,7 @@ mod comparison;
 mod globals;
 mod ground;
 mod installation;
+mod judgement;
 mod lookup;
 mod manifest;
 mod restorer;
@@ -14,7 +15,7 @@ mod throwaway;
 
 use std::time::Duration;
 
-use job::{Error, say, text};
+use job::{Error, Exit, say, text};
 use serde::Serialize;
 use store::{Backup, Source, Store};
 
@@ -128,7 +129,7 @@ impl Test {
                 return Ok(None);
             }
         };
-        let mut bad = 0;
+        let mut count = Count::default();
         for (number, expected) in (1..).zip(&self.manifest.databases) {
             let finding = self.database(number, expected, &extensions);
             if let Some(restored) = &finding.restored {
@@ -136,12 +137,10 @@ impl Test {
                 all.seconds += restored.seconds;
                 all.rows += restored.rows;
             }
-            bad += usize::from(matches!(finding.grade, Grade::Bad(_)));
+            count.see(&finding.grade);
             report.add(finding)?;
         }
-        if bad > 0 {
-            let all = text::count(self.manifest.databases.len(), "database");
-            say!("{bad} of {all} did not come back as they were dumped");
+        if count.is_bad(self.manifest.databases.len()) {
             return Ok(None);
         }
         report.add(self.summary(&all))?;
@@ -152,9 +151,9 @@ impl Test {
     fn begin(&self) -> Result<(f64, Vec<String>), Error> {
         let seconds = match self.globals {
             true => {
-                let done = self.restorer.restore(What::Globals, self.ground.server());
-                done.map_err(|error| error.within("roles and tablespaces"))?
-                    .seconds
+                let (server, maintenance) = (self.ground.server(), self.ground.maintenance());
+                let done = self.restorer.restore(What::Globals, server, maintenance)?;
+                done.seconds
             }
             false => 0.0,
         };
@@ -175,7 +174,10 @@ impl Test {
         match tested.and_then(|finding| cleared.map(|()| finding)) {
             Ok(finding) => finding,
             Err(error) if error.to_string().starts_with("database '") => Finding::bad(CHECK, error),
-            Err(error) => Finding::bad(CHECK, error.within(format!("database '{name}'"))),
+            Err(error) => {
+                let what = format!("database '{name}' could not be tested");
+                Finding::bad(CHECK, error.within(what))
+            }
         }
     }
 
@@ -187,7 +189,8 @@ impl Test {
             renamed: renamed.as_deref(),
             owners: self.globals,
         };
-        let done = self.restorer.restore(what, self.ground.server())?;
+        let (server, maintenance) = (self.ground.server(), self.ground.maintenance());
+        let done = self.restorer.restore(what, server, maintenance)?;
         let there = renamed.as_ref().unwrap_or(name);
         self.ground.open(there)?;
         let contents = expected.contents.as_ref();
@@ -236,6 +239,37 @@ impl Test {
             text::duration(seconds(all.seconds))
         );
         Finding::ok(CHECK, words).restored(all.clone())
+    }
+}
+
+/// How many databases are not good, and of how many that is not known.
+#[derive(Debug, Default)]
+struct Count {
+    bad: usize,
+    untested: usize,
+}
+
+impl Count {
+    fn see(&mut self, grade: &Grade) {
+        if let Grade::Bad(error) = grade {
+            match error.exit() {
+                Exit::NotGood => self.bad += 1,
+                _ => self.untested += 1,
+            }
+        }
+    }
+
+    /// Whether there are any, of `all`; which is said.
+    fn is_bad(&self, all: usize) -> bool {
+        let all = text::count(all, "database");
+        let Self { bad, untested } = self;
+        if *bad > 0 {
+            say!("{bad} of {all} did not come back as they were dumped");
+        }
+        if *untested > 0 {
+            say!("{untested} of {all} could not be tested, which says nothing about the backup");
+        }
+        *bad + *untested > 0
     }
 }
 

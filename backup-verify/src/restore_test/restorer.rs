@@ -12,57 +12,13 @@ use pg_client::{Child, Ended, Ending, Server};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+use super::judgement::Failed;
+
 const PROGRAM: &str = "restore-stream";
 /// Where it finds its token.
 const TOKEN_VARIABLES: [&str; 2] = ["AZURE_STORAGE_SAS_TOKEN", "AZURE_STORAGE_SAS_TOKEN_FILE"];
 /// How a line about its progress begins: these are handed on.
 const PROGRESS: &str = "restore-stream: restoring '";
-/// What psql's end tells of an SQL error, in every language (psql's manual page, Exit Status).
-const SQL_ERROR: &str = "'psql' failed with exit code 3";
-/// SQL errors that are the server's, the user's or somebody's who stopped it, not the backup's: as far as they are in
-/// English.
-const SERVER_S_OWN: [&str; 35] = [
-    // What it was built with, and what is installed beside it.
-    "is not available",
-    "extension control file",
-    "has no installation script",
-    "could not access file \"$libdir",
-    "could not load library",
-    "preload",
-    "is not supported by this build",
-    "not supported in this build",
-    "compression method",
-    "unsupported XML feature",
-    "unrecognized configuration parameter",
-    // Its machine's locales and disks.
-    "invalid locale name",
-    "invalid LC_C",
-    "could not open collator for locale",
-    "could not create locale",
-    "No space left on device",
-    "Disk quota exceeded",
-    "Input/output error",
-    "Read-only file system",
-    "tablespace \"",
-    // Its limits.
-    "out of memory",
-    "out of shared memory",
-    "could not resize shared memory",
-    "too many clients",
-    "too many connections",
-    "connection slots",
-    "temp_file_limit",
-    "deadlock detected",
-    // What the role may not do, and what somebody has done.
-    "permission denied",
-    "must be superuser",
-    "must be owner of",
-    "canceling statement",
-    "terminating connection",
-    "being accessed by other users",
-    "the database system is",
-];
-
 /// A backup that restore-stream restores.
 #[derive(Debug)]
 pub(crate) struct Restorer {
@@ -97,6 +53,7 @@ pub(crate) struct Done {
     databases: Vec<Database>,
     error: Option<String>,
     exit: Option<u8>,
+    failed: Option<Failed>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -106,6 +63,16 @@ struct Database {
     /// None where they came by INSERT.
     rows: Option<u64>,
     left_out: u64,
+}
+
+impl What<'_> {
+    /// For messages.
+    fn words(self) -> String {
+        match self {
+            Self::Globals => "roles and tablespaces".into(),
+            Self::Database { name, .. } => format!("database '{name}'"),
+        }
+    }
 }
 
 impl Done {
@@ -140,11 +107,16 @@ impl Restorer {
         }
     }
 
-    /// Restores into a server.
+    /// Restores into a server, whose database `maintenance` is connected to for all that concerns no database.
     ///
     /// # Errors
     /// Exit code 3 if the backup is to blame, 1 if it could not be done.
-    pub(crate) fn restore(&self, what: What<'_>, server: &Server) -> Result<Done, Error> {
+    pub(crate) fn restore(
+        &self,
+        what: What<'_>,
+        server: &Server,
+        maintenance: &str,
+    ) -> Result<Done, Error> {
         let mut command = self.command();
         command.arg("--yes");
         match what {
@@ -166,15 +138,19 @@ impl Restorer {
         if let Some(account) = server.conninfo().account() {
             command.arg(option("--psql-user", &account.to_string()));
         }
-        server.conninfo().lead(&mut command, Some("postgres"));
+        server.conninfo().lead(&mut command, Some(maintenance));
         let (said, ended) = run::<Done>(command)?;
         match said {
             Some(done) if ended.status.success() => Ok(done),
             Some(Done {
                 error: Some(error),
                 exit,
+                failed,
                 ..
-            }) => Err(judged(exit, error, hint(&ended))),
+            }) => Err(match failed {
+                Some(failed) if exit == Some(1) => hinted(failed.error(&what.words()), &ended),
+                _ => hinted(judged(what, exit, &error), &ended),
+            }),
             _ => Err(ended
                 .into_result()
                 .err()
@@ -198,7 +174,8 @@ impl Restorer {
         let own = format!("{PROGRAM}: ");
         let words = ended.last_words.iter().find_map(|it| it.strip_prefix(&own));
         match words {
-            Some(words) => Err(judged(code, words.to_owned(), hint(&ended))),
+            Some(words) if code == Some(3) => Err(hinted(Error::not_good(words), &ended)),
+            Some(words) => Err(hinted(Error::failed(words), &ended)),
             None => Err(ended
                 .into_result()
                 .err()
@@ -250,34 +227,30 @@ fn run<T: DeserializeOwned>(command: Command) -> Result<(Option<T>, Ended), Erro
     Ok((serde_json::from_str(&answer).ok(), ended))
 }
 
-fn hint(ended: &Ended) -> Option<&str> {
+/// With the hint that it gave.
+fn hinted(error: Error, ended: &Ended) -> Error {
     let mut lines = ended.last_words.iter().rev();
-    lines.find_map(|line| line.strip_prefix("hint: "))
-}
-
-/// Whose fault it is: an error in the SQL of the backup is the backup's, unless it is the server's own.
-fn judged(exit: Option<u8>, message: String, hint: Option<&str>) -> Error {
-    let sql_error =
-        is_of_the_backup(&message) && !SERVER_S_OWN.iter().any(|words| message.contains(words));
-    let error = match exit {
-        Some(3) => Error::not_good(message),
-        _ if sql_error => Error::not_good(message),
-        _ => Error::failed(message),
-    };
-    match hint {
+    match lines.find_map(|line| line.strip_prefix("hint: ")) {
         Some(hint) => error.hint(hint),
         None => error,
     }
 }
 
-/// Whether an error is one of the backup's SQL, and not of what restore-stream itself asks of the server.
-fn is_of_the_backup(message: &str) -> bool {
-    let loaded = |what: &str| {
-        what == "roles and tablespaces: " || what.starts_with("database '") && what.ends_with("': ")
+/// The error of a restore in which no statement failed, or not one of the backup's.
+fn judged(what: What<'_>, exit: Option<u8>, message: &str) -> Error {
+    // It names the database as it is called on the server.
+    let own = match what {
+        What::Database {
+            renamed: Some(renamed),
+            ..
+        } => format!("database '{renamed}': "),
+        _ => format!("{}: ", what.words()),
     };
-    message
-        .find(SQL_ERROR)
-        .is_some_and(|at| loaded(&message[..at]))
+    let message = message.strip_prefix(&own).unwrap_or(message);
+    match exit {
+        Some(3) => Error::not_good(format!("{}: {message}", what.words())),
+        _ => Error::failed(format!("{} could not be tested: {message}", what.words())),
+    }
 }
 
 #[cfg(test)]
@@ -285,34 +258,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn whose_fault_it_is() {
-        let code = |exit, message: &str| judged(exit, message.into(), None).exit().code();
-        assert_eq!(code(Some(3), "cut"), 3);
-        assert_eq!(code(Some(1), "cannot read: Connection refused"), 1);
-        assert_eq!(code(Some(4), "the server is a standby"), 1);
-        assert_eq!(code(None, "killed"), 1);
-        let sql = "database 'x': 'psql' failed with exit code 3: psql:<stdin>:7: ";
-        assert_eq!(
-            code(Some(1), &format!("{sql}FEHLER:  Typ »x« existiert nicht")),
-            3
-        );
-        let own = "the restored databases cannot get their names, and nothing was changed: 'psql' failed with exit code 3: ERROR:  x";
-        assert_eq!(code(Some(1), own), 1);
-        let role = "roles and tablespaces: 'psql' failed with exit code 3: ERROR:  syntax error";
-        assert_eq!(code(Some(1), role), 3);
-        for own in [
-            "ERROR:  could not extend file: No space left on device",
-            "ERROR:  invalid LC_COLLATE locale name: \"de_DE.UTF-8\"",
-            "ERROR:  tablespace \"fast\" does not exist",
-            "ERROR:  extension \"rare\" is not available",
-            "ERROR:  could not open extension control file \"/usr/share/rare.control\": No such file or directory",
-            "ERROR:  could not access file \"$libdir/rare\": No such file or directory",
-            "ERROR:  ICU is not supported in this build",
-            "ERROR:  compression method lz4 not supported",
-            "ERROR:  canceling statement due to user request",
-            "ERROR:  out of shared memory",
-        ] {
-            assert_eq!(code(Some(1), &format!("{sql}{own}")), 1, "{own}");
+    fn what_fails_beside_statements() {
+        let what = What::Database {
+            name: "shop",
+            renamed: Some("backup_verify_1"),
+            owners: false,
+        };
+        let cut = judged(what, Some(3), "database 'backup_verify_1': cut");
+        assert_eq!(cut.exit().code(), 3);
+        assert_eq!(cut.to_string(), "database 'shop': cut");
+        for exit in [Some(1), Some(4), None] {
+            let error = judged(What::Globals, exit, "the server is a standby");
+            assert_eq!(error.exit().code(), 1);
+            assert_eq!(
+                error.to_string(),
+                "roles and tablespaces could not be tested: the server is a standby"
+            );
         }
     }
 

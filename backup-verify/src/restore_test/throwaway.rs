@@ -9,7 +9,7 @@ use std::sync::mpsc;
 use job::{Error, OnStop, say, text};
 use pg_client::{
     Account, Child, Conninfo, Ending, RELEASE, Server, UNHINDERED, drop_database, quote_ident,
-    quote_literal,
+    quote_literal, random_key,
 };
 use store::Space;
 
@@ -51,12 +51,17 @@ const PASSED_ON: [&str; 9] = [
 /// What the server adds to the path of its directory.
 const SOCKET: &str = "/.s.PGSQL.5432";
 const LONGEST_SOCKET: usize = 107;
+/// Random bytes in the name of its own database.
+const KEY_LENGTH: usize = 8;
 
 /// A running server on a socket that only this user (or root) can reach. It is stopped and its directory
 /// removed when this is dropped, and when a signal stops the program.
 #[derive(Debug)]
 pub(crate) struct Throwaway {
     server: Server,
+    /// A database that no backup has: what is restored into `postgres`, triggers on logins among it, keeps nobody away
+    /// from the server.
+    maintenance: String,
     // Dropped in this order: the server ends, then whatever it started, before its directories go.
     _postgres: Child,
     _others: Others,
@@ -119,17 +124,25 @@ impl Throwaway {
             conninfo.with_settings(&Visitor::owner().settings(installation.version().major()));
         let made = Self {
             server: Server::new(conninfo),
+            maintenance: format!("backup_verify_{}", random_key::<KEY_LENGTH>()?),
             _postgres: postgres,
             _others: others,
             directory,
             _socket: elsewhere,
         };
+        let create = format!("CREATE DATABASE {}", quote_ident(&made.maintenance));
+        made.server.execute(Some("postgres"), &create)?;
         made.add_tablespaces(globals)?;
         Ok(made)
     }
 
     pub(crate) fn server(&self) -> &Server {
         &self.server
+    }
+
+    /// The database to connect to for all that concerns none.
+    pub(crate) fn maintenance(&self) -> &str {
+        &self.maintenance
     }
 
     /// Of the same names as the backup's, but here: where theirs are, nothing may be.
@@ -141,7 +154,7 @@ impl Throwaway {
                 quote_ident(name),
                 quote_literal(&path.display().to_string())
             );
-            self.server.execute(Some("postgres"), &sql)?;
+            self.server.execute(Some(&self.maintenance), &sql)?;
         }
         Ok(())
     }
@@ -151,7 +164,8 @@ impl Throwaway {
         // What it does not take away is said when it is dropped.
         let release = [UNHINDERED, RELEASE].concat();
         let _ = self.server.execute(Some(name), &release);
-        self.server.execute(Some("postgres"), &drop_database(name))
+        self.server
+            .execute(Some(&self.maintenance), &drop_database(name))
     }
 }
 

@@ -1,0 +1,251 @@
+//! Whose fault it is that a statement of a backup failed: by the server's code for it and by what the statement does,
+//! never by words, which a server may say in any language.
+
+use job::Error;
+use serde::Deserialize;
+
+/// Codes, or classes of codes, of what does not lie in the text of a dump (PostgreSQL documentation, appendix A).
+const NOT_THE_BACKUP: [&str; 18] = [
+    "08",    // connections, of foreign tables for one
+    "0A",    // not supported: what the server was built without
+    "0L",    // who may grant
+    "28",    // who may log in
+    "40",    // deadlocks
+    "42501", // what the role may not do
+    "53",    // disk, memory, connections
+    "54001", // the stack
+    "55",    // in use, locked, not loaded
+    "57",    // cancelled, shut down
+    "58",    // files and the system
+    "F0",    // the server's files of configuration, dictionaries among them
+    "HV",    // foreign data
+    "P0",    // raised by a function of the database
+    "22023", // a value that is none here: a locale, a provider of security labels
+    "42602", // a name that is none here: of a setting that a library defines
+    "42939", // a name that the server keeps for itself
+    "XX",    // internal errors: what extensions raise, mostly
+];
+/// What fails because of the server that it is done on, whatever the code, as long as the server can read it. A view that is refreshed
+/// computes: with functions, settings and servers that are not in the dump.
+const OF_THE_SERVER: [&str; 12] = [
+    "ALTER DATABASE",
+    "ALTER EXTENSION",
+    "ALTER TABLESPACE",
+    "COMMENT ON EXTENSION",
+    "CREATE COLLATION",
+    "CREATE DATABASE",
+    "CREATE EXTENSION",
+    "CREATE TABLESPACE",
+    "REFRESH MATERIALIZED VIEW",
+    "SECURITY LABEL",
+    "SELECT PG_CATALOG.SET_CONFIG",
+    "SET",
+];
+/// What brings rows, and codes that are theirs then: a value that no server takes.
+const ROWS: [&str; 2] = ["COPY", "INSERT"];
+const OF_ROWS: [&str; 2] = ["22023", "XX"];
+/// Where the server's source has its settings: one that it does not know, or not take.
+const SETTINGS: &str = ", guc";
+/// How many lines of an error a person gets.
+const SHOWN: usize = 6;
+const SYNTAX_ERROR: &str = "42601";
+/// Something that a statement names is not there, or not allowed.
+const NAMES: &str = "42";
+
+/// A statement that failed, as restore-stream tells of it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub(crate) struct Failed {
+    /// How it begins: `CREATE EXTENSION pg_cron`.
+    statement: String,
+    sqlstate: String,
+    /// The server's own words.
+    message: String,
+    /// The lines after them.
+    details: Vec<String>,
+    /// Whether it failed in something that it set off.
+    within: bool,
+    /// Where in the server's source: `get_role_oid, acl.c:5185`.
+    location: String,
+}
+
+impl Failed {
+    /// Whether the text of the backup is to blame: it has what no server takes, or lacks what it refers to.
+    fn is_of_the_backup(&self) -> bool {
+        if self.sqlstate == SYNTAX_ERROR && !self.within {
+            return true;
+        }
+        let has_code = |codes: &[&str]| codes.iter().any(|it| self.sqlstate.starts_with(it));
+        let excused = match self.does_one_of(&ROWS) && has_code(&OF_ROWS) {
+            true => false,
+            false => has_code(&NOT_THE_BACKUP),
+        };
+        let another_s = excused
+            || self.does_one_of(&OF_THE_SERVER)
+            || self.location.contains(SETTINGS)
+            || self.is_of_the_catalog()
+            || self.is_of_a_function();
+        !another_s
+    }
+
+    /// The error of a test of `what`: exit code 3 if the backup is to blame, else 1.
+    pub(crate) fn error(&self, what: &str) -> Error {
+        let details = self.details.iter().map(String::as_str);
+        let lines: Vec<&str> = self.message.lines().chain(details).take(SHOWN).collect();
+        let words = format!("{}: {}", self.statement, lines.join("; "));
+        match self.is_of_the_backup() {
+            true => Error::not_good(format!("{what}: {words}")),
+            false => Error::failed(format!("{what} could not be tested: {words}")),
+        }
+    }
+
+    fn does_one_of(&self, statements: &[&str]) -> bool {
+        let said = self.statement.to_ascii_uppercase();
+        statements.iter().any(|wanted| {
+            let rest = said.strip_prefix(wanted);
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(' '))
+        })
+    }
+
+    /// Whether the server's own catalog lacks something, which no dump creates: a collation of another machine, a function
+    /// of another version. Names are the same in all languages.
+    fn is_of_the_catalog(&self) -> bool {
+        self.sqlstate.starts_with(NAMES) && self.message.contains("pg_catalog.")
+    }
+
+    /// Whether a function of the database, which an index, a constraint or a default calls, does not find what it names:
+    /// all that the dump's own statements name has its schema with it, what a function names may need a search path.
+    fn is_of_a_function(&self) -> bool {
+        self.sqlstate.starts_with(NAMES) && self.within
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn code(statement: &str, sqlstate: &str, message: &str, within: bool) -> u8 {
+        let failed = Failed {
+            statement: statement.into(),
+            sqlstate: sqlstate.into(),
+            message: message.into(),
+            within,
+            ..Failed::default()
+        };
+        failed.error("database 'x'").exit().code()
+    }
+
+    #[test]
+    fn a_backup_is_to_blame_for_its_own_text() {
+        for (statement, sqlstate, message, within) in [
+            (
+                "CREATE TABLE public.t",
+                "42704",
+                "FEHLER:  Typ »public.x« existiert nicht",
+                false,
+            ),
+            ("CREATE INDEX i ON public.t USING btree", "42703", "", false),
+            (
+                "COPY public.t",
+                "42P01",
+                "エラー:  リレーション\"public.t\"は存在しません",
+                false,
+            ),
+            ("COPY public.t", "22P04", "", true),
+            (
+                "COPY public.t",
+                "XX000",
+                "ERROR:  parse error - invalid geometry",
+                true,
+            ),
+            ("COPY public.t", "23505", "", true),
+            (
+                "ALTER TABLE ONLY public.t ADD CONSTRAINT k FOREIGN KEY",
+                "23503",
+                "",
+                false,
+            ),
+            ("CREATE DATABASE x", "42601", "", false),
+            ("CREATE EXTENSIO", "42601", "", false),
+            ("SETTLE", "42601", "", false),
+            ("ALTER TABLE public.t OWNER TO bob", "42704", "", false),
+        ] {
+            assert_eq!(
+                code(statement, sqlstate, message, within),
+                3,
+                "{statement} {sqlstate}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_the_server_lacks_says_nothing_about_the_backup() {
+        for (statement, sqlstate, message, within) in [
+            ("CREATE EXTENSION IF NOT EXISTS rare", "58P01", "", false),
+            ("CREATE EXTENSION pg_cron", "P0001", "", true),
+            ("CREATE EXTENSION timescaledb", "XX000", "", false),
+            (
+                "CREATE DATABASE x",
+                "42809",
+                "FEHLER:  ungültiger Locale-Name",
+                false,
+            ),
+            (
+                "CREATE DATABASE x",
+                "42704",
+                "FEHLER:  Tablespace »fast« existiert nicht",
+                false,
+            ),
+            ("SET default_tablespace", "22023", "", false),
+            ("CREATE COLLATION public.c", "22023", "", false),
+            (
+                "CREATE TABLE public.t",
+                "42704",
+                "FEHLER:  Sortierfolge »pg_catalog.de_DE« ...",
+                false,
+            ),
+            ("CREATE FUNCTION public.f", "58P01", "", false),
+            ("CREATE TABLE public.t", "0A000", "", false),
+            ("COPY public.t", "53100", "", true),
+            ("CREATE TEXT SEARCH DICTIONARY public.d", "F0000", "", false),
+            (
+                "SECURITY LABEL FOR anon ON COLUMN public.t.a",
+                "22023",
+                "",
+                false,
+            ),
+            ("GRANT app TO bob", "42501", "", false),
+            ("CREATE INDEX i ON public.t USING btree", "57014", "", false),
+            ("REFRESH MATERIALIZED VIEW public.m", "42P01", "", true),
+            ("REFRESH MATERIALIZED VIEW public.m", "22012", "", false),
+            ("CREATE INDEX i ON public.t USING btree", "42P01", "", true),
+            ("COPY public.t", "42883", "", true),
+            (
+                "CREATE SCHEMA x",
+                "P0001",
+                "ERROR:  no DDL without a ticket",
+                true,
+            ),
+        ] {
+            assert_eq!(
+                code(statement, sqlstate, message, within),
+                1,
+                "{statement} {sqlstate}"
+            );
+        }
+    }
+
+    #[test]
+    fn settings_are_the_server_s() {
+        let failed = Failed {
+            statement: "ALTER ROLE bob SET gone TO".into(),
+            sqlstate: "42704".into(),
+            location: "find_option, guc.c:1210".into(),
+            ..Failed::default()
+        };
+        let error = failed.error("roles and tablespaces");
+        assert_eq!(error.exit().code(), 1);
+        let words = "roles and tablespaces could not be tested: ALTER ROLE bob SET gone TO: ";
+        assert_eq!(error.to_string(), words);
+    }
+}
