@@ -110,6 +110,7 @@ pub struct Cluster {
     // Dropped in this order: the server stops before its directory goes.
     server: Option<Watched>,
     version: Version,
+    superuser: String,
     server_bin: PathBuf,
     scratch: Scratch,
 }
@@ -136,7 +137,15 @@ impl Cluster {
     /// # Panics
     /// When that fails.
     pub fn with(version: Version, initdb: &[&str], settings: &str) -> Self {
-        Self::made_in(Scratch::new(), version, initdb, settings)
+        Self::made_by(SUPERUSER, version, initdb, settings)
+    }
+
+    /// As [`Cluster::with`]; its first superuser has this name.
+    ///
+    /// # Panics
+    /// When that fails.
+    pub fn made_by(superuser: &str, version: Version, initdb: &[&str], settings: &str) -> Self {
+        Self::made_in(Scratch::new(), superuser, version, initdb, settings)
     }
 
     /// Makes and starts one of Debian's newest version that says all it says in the language of a locale (`de_DE`), which is
@@ -154,17 +163,23 @@ impl Cluster {
         let said = String::from_utf8_lossy(&made.stderr);
         assert!(made.status.success(), "localedef: {}\n{said}", made.status);
         let settings = format!("lc_messages = '{locale}.UTF-8'");
-        Self::made_in(scratch, Version::debian(), &[], &settings)
+        Self::made_in(scratch, SUPERUSER, Version::debian(), &[], &settings)
     }
 
-    fn made_in(scratch: Scratch, version: Version, initdb: &[&str], settings: &str) -> Self {
+    fn made_in(
+        scratch: Scratch,
+        superuser: &str,
+        version: Version,
+        initdb: &[&str],
+        settings: &str,
+    ) -> Self {
         for name in ["data", "socket"] {
             own(&scratch.make(name));
         }
         let data = scratch.join("data");
         let server_bin = for_server(&version.bin, &scratch);
         let made = as_server(&server_bin.join("initdb"))
-            .args(["--username", SUPERUSER, "--auth=trust", "--no-sync"])
+            .args(["--username", superuser, "--auth=trust", "--no-sync"])
             .args(["--encoding=UTF8", "--no-locale", "--pgdata"])
             .arg(&data)
             .args(initdb)
@@ -191,6 +206,7 @@ impl Cluster {
         let mut cluster = Self {
             server: None,
             version,
+            superuser: superuser.to_owned(),
             server_bin,
             scratch,
         };
@@ -286,7 +302,7 @@ impl Cluster {
         vec![
             ("PGHOST", self.socket().into()),
             ("PGPORT", "5432".into()),
-            ("PGUSER", SUPERUSER.into()),
+            ("PGUSER", self.superuser.as_str().into()),
             ("PGDATABASE", "postgres".into()),
             (
                 "PATH",

@@ -7,6 +7,7 @@ use job::Error;
 use pg_client::{Row, Version};
 use store::Space;
 
+use crate::edit::Grantors;
 use crate::names::Run;
 
 /// Databases before sessions: whose database is seen here, whose sign of life is seen too.
@@ -20,6 +21,11 @@ SELECT 'local', coalesce(inet_server_addr() <<= '127.0.0.0/8' OR inet_server_add
 SELECT name, setting FROM pg_catalog.pg_settings
  WHERE name IN ('data_directory', 'shared_buffers', 'maintenance_work_mem');
 SELECT 'me', rolname, rolsuper OR rolcreatedb FROM pg_catalog.pg_roles WHERE rolname = current_user;
+SELECT 'superuser', rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user;
+SELECT 'first', rolname FROM pg_catalog.pg_roles WHERE oid = 10;
+SELECT 'admin', r.rolname, m.rolname FROM pg_catalog.pg_auth_members AS a
+ JOIN pg_catalog.pg_roles AS r ON r.oid = a.roleid JOIN pg_catalog.pg_roles AS m ON m.oid = a.member
+ WHERE a.admin_option;
 SELECT 'free', 1 + least(
   current_setting('max_connections')::int
   - CASE WHEN rolsuper THEN 0 ELSE current_setting('superuser_reserved_connections')::int END
@@ -115,6 +121,21 @@ impl<'a> Facts<'a> {
             }),
             _ => Err(Error::failed("the server does not say which role this is")),
         }
+    }
+
+    /// Who can be named as the one that grants a membership.
+    pub(crate) fn grantors(&self) -> Result<Grantors, Error> {
+        let pair = |row: Vec<&str>| match row.as_slice() {
+            [role, member] => Some(((*role).to_owned(), (*member).to_owned())),
+            _ => None,
+        };
+        Ok(Grantors {
+            server: self.version()?.major(),
+            first: self.one("first").unwrap_or_default().to_owned(),
+            own: self.role()?.name,
+            superuser: self.one("superuser") == Some("t"),
+            admins: self.all("admin").filter_map(pair).collect(),
+        })
     }
 
     pub(crate) fn databases(&self) -> BTreeMap<String, Database> {

@@ -53,6 +53,7 @@ pub(crate) struct Document<'a> {
     globals: bool,
     databases: &'a [Entry],
     skipped: &'a [Skipped],
+    changed: &'a [Skipped],
     statements: &'a Books,
     seconds: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -138,13 +139,8 @@ impl Ledger {
     }
 
     fn say_skipped(&self) {
-        for skipped in self.books.skipped() {
-            let Skipped { what, why, .. } = skipped;
-            match skipped.statements {
-                1 => say!("left out: {what}: {why}"),
-                count => say!("left out: {what} ({count} statements): {why}"),
-            }
-        }
+        say_each("left out", self.books.skipped());
+        say_each("changed", self.books.changed());
     }
 
     fn say_databases(&self) {
@@ -183,11 +179,22 @@ impl Ledger {
             globals: self.globals == Globals::Done,
             databases: &self.databases,
             skipped: self.books.skipped(),
+            changed: self.books.changed(),
             statements: &self.books,
             seconds: self.started.elapsed().as_secs_f64(),
             error: error.map(Error::to_string),
             exit: error.map(|error| error.exit().code()),
             failed: error.and_then(|_| self.first_failure.get()),
+        }
+    }
+}
+
+fn say_each(what_became: &str, of: &[Skipped]) {
+    for skipped in of {
+        let Skipped { what, why, .. } = skipped;
+        match skipped.statements {
+            1 => say!("{what_became}: {what}: {why}"),
+            count => say!("{what_became}: {what} ({count} statements): {why}"),
         }
     }
 }

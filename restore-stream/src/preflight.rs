@@ -6,6 +6,7 @@ use job::{Error, say, text};
 use pg_client::{Conninfo, Server, Version, quote_ident};
 
 use crate::cli::Args;
+use crate::edit::Grantors;
 use crate::facts::{Database, Facts, Role};
 use crate::maintenance;
 use crate::names::Run;
@@ -21,6 +22,7 @@ pub(crate) struct Cluster {
     /// The role that restores.
     pub(crate) role: Role,
     pub(crate) roles: BTreeSet<String>,
+    pub(crate) grantors: Grantors,
     pub(crate) tablespaces: BTreeSet<String>,
     pub(crate) databases: BTreeMap<String, Database>,
     /// The keys of the runs whose sessions are there.
@@ -69,6 +71,7 @@ impl Cluster {
             version: facts.version()?,
             role: facts.role()?,
             roles: facts.names("role"),
+            grantors: facts.grantors()?,
             tablespaces: facts.names("tablespace"),
             databases: facts.databases(),
             live: facts.live(),

@@ -118,7 +118,8 @@ fn globals(
         cluster.tablespaces.clone(),
         args.role_passwords,
         !cluster.restrict,
-    );
+    )
+    .granting(cluster.grantors.clone());
     if !args.globals() {
         let mut edit = edit.for_definitions();
         let mut scanner = scanner(!cluster.restrict);

@@ -115,7 +115,7 @@ enum Stage {
     Opening(Vec<u8>),
     Globals(Box<Load<GlobalsEdit>>),
     /// Roles that are not restored; databases may be defined among them.
-    Definitions(GlobalsEdit),
+    Definitions(Box<GlobalsEdit>),
     Database(Target, Box<Load<DatabaseEdit>>),
     /// What was not asked for.
     Other,
@@ -214,9 +214,10 @@ impl Passage<'_> {
             self.cluster.tablespaces.clone(),
             self.args.role_passwords,
             !self.cluster.restrict,
-        );
+        )
+        .granting(self.cluster.grantors.clone());
         if !self.args.globals() {
-            return Ok(Stage::Definitions(edit.for_definitions()));
+            return Ok(Stage::Definitions(Box::new(edit.for_definitions())));
         }
         let load = Load::globals(self.cluster, edit, &self.killers)?;
         if self.kind == Kind::Cluster {

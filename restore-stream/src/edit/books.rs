@@ -2,7 +2,7 @@
 
 use job::Error;
 
-/// Something of a backup that was not restored, and why.
+/// Something of a backup that was not restored, or not as it says, and why.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub(crate) struct Skipped {
     /// `role 'bob'`.
@@ -28,6 +28,8 @@ pub(crate) struct Books {
     received: u64,
     #[serde(skip)]
     skipped: Vec<Skipped>,
+    #[serde(skip)]
+    changed: Vec<Skipped>,
 }
 
 impl Books {
@@ -64,11 +66,12 @@ impl Books {
     /// The server does not get it.
     pub(crate) fn leave_out(&mut self, what: impl Into<String>, why: impl Into<String>) {
         self.left_out += 1;
-        self.list(Skipped {
-            what: what.into(),
-            why: why.into(),
-            statements: 1,
-        });
+        list(&mut self.skipped, Skipped::one(what, why));
+    }
+
+    /// The server gets it, and it means something else there.
+    pub(crate) fn change(&mut self, what: impl Into<String>, why: impl Into<String>) {
+        list(&mut self.changed, Skipped::one(what, why));
     }
 
     /// Takes another part's books over.
@@ -79,12 +82,22 @@ impl Books {
         self.not_asked_for += other.not_asked_for;
         self.handed_on += other.handed_on;
         self.received += other.received;
-        other.skipped.into_iter().for_each(|it| self.list(it));
+        for skipped in other.skipped {
+            list(&mut self.skipped, skipped);
+        }
+        for changed in other.changed {
+            list(&mut self.changed, changed);
+        }
     }
 
     /// What was left out, the same thing once.
     pub(crate) fn skipped(&self) -> &[Skipped] {
         &self.skipped
+    }
+
+    /// What was changed, the same thing once.
+    pub(crate) fn changed(&self) -> &[Skipped] {
+        &self.changed
     }
 
     /// How many statements the server got.
@@ -118,13 +131,23 @@ impl Books {
         let gone = self.sent + self.left_out + self.not_asked_for + self.handed_on;
         self.read + self.received == gone
     }
+}
 
-    fn list(&mut self, skipped: Skipped) {
-        let mut listed = self.skipped.iter_mut();
-        match listed.find(|it| it.what == skipped.what && it.why == skipped.why) {
-            Some(same) => same.statements += skipped.statements,
-            None => self.skipped.push(skipped),
+impl Skipped {
+    fn one(what: impl Into<String>, why: impl Into<String>) -> Self {
+        Self {
+            what: what.into(),
+            why: why.into(),
+            statements: 1,
         }
+    }
+}
+
+fn list(all: &mut Vec<Skipped>, skipped: Skipped) {
+    let mut listed = all.iter_mut();
+    match listed.find(|it| it.what == skipped.what && it.why == skipped.why) {
+        Some(same) => same.statements += skipped.statements,
+        None => all.push(skipped),
     }
 }
 

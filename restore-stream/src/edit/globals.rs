@@ -6,6 +6,7 @@ use job::Error;
 use super::books::Books;
 use super::context::Context;
 use super::database::is_setting;
+use super::grantors::{Change, Given, Grantors, Memberships};
 use super::guard::{Guard, Let, foreign};
 use super::{Edit, Out};
 
@@ -46,6 +47,7 @@ pub(crate) struct GlobalsEdit {
     wary: bool,
     guard: Guard,
     context: Context,
+    memberships: Memberships,
     books: Books,
     definitions: Vec<Definition>,
     /// What these take, in bytes.
@@ -76,9 +78,20 @@ impl GlobalsEdit {
             wary,
             guard: Guard::default(),
             context: Context::default(),
+            memberships: Memberships::default(),
             books: Books::default(),
             definitions: Vec::new(),
             definitions_size: 0,
+        }
+    }
+
+    /// Memberships are granted as this server lets them be.
+    #[must_use]
+    pub(crate) fn granting(self, grantors: Grantors) -> Self {
+        let memberships = Memberships::new(grantors);
+        Self {
+            memberships,
+            ..self
         }
     }
 
@@ -105,6 +118,50 @@ impl GlobalsEdit {
             context: self.context.clone(),
             statement: statement.to_vec(),
         });
+        Ok(())
+    }
+
+    fn keep(&mut self, piece: Piece<'_>, statement: &[u8], out: &mut dyn Out) -> Result<(), Error> {
+        self.books.sent();
+        if !matches!(piece, Piece::Statement(_)) || !is_grant(statement) {
+            return self
+                .guard
+                .send(statement, self.wary, &mut self.context, out);
+        }
+        let now = self.memberships.take(Given {
+            statement: statement.to_vec(),
+            context: self.context.clone(),
+            line: out.line(),
+        });
+        self.give(now, out)
+    }
+
+    fn give(
+        &mut self,
+        memberships: Vec<(Given, Option<Change>)>,
+        out: &mut dyn Out,
+    ) -> Result<(), Error> {
+        let line = out.line();
+        for (given, change) in memberships {
+            if let Some(Change { what, why }) = change {
+                self.books.change(what, why);
+            }
+            out.at(given.line);
+            let own = std::mem::replace(&mut self.context, given.context);
+            if self.context != own {
+                out.write(&[b"\n", self.context.sql().as_slice()].concat())?;
+            }
+            let sent = self
+                .guard
+                .send(&given.statement, self.wary, &mut self.context, out);
+            sent?;
+            out.write(b"\n")?;
+            if self.context != own {
+                out.write(&own.sql())?;
+            }
+            self.context = own;
+        }
+        out.at(line);
         Ok(())
     }
 
@@ -185,12 +242,7 @@ impl Edit for GlobalsEdit {
             None => return Err(foreign("statements before it says of which database")),
         };
         match verdict {
-            Verdict::Keep if self.wanted => {
-                self.books.sent();
-                return self
-                    .guard
-                    .send(statement, self.wary, &mut self.context, out);
-            }
+            Verdict::Keep if self.wanted => return self.keep(piece, statement, out),
             Verdict::Keep => {
                 self.context.see(statement);
                 self.books.not_asked_for();
@@ -206,8 +258,9 @@ impl Edit for GlobalsEdit {
         Ok(())
     }
 
-    fn close(&mut self, _: &mut dyn Out) -> Result<(), Error> {
-        Ok(())
+    fn close(&mut self, out: &mut dyn Out) -> Result<(), Error> {
+        let rest = self.memberships.rest();
+        self.give(rest, out)
     }
 
     fn last(&mut self, _: &mut dyn Out) -> Result<bool, Error> {
@@ -217,6 +270,11 @@ impl Edit for GlobalsEdit {
     fn take_books(&mut self) -> Books {
         std::mem::take(&mut self.books)
     }
+}
+
+fn is_grant(statement: &[u8]) -> bool {
+    let first = tokens(statement).next();
+    first.is_some_and(|word| word.token.is("grant"))
 }
 
 /// What is said among roles that is about none of them: settings, memberships, privileges on parameters,

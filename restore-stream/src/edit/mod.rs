@@ -6,6 +6,7 @@ mod create;
 mod database;
 mod deferral;
 mod globals;
+mod grantors;
 mod guard;
 mod older;
 mod owners;
@@ -14,6 +15,7 @@ mod transaction;
 pub(crate) use books::{Books, Skipped};
 pub(crate) use database::{DatabaseEdit, Manner, Place, is_setting};
 pub(crate) use globals::{Definition, GlobalsEdit};
+pub(crate) use grantors::Grantors;
 
 use dump_text::Piece;
 use job::Error;
@@ -29,6 +31,14 @@ pub(crate) trait Out {
     /// # Errors
     /// What came before is not whole, or there is no such connection.
     fn connect(&mut self, database: &str) -> Result<(), Error>;
+
+    /// What is written next stands in this line of the dump.
+    fn at(&mut self, _line: u64) {}
+
+    /// The line of the dump that what is written now stands in.
+    fn line(&self) -> u64 {
+        0
+    }
 }
 
 impl Out for Session {
