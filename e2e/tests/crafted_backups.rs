@@ -101,6 +101,18 @@ fn no_form_of_a_command_is_carried_out() {
                 }
                 assert_eq!(cluster.databases(), ["postgres"], "{form}\n{seen}");
             }
+            // A psql that goes on after errors carries out no command either.
+            let seen = restore(&backup, &cluster)
+                .args(["--on-error", "continue"])
+                .in_dir(dir.path())
+                .run();
+            assert!(!ran.exists(), "{form}, going on\n{seen}");
+            let meant = !executes(form);
+            assert!(seen.code() == Some(3) || meant, "{form}, going on\n{seen}");
+            for name in cluster.databases().iter().filter(|it| *it != "postgres") {
+                assert!(name == "evil" && meant, "{form}, going on: {name}\n{seen}");
+                cluster.sql("postgres", "drop database evil");
+            }
         }
     }
 }

@@ -142,6 +142,22 @@ fn a_breach() {
 }
 
 #[test]
+fn a_whole_restore_is_not_possible() {
+    let company = Company::new();
+    let new = Cluster::start();
+    let store = company.dir.join("store");
+    Program::new("restore-stream")
+        .arg(store)
+        .args(["--latest", "--globals-only"])
+        .on(&new)
+        .succeeds();
+    company.run_all(&new, "Where a whole restore");
+    assert_eq!(users(&new), "19999");
+    let rescued = "select count(*) from users";
+    assert_eq!(new.sql("jupyterhub_rescued", rescued), "19999");
+}
+
+#[test]
 fn without_our_programs() {
     let company = Company::new();
     let new = Cluster::start();

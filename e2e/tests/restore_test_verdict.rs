@@ -129,7 +129,7 @@ fn tells_a_script(cluster: &Cluster, lacking: &Path) {
         .on(cluster)
         .fails(1);
     let said: Value = serde_json::from_slice(&seen.stdout).unwrap_or_default();
-    let failed = &said["failed"];
+    let failed = &said["failure"];
     assert_eq!(failed["sqlstate"], "58P01", "{seen}");
     assert_eq!(failed["statement"], "CREATE FUNCTION public.f", "{seen}");
     assert_eq!(failed["within"], false, "{seen}");

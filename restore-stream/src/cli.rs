@@ -2,7 +2,7 @@ use std::ffi::OsString;
 
 use azure_blob::Options;
 use chrono::{DateTime, TimeDelta, Utc};
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 use job::Error;
 use pg_client::Account;
 use store::Store;
@@ -16,7 +16,8 @@ A database is restored beside its name, into restoring_…, and gets its name wh
 of it was checked and every statement has succeeded; until then nothing of that name is changed. \
 Whoever else connects to it meanwhile is disconnected at the end. \
 A database that is there and not empty is refused, unless --replace or --as says otherwise. \
-postgres and template1 are restored in place, each in one transaction. Roles that are there are \
+postgres and template1 are restored in place, each in one transaction (their large objects, which take a lock each, \
+beside it). Roles that are there are \
 left as they are.
 
 Backups of pg_dumpall | gzip are read through; those of pgdump-gz are entered where their index \
@@ -81,6 +82,21 @@ pub(crate) struct Args {
         allow_hyphen_values = true
     )]
     pub(crate) exclude_database: Vec<String>,
+
+    /// Give this database its own name before it is filled, and fill it statement by statement as psql does: for an
+    /// extension that insists on the name (pg_cron), or more locks than one transaction gets. It must not be there, or be
+    /// empty; may be repeated
+    #[arg(
+        long,
+        value_name = "DB",
+        conflicts_with = "globals_only",
+        allow_hyphen_values = true
+    )]
+    pub(crate) in_place: Vec<String>,
+
+    /// What to do when a statement fails. After continue each that failed is listed, and the exit code is 1
+    #[arg(long, value_name = "ACTION", value_enum, default_value_t = OnError::Stop)]
+    pub(crate) on_error: OnError,
 
     /// Put restored databases in the place of those that are there, whose names are changed to NAME_replaced_…
     #[arg(long)]
@@ -153,12 +169,31 @@ pub(crate) struct Args {
     #[arg(
         last = true,
         value_name = "COMMAND",
-        conflicts_with_all = ["replace", "name", "globals_only", "no_globals", "no_owners", "role_passwords", "dbname", "exclude_database", "json"]
+        conflicts_with_all = ["replace", "name", "in_place", "globals_only", "no_globals", "no_owners", "role_passwords", "dbname", "exclude_database", "json"]
     )]
     pub(crate) command: Vec<OsString>,
 }
 
+/// What is done when a statement fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum OnError {
+    /// Undo what was begun
+    Stop,
+    /// Go on as psql does
+    Continue,
+}
+
 impl Args {
+    /// Whether it goes on after a statement that failed.
+    pub(crate) fn continues(&self) -> bool {
+        self.on_error == OnError::Continue
+    }
+
+    /// Whether the database that is to have this name gets it before it is filled.
+    pub(crate) fn is_in_place(&self, name: &str) -> bool {
+        self.in_place.iter().any(|it| it == name)
+    }
+
     /// How many threads decompress.
     pub(crate) fn threads(&self) -> usize {
         self.threads.map_or_else(job::cpus, usize::from)
@@ -212,6 +247,13 @@ impl Args {
                 self.label()
             ))
             .hint("name the directory or the container instead")),
+            _ if self.continues() && self.replace => Err(Error::usage(
+                "--replace puts a restored database in the place of another one, and with --on-error continue it may not be whole",
+            )
+            .hint("restore it beside, with --as NAME, and look at it first")),
+            _ if self.continues() && !self.command.is_empty() => Err(Error::usage(
+                "--on-error is about statements that psql runs, not a command",
+            )),
             _ if self.verify_first && self.backup == "-" => Err(Error::usage(
                 "standard input cannot be read twice, as --verify-first wants",
             )),
@@ -273,5 +315,8 @@ mod tests {
         assert!(check(&["x.sql.gz", "--latest"]).is_err());
         assert!(check(&["x.sql.gz"]).is_ok());
         assert!(check(&["-", "--verify-first"]).is_err());
+        assert!(check(&["x.sql.gz", "--on-error", "continue"]).is_ok());
+        assert!(check(&["x.sql.gz", "--on-error", "continue", "--replace"]).is_err());
+        assert!(check(&["x.sql.gz", "--on-error", "continue", "--", "cat"]).is_err());
     }
 }

@@ -19,7 +19,7 @@ SELECT 'version', current_setting('server_version_num'), current_setting('server
 SELECT 'standby', pg_catalog.pg_is_in_recovery();
 SELECT 'local', coalesce(inet_server_addr() <<= '127.0.0.0/8' OR inet_server_addr() = '::1', true);
 SELECT name, setting FROM pg_catalog.pg_settings
- WHERE name IN ('data_directory', 'shared_buffers', 'maintenance_work_mem');
+ WHERE name IN ('data_directory', 'shared_buffers', 'maintenance_work_mem', 'cron.database_name');
 SELECT 'me', rolname, rolsuper OR rolcreatedb FROM pg_catalog.pg_roles WHERE rolname = current_user;
 SELECT 'superuser', rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user;
 SELECT 'first', rolname FROM pg_catalog.pg_roles WHERE oid = 10;

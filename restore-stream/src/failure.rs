@@ -33,6 +33,8 @@ const LABELS: [(&str, Part); 11] = [
     ("LOCATION:", Part::Location),
 ];
 const STATEMENT: &str = "STATEMENT:";
+/// How psql refuses a command in restricted mode.
+pub(crate) const RESTRICTED: &str = "backslash commands are restricted";
 
 /// A statement that failed.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -75,7 +77,7 @@ impl Failure {
             "53100" => "make room on the server",
             // The server's own hint names it.
             "53200" if says("max_locks_per_transaction") => {
-                "raise max_locks_per_transaction on the server and restart it"
+                "raise max_locks_per_transaction on the server and restart it; what is restored in place also goes in several transactions: --in-place NAME"
             }
             "42704" if raised_in("acl.c") || raised_in("user.c") => {
                 "restore the roles first, with --globals-only, or create that role"
@@ -87,7 +89,7 @@ impl Failure {
                 "install that extension's package on the server"
             }
             _ if about("CREATE EXTENSION") => {
-                "see what the extension wants of its server: a library among shared_preload_libraries, or a database of one certain name"
+                "see what the extension wants of its server: a library among shared_preload_libraries, or a database of one certain name (--in-place NAME gives it that from the start, if no database of that name is there, or an empty one)"
             }
             "22023" | "42809" if about("CREATE DATABASE") || about("CREATE COLLATION") => {
                 "generate that locale on the server's machine (locale-gen, localedef), and restart the server"
@@ -104,6 +106,16 @@ impl Failure {
         let code = self.sqlstate.as_str();
         self.within && matches!(code, "42P01" | "42703" | "42704" | "42883" | "3F000")
     }
+}
+
+/// The error of a command of psql's that the backup holds, if it is that.
+pub(crate) fn refused_command(error: Error) -> Error {
+    let said = error.to_string();
+    if !said.contains(RESTRICTED) {
+        return error;
+    }
+    Error::not_good(format!("{said}: the backup holds a command of psql's, which was not carried out"))
+        .hint("no dump of pg_dump has one there: see where it came from before anything of it is restored")
 }
 
 /// The first statement of a run that failed: what comes after it may have been stopped for it.
@@ -181,7 +193,7 @@ impl Report {
         {
             let message = format!("{severity}:  {message}");
             let notice = code.starts_with("00");
-            let warning = code.starts_with("01") || severity == "WARNING";
+            let warning = is_warning(severity, code);
             self.warning = warning || notice;
             self.sqlstate = code.to_owned();
             self.lines = vec![(Part::Message, message.clone())];
@@ -249,8 +261,13 @@ impl Report {
     }
 }
 
+/// Whether a message is a warning, by its code or its severity.
+pub(crate) fn is_warning(severity: &str, code: &str) -> bool {
+    code.starts_with("01") || severity == "WARNING"
+}
+
 /// `ERROR:  42P01: relation "t" does not exist`, in any language: severity, code and message.
-fn head(line: &str) -> Option<(&str, &str, &str)> {
+pub(crate) fn head(line: &str) -> Option<(&str, &str, &str)> {
     let (severity, rest) = line.split_once(":  ")?;
     let (code, message) = rest.split_once(':')?;
     let is_code = code.len() == 5

@@ -11,6 +11,8 @@ use pg_client::{
 };
 
 use crate::preflight::Cluster;
+use crate::sessions::is_empty;
+use crate::undo::Undo;
 
 /// A session that does nothing, but by its name tells other runs that this one lives: what it restores
 /// into is not theirs to clear away.
@@ -47,76 +49,134 @@ impl Keeper {
     }
 }
 
-/// The databases that this run has begun. They are dropped when it fails, when a signal stops it, and
-/// (by the next restore of the same database) when it was killed.
+/// What this run has begun. It is taken back when it fails, when a signal stops it, and (by the next restore, as far as
+/// databases under a working name go) when it was killed.
 #[derive(Debug)]
 pub(crate) struct Begun {
     server: Server,
     maintenance: String,
     /// What its sessions call themselves.
     application: String,
-    names: Names,
+    undos: Undos,
     on_stop: Option<OnStop>,
 }
 
+/// What is to be taken back. Its clones are the same list.
 #[derive(Debug, Clone, Default)]
-struct Names(Arc<Mutex<Vec<String>>>);
+pub(crate) struct Undos(Arc<Mutex<Vec<Undo>>>);
 
-impl Names {
-    fn lock(&self) -> MutexGuard<'_, Vec<String>> {
+impl Undos {
+    pub(crate) fn add(&self, undo: Undo) {
+        self.lock().push(undo);
+    }
+
+    /// Adds one in the place of that of the same database.
+    pub(crate) fn replace(&self, undo: Undo) {
+        let mut undos = self.lock();
+        undos.retain(|it| it.dropped() != undo.dropped());
+        undos.push(undo);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Undo>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Begun {
     pub(crate) fn new(cluster: &Cluster) -> Self {
-        let names = Names::default();
+        let undos = Undos::default();
         let on_stop = job::on_stop({
-            let (names, conninfo) = (names.clone(), cluster.server.conninfo().clone());
+            let (undos, conninfo) = (undos.clone(), cluster.server.conninfo().clone());
             let maintenance = cluster.maintenance.clone();
             let application = cluster.run.application();
-            move || drop_now(&conninfo, &maintenance, &application, &names.lock())
+            move || undo_now(&conninfo, &maintenance, &application, &undos.lock())
         });
         Self {
             server: cluster.server.clone(),
             maintenance: cluster.maintenance.clone(),
             application: cluster.run.application(),
-            names,
+            undos,
             on_stop: Some(on_stop),
         }
     }
 
-    /// A database is about to be created.
-    pub(crate) fn add(&self, name: &str) {
-        self.names.lock().push(name.to_owned());
+    pub(crate) fn undos(&self) -> Undos {
+        self.undos.clone()
     }
 
-    /// They have their names, and stay.
+    /// A database is about to be created.
+    pub(crate) fn add(&self, name: &str) {
+        self.undos.add(Undo::Drop(name.to_owned(), None));
+    }
+
+    /// The new databases have their names, and stay.
     pub(crate) fn keep(&self) {
-        self.names.lock().clear();
+        self.undos.lock().retain(|undo| undo.dropped().is_none());
+    }
+
+    /// What was restored into this database in place is committed.
+    pub(crate) fn keep_in_place(&self, database: &str) {
+        self.undos.lock().retain(|undo| !undo.is_in_place(database));
     }
 }
 
 impl Drop for Begun {
     fn drop(&mut self) {
-        // A signal that is ending the program drops them itself.
+        // A signal that is ending the program takes it back itself.
         drop(self.on_stop.take());
-        let names = std::mem::take(&mut *self.names.lock());
-        if names.is_empty() {
+        let undos = std::mem::take(&mut *self.undos.lock());
+        if undos.is_empty() {
             return;
         }
         let maintenance = Some(self.maintenance.as_str());
-        let end = ending(&self.application, &names);
+        let end = ending(&self.application, &undos);
         if let Err(error) = self.server.execute(maintenance, &end) {
-            let names = names.join("', '");
-            say!("cannot drop '{names}', which is not whole (the next restore will): {error}");
+            for undo in &undos {
+                say!("{}: {error}", undo.left());
+            }
             return;
         }
-        for name in names {
-            let _ = self.server.execute(Some(&name), RELEASE);
-            if let Err(error) = self.server.execute(maintenance, &drop_database(&name)) {
-                say!("cannot drop '{name}', which is not whole (the next restore will): {error}");
+        for undo in &undos {
+            self.take_back(undo);
+        }
+    }
+}
+
+impl Begun {
+    fn take_back(&self, undo: &Undo) {
+        if let Undo::Drop(_, Some(taken)) = undo {
+            self.say_who_ends(&taken.name);
+        }
+        let mut done = Ok(());
+        for step in undo.steps(&self.maintenance) {
+            let ended = self.server.execute(Some(&step.database), &step.sql);
+            if step.needed {
+                done = done.and(ended);
             }
+        }
+        match (done, undo) {
+            (Err(error), _) => say!("{}: {error}", undo.left()),
+            (Ok(()), Undo::Partial(name)) if !is_empty(&self.server, name).unwrap_or(false) => {
+                say!("{}", undo.left());
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Begun {
+    /// An extension's background worker that has come into a database that is dropped.
+    fn say_who_ends(&self, database: &str) {
+        let sql = format!(
+            "SELECT DISTINCT backend_type FROM pg_catalog.pg_stat_activity
+              WHERE datname = {} AND usesysid IS NOT NULL AND backend_type NOT IN ('client backend', 'parallel worker')",
+            quote_literal(database)
+        );
+        let workers = self.server.query(Some(&self.maintenance), &sql);
+        for worker in workers.into_iter().flatten().flatten().flatten() {
+            say!(
+                "'{worker}' is connected to '{database}', which is dropped: if it does not begin again, restart the server"
+            );
         }
     }
 }
@@ -131,8 +191,9 @@ pub(crate) fn clear(cluster: &Cluster, name: &str) -> Result<(), Error> {
 
 /// Ends all sessions of a run, before its databases are dropped: the psql of one may be dead, and the server still
 /// creating its database, or renaming it. Then lets those be connected to that were closed to be renamed.
-fn ending(application: &str, names: &[String]) -> String {
-    let open: String = names.iter().map(|name| open_database(name)).collect();
+fn ending(application: &str, undos: &[Undo]) -> String {
+    let names = undos.iter().filter_map(Undo::dropped);
+    let open: String = names.map(open_database).collect();
     format!(
         "DO $$BEGIN
            FOR i IN 1..400 LOOP
@@ -149,8 +210,8 @@ fn ending(application: &str, names: &[String]) -> String {
 }
 
 /// Without [`Child`], which must not be used while a signal ends the program.
-fn drop_now(conninfo: &Conninfo, maintenance: &str, application: &str, names: &[String]) {
-    if names.is_empty() {
+fn undo_now(conninfo: &Conninfo, maintenance: &str, application: &str, undos: &[Undo]) {
+    if undos.is_empty() {
         return;
     }
     let execute = |database: &str, sql: &str| {
@@ -168,9 +229,13 @@ fn drop_now(conninfo: &Conninfo, maintenance: &str, application: &str, names: &[
             psql.wait().map(|_| asked)
         });
     };
-    execute(maintenance, &ending(application, names));
-    for name in names {
-        execute(name, RELEASE);
-        execute(maintenance, &drop_database(name));
+    execute(maintenance, &ending(application, undos));
+    for undo in undos {
+        for step in undo.steps(maintenance) {
+            execute(&step.database, &step.sql);
+        }
+        if matches!(undo, Undo::Partial(_)) {
+            say!("{}", undo.left());
+        }
     }
 }

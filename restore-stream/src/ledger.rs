@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::edit::{Books, Skipped};
 use crate::failure::{Failure, FirstFailure};
+use crate::failures::{Failures, Listed};
 
 /// What a run has done so far, and what it has left out.
 #[derive(Debug)]
@@ -17,6 +18,7 @@ pub(crate) struct Ledger {
     databases: Vec<Entry>,
     books: Books,
     first_failure: FirstFailure,
+    failures: Failures,
 }
 
 /// How far the roles and tablespaces came.
@@ -36,8 +38,10 @@ pub(crate) struct Entry {
     pub(crate) restored_as: String,
     /// Bytes of its SQL.
     pub(crate) bytes: u64,
-    /// Rows that came by COPY; none if some came by INSERT, which are not counted.
+    /// Rows that came by COPY; none if some came by INSERT, which are not counted, or a statement failed.
     pub(crate) rows: Option<u64>,
+    /// How many statements failed (`--on-error continue`).
+    pub(crate) failed: u64,
     /// How many statements that name a role were left out (`--no-owners`).
     pub(crate) left_out: u64,
     pub(crate) seconds: f64,
@@ -55,14 +59,15 @@ pub(crate) struct Document<'a> {
     skipped: &'a [Skipped],
     changed: &'a [Skipped],
     statements: &'a Books,
+    failed: Listed,
     seconds: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     exit: Option<u8>,
-    /// The statement that failed, if it was one.
+    /// The statement that ended the restore, if it was one.
     #[serde(skip_serializing_if = "Option::is_none")]
-    failed: Option<Failure>,
+    failure: Option<Failure>,
 }
 
 impl Ledger {
@@ -74,6 +79,25 @@ impl Ledger {
             databases: Vec::new(),
             books: Books::default(),
             first_failure: FirstFailure::default(),
+            failures: Failures::default(),
+        }
+    }
+
+    /// Where statements that fail are listed.
+    pub(crate) fn failures(&self) -> Failures {
+        self.failures.clone()
+    }
+
+    /// # Errors
+    /// A statement has failed, and the restore went on.
+    pub(crate) fn check_failures(&self) -> Result<(), Error> {
+        match self.failures.count() {
+            0 => Ok(()),
+            count => Err(Error::failed(format!(
+                "{count} of {} statements failed, each of which is listed; all others were restored",
+                self.books.count_sent()
+            ))
+            .hint("restore-stream BACKUP --database DB -- sed -n 7p shows line 7 of that database's part")),
         }
     }
 
@@ -132,6 +156,9 @@ impl Ledger {
 
     /// Tells a person what stands although not all could be done.
     pub(crate) fn say_what_stands(&self) {
+        if self.failures.count() > 0 {
+            self.say_skipped();
+        }
         self.say_databases();
         if self.globals != Globals::NotBegun {
             say!("roles and tablespaces that were created until then stay");
@@ -150,9 +177,12 @@ impl Ledger {
                 false => format!("'{}' as '{}'", entry.name, entry.restored_as),
             };
             let time = Duration::try_from_secs_f64(entry.seconds).unwrap_or_default();
+            let rows = match entry.failed {
+                0 => counted(entry.rows),
+                failed => format!("{failed} statements failed, rows not counted"),
+            };
             say!(
-                "restored {name}: {}, {} of SQL, in {}",
-                counted(entry.rows),
+                "restored {name}: {rows}, {} of SQL, in {}",
                 text::bytes(entry.bytes),
                 text::duration(time)
             );
@@ -181,10 +211,11 @@ impl Ledger {
             skipped: self.books.skipped(),
             changed: self.books.changed(),
             statements: &self.books,
+            failed: self.failures.listed(),
             seconds: self.started.elapsed().as_secs_f64(),
             error: error.map(Error::to_string),
             exit: error.map(|error| error.exit().code()),
-            failed: error.and_then(|_| self.first_failure.get()),
+            failure: error.and_then(|_| self.first_failure.get()),
         }
     }
 }
@@ -223,6 +254,7 @@ mod tests {
             restored_as: "b".into(),
             bytes: 10,
             rows: Some(2),
+            failed: 0,
             left_out: 0,
             seconds: 0.5,
             replaced: None,

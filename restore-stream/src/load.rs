@@ -7,17 +7,22 @@ use job::{Error, Progress};
 use pg_client::UNHINDERED;
 
 use crate::checked::Checked;
-use crate::edit::{Books, DatabaseEdit, Definition, Edit, GlobalsEdit, Manner, Place};
+use crate::edit::{
+    Books, DatabaseEdit, Definition, Edit, GlobalsEdit, Manner, Out, Place, Transactions,
+};
+use crate::feed::Feed;
 use crate::keeper::Begun;
 use crate::ledger::Entry;
+use crate::naming::Naming;
 use crate::plan::{Old, Target};
 use crate::preflight::Cluster;
-use crate::session::{Connection, Killers, Session};
+use crate::session::{Connection, Killers};
+use crate::undo::Undo;
 
 /// A part that is being loaded. Dropped before its end, it is stopped where it is.
 #[derive(Debug)]
 pub(crate) struct Load<E> {
-    session: Session,
+    feed: Feed,
     /// Whether psql has no restricted mode.
     wary: bool,
     edit: E,
@@ -25,20 +30,25 @@ pub(crate) struct Load<E> {
     /// Whether rows came that are not counted.
     inserts: bool,
     bytes: u64,
+    /// Whether lines are counted, as they are where it goes on after errors; and how many have ended.
+    counts_lines: bool,
+    lines: u64,
     started: Instant,
     /// How long it took, if it waits for others.
     took: Option<Duration>,
 }
 
 impl<E: Edit> Load<E> {
-    fn new(cluster: &Cluster, session: Session, edit: E) -> Self {
+    fn new(cluster: &Cluster, feed: Feed, edit: E) -> Self {
         Self {
-            session,
+            feed,
             wary: !cluster.restrict,
             edit,
             rows: 0,
             inserts: false,
             bytes: 0,
+            counts_lines: cluster.failures.is_some(),
+            lines: 0,
             started: Instant::now(),
             took: None,
         }
@@ -47,11 +57,18 @@ impl<E: Edit> Load<E> {
     pub(crate) fn piece(&mut self, piece: Piece<'_>) -> Result<(), Error> {
         match piece {
             Piece::DataEnd { rows, .. } => self.rows += rows,
-            Piece::Statement(sql) | Piece::Head(sql) => self.inserts |= is_insert(sql),
+            Piece::Statement(sql) | Piece::Head(sql) => {
+                self.inserts |= is_insert(sql);
+                self.feed.at(self.lines + 1);
+            }
             _ => {}
         }
-        self.bytes += piece.bytes().len() as u64;
-        self.edit.piece(piece, &mut self.session)
+        let bytes = piece.bytes();
+        self.bytes += bytes.len() as u64;
+        if self.counts_lines {
+            self.lines += bytes.iter().filter(|byte| **byte == b'\n').count() as u64;
+        }
+        self.edit.piece(piece, &mut self.feed)
     }
 
     /// Loads all of `input`, checks it to its end, and finishes.
@@ -74,10 +91,10 @@ impl<E: Edit> Load<E> {
 
     /// The part has ended: psql must have done all of it, and be at the end of a statement; then comes what is last.
     pub(crate) fn finish(&mut self) -> Result<(), Error> {
-        self.edit.close(&mut self.session)?;
-        self.session.settle()?;
-        if self.edit.last(&mut self.session)? {
-            self.session.settle()?;
+        self.edit.close(&mut self.feed)?;
+        self.feed.settle()?;
+        if self.edit.last(&mut self.feed)? {
+            self.feed.settle()?;
         }
         Ok(())
     }
@@ -88,12 +105,13 @@ impl<E: Edit> Load<E> {
     }
 }
 
-fn connection<'a>(cluster: &'a Cluster, database: &'a str, application: &'a str) -> Connection<'a> {
+fn connection(cluster: &Cluster, database: &str) -> Connection {
     Connection {
-        conninfo: cluster.server.conninfo(),
-        database,
-        application,
+        conninfo: cluster.server.conninfo().clone(),
+        database: database.to_owned(),
+        application: cluster.run.application(),
         restrict: cluster.restrict,
+        failures: cluster.failures.clone(),
     }
 }
 
@@ -124,16 +142,15 @@ impl Load<GlobalsEdit> {
         killers: &Killers,
     ) -> Result<Self, Error> {
         let what = "roles and tablespaces".to_owned();
-        let application = cluster.run.application();
-        let connection = connection(cluster, &cluster.maintenance, &application);
-        let mut session = Session::start(connection, what, killers)?;
-        session.write(UNHINDERED.as_bytes())?;
-        Ok(Self::new(cluster, session, edit))
+        let connection = connection(cluster, &cluster.maintenance);
+        let mut feed = Feed::new(&connection, what, killers)?;
+        feed.write(UNHINDERED.as_bytes())?;
+        Ok(Self::new(cluster, feed, edit))
     }
 
     /// It is finished, and all was checked: ends the session.
     pub(crate) fn end(self) -> Result<GlobalsEdit, Error> {
-        self.session.end("")?;
+        self.feed.end("")?;
         Ok(self.edit)
     }
 }
@@ -146,28 +163,36 @@ impl Load<DatabaseEdit> {
         killers: &Killers,
     ) -> Result<Self, Error> {
         let database = match &target.place {
-            Place::InPlace => &target.name,
-            Place::Beside(working) => {
+            Place::There(_) => &target.name,
+            Place::Beside(working) | Place::Early(working, _) => {
                 begun.add(working);
                 &cluster.maintenance
             }
         };
-        let application = cluster.run.application();
-        let mut session = Session::start(
-            connection(cluster, database, &application),
-            format!("database '{}'", target.name),
-            killers,
-        )?;
+        let connection = connection(cluster, database);
+        let what = format!("database '{}'", target.name);
+        let mut feed = Feed::new(&connection, what.clone(), killers)?;
+        match &target.place {
+            Place::Beside(_) => {}
+            Place::Early(..) => feed = feed.naming(Naming::new(cluster, target, begun.undos())),
+            Place::There(Transactions::One) => {
+                feed = feed.with_aside(connection, what, killers, begun.undos());
+            }
+            Place::There(Transactions::Several) => {
+                begun.undos().add(Undo::Partial(target.name.clone()));
+            }
+        }
         let manner = Manner {
             wary: !cluster.restrict,
             server: cluster.version.major(),
             settings: [UNHINDERED, &cluster.settings].concat(),
             maintenance: cluster.maintenance.clone(),
             owners: cluster.owners,
+            goes_on: cluster.failures.is_some(),
         };
         let edit = DatabaseEdit::new(target.from.clone(), target.place.clone(), manner);
-        edit.begin(&mut session)?;
-        Ok(Self::new(cluster, session, edit))
+        edit.begin(&mut feed)?;
+        Ok(Self::new(cluster, feed, edit))
     }
 
     /// Statements about the database that came before its part.
@@ -177,7 +202,7 @@ impl Load<DatabaseEdit> {
 
     /// Connects to the database although the dump does not say so.
     pub(crate) fn connect(&mut self) -> Result<(), Error> {
-        self.edit.connect(&mut self.session)
+        self.edit.connect(&mut self.feed)
     }
 
     /// It waits for the others, which does not count as its time.
@@ -188,12 +213,14 @@ impl Load<DatabaseEdit> {
     /// It is finished, and all was checked: ends the session. A database that is restored in place is committed by it.
     pub(crate) fn end(self, target: &Target) -> Result<Entry, Error> {
         let left_out = self.edit.ownerless();
-        self.session.end(self.edit.end())?;
+        let failed = self.feed.failed();
+        self.feed.end(self.edit.end())?;
         Ok(Entry {
             name: target.from.clone().unwrap_or_else(|| target.name.clone()),
             restored_as: target.name.clone(),
             bytes: self.bytes,
-            rows: (!self.inserts).then_some(self.rows),
+            rows: (!self.inserts && failed == 0).then_some(self.rows),
+            failed,
             left_out,
             seconds: self
                 .took

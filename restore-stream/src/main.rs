@@ -9,6 +9,8 @@ mod command;
 mod edit;
 mod facts;
 mod failure;
+mod failures;
+mod feed;
 mod keeper;
 mod ledger;
 mod leftovers;
@@ -16,6 +18,7 @@ mod list;
 mod load;
 mod maintenance;
 mod names;
+mod naming;
 mod pipe;
 mod plan;
 mod preflight;
@@ -25,6 +28,7 @@ mod session;
 mod sessions;
 mod stream;
 mod swap;
+mod undo;
 
 use std::process::ExitCode;
 

@@ -2,10 +2,11 @@
 
 use backup_file::{Index, Section, SectionKind};
 use job::{Error, say, text};
+use pg_client::quote_ident;
 
 use crate::choose::Chosen;
 use crate::cli::Args;
-use crate::edit::Place;
+use crate::edit::{Place, Transactions};
 use crate::facts::Database;
 use crate::names::NAME_LIMIT;
 use crate::preflight::Cluster;
@@ -61,12 +62,16 @@ impl Target {
         };
         let Some(there) = cluster.databases.get(name) else {
             cluster.check_creation()?;
-            return Ok(target(beside(cluster), Old::None));
+            return Ok(target(new(cluster, args, name), Old::None));
         };
         if MAINTAINED.contains(&name) && from == Some(name) {
+            let transactions = match args.continues() || args.is_in_place(name) {
+                true => Transactions::Several,
+                false => Transactions::One,
+            };
             return match cluster.is_empty(name).unwrap_or(false) {
-                true => Ok(target(Place::InPlace, Old::None)),
-                false => Err(in_the_way(name)),
+                true => Ok(target(Place::There(transactions), Old::None)),
+                false => Err(in_the_way(cluster, name)),
             };
         }
         if name == "template0" || MAINTAINED.contains(&name) {
@@ -76,6 +81,15 @@ impl Target {
             .hint("--as NAME restores under another name"));
         }
         let look = cluster.look(name)?;
+        if !look.empty && args.is_in_place(name) {
+            return Err(Error::refused(format!(
+                "the database '{name}' is there and is not empty: --in-place fills an empty one, or makes it"
+            ))
+            .hint(format!(
+                "give the one that is there another name: ALTER DATABASE {} RENAME TO …",
+                quote_ident(name)
+            )));
+        }
         if !look.empty && !args.replace {
             return Err(Error::refused(format!(
                 "the database '{name}' is there and is not empty"
@@ -85,17 +99,23 @@ impl Target {
                 from.unwrap_or(name)
             )));
         }
+        let has_workers = look.sessions.iter().any(|session| session.worker);
+        let same = from.is_none_or(|from| from == name);
+        let worked_in = same && (has_workers || cluster.insists_on(name));
+        if look.empty && worked_in && is_early(cluster, args, name) {
+            // Its extension's worker stays connected.
+            return Ok(target(Place::There(Transactions::Several), Old::None));
+        }
         refuse_what_keeps_its_name(cluster, name, there)?;
         cluster.check_creation()?;
         sessions::refuse(cluster, name, look.sessions, args.force_disconnect)?;
         let kept = cluster
             .run
             .replaced(name, |name| cluster.databases.contains_key(name));
-        let old = match look.empty {
-            true => Old::Empty(kept),
-            false => Old::Kept(kept),
-        };
-        Ok(target(beside(cluster), old))
+        Ok(match look.empty {
+            true => target(new(cluster, args, name), Old::Empty(kept)),
+            false => target(Place::Beside(cluster.run.working()), Old::Kept(kept)),
+        })
     }
 
     /// For the summary.
@@ -105,7 +125,18 @@ impl Target {
             _ => format!("'{}'", self.name),
         };
         match (&self.place, &self.old) {
-            (Place::InPlace, _) => say!("database {name}: in place, in one transaction"),
+            (Place::There(Transactions::One), _) => {
+                say!("database {name}: in place, in one transaction");
+            }
+            (Place::There(Transactions::Several), _) => say!(
+                "database {name}: in place, each statement by itself: if it fails, a part of it stays"
+            ),
+            (Place::Early(..), Old::None) => {
+                say!("database {name}: new, under its name before it is filled");
+            }
+            (Place::Early(..), _) => say!(
+                "database {name}: in the place of an empty one, under its name before it is filled"
+            ),
             (_, Old::None) => say!("database {name}: new"),
             (_, Old::Empty(_)) => say!("database {name}: in the place of an empty one"),
             (_, Old::Kept(kept)) => {
@@ -115,8 +146,17 @@ impl Target {
     }
 }
 
-fn beside(cluster: &Cluster) -> Place {
-    Place::Beside(cluster.run.working())
+/// A database that is made, where none is but perhaps an empty one.
+fn new(cluster: &Cluster, args: &Args, name: &str) -> Place {
+    let working = cluster.run.working();
+    match is_early(cluster, args, name) {
+        true => Place::Early(working, name.to_owned()),
+        false => Place::Beside(working),
+    }
+}
+
+fn is_early(cluster: &Cluster, args: &Args, name: &str) -> bool {
+    args.is_in_place(name) || cluster.insists_on(name)
 }
 
 fn check_name(name: &str) -> Result<(), Error> {
@@ -133,11 +173,16 @@ fn check_name(name: &str) -> Result<(), Error> {
     Ok(())
 }
 
-fn in_the_way(name: &str) -> Error {
-    Error::refused(format!(
+fn in_the_way(cluster: &Cluster, name: &str) -> Error {
+    let error = Error::refused(format!(
         "the database '{name}' is restored in place, and is not empty"
-    ))
-    .hint(format!(
+    ));
+    if cluster.holds_only_large_objects(name) {
+        return error.hint(format!(
+            "it has large objects and nothing else, as a restore that was killed may leave them; if nobody needs them, in '{name}': SELECT lo_unlink(oid) FROM pg_largeobject_metadata LIMIT 100; until there are none"
+        ));
+    }
+    error.hint(format!(
         "leave it out with --exclude-database {name}, or restore it alone with --database {name} --as NAME"
     ))
 }
@@ -231,6 +276,7 @@ impl Plan {
         if let (Some(name), []) = (&args.database, databases.as_slice()) {
             return Err(no_such_database(chosen, index, name));
         }
+        check_in_place(&databases, args)?;
         Ok(Self {
             globals: globals.cloned(),
             databases,
@@ -239,14 +285,20 @@ impl Plan {
 
     /// Whether any database is restored beside its name.
     pub(crate) fn has_beside(&self) -> bool {
-        self.count(|place| *place != Place::InPlace) > 0
+        self.count(|place| !place.is_in_place()) > 0
     }
 
     /// How many sessions it needs at once: those that load, the one that keeps watch, and the one that asks.
     pub(crate) fn connections(&self, jobs: usize) -> usize {
-        let beside = self.count(|place| *place != Place::InPlace);
+        let beside = self.count(|place| !place.is_in_place());
         let in_place = self.databases.len() - beside;
-        2 + in_place + jobs.min(beside)
+        // Large objects in place have a session of their own, before others begin.
+        let aside = self.databases.iter().any(|(section, target)| {
+            let contents = section.contents.as_ref();
+            target.place == Place::There(Transactions::One)
+                && contents.is_some_and(|it| it.large_objects > 0)
+        });
+        2 + in_place + jobs.min(beside).max(usize::from(aside))
     }
 
     fn count(&self, is: impl Fn(&Place) -> bool) -> usize {
@@ -267,6 +319,17 @@ pub(crate) fn is_wanted(args: &Args, name: &str) -> bool {
     match &args.database {
         Some(wanted) => wanted == name,
         None => !args.exclude_database.iter().any(|other| other == name),
+    }
+}
+
+/// A name that is none would be restored beside its own.
+fn check_in_place(databases: &[(Section, Target)], args: &Args) -> Result<(), Error> {
+    let unknown = |name: &&String| databases.iter().all(|(_, target)| target.name != **name);
+    match args.in_place.iter().find(unknown) {
+        Some(name) => Err(Error::usage(format!(
+            "no database '{name}' is restored, in place or otherwise"
+        ))),
+        None => Ok(()),
     }
 }
 

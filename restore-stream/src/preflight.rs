@@ -8,6 +8,7 @@ use pg_client::{Conninfo, Server, Version, quote_ident};
 use crate::cli::Args;
 use crate::edit::Grantors;
 use crate::facts::{Database, Facts, Role};
+use crate::failures::Failures;
 use crate::maintenance;
 use crate::names::Run;
 
@@ -31,6 +32,12 @@ pub(crate) struct Cluster {
     pub(crate) restrict: bool,
     /// Whether what names a role is restored in databases.
     pub(crate) owners: bool,
+    /// Whether connections to databases that are replaced are closed.
+    pub(crate) force: bool,
+    /// Where statements that fail are listed, if it goes on after them.
+    pub(crate) failures: Option<Failures>,
+    /// The database whose name an extension insists on.
+    insists_on: Option<String>,
     /// What makes a load quick, as SQL.
     pub(crate) settings: String,
     /// Bytes free where the server keeps its data, if that is here.
@@ -77,10 +84,33 @@ impl Cluster {
             live: facts.live(),
             restrict: knows_restrict(&psql),
             owners: !args.no_owners,
+            force: args.force_disconnect,
+            failures: None,
+            insists_on: facts.one("cron.database_name").map(str::to_owned),
             settings: facts.settings(args.jobs),
             room: facts.room(),
             free: facts.number("free"),
         })
+    }
+
+    /// Goes on after statements that fail, which are listed.
+    ///
+    /// # Errors
+    /// psql has no restricted mode: it would carry out commands that come after an error.
+    pub(crate) fn go_on(&mut self, failures: Failures) -> Result<(), Error> {
+        if !self.restrict {
+            return Err(Error::refused(
+                "--on-error continue needs a psql with a restricted mode (\\restrict)",
+            )
+            .hint("take psql 18, 17.6, 16.10, 15.14, 14.19 or 13.22, or a newer one of these"));
+        }
+        self.failures = Some(failures);
+        Ok(())
+    }
+
+    /// Whether an extension of this server can be created in the database of this name only: pg_cron.
+    pub(crate) fn insists_on(&self, name: &str) -> bool {
+        self.insists_on.as_deref() == Some(name)
     }
 
     /// Compares the server with the one that was dumped.

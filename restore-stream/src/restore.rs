@@ -18,7 +18,7 @@ use crate::{leftovers, plan, sections, stream, swap};
 #[derive(Debug, Default)]
 pub(crate) struct Restored {
     pub(crate) beside: Vec<(Target, Entry)>,
-    /// Databases that are restored in place: their transactions are open.
+    /// Databases that are restored in place: their sessions are open, and so is the transaction of one that has one.
     pub(crate) uncommitted: Vec<(Target, Load<DatabaseEdit>)>,
 }
 
@@ -32,7 +32,11 @@ impl Restored {
 pub(crate) fn run(chosen: &Chosen, args: &Args, ledger: &mut Ledger) -> Result<(), Error> {
     ledger.source(chosen.label());
     let taken = plan::taken(chosen.index.as_ref(), args);
-    let cluster = Cluster::survey(args, taken.as_deref())?;
+    let mut cluster = Cluster::survey(args, taken.as_deref())?;
+    if args.continues() {
+        cluster.go_on(ledger.failures())?;
+    }
+    let cluster = cluster;
     let plan = match &chosen.index {
         Some(index) => {
             cluster.check(&index.about.server_version, args)?;
@@ -94,8 +98,9 @@ fn finish(
     }
     for (target, load) in restored.uncommitted {
         ledger.done(load.end(&target)?);
+        begun.keep_in_place(&target.name);
     }
-    Ok(())
+    ledger.check_failures()
 }
 
 fn summary(chosen: &Chosen, plan: Option<&Plan>, cluster: &Cluster, args: &Args) {

@@ -11,7 +11,7 @@ use job::{Error, Progress};
 use crate::checked::Checked;
 use crate::choose::Chosen;
 use crate::cli::Args;
-use crate::edit::{Books, Definition, Edit, GlobalsEdit, Nowhere, Place};
+use crate::edit::{Books, Definition, Edit, GlobalsEdit, Nowhere};
 use crate::keeper::Begun;
 use crate::ledger::{Entry, Ledger};
 use crate::load::{Load, scanner, unfinished};
@@ -60,7 +60,7 @@ pub(crate) fn load(
     };
     let (in_place, beside): (Vec<_>, Vec<_>) = parts
         .iter()
-        .partition(|part| part.target.place == Place::InPlace);
+        .partition(|part| part.target.place.is_in_place());
     for part in in_place {
         let mut load = one(part, args.threads())?;
         load.wait();

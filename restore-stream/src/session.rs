@@ -2,7 +2,7 @@
 
 use std::io::{self, BufRead, BufReader, PipeWriter, Write};
 use std::process::{ChildStdout, Stdio};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -12,7 +12,8 @@ use job::Error;
 use pg_client::{Child, Conninfo, Killer, random_key};
 use rustix::io::FdFlags;
 
-use crate::failure::{FirstFailure, Listener, TELLING};
+use crate::failure::{FirstFailure, Listener, RESTRICTED, TELLING, refused_command};
+use crate::failures::{self, Failures, Watched, heard};
 
 /// As large as a pipe may be made without privileges.
 const PIPE_SIZE: usize = 1 << 20;
@@ -25,7 +26,7 @@ const ANSWER: Duration = Duration::from_secs(3);
 /// How often it is looked whether it has.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// A psql that runs a restore's SQL and stops at the first error.
+/// A psql that runs a restore's SQL and stops at the first error; or goes on, and is listened to ([`Watched`]).
 ///
 /// **Its input never ends.** psql that sees end of input in the rows of a COPY ends that COPY, and the
 /// server commits what came so far. So psql itself holds the writing end of its own input too: whatever
@@ -47,6 +48,8 @@ pub(crate) struct Session {
     /// Hears what it says of errors.
     listener: Listener,
     first_failure: FirstFailure,
+    /// If it goes on after errors.
+    watched: Option<Watched>,
 }
 
 /// psql's restricted mode, by keys that are used once.
@@ -77,14 +80,16 @@ impl Restriction {
 }
 
 /// Where a session connects to, and as what.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Connection<'a> {
-    pub(crate) conninfo: &'a Conninfo,
-    pub(crate) database: &'a str,
+#[derive(Debug, Clone)]
+pub(crate) struct Connection {
+    pub(crate) conninfo: Conninfo,
+    pub(crate) database: String,
     /// What it calls itself on the server.
-    pub(crate) application: &'a str,
+    pub(crate) application: String,
     /// Whether psql has a restricted mode.
     pub(crate) restrict: bool,
+    /// Where statements that fail are listed, if it goes on after them.
+    pub(crate) failures: Option<Failures>,
 }
 
 /// The sessions of this run, to be killed together when one has failed; and how the first one did.
@@ -117,7 +122,7 @@ impl Killers {
 impl Session {
     /// Starts psql, connected to a database.
     pub(crate) fn start(
-        connection: Connection<'_>,
+        connection: &Connection,
         what: String,
         killers: &Killers,
     ) -> Result<Self, Error> {
@@ -127,13 +132,17 @@ impl Session {
         let _ = rustix::pipe::fcntl_setpipe_size(&input, PIPE_SIZE);
         let mut command = connection
             .conninfo
-            .command("psql", Some(connection.database));
-        command.args(["--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1"]);
-        command.args(TELLING);
+            .command("psql", Some(&connection.database));
+        command.args(["--no-psqlrc", "--quiet"]).args(TELLING);
+        match connection.failures {
+            // As a file its input has lines with numbers.
+            Some(_) => command.arg("--file=-"),
+            None => command.arg("--set=ON_ERROR_STOP=1"),
+        };
         // Rows go nowhere; what is echoed is an answer.
         command.arg("--output=/dev/null");
         command
-            .env("PGAPPNAME", connection.application)
+            .env("PGAPPNAME", &connection.application)
             // psql's own words and labels are told apart by what they say.
             .env("LC_ALL", "C")
             .env_remove("PGCLIENTENCODING");
@@ -142,16 +151,23 @@ impl Session {
         // no harm: nobody waits for this input to end.
         let held = input.try_clone().map_err(cannot)?;
         rustix::io::fcntl_setfd(&held, FdFlags::empty()).map_err(|error| cannot(error.into()))?;
+        let (sender, answers) = mpsc::channel();
+        let watched = connection.failures.as_ref().map(|_| Watched::default());
         let listener = Listener::default();
-        let (said, heard) = (what.clone(), listener.clone());
-        let mut child = Child::spawn_with(command, move |line| {
-            if let Some(warning) = heard.hear(line) {
-                job::say!("{said}: {warning}");
+        let on_line = match (&connection.failures, &watched) {
+            (Some(failures), Some(watched)) => {
+                let listener = failures::Listener::new(&what, failures, watched, sender.clone());
+                goes_on(listener)
             }
-        })?;
+            _ => stops(&what, listener.clone()),
+        };
+        let mut child = Child::spawn_with(command, on_line)?;
         drop(held);
         killers.lock().push(child.killer());
-        let answers = listen(child.take_stdout())?;
+        if let Some(watched) = &watched {
+            watched.kill_with(child.killer());
+        }
+        listen(child.take_stdout(), sender)?;
         let mut session = Self {
             what,
             child: Some(child),
@@ -164,6 +180,7 @@ impl Session {
             answers,
             listener,
             first_failure: killers.first_failure.clone(),
+            watched,
         };
         let enter = session.restriction.enter()?;
         session.write(enter.as_bytes())?;
@@ -176,8 +193,8 @@ impl Session {
     /// As [`Session::settle`]; there is no such connection.
     pub(crate) fn connect(&mut self, database: &str) -> Result<(), Error> {
         self.settle()?;
-        let leave = self.restriction.leave();
-        let enter = self.restriction.enter()?;
+        let leave = self.leave();
+        let enter = self.enter()?;
         self.write(format!("{leave}{}{enter}", connect_line(database)).as_bytes())?;
         // What refuses the connection is to be seen now, however slowly the rest comes.
         self.flush()
@@ -190,33 +207,47 @@ impl Session {
     /// or parentheses that never end (exit code 3).
     pub(crate) fn settle(&mut self) -> Result<(), Error> {
         let key = random_key::<16>()?;
-        let leave = self.restriction.leave();
-        let enter = self.restriction.enter()?;
+        let leave = self.leave();
+        let enter = self.enter()?;
+        let warn = match &self.watched {
+            Some(watched) => {
+                watched.expect(&key);
+                format!("\\warn {key}\n")
+            }
+            None => String::new(),
+        };
         // Both are answered only if psql stands between two statements: within parentheses it carries out its own commands,
         // and what it has of a statement is sent to the server with the question, which is an error then.
         let question = format!(
-            "\n{leave}\\echo {key}\nSELECT '{key}' AS {ANSWERED} \\gset\n\\echo :{ANSWERED}\n{enter}"
+            "\n{leave}\\echo {key}\nSELECT '{key}' AS {ANSWERED} \\gset\n\\echo :{ANSWERED}\n{warn}{enter}"
         );
         self.write(question.as_bytes())?;
         self.write(&PADDING)?;
         self.flush()?;
         let mut emptied: Option<Instant> = None;
-        let mut heard = 0;
+        let mut answered = 0;
+        // What it says of errors comes on another way, and later perhaps.
+        let mut silent = self.watched.is_some();
+        let last_words = heard(&key);
         loop {
+            if answered == 2 && !silent {
+                // It may have answered before it was killed.
+                return self.restricted().map_or(Ok(()), Err);
+            }
             match self.answers.recv_timeout(LOOK) {
-                Ok(answer) if answer == key && heard == 1 => return Ok(()),
-                Ok(answer) => heard += u8::from(answer == key),
+                Ok(answer) if answer == last_words => silent = false,
+                Ok(answer) => answered += u8::from(answer == key),
                 Err(RecvTimeoutError::Timeout) => {
                     // It reads while it has nothing to do: what is in the pipe yet, it has not come to.
                     let unread = rustix::io::ioctl_fionread(&self.input).unwrap_or(0);
                     let since = *emptied.get_or_insert_with(Instant::now);
                     if unread > 0 {
                         emptied = None;
-                    } else if since.elapsed() > ANSWER {
+                    } else if since.elapsed() > ANSWER && answered < 2 {
                         return Err(self.left_open());
                     }
                 }
-                Err(RecvTimeoutError::Disconnected) => return Err(self.ended_early(heard == 1)),
+                Err(RecvTimeoutError::Disconnected) => return Err(self.ended_early(answered == 1)),
             }
         }
     }
@@ -226,6 +257,9 @@ impl Session {
     /// # Errors
     /// psql has ended: with its own last words.
     pub(crate) fn write(&mut self, sql: &[u8]) -> Result<(), Error> {
+        if let Some(watched) = &self.watched {
+            watched.wrote(sql);
+        }
         if self.buffer.len() + sql.len() > BUFFER {
             self.flush()?;
         }
@@ -237,6 +271,56 @@ impl Session {
         written.map_err(|error| self.refused(&error))
     }
 
+    /// Begins a `COPY … FROM stdin`; whether its rows can be written.
+    ///
+    /// A psql that goes on reads the rows of a COPY that the server refuses as SQL: it is tried without rows, and taken
+    /// back, before any are written.
+    pub(crate) fn copy(&mut self, statement: &[u8]) -> Result<bool, Error> {
+        if let Some(watched) = self.watched.clone() {
+            self.settle()?;
+            let before = watched.failed();
+            self.write(&[b"BEGIN;\n", statement, b"\n"].concat())?;
+            watched.end_of_rows_next();
+            self.write(b"\\.\nROLLBACK;\n")?;
+            self.settle()?;
+            if watched.failed() > before {
+                return Ok(false);
+            }
+        }
+        self.write(statement)?;
+        Ok(true)
+    }
+
+    /// What is written next stands in this line of the dump.
+    pub(crate) fn at(&mut self, line: u64) {
+        if let Some(watched) = &self.watched {
+            watched.mark(line);
+        }
+    }
+
+    /// How many statements have failed, and it went on.
+    pub(crate) fn failed(&self) -> u64 {
+        self.watched.as_ref().map_or(0, Watched::failed)
+    }
+
+    /// Leaves restricted mode, for commands of ours, at whose errors psql ends in any case.
+    fn leave(&self) -> String {
+        let leave = self.restriction.leave();
+        match self.watched {
+            Some(_) => leave + "\\set ON_ERROR_STOP 1\n",
+            None => leave,
+        }
+    }
+
+    /// Back into restricted mode.
+    fn enter(&mut self) -> Result<String, Error> {
+        let enter = self.restriction.enter()?;
+        Ok(match self.watched {
+            Some(_) => format!("\\set ON_ERROR_STOP 0\n{enter}"),
+            None => enter,
+        })
+    }
+
     fn flush(&mut self) -> Result<(), Error> {
         let written = self.input.write_all(&self.buffer);
         self.buffer.clear();
@@ -245,11 +329,16 @@ impl Session {
 
     /// Sends what ends the session (`last` before it), and waits until it has ended well. It is settled.
     pub(crate) fn end(mut self, last: &str) -> Result<(), Error> {
-        let leave = self.restriction.leave();
-        self.write(format!("{last}\n{leave}\\q\n").as_bytes())?;
+        let leave = self.leave();
+        // Where psql goes on, `last` is of ours too.
+        let last = match self.watched {
+            Some(_) => format!("\n{leave}{last}\n"),
+            None => format!("{last}\n{leave}"),
+        };
+        self.write(format!("{last}\\q\n").as_bytes())?;
         self.flush()?;
         match self.child.take() {
-            Some(child) => child.wait().map_err(|error| self.failed(error)),
+            Some(child) => child.wait().map_err(|error| self.why(error)),
             None => Err(self.gone()),
         }
     }
@@ -267,6 +356,9 @@ impl Session {
 
     /// Why psql ended; `asked` if it came to the question.
     fn ended_early(&mut self, asked: bool) -> Error {
+        if let Some(error) = self.restricted() {
+            return error;
+        }
         let Some(child) = self.child.take() else {
             return self.gone();
         };
@@ -278,13 +370,16 @@ impl Session {
             return self.left_open();
         }
         match ended.into_result() {
-            Err(error) => self.failed(error),
+            Err(error) => self.why(error),
             Ok(()) => self.gone(),
         }
     }
 
     /// Why psql reads no more.
     fn refused(&mut self, error: &io::Error) -> Error {
+        if let Some(error) = self.restricted() {
+            return error;
+        }
         let Some(child) = self.child.take() else {
             return self.gone();
         };
@@ -293,13 +388,13 @@ impl Session {
             return Error::io(format_args!("{}: cannot write to psql", self.what), error);
         }
         match child.wait() {
-            Err(error) => self.failed(error),
+            Err(error) => self.why(error),
             Ok(()) => self.gone(),
         }
     }
 
-    /// psql has ended with this error: because of a statement, or of something else.
-    fn failed(&self, error: Error) -> Error {
+    /// Why psql has ended with this error: because of a statement, or of something else.
+    fn why(&self, error: Error) -> Error {
         let error = match (self.listener.failure(), self.listener.farewell()) {
             (Some(failure), _) => {
                 self.first_failure.note(&failure);
@@ -309,6 +404,13 @@ impl Session {
             (None, None) => refused_command(error),
         };
         error.within(&self.what)
+    }
+
+    /// That psql was killed because it refused a command: it would have gone on.
+    fn restricted(&self) -> Option<Error> {
+        let watched = self.watched.as_ref()?;
+        let error = Error::failed(RESTRICTED).within(&self.what);
+        watched.restricted().then(|| refused_command(error))
     }
 
     fn gone(&self) -> Error {
@@ -321,9 +423,25 @@ const SQL_ERROR: i32 = 3;
 /// The psql variable that an answer is kept in.
 const ANSWERED: &str = "restore_stream_answer";
 
+type OnLine = Box<dyn FnMut(&str) + Send>;
+
+/// Hears a psql that stops: warnings are for the person, an error comes again as the one that the program ends with.
+fn stops(what: &str, listener: Listener) -> OnLine {
+    let what = what.to_owned();
+    Box::new(move |line| {
+        if let Some(warning) = listener.hear(line) {
+            job::say!("{what}: {warning}");
+        }
+    })
+}
+
+/// Hears a psql that goes on.
+fn goes_on(mut listener: failures::Listener) -> OnLine {
+    Box::new(move |line| listener.hear(line))
+}
+
 /// Reads psql's standard output in a thread, to its end.
-fn listen(stdout: Option<ChildStdout>) -> Result<Receiver<String>, Error> {
-    let (sender, answers) = mpsc::channel();
+fn listen(stdout: Option<ChildStdout>, sender: Sender<String>) -> Result<(), Error> {
     let read = move || {
         let lines = stdout.into_iter().flat_map(|it| BufReader::new(it).lines());
         for line in lines.map_while(Result::ok) {
@@ -335,8 +453,8 @@ fn listen(stdout: Option<ChildStdout>) -> Result<Receiver<String>, Error> {
         .name("psql".into())
         .stack_size(256 << 10)
         .spawn(read)
-        .map_err(|error| Error::io("cannot start a thread", &error))?;
-    Ok(answers)
+        .map(drop)
+        .map_err(|error| Error::io("cannot start a thread", &error))
 }
 
 impl Drop for Session {
@@ -347,17 +465,4 @@ impl Drop for Session {
         }
         drop(self.child.take());
     }
-}
-
-/// How psql refuses a command in restricted mode.
-const RESTRICTED: &str = "backslash commands are restricted";
-
-/// The error of a command of psql's that the backup holds, if it is that.
-fn refused_command(error: Error) -> Error {
-    let said = error.to_string();
-    if !said.contains(RESTRICTED) {
-        return error;
-    }
-    Error::not_good(format!("{said}: the backup holds a command of psql's, which was not carried out"))
-        .hint("no dump of pg_dump has one there: see where it came from before anything of it is restored")
 }

@@ -4,7 +4,7 @@ use std::thread;
 use std::time::Duration;
 
 use job::{Error, say, text};
-use pg_client::{Row, quote_literal};
+use pg_client::{Row, Server, quote_literal};
 
 use crate::preflight::Cluster;
 
@@ -17,6 +17,9 @@ pub(crate) struct Session {
     pid: String,
     /// Whether this role may end it.
     may_end: bool,
+    /// Whether it is an extension's background worker: one that is disconnected may not begin again before the server is
+    /// restarted (pg_cron's launcher).
+    pub(crate) worker: bool,
 }
 
 /// A database as it is now.
@@ -27,7 +30,7 @@ pub(crate) struct Look {
 }
 
 /// What there is in a database that its template did not have, whoever made it.
-const OBJECTS: &str = "\
+pub(crate) const OBJECTS: &str = "\
 SELECT (SELECT count(*) FROM pg_catalog.pg_class WHERE oid >= 16384 AND relnamespace <> 99)
  + (SELECT count(*) FROM pg_catalog.pg_proc WHERE oid >= 16384)
  + (SELECT count(*) FROM pg_catalog.pg_type WHERE oid >= 16384)
@@ -51,7 +54,8 @@ fn question(databases: &[&str]) -> String {
   coalesce(
     (SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user)
     OR NOT coalesce((SELECT rolsuper FROM pg_catalog.pg_roles WHERE oid = usesysid), false)
-     AND (pg_catalog.pg_has_role(usesysid, 'USAGE') OR pg_catalog.pg_has_role('pg_signal_backend', 'USAGE')), false)
+     AND (pg_catalog.pg_has_role(usesysid, 'USAGE') OR pg_catalog.pg_has_role('pg_signal_backend', 'USAGE')), false),
+  coalesce(backend_type, 'client backend') <> 'client backend'
  FROM pg_catalog.pg_stat_activity
  WHERE datname IN ({}) AND usesysid IS NOT NULL AND pid <> pg_catalog.pg_backend_pid()
  ORDER BY backend_start;
@@ -63,7 +67,7 @@ fn question(databases: &[&str]) -> String {
 impl Session {
     fn read(row: &Row) -> Option<Self> {
         let fields: Vec<&str> = row.iter().map(|it| it.as_deref().unwrap_or("")).collect();
-        let [database, pid, role, application, address, may_end] = fields.as_slice() else {
+        let [database, pid, role, application, address, may_end, worker] = fields.as_slice() else {
             return None;
         };
         Some(Self {
@@ -71,6 +75,7 @@ impl Session {
             who: format!("pid {pid} of {role} from {address} ({application})"),
             pid: (*pid).to_owned(),
             may_end: *may_end == "t",
+            worker: *worker == "t",
         })
     }
 
@@ -101,8 +106,17 @@ impl Cluster {
 
     /// Whether there is nothing in a database.
     pub(crate) fn is_empty(&self, database: &str) -> Result<bool, Error> {
-        let rows = self.server.query(Some(database), OBJECTS)?;
-        Ok(says_none(&rows))
+        is_empty(&self.server, database)
+    }
+
+    /// Whether there are large objects in a database, and nothing else.
+    pub(crate) fn holds_only_large_objects(&self, database: &str) -> bool {
+        let all = OBJECTS.trim_end().trim_end_matches(';');
+        let sql = format!(
+            "SELECT ({all}) - (SELECT count(*) FROM pg_catalog.pg_largeobject_metadata);\n{OBJECTS}"
+        );
+        let rows = self.server.query(Some(database), &sql);
+        rows.is_ok_and(|rows| says_none(&rows) && !says_none(rows.get(1..).unwrap_or_default()))
     }
 
     /// Looks into a database. One that cannot be looked into is not empty.
@@ -119,6 +133,12 @@ impl Cluster {
             }),
         }
     }
+}
+
+/// Whether there is nothing in a database.
+pub(crate) fn is_empty(server: &Server, database: &str) -> Result<bool, Error> {
+    let rows = server.query(Some(database), OBJECTS)?;
+    Ok(says_none(&rows))
 }
 
 fn says_none(rows: &[Row]) -> bool {

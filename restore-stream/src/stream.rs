@@ -8,7 +8,7 @@ use job::{Error, Progress};
 use crate::checked::Checked;
 use crate::choose::Chosen;
 use crate::cli::Args;
-use crate::edit::{DatabaseEdit, Definition, Edit, GlobalsEdit, Nowhere, Place, is_setting};
+use crate::edit::{DatabaseEdit, Definition, Edit, GlobalsEdit, Nowhere, is_setting};
 use crate::keeper::Begun;
 use crate::ledger::Ledger;
 use crate::load::{Load, scanner, unfinished};
@@ -258,7 +258,7 @@ impl Passage<'_> {
                 self.ledger.enter(edit.take_books());
                 self.definitions.extend(edit.take_definitions());
             }
-            Stage::Database(target, mut load) if target.place == Place::InPlace => {
+            Stage::Database(target, mut load) if target.place.is_in_place() => {
                 load.finish()?;
                 self.ledger.enter(load.take_books());
                 load.wait();

@@ -67,7 +67,8 @@ pub(crate) fn swap(cluster: &Cluster, args: &Args, targets: &[Target]) -> Result
 fn working(target: &Target) -> Option<&str> {
     match &target.place {
         Place::Beside(working) => Some(working),
-        Place::InPlace => None,
+        // It has its name.
+        Place::Early(..) | Place::There(_) => None,
     }
 }
 
@@ -132,7 +133,8 @@ fn is_done(cluster: &Cluster, working: &[&str], lost: &Error) -> Result<bool, Er
 
 /// A database that was empty when this run began is in the way if somebody has filled it meanwhile.
 fn refuse_filled(cluster: &Cluster, args: &Args, targets: &[Target]) -> Result<(), Error> {
-    for target in targets.iter().filter(|_| !args.replace) {
+    let named_now = targets.iter().filter(|it| working(it).is_some());
+    for target in named_now.filter(|_| !args.replace) {
         if matches!(target.old, Old::Empty(_)) && !cluster.is_empty(&target.name)? {
             return Err(Error::refused(format!(
                 "the database '{}' was empty, and was filled while this ran: nothing was changed",

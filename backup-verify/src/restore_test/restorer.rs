@@ -53,7 +53,7 @@ pub(crate) struct Done {
     databases: Vec<Database>,
     error: Option<String>,
     exit: Option<u8>,
-    failed: Option<Failed>,
+    failure: Option<Failed>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -145,9 +145,9 @@ impl Restorer {
             Some(Done {
                 error: Some(error),
                 exit,
-                failed,
+                failure,
                 ..
-            }) => Err(match failed {
+            }) => Err(match failure {
                 Some(failed) if exit == Some(1) => hinted(failed.error(&what.words()), &ended),
                 _ => hinted(judged(what, exit, &error), &ended),
             }),

@@ -1,6 +1,8 @@
+mod transactions;
+
 use std::mem;
 
-use dump_text::{Command, Named, Piece, Subject, Verb, subject, tokens};
+use dump_text::{Command, Named, Piece, Subject, Token, Verb, subject, tokens};
 use job::Error;
 use pg_client::{quote_ident, quote_literal};
 
@@ -8,38 +10,17 @@ use super::books::Books;
 use super::context::Context;
 use super::globals::Definition;
 use super::guard::{Guard, Let, foreign};
+use super::large_objects::Told;
+use super::manner::{Manner, Place};
 use super::owners::names_a_role;
-use super::transaction::{Control, control, is_large_object};
+use super::transaction::control;
 use super::{Edit, Out, create, deferral, older};
+use transactions::Transaction;
 
 /// What a connection in place becomes where another one would begin: all is one transaction.
 const AS_IF_CONNECTED: &str = "SET SESSION AUTHORIZATION DEFAULT;\nRESET ALL;\n";
 /// More than any cluster has in settings, in bytes.
 const DEFERRED_LIMIT: usize = 8 << 20;
-
-/// Where a database is restored.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Place {
-    /// Into a new database of this name.
-    Beside(String),
-    /// Into the database of its own name that is there, in one transaction.
-    InPlace,
-}
-
-/// How the server and its psql want it.
-#[derive(Debug, Clone)]
-pub(crate) struct Manner {
-    /// Whether psql has no restricted mode.
-    pub(crate) wary: bool,
-    /// The server's major version.
-    pub(crate) server: u32,
-    /// What each connection begins with.
-    pub(crate) settings: String,
-    /// The database that what comes before the connection is said in.
-    pub(crate) maintenance: String,
-    /// Whether what names a role is restored.
-    pub(crate) owners: bool,
-}
 
 /// A statement that comes last, and under which settings it was written.
 #[derive(Debug)]
@@ -47,23 +28,27 @@ struct Deferred {
     /// Whether it stood in the dump after the connection to the database. What is said of a database is kept, beside all
     /// others, in the encoding of the database that it is said in.
     connected: bool,
+    /// In which line of the dump.
+    line: u64,
     context: Context,
     statement: Vec<u8>,
 }
 
 impl Deferred {
     fn send(&self, out: &mut dyn Out) -> Result<(), Error> {
+        out.at(self.line);
         out.write(&[&self.context.sql(), self.statement.as_slice(), b"\n"].concat())
     }
 }
 
-/// How far the dump is in a transaction of its own.
+/// The rows of a COPY, where it goes on after errors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Transaction {
+enum Rows {
+    /// None come.
     None,
-    Begun,
-    /// In place: the large objects that follow BEGIN.
-    LargeObjects,
+    Follow,
+    /// The COPY has failed: psql would read them as SQL.
+    LeftOut,
 }
 
 /// Lets a database of the dump be restored under another name, or in one transaction; its own settings come last.
@@ -83,6 +68,13 @@ pub(crate) struct DatabaseEdit {
     guard: Guard,
     context: Context,
     transaction: Transaction,
+    /// As whom the dump acts, where it says so.
+    authorization: Option<Vec<u8>>,
+    /// What the session for large objects was told.
+    told: Told,
+    /// Whether the long statement that is being read goes to that session.
+    aside: bool,
+    rows: Rows,
     /// Settings that it gets when it is filled.
     deferred: Vec<Deferred>,
     /// What these take, in bytes.
@@ -105,6 +97,10 @@ impl DatabaseEdit {
             guard: Guard::default(),
             context: Context::default(),
             transaction: Transaction::None,
+            authorization: None,
+            told: Told::default(),
+            aside: false,
+            rows: Rows::None,
             deferred: Vec::new(),
             deferred_size: 0,
             while_filled: Vec::new(),
@@ -119,17 +115,17 @@ impl DatabaseEdit {
     /// What the session begins with.
     pub(crate) fn begin(&self, out: &mut dyn Out) -> Result<(), Error> {
         out.write(self.manner.settings.as_bytes())?;
-        match self.place {
-            Place::InPlace => out.write(b"BEGIN;\n"),
-            Place::Beside(_) => Ok(()),
+        match self.is_one_transaction() {
+            true => out.write(b"BEGIN;\n"),
+            false => Ok(()),
         }
     }
 
     /// What the session ends with, when all was checked.
     pub(crate) fn end(&self) -> &'static str {
-        match self.place {
-            Place::InPlace => "COMMIT;",
-            Place::Beside(_) => "",
+        match self.is_one_transaction() {
+            true => "COMMIT;",
+            false => "",
         }
     }
 
@@ -140,18 +136,20 @@ impl DatabaseEdit {
         }
         self.apply_definitions(out)?;
         match self.place.clone() {
-            Place::InPlace if self.connected => out.write(AS_IF_CONNECTED.as_bytes())?,
-            Place::InPlace => {}
+            Place::There(_) if self.connected => out.write(AS_IF_CONNECTED.as_bytes())?,
+            Place::There(_) => {}
             Place::Beside(working) => {
-                if !self.created {
-                    self.created = true;
-                    let name = quote_ident(&working);
-                    let create = format!("CREATE DATABASE {name} TEMPLATE template0;\n");
-                    out.write(create.as_bytes())?;
-                }
+                self.create(&working, out)?;
                 out.connect(&working)?;
             }
+            Place::Early(working, name) => {
+                self.create(&working, out)?;
+                out.take_name(&working)?;
+                out.connect(&name)?;
+                self.place = Place::Beside(name);
+            }
         }
+        self.authorization = None;
         self.connected = true;
         out.write(self.manner.settings.as_bytes())?;
         for deferred in &self.while_filled {
@@ -162,6 +160,17 @@ impl DatabaseEdit {
             out.write(&self.context.sql())?;
         }
         Ok(())
+    }
+
+    /// Creates the database, if nothing of the dump has.
+    fn create(&mut self, working: &str, out: &mut dyn Out) -> Result<(), Error> {
+        if self.created {
+            return Ok(());
+        }
+        self.created = true;
+        let name = quote_ident(working);
+        let create = format!("CREATE DATABASE {name} TEMPLATE template0;\n");
+        out.write(create.as_bytes())
     }
 
     /// Statements that were written under other settings than what follows them.
@@ -208,7 +217,11 @@ impl DatabaseEdit {
         if let Some(control) = control(statement) {
             return self.control(control, statement, out);
         }
-        self.expect_large_object(statement)?;
+        if self.is_one_transaction()
+            && let Some(handed_on) = self.within_one(statement, out)?
+        {
+            return Ok(handed_on);
+        }
         let about = subject(statement);
         match about
             .as_ref()
@@ -236,13 +249,13 @@ impl DatabaseEdit {
                     .leave_out(what, "nothing that is there is dropped by a dump");
                 Ok(false)
             }
-            (Place::InPlace, Verb::Create) => {
+            (Place::There(_), Verb::Create) => {
                 let what = format!("CREATE DATABASE '{}'", named.name);
                 self.books.leave_out(what, "it is there");
                 Ok(false)
             }
-            (Place::InPlace, _) => self.now_or_last(statement.to_vec(), about, statement, out),
-            (Place::Beside(working), verb) => {
+            (Place::There(_), _) => self.now_or_last(statement.to_vec(), about, statement, out),
+            (Place::Beside(working) | Place::Early(working, _), verb) => {
                 self.created |= verb == Verb::Create;
                 let known = match verb {
                     Verb::Create => self.creation(statement),
@@ -279,8 +292,10 @@ impl DatabaseEdit {
             return Err(foreign("more settings of a database than any has"));
         }
         self.try_out(&statement, out)?;
+        let line = out.line();
         let deferred = |statement| Deferred {
             connected: self.connected,
+            line,
             context: self.context.clone(),
             statement,
         };
@@ -292,66 +307,6 @@ impl DatabaseEdit {
         Ok(true)
     }
 
-    /// What the server does not take it shall say now, and not when all is loaded: it is carried out and taken back.
-    fn try_out(&self, statement: &[u8], out: &mut dyn Out) -> Result<(), Error> {
-        let within = self.place == Place::InPlace || self.transaction != Transaction::None;
-        let (begin, end) = match within {
-            true => (
-                "SAVEPOINT before_setting;\n",
-                "\nROLLBACK TO SAVEPOINT before_setting;\nRELEASE SAVEPOINT before_setting;\n",
-            ),
-            false => ("BEGIN;\n", "\nROLLBACK;\n"),
-        };
-        out.write(&[begin.as_bytes(), statement, end.as_bytes()].concat())
-    }
-
-    fn control(
-        &mut self,
-        control: Control,
-        statement: &[u8],
-        out: &mut dyn Out,
-    ) -> Result<bool, Error> {
-        let in_place = self.place == Place::InPlace;
-        let what = || {
-            let word = String::from_utf8_lossy(&statement[..statement.len().min(40)]).into_owned();
-            let place = match in_place {
-                true => ", although all of it is restored in one transaction",
-                false => "",
-            };
-            foreign(&format!("transaction control ('{word}'){place}"))
-        };
-        self.transaction = match (control, self.transaction) {
-            (Control::Begin, Transaction::None) => Transaction::Begun,
-            (Control::Commit, Transaction::LargeObjects) => Transaction::None,
-            (Control::Commit, Transaction::Begun) if !in_place => Transaction::None,
-            (Control::Savepoint, same) if !in_place => same,
-            _ => return Err(what()),
-        };
-        match in_place {
-            // Large objects are wrapped so; here all is one transaction, and its COMMIT is theirs.
-            true => {
-                self.books.sent();
-                Ok(false)
-            }
-            false => self.send(statement, out),
-        }
-    }
-
-    /// In place, the transactions of large objects are the only ones that may be: what else would be in one is told apart
-    /// by its first statement.
-    fn expect_large_object(&mut self, statement: &[u8]) -> Result<(), Error> {
-        if self.place != Place::InPlace || self.transaction == Transaction::None {
-            return Ok(());
-        }
-        if !is_large_object(statement) {
-            return Err(foreign(
-                "transaction control that is not that of large objects, although all of it is restored in one transaction",
-            ));
-        }
-        self.transaction = Transaction::LargeObjects;
-        Ok(())
-    }
-
     fn plain(&mut self, statement: &[u8], out: &mut dyn Out) -> Result<bool, Error> {
         if older::is_unknown(statement, self.manner.server) {
             let why = format!("PostgreSQL {} does not know it", self.manner.server);
@@ -359,7 +314,7 @@ impl DatabaseEdit {
             return Ok(false);
         }
         if !self.connected && !is_setting(statement) {
-            if self.place != Place::InPlace {
+            if !self.place.is_in_place() {
                 return Err(foreign("statements before it connects to their database"));
             }
             self.apply_definitions(out)?;
@@ -369,9 +324,48 @@ impl DatabaseEdit {
 
     fn send(&mut self, statement: &[u8], out: &mut dyn Out) -> Result<bool, Error> {
         self.books.sent();
+        if self.manner.goes_on && is_copy_in(statement) {
+            if self.transaction != Transaction::None {
+                return Err(Error::failed(
+                    "the backup has a COPY within a transaction: it cannot go on after errors",
+                )
+                .hint("restore it without --on-error continue"));
+            }
+            self.rows = match out.copy(statement)? {
+                true => Rows::Follow,
+                false => Rows::LeftOut,
+            };
+            return Ok(true);
+        }
         self.guard
             .send(statement, self.manner.wary, &mut self.context, out)?;
         Ok(true)
+    }
+
+    /// What is no beginning of a statement.
+    fn pass(&mut self, piece: Piece<'_>, sql: &[u8], out: &mut dyn Out) -> Result<(), Error> {
+        match piece {
+            Piece::Data(_) | Piece::DataEnd { .. } if self.manner.goes_on => {
+                let rows = self.rows;
+                if matches!(piece, Piece::DataEnd { .. }) {
+                    self.rows = Rows::None;
+                }
+                match rows {
+                    Rows::Follow => out.write(sql),
+                    Rows::LeftOut => Ok(()),
+                    Rows::None => Err(Error::failed(
+                        "the backup has rows of which it is not clear what COPY they belong to",
+                    )
+                    .hint("restore it without --on-error continue")),
+                }
+            }
+            Piece::Body { last, .. } if self.aside => {
+                self.aside = !last;
+                let end: &[u8] = if last { b"\n" } else { b"" };
+                out.large_objects()?.write(&[sql, end].concat())
+            }
+            _ => out.write(sql),
+        }
     }
 
     fn another(&self, database: &str) -> Error {
@@ -386,7 +380,7 @@ impl Edit for DatabaseEdit {
     fn piece(&mut self, piece: Piece<'_>, out: &mut dyn Out) -> Result<(), Error> {
         match self.guard.judge(piece)? {
             Let::Nothing => Ok(()),
-            Let::Pass(sql) => out.write(sql),
+            Let::Pass(sql) => self.pass(piece, sql, out),
             Let::Command(command) => self.command(&command, out),
             Let::Statement(statement) => {
                 self.books.read();
@@ -412,7 +406,7 @@ impl Edit for DatabaseEdit {
 
     fn last(&mut self, out: &mut dyn Out) -> Result<bool, Error> {
         let deferred = mem::take(&mut self.deferred);
-        let in_place = self.place == Place::InPlace;
+        let in_place = self.place.is_in_place();
         let (own, others): (Vec<_>, Vec<_>) =
             deferred.iter().partition(|it| in_place || it.connected);
         for statement in own {
@@ -452,6 +446,24 @@ pub(crate) fn is_setting(statement: &[u8]) -> bool {
         Some(word) if word.is("select") => words.take(3).any(|word| word.is("set_config")),
         _ => false,
     }
+}
+
+/// `COPY … FROM stdin`, whose rows follow.
+fn is_copy_in(statement: &[u8]) -> bool {
+    let mut depth = 0_u32;
+    let mut from = false;
+    let mut words = tokens(statement).map(|spanned| spanned.token);
+    words.next().is_some_and(|word| word.is("copy"))
+        && words.any(|word| {
+            match word {
+                Token::Symbol(b'(') => depth += 1,
+                Token::Symbol(b')') => depth = depth.saturating_sub(1),
+                _ => {}
+            }
+            let found = depth == 0 && from && word.is("stdin");
+            from = word.is("from");
+            found
+        })
 }
 
 #[cfg(test)]

@@ -8,19 +8,20 @@ mod deferral;
 mod globals;
 mod grantors;
 mod guard;
+mod large_objects;
+mod manner;
 mod older;
 mod owners;
 mod transaction;
 
 pub(crate) use books::{Books, Skipped};
-pub(crate) use database::{DatabaseEdit, Manner, Place, is_setting};
+pub(crate) use database::{DatabaseEdit, is_setting};
 pub(crate) use globals::{Definition, GlobalsEdit};
 pub(crate) use grantors::Grantors;
+pub(crate) use manner::{Manner, Place, Transactions};
 
 use dump_text::Piece;
 use job::Error;
-
-use crate::session::Session;
 
 /// Where edited SQL goes.
 pub(crate) trait Out {
@@ -39,16 +40,18 @@ pub(crate) trait Out {
     fn line(&self) -> u64 {
         0
     }
-}
 
-impl Out for Session {
-    fn write(&mut self, sql: &[u8]) -> Result<(), Error> {
-        Session::write(self, sql)
+    /// Begins a `COPY … FROM stdin`; whether its rows can be written.
+    fn copy(&mut self, statement: &[u8]) -> Result<bool, Error> {
+        self.write(statement)?;
+        Ok(true)
     }
 
-    fn connect(&mut self, database: &str) -> Result<(), Error> {
-        Session::connect(self, database)
-    }
+    /// Gives the database `working`, which nobody is connected to, the name that it is to have.
+    fn take_name(&mut self, working: &str) -> Result<(), Error>;
+
+    /// Another session in the same database, for large objects.
+    fn large_objects(&mut self) -> Result<&mut dyn Out, Error>;
 }
 
 /// Takes what goes nowhere.
@@ -62,6 +65,14 @@ impl Out for Nowhere {
 
     fn connect(&mut self, _: &str) -> Result<(), Error> {
         Ok(())
+    }
+
+    fn take_name(&mut self, _: &str) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn large_objects(&mut self) -> Result<&mut dyn Out, Error> {
+        Ok(self)
     }
 }
 
@@ -103,6 +114,15 @@ mod tests {
 
         fn connect(&mut self, database: &str) -> Result<(), Error> {
             self.write(connect_line(database).as_bytes())
+        }
+
+        fn take_name(&mut self, working: &str) -> Result<(), Error> {
+            self.write(format!("-- {working} gets its name\n").as_bytes())
+        }
+
+        fn large_objects(&mut self) -> Result<&mut dyn Out, Error> {
+            self.write(b"-- aside: ")?;
+            Ok(self)
         }
     }
 

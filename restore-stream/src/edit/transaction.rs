@@ -38,28 +38,6 @@ pub(super) fn control(statement: &[u8]) -> Option<Control> {
     }
 }
 
-/// Whether a statement is one of those that pg_dump wraps into a transaction: it writes a large object.
-pub(super) fn is_large_object(statement: &[u8]) -> bool {
-    let mut words = tokens(statement)
-        .map(|it| it.token)
-        .skip_while(|it| it.is("select") || it.is("pg_catalog") || *it == Token::Symbol(b'.'));
-    let Some(Token::Word(name)) = words.next() else {
-        return false;
-    };
-    let known = [
-        "lo_create",
-        "lo_open",
-        "lowrite",
-        "lo_put",
-        "lo_close",
-        "lo_unlink",
-        "lo_from_bytea",
-        "loread",
-        "lo_lseek",
-    ];
-    known.contains(&name.as_str()) && words.next() == Some(Token::Symbol(b'('))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -97,16 +75,5 @@ mod tests {
         ] {
             assert_eq!(control(statement.as_bytes()), wanted, "{statement}");
         }
-    }
-
-    #[test]
-    fn large_objects() {
-        assert!(is_large_object(
-            b"SELECT pg_catalog.lo_open('4711', 131072);"
-        ));
-        assert!(is_large_object(b"SELECT lowrite(0, '\\x00');"));
-        assert!(!is_large_object(b"SELECT pg_catalog.setval('s', 1);"));
-        assert!(!is_large_object(b"CREATE TABLE lo_open (a int);"));
-        assert!(!is_large_object(b"SELECT lo_open;"));
     }
 }

@@ -1,8 +1,8 @@
 use std::collections::BTreeSet;
 
 use super::*;
-use crate::edit::GlobalsEdit;
 use crate::edit::tests::edited;
+use crate::edit::{GlobalsEdit, Transactions};
 
 const DUMP: &str = r#"--
 -- Database "sh""op" dump
@@ -35,6 +35,7 @@ fn manner(server: u32) -> Manner {
         settings: "SET a = b;\n".into(),
         maintenance: "m".into(),
         owners: true,
+        goes_on: false,
     }
 }
 
@@ -55,7 +56,56 @@ fn beside(name: Option<&str>) -> DatabaseEdit {
 }
 
 fn in_place(manner: Manner) -> DatabaseEdit {
-    DatabaseEdit::new(Some("sh\"op".into()), Place::InPlace, manner)
+    let place = Place::There(Transactions::One);
+    DatabaseEdit::new(Some("sh\"op".into()), place, manner)
+}
+
+/// Two sessions.
+#[derive(Default)]
+struct Two {
+    main: Vec<u8>,
+    aside: Vec<u8>,
+    /// Whether a COPY fails.
+    fails: bool,
+}
+
+impl Out for Two {
+    fn write(&mut self, sql: &[u8]) -> Result<(), Error> {
+        self.main.write(sql)
+    }
+
+    fn connect(&mut self, database: &str) -> Result<(), Error> {
+        self.main.connect(database)
+    }
+
+    fn copy(&mut self, statement: &[u8]) -> Result<bool, Error> {
+        self.main.write(statement)?;
+        Ok(!self.fails)
+    }
+
+    fn take_name(&mut self, working: &str) -> Result<(), Error> {
+        self.main.take_name(working)
+    }
+
+    fn large_objects(&mut self) -> Result<&mut dyn Out, Error> {
+        Ok(&mut self.aside)
+    }
+}
+
+/// What each of two sessions gets.
+fn in_two(dump: &str, edit: &mut DatabaseEdit, fails: bool) -> Result<[String; 2], Error> {
+    let mut out = Two {
+        fails,
+        ..Two::default()
+    };
+    let mut scanner = dump_text::Scanner::new();
+    let mut sink = |piece: Piece<'_>| edit.piece(piece, &mut out);
+    scanner.feed(dump.as_bytes(), &mut sink)?;
+    scanner.finish(&mut sink)?.unwrap();
+    edit.close(&mut out)?;
+    edit.last(&mut out)?;
+    assert!(edit.take_books().is_balanced());
+    Ok([out.main, out.aside].map(|it| String::from_utf8(it).unwrap()))
 }
 
 #[test]
@@ -136,19 +186,107 @@ fn an_older_server_has_one_provider_of_locales() {
 #[test]
 fn in_place_it_is_one_transaction() {
     let mut edit = in_place(manner(17));
-    let text = edited(DUMP, &mut edit).unwrap();
+    let [text, aside] = in_two(DUMP, &mut edit, false).unwrap();
     for gone in [
         "\\connect",
         "CREATE DATABASE \"sh\"\"op\" WITH",
         "BEGIN",
         "COMMIT;",
         "restrict",
+        "lo_create",
     ] {
         assert!(!text.contains(gone), "{gone}: {text}");
     }
     assert!(text.contains("COMMENT ON DATABASE \"sh\"\"op\" IS"));
-    assert!(text.contains("lo_create"));
+    let ends = "BEGIN;\nSELECT pg_catalog.lo_create('1');\nCOMMIT;\n";
+    assert!(
+        aside.starts_with("SET a = b;\n\n") && aside.ends_with(ends),
+        "{aside}"
+    );
     assert_eq!(edit.end(), "COMMIT;");
+}
+
+/// They are told what the other session was: how strings are read, and as whom.
+#[test]
+fn large_objects_in_place_go_aside() {
+    let long = format!("COMMENT ON LARGE OBJECT 1 IS '{}';\n", "x".repeat(70_000));
+    let dump = format!(
+        "SET client_encoding = 'LATIN1';\nCREATE TABLE t (a int);\nSELECT pg_catalog.lo_create('1');\n\nALTER LARGE OBJECT 1 OWNER TO bob;\n{long}\
+         SET SESSION AUTHORIZATION 'bob';\nGRANT ALL ON LARGE OBJECT 1 TO ann;\nGRANT ALL ON TABLE t TO ann;\nRESET SESSION AUTHORIZATION;\n\
+         REVOKE ALL ON LARGE OBJECT 1 FROM ann;\nCREATE TABLE u (a int);\n"
+    );
+    let [main, aside] = in_two(&dump, &mut in_place(manner(17)), false).unwrap();
+    assert!(
+        !main.contains("LARGE OBJECT") && !main.contains("xxx"),
+        "{main}"
+    );
+    for there in [
+        "TABLE t (",
+        "TO ann;",
+        "'bob';",
+        "RESET SESSION",
+        "TABLE u (",
+    ] {
+        assert!(main.contains(there), "{main}");
+    }
+    let context = "SET client_encoding = 'LATIN1';\nSET standard_conforming_strings = on;\n";
+    let wanted = format!(
+        "SET a = b;\n\n{context}SELECT pg_catalog.lo_create('1');\nALTER LARGE OBJECT 1 OWNER TO bob;\n{long}\
+         SET SESSION AUTHORIZATION 'bob';\nGRANT ALL ON LARGE OBJECT 1 TO ann;\nRESET SESSION AUTHORIZATION;\nREVOKE ALL ON LARGE OBJECT 1 FROM ann;\n"
+    );
+    assert_eq!(aside, wanted);
+    for odd in ["SELECT lo_create(f());\n", "SELECT lo_create(1), f();\n"] {
+        let error = in_two(odd, &mut in_place(manner(17)), false).unwrap_err();
+        assert_eq!(error.exit().code(), 3, "{odd}");
+    }
+}
+
+#[test]
+fn in_several_transactions_all_is_as_psql_would_have_it() {
+    let place = Place::There(Transactions::Several);
+    let mut edit = DatabaseEdit::new(Some("sh\"op".into()), place, manner(17));
+    let [main, aside] = in_two(DUMP, &mut edit, false).unwrap();
+    let ends = "BEGIN;\nSELECT pg_catalog.lo_create('1');\nCOMMIT;\n";
+    assert!(main.contains(ends) && aside.is_empty(), "{main}");
+    assert_eq!(edit.end(), "");
+}
+
+#[test]
+fn a_name_is_taken_before_it_is_filled() {
+    let place = Place::Early("w".into(), "sh\"op".into());
+    let mut edit = DatabaseEdit::new(Some("sh\"op".into()), place, manner(17));
+    let [text, _] = in_two(DUMP, &mut edit, false).unwrap();
+    let (before, after) = text.split_once("-- w gets its name\n").unwrap();
+    assert!(before.contains("CREATE DATABASE \"w\" WITH"), "{before}");
+    assert!(before.contains("ALTER DATABASE \"w\" OWNER"), "{before}");
+    assert!(
+        after.starts_with("\\connect -reuse-previous=on \"dbname='sh\"\"op'\"\n"),
+        "{after}"
+    );
+    assert!(
+        after.contains("COMMENT ON DATABASE \"sh\"\"op\" IS"),
+        "{after}"
+    );
+    assert!(!after.contains("\"w\""), "{after}");
+}
+
+/// psql would read them as SQL.
+#[test]
+fn rows_of_a_copy_that_failed_are_left_out() {
+    let dump = "\\connect a\nCOPY t (\"from\", b) FROM stdin;\nDROP TABLE u;\n\\.\n\nALTER DATABASE a SET x TO 'y';\nSELECT 1;\n";
+    for (fails, there) in [(true, false), (false, true)] {
+        let mut edit = beside(Some("a"));
+        edit.manner.goes_on = true;
+        let [text, _] = in_two(dump, &mut edit, fails).unwrap();
+        assert_eq!(text.contains("DROP TABLE u;\n\\.\n"), there, "{text}");
+        assert!(text.contains("SELECT 1;"), "{text}");
+        // What is tried would be listed twice.
+        assert!(!text.contains("ROLLBACK"), "{text}");
+    }
+    let mut edit = beside(Some("a"));
+    edit.manner.goes_on = true;
+    let dump = "\\connect a\nBEGIN;\nCOPY t FROM stdin;\n1\n\\.\nCOMMIT;\n";
+    assert_eq!(in_two(dump, &mut edit, false).unwrap_err().exit().code(), 1);
 }
 
 #[test]

@@ -1,0 +1,123 @@
+//! The transactions of a dump, in a database that is restored in one, in several, or beside its name.
+
+use job::Error;
+
+use super::super::guard::foreign;
+use super::super::large_objects::{self, Concern};
+use super::super::transaction::Control;
+use super::super::{Manner, Out, Place, Transactions};
+use super::DatabaseEdit;
+
+/// How far the dump is in a transaction of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Transaction {
+    None,
+    Begun,
+    /// All else is one transaction: the large objects that follow BEGIN.
+    LargeObjects,
+}
+
+impl DatabaseEdit {
+    pub(super) fn is_one_transaction(&self) -> bool {
+        self.place == Place::There(Transactions::One)
+    }
+
+    /// What a statement is in the one transaction that all is restored in: whether it is handed on, if that is decided.
+    pub(super) fn within_one(
+        &mut self,
+        statement: &[u8],
+        out: &mut dyn Out,
+    ) -> Result<Option<bool>, Error> {
+        match large_objects::concern(statement) {
+            Concern::Writes | Concern::Describes => {
+                return self.aside(statement, out).map(Some);
+            }
+            Concern::Odd => {
+                return Err(foreign(
+                    "a large object that is written of more than values, or of more than 64 KiB at once",
+                ));
+            }
+            Concern::None if self.transaction != Transaction::None => {
+                return Err(foreign(
+                    "transaction control that is not that of large objects, although all of it is restored in one transaction",
+                ));
+            }
+            Concern::None => {
+                if let Some(authorization) = large_objects::authorization(statement) {
+                    self.authorization = authorization;
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// What the server does not take it shall say now, and not when all is loaded: it is carried out and taken back.
+    pub(super) fn try_out(&self, statement: &[u8], out: &mut dyn Out) -> Result<(), Error> {
+        if self.manner.goes_on {
+            return Ok(());
+        }
+        let within = self.is_one_transaction() || self.transaction != Transaction::None;
+        let (begin, end) = match within {
+            true => (
+                "SAVEPOINT before_setting;\n",
+                "\nROLLBACK TO SAVEPOINT before_setting;\nRELEASE SAVEPOINT before_setting;\n",
+            ),
+            false => ("BEGIN;\n", "\nROLLBACK;\n"),
+        };
+        out.write(&[begin.as_bytes(), statement, end.as_bytes()].concat())
+    }
+
+    pub(super) fn control(
+        &mut self,
+        control: Control,
+        statement: &[u8],
+        out: &mut dyn Out,
+    ) -> Result<bool, Error> {
+        let one = self.is_one_transaction();
+        let what = || {
+            let word = String::from_utf8_lossy(&statement[..statement.len().min(40)]).into_owned();
+            let place = match one {
+                true => ", although all of it is restored in one transaction",
+                false => "",
+            };
+            foreign(&format!("transaction control ('{word}'){place}"))
+        };
+        let before = self.transaction;
+        self.transaction = match (control, before) {
+            (Control::Begin, Transaction::None) => Transaction::Begun,
+            (Control::Commit, Transaction::LargeObjects) => Transaction::None,
+            (Control::Commit, Transaction::Begun) if !one => Transaction::None,
+            (Control::Savepoint, same) if !one => same,
+            _ => return Err(what()),
+        };
+        if !one {
+            return self.send(statement, out);
+        }
+        self.books.sent();
+        if before == Transaction::LargeObjects {
+            out.large_objects()?.write(b"COMMIT;\n")?;
+        }
+        Ok(false)
+    }
+
+    /// Hands a statement about a large object to their session: `BEGIN` too, if it is the first behind one. What else would
+    /// be in a transaction of its own is told apart by that.
+    fn aside(&mut self, statement: &[u8], out: &mut dyn Out) -> Result<bool, Error> {
+        let out = out.large_objects()?;
+        let Manner { settings, wary, .. } = &self.manner;
+        let authorization = self.authorization.as_deref();
+        self.told
+            .tell(settings, &self.context, authorization, *wary, out)?;
+        if self.transaction == Transaction::Begun {
+            out.write(b"BEGIN;\n")?;
+            self.transaction = Transaction::LargeObjects;
+        }
+        self.books.sent();
+        self.aside = !statement.ends_with(b";");
+        out.write(statement)?;
+        if !self.aside {
+            out.write(b"\n")?;
+        }
+        Ok(self.aside)
+    }
+}

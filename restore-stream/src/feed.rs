@@ -1,0 +1,161 @@
+//! Where a part's SQL goes: its psql, and what that needs beside it.
+
+use job::Error;
+
+use crate::edit::Out;
+use crate::keeper::Undos;
+use crate::naming::Naming;
+use crate::session::{Connection, Killers, Session};
+use crate::undo::Undo;
+
+/// A session, and the second one that large objects go through.
+#[derive(Debug)]
+pub(crate) struct Feed {
+    main: Session,
+    aside: Option<Aside>,
+    naming: Option<Naming>,
+    /// The line of the dump that what is written stands in.
+    line: u64,
+}
+
+/// A second session in the same database, from when it is needed on.
+#[derive(Debug)]
+struct Aside {
+    connection: Connection,
+    what: String,
+    killers: Killers,
+    undos: Undos,
+    session: Option<Session>,
+}
+
+impl Feed {
+    pub(crate) fn new(
+        connection: &Connection,
+        what: String,
+        killers: &Killers,
+    ) -> Result<Self, Error> {
+        Ok(Self {
+            main: Session::start(connection, what, killers)?,
+            aside: None,
+            naming: None,
+            line: 0,
+        })
+    }
+
+    /// With a second session for large objects, which are committed as they come.
+    #[must_use]
+    pub(crate) fn with_aside(
+        mut self,
+        connection: Connection,
+        what: String,
+        killers: &Killers,
+        undos: Undos,
+    ) -> Self {
+        self.aside = Some(Aside {
+            connection,
+            what,
+            killers: killers.clone(),
+            undos,
+            session: None,
+        });
+        self
+    }
+
+    /// With a name that the database gets before it is filled.
+    #[must_use]
+    pub(crate) fn naming(mut self, naming: Naming) -> Self {
+        self.naming = Some(naming);
+        self
+    }
+
+    /// Waits until all that was written is done; what was aside is over then.
+    pub(crate) fn settle(&mut self) -> Result<(), Error> {
+        self.main.settle()?;
+        if let Some(mut session) = self.aside.as_mut().and_then(|aside| aside.session.take()) {
+            session.settle()?;
+            session.end("")?;
+        }
+        Ok(())
+    }
+
+    /// How many statements have failed, and it went on.
+    pub(crate) fn failed(&self) -> u64 {
+        self.main.failed()
+    }
+
+    /// As [`Session::end`].
+    pub(crate) fn end(self, last: &str) -> Result<(), Error> {
+        self.main.end(last)
+    }
+}
+
+impl Aside {
+    fn session(&mut self) -> Result<&mut Session, Error> {
+        let session = match self.session.take() {
+            Some(session) => session,
+            None => {
+                self.undos
+                    .add(Undo::Unlink(self.connection.database.clone()));
+                Session::start(&self.connection, self.what.clone(), &self.killers)?
+            }
+        };
+        Ok(self.session.insert(session))
+    }
+}
+
+impl Out for Session {
+    fn write(&mut self, sql: &[u8]) -> Result<(), Error> {
+        Session::write(self, sql)
+    }
+
+    fn connect(&mut self, database: &str) -> Result<(), Error> {
+        Session::connect(self, database)
+    }
+
+    fn take_name(&mut self, _: &str) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn large_objects(&mut self) -> Result<&mut dyn Out, Error> {
+        Ok(self)
+    }
+}
+
+impl Out for Feed {
+    fn write(&mut self, sql: &[u8]) -> Result<(), Error> {
+        self.main.write(sql)
+    }
+
+    fn connect(&mut self, database: &str) -> Result<(), Error> {
+        self.main.connect(database)
+    }
+
+    fn at(&mut self, line: u64) {
+        self.line = line;
+        self.main.at(line);
+    }
+
+    fn line(&self) -> u64 {
+        self.line
+    }
+
+    fn copy(&mut self, statement: &[u8]) -> Result<bool, Error> {
+        self.main.copy(statement)
+    }
+
+    fn take_name(&mut self, working: &str) -> Result<(), Error> {
+        // It is created when this returns.
+        self.main.settle()?;
+        match self.naming.take() {
+            Some(naming) => naming.give(working),
+            None => Ok(()),
+        }
+    }
+
+    fn large_objects(&mut self) -> Result<&mut dyn Out, Error> {
+        match &mut self.aside {
+            Some(aside) => Ok(aside.session()?),
+            None => Ok(&mut self.main),
+        }
+    }
+}
