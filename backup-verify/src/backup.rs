@@ -4,7 +4,7 @@ use std::io::{self, Read};
 use std::sync::Arc;
 use std::time::Instant;
 
-use backup_file::{BackupName, Ending, Index, Reader, Report, SectionKind};
+use backup_file::{BackupName, Ending, Index, Reader, Report, SectionKind, Tail, read_tail};
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use job::text::{bytes, count};
 use job::{Error, Progress};
@@ -149,13 +149,23 @@ fn read(
         progress: Arc::clone(progress),
     };
     let mut reader = Reader::whole(Box::new(input), threads).sql_only();
-    let mut watch = Watch::default();
+    // What has an index is one dump, and was looked at when that was written.
+    let mut watch = match has_index(source) {
+        true => Watch::default(),
+        false => Watch::thorough(),
+    };
     let damaged = |error| source.read_error(&error);
     while let Some(sql) = reader.next().map_err(damaged)? {
         watch.see(sql);
     }
     let report = reader.finish().map_err(damaged)?;
     Ok((report, watch, recorded))
+}
+
+/// Whether its tail says so; what is wrong with that is seen when all is read.
+fn has_index(source: &Source) -> bool {
+    let tail = source.read_at().map(read_tail);
+    matches!(tail, Some(Ok(Tail::Index(_))))
 }
 
 /// Counts what passes.

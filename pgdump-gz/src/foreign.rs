@@ -49,7 +49,7 @@ pub(crate) fn copy(
         .ok_or_else(|| Error::failed(format!("'{program}' has no output")))?;
     let mut text = Passing {
         output,
-        watch: Watch::default(),
+        watch: Watch::thorough(),
         progress: Progress::new(format!("reading from '{program}'"), None),
         versions: Versions::default(),
         databases: 0,
@@ -77,7 +77,7 @@ pub(crate) fn copy(
     Ok(Copied {
         program,
         length: watch.length(),
-        about: is_plain_cluster(&watch).then(|| versions.about(started)),
+        about: is_one_cluster(&watch).then(|| versions.about(started)),
         databases,
     })
 }
@@ -85,6 +85,11 @@ pub(crate) fn copy(
 /// Whether a reader of one section finds in it what pg_dumpall wrote.
 fn is_plain_cluster(watch: &Watch) -> bool {
     watch.is_plain() && watch.text() == Text::Cluster
+}
+
+/// Whether no other dump follows it: an index says where the databases of one cluster are.
+fn is_one_cluster(watch: &Watch) -> bool {
+    is_plain_cluster(watch) && watch.count() == 1
 }
 
 fn start(command: &[OsString]) -> Result<Child, Error> {
@@ -157,7 +162,10 @@ impl Passing<'_> {
 
     fn event(&mut self, event: Event<'_>) -> Result<(), Error> {
         match event {
-            Event::Begin(Part::Globals) => Ok(()),
+            Event::Begin(Part::Globals | Part::Unnamed) => {
+                self.end_of_database();
+                Ok(())
+            }
             Event::Begin(Part::Database(name)) => {
                 self.databases += 1;
                 self.end_of_database();

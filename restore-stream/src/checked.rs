@@ -53,7 +53,10 @@ impl<'a> Checked<'a> {
             length,
             whole: true,
             foreign: false,
-            watch: Watch::default(),
+            watch: match chosen.index {
+                Some(_) => Watch::default(),
+                None => Watch::thorough(),
+            },
             first: Vec::new(),
             entered: false,
         })
@@ -134,6 +137,10 @@ impl<'a> Checked<'a> {
             .map_err(|error| self.chosen.source.read_error(&error))?;
         if let Some(sql) = sql {
             self.watch.see(sql);
+            // Not after psql has stumbled over it.
+            if let Some(flaw) = self.watch.flaw() {
+                return Err(not_good(&self.chosen.label(), flaw));
+            }
         }
         Ok(sql)
     }

@@ -1,8 +1,6 @@
 //! Which backup it is.
 
-use std::io;
-
-use backup_file::{Ending, Index, MARKER, ReadAt, Reader, Tail, read_tail};
+use backup_file::{Ending, Index, Reader, Tail, read_tail};
 use chrono::{DateTime, Local, Utc};
 use dump_text::Watch;
 use job::{Error, Progress, say, text};
@@ -37,11 +35,9 @@ impl Chosen {
             None => None,
             Some(file) => match read_tail(file).map_err(|error| source.read_error(&error))? {
                 Tail::Index(index) => Some(index),
-                Tail::NoMarker if is_bgzf(file).map_err(|error| source.io_error(&error))? => {
-                    return Err(cut(&source.label()));
-                }
+                Tail::NoMarker => return Err(cut(&source.label())),
                 // How it ends is judged when it has been read to its end.
-                Tail::Marker | Tail::NoMarker => None,
+                Tail::Marker | Tail::Foreign => None,
             },
         };
         Ok(Self { source, index })
@@ -59,7 +55,10 @@ impl Chosen {
         let progress = Progress::new(doing, None);
         let (input, recorded) = self.source.checked_reader()?;
         let mut reader = Reader::whole(input, threads);
-        let mut watch = Watch::default();
+        let mut watch = match self.index {
+            Some(_) => Watch::default(),
+            None => Watch::thorough(),
+        };
         let report = loop {
             match reader.next() {
                 Ok(Some(sql)) => {
@@ -96,17 +95,6 @@ impl Chosen {
 }
 
 const GONE: &str = "it is gone since the store was listed";
-
-/// Whether its first member is a BGZF block: then its end-of-file marker is to be expected.
-fn is_bgzf(file: &dyn ReadAt) -> io::Result<bool> {
-    let length = usize::try_from(file.size().min(16)).unwrap_or(0);
-    let head = file.read_at(0, length)?;
-    let subfield = 12..14;
-    Ok(
-        head.get(..4) == Some(&MARKER[..4])
-            && head.get(subfield.clone()) == Some(&MARKER[subfield]),
-    )
-}
 
 /// The error of a backup whose marker is missing.
 pub(crate) fn cut(label: &str) -> Error {

@@ -1,14 +1,15 @@
 //! A backup without an index, or one that cannot be entered anywhere: read through once.
 
+use std::collections::BTreeSet;
 use std::mem;
 
-use dump_text::{Event, Part, PartScanner, Piece};
-use job::{Error, Progress};
+use dump_text::{Event, Part, PartScanner, Piece, is_setting};
+use job::{Error, Progress, say};
 
 use crate::checked::Checked;
 use crate::choose::Chosen;
 use crate::cli::Args;
-use crate::edit::{DatabaseEdit, Definition, Edit, GlobalsEdit, Nowhere, is_setting};
+use crate::edit::{Created, DatabaseEdit, Definition, Edit, GlobalsEdit, Nowhere};
 use crate::keeper::Begun;
 use crate::ledger::Ledger;
 use crate::load::{Load, scanner, unfinished};
@@ -42,6 +43,8 @@ pub(crate) fn load(
         ledger,
         stage: Stage::Opening(Vec::new()),
         kind: Kind::Unknown,
+        dumps: 0,
+        there: There::of(cluster),
         definitions: Vec::new(),
         names: Vec::new(),
         restored: Restored::default(),
@@ -92,11 +95,35 @@ struct Passage<'a> {
     killers: Killers,
     stage: Stage,
     kind: Kind,
+    /// How many dumps have begun in the part that passes.
+    dumps: u32,
+    /// What was there before, or was created on the way.
+    there: There,
     /// What was said of databases before their parts.
     definitions: Vec<Definition>,
     /// The databases that passed.
     names: Vec<String>,
     restored: Restored,
+}
+
+/// Roles and tablespaces that are there.
+struct There {
+    roles: BTreeSet<String>,
+    tablespaces: BTreeSet<String>,
+}
+
+impl There {
+    fn of(cluster: &Cluster) -> Self {
+        Self {
+            roles: cluster.roles.clone(),
+            tablespaces: cluster.tablespaces.clone(),
+        }
+    }
+
+    fn add(&mut self, created: Created) {
+        self.roles.extend(created.roles);
+        self.tablespaces.extend(created.tablespaces);
+    }
 }
 
 /// What kind of dump it is.
@@ -125,10 +152,20 @@ impl Passage<'_> {
     fn event(&mut self, event: Event<'_>) -> Result<(), Error> {
         match event {
             Event::Begin(part) => {
+                let prelude = match &mut self.stage {
+                    Stage::Opening(prelude) => mem::take(prelude),
+                    _ => Vec::new(),
+                };
                 self.leave()?;
+                self.dumps = 0;
                 match part {
                     Part::Database(name) => self.enter(name),
-                    Part::Globals | Part::End => Ok(()),
+                    Part::Unnamed => self.enter_unnamed(&prelude),
+                    Part::Globals => {
+                        self.stage = Stage::Opening(prelude);
+                        Ok(())
+                    }
+                    Part::End => Ok(()),
                 }
             }
             Event::Piece(piece) => {
@@ -150,12 +187,25 @@ impl Passage<'_> {
             let version = String::from_utf8_lossy(version);
             return self.cluster.check(version.trim(), self.args);
         }
-        match (line.trim_ascii_end(), self.kind) {
-            (b"-- PostgreSQL database cluster dump", Kind::Unknown) => self.kind = Kind::Cluster,
-            (b"-- PostgreSQL database dump", Kind::Unknown) => self.kind = Kind::Database,
+        match line.trim_ascii_end() {
+            b"-- PostgreSQL database cluster dump" => self.kind = Kind::Cluster,
+            b"-- PostgreSQL database dump" => self.begin_dump(),
             _ => {}
         }
         Ok(())
+    }
+
+    fn begin_dump(&mut self) {
+        if self.kind == Kind::Unknown {
+            self.kind = Kind::Database;
+        }
+        self.dumps += 1;
+        if let (2, Stage::Database(target, _)) = (self.dumps, &self.stage) {
+            say!(
+                "another dump follows that names no database: it goes into '{}' too, as with psql",
+                target.name
+            );
+        }
     }
 
     fn piece(&mut self, piece: Piece<'_>) -> Result<(), Error> {
@@ -176,42 +226,54 @@ impl Passage<'_> {
                     prelude.extend_from_slice(piece.bytes());
                     return Ok(());
                 }
-                self.open(piece)?;
+                self.open()?;
                 self.piece(piece)
             }
         }
     }
 
-    /// The first statement that is more than a setting shows what a dump is of.
-    fn open(&mut self, first: Piece<'_>) -> Result<(), Error> {
-        let about = dump_text::subject(first.bytes());
-        let unnamed = self.kind == Kind::Database && about.is_none();
+    /// The first statement that is more than a setting: it is about roles, or says what comes of databases.
+    fn open(&mut self) -> Result<(), Error> {
         let Stage::Opening(prelude) = mem::replace(&mut self.stage, Stage::Other) else {
             return Ok(());
         };
-        if unnamed {
-            let name = self.args.name.as_ref().or(self.args.database.as_ref());
-            let name = name.ok_or_else(|| {
-                Error::usage("the backup is of one database, and does not say its name")
-                    .hint("name it with --database NAME")
-            })?;
-            let target = Target::new(self.cluster, self.args, None, name)?;
-            target.say();
-            self.names.push(name.clone());
-            let mut load = Load::database(self.cluster, &target, self.begun, &self.killers)?;
-            load.connect()?;
-            self.stage = Stage::Database(target, Box::new(load));
-        } else {
-            self.stage = self.globals()?;
+        self.stage = self.globals()?;
+        self.again(&prelude)
+    }
+
+    /// The dump of a database begins that does not say which.
+    fn enter_unnamed(&mut self, prelude: &[u8]) -> Result<(), Error> {
+        if !self.args.databases() {
+            return Ok(());
         }
+        let name = self.args.name.as_ref().or(self.args.database.as_ref());
+        let name = name.ok_or_else(|| {
+            let error =
+                Error::usage("the backup is of one database, and does not say its name");
+            match self.kind {
+                Kind::Cluster => error.hint("name it with --database NAME; the roles before it are restored with --globals-only"),
+                _ => error.hint("name it with --database NAME"),
+            }
+        })?;
+        let target = Target::new(self.cluster, self.args, None, name)?;
+        target.say();
+        self.names.push(name.clone());
+        let mut load = Load::database(self.cluster, &target, self.begun, &self.killers)?;
+        load.connect()?;
+        self.stage = Stage::Database(target, Box::new(load));
+        self.again(prelude)
+    }
+
+    /// Hands on what was kept.
+    fn again(&mut self, kept: &[u8]) -> Result<(), Error> {
         let mut scanner = scanner(!self.cluster.restrict);
-        scanner.feed(&prelude, &mut |piece| self.piece(piece))
+        scanner.feed(kept, &mut |piece| self.piece(piece))
     }
 
     fn globals(&mut self) -> Result<Stage, Error> {
         let edit = GlobalsEdit::new(
-            self.cluster.roles.clone(),
-            self.cluster.tablespaces.clone(),
+            self.there.roles.clone(),
+            self.there.tablespaces.clone(),
             self.args.role_passwords,
             !self.cluster.restrict,
         )
@@ -252,6 +314,7 @@ impl Passage<'_> {
                 if self.kind == Kind::Cluster {
                     self.ledger.globals_done();
                 }
+                self.there.add(edit.take_created());
                 self.definitions.extend(edit.take_definitions());
             }
             Stage::Definitions(mut edit) => {

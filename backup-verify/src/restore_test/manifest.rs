@@ -37,7 +37,9 @@ impl Manifest {
         let tail = read_tail(rereadable(source)?).map_err(|error| source.read_error(&error))?;
         let mut manifest = match tail {
             Tail::Index(index) => Self::of(index),
-            Tail::Marker | Tail::NoMarker => Self::without_index(restorer.databases()?, only),
+            Tail::Marker | Tail::NoMarker | Tail::Foreign => {
+                Self::without_index(restorer.databases()?, only)
+            }
         };
         if let Some(only) = only {
             manifest.databases.retain(|it| it.name == only);

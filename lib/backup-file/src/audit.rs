@@ -67,8 +67,13 @@ impl Audit {
 
     /// Counts what a stream gave, whose bytes were taken as batches without members.
     pub(crate) fn stream(&mut self, members: u64, sql_size: u64) {
-        self.members = members;
-        self.sql_size = sql_size;
+        self.members += members;
+        self.sql_size += sql_size;
+    }
+
+    /// Bytes so far.
+    pub(crate) fn size(&self) -> u64 {
+        self.size
     }
 
     fn run(&mut self, offset: u64, member: &[u8]) {
@@ -100,7 +105,7 @@ impl Audit {
                 self.check(&index)?;
                 Some(index)
             }
-            (None, Ending::Marker) if self.stray => {
+            (None, Ending::Marker | Ending::Foreign) if self.stray => {
                 return Err(damaged("the index is damaged: its first member is missing"));
             }
             _ => None,

@@ -1,7 +1,7 @@
 //! Reads BGZF members: in the calling thread, or in a pool.
 
 use std::collections::BTreeMap;
-use std::io;
+use std::io::{self, Read};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex};
@@ -50,6 +50,11 @@ impl Here {
 
     pub(crate) fn audit(self) -> Audit {
         self.audit
+    }
+
+    /// What comes after the BGZF members, and the audit so far.
+    pub(crate) fn rest(mut self) -> (Box<dyn Read + Send>, Audit) {
+        (self.frames.take_rest(), self.audit)
     }
 }
 
@@ -189,6 +194,13 @@ impl Pool {
     pub(crate) fn audit(mut self) -> Audit {
         self.put_away();
         self.audit
+    }
+
+    /// What comes after the BGZF members, and the audit so far.
+    pub(crate) fn rest(mut self) -> Result<(Box<dyn Read + Send>, Audit), ReadError> {
+        self.put_away();
+        let rest = self.intake.lock().map(|mut it| it.frames.take_rest());
+        Ok((rest.map_err(|_| thread_lost())?, self.audit))
     }
 
     /// Gives the batch that the caller has seen back.

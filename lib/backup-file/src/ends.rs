@@ -4,7 +4,7 @@
 use crate::codec;
 use crate::member::{self, HEADER, Header, LIMIT};
 use crate::reader::damaged;
-use crate::tail::is_located;
+use crate::tail::{end_of_members, is_located};
 use crate::{ReadAt, ReadError};
 
 /// Bytes of a file that have its first members: one at least.
@@ -27,11 +27,12 @@ impl Ends {
     /// # Errors
     /// It cannot be read.
     pub fn of(file: &dyn ReadAt) -> Result<Self, ReadError> {
-        let part = |wanted: usize| usize::try_from(file.size()).unwrap_or(wanted).min(wanted);
+        let end = end_of_members(file)?;
+        let part = |wanted: usize| usize::try_from(end).unwrap_or(wanted).min(wanted);
         let (first, last) = (part(FIRST), part(LAST));
-        let from = file.size() - member::size(last);
+        let from = end - member::size(last);
         Ok(Self {
-            size: file.size(),
+            size: end,
             // Of a small file the last bytes are all.
             first: match from {
                 0 => Vec::new(),

@@ -1,12 +1,13 @@
 //! Cuts a file of BGZF members into batches of whole members.
 
-use std::io::{self, Read};
+use std::io::{self, Cursor, Read};
+use std::mem;
 
 use crate::codec::Decompress;
-use crate::member::{self, Header, LIMIT, size};
+use crate::member::{self, BEFORE, Header, LIMIT, size};
 use crate::reader::damaged;
 use crate::tail;
-use crate::{Ending, MARKER, ReadError};
+use crate::{MARKER, ReadError};
 
 /// Bytes of the file that a batch can hold: several members of any size.
 const ROOM: usize = 4 * LIMIT;
@@ -30,8 +31,28 @@ pub(crate) struct Batch {
     /// What they hold.
     sql: Box<[u8]>,
     sql_filled: usize,
-    /// No more comes after this one: how the file ended, or what is wrong.
-    pub(crate) end: Option<Result<Ending, ReadError>>,
+    /// No more comes after this one: why, or what is wrong.
+    pub(crate) end: Option<Result<Stop, ReadError>>,
+}
+
+/// Why no more BGZF members come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stop {
+    /// The file has ended, with this member.
+    End(Last),
+    /// Something else follows this member: members of another program, or padding.
+    Other(Last),
+}
+
+/// The member that came last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Last {
+    /// A BGZF block that is not the marker.
+    Block,
+    /// The end-of-file marker.
+    Marker,
+    /// No BGZF block.
+    Plain,
 }
 
 impl Batch {
@@ -141,6 +162,8 @@ impl Batch {
 /// The members of an input.
 pub(crate) struct Frames {
     input: Box<dyn Read + Send>,
+    /// They are a section of a backup: nothing else may come among them.
+    section: bool,
     /// What was read, and is not in a batch yet.
     ahead: Vec<u8>,
     ended: bool,
@@ -161,12 +184,15 @@ enum Next {
     Incomplete,
     /// A member that cannot join the batch.
     Waits,
+    /// No BGZF block.
+    Other,
 }
 
 impl Frames {
-    pub(crate) fn new(input: Box<dyn Read + Send>) -> Self {
+    pub(crate) fn new(input: Box<dyn Read + Send>, section: bool) -> Self {
         Self {
             input,
+            section,
             ahead: Vec::with_capacity(2 * LIMIT),
             ended: false,
             offset: 0,
@@ -185,14 +211,22 @@ impl Frames {
         self.ahead.clear();
         self.ahead.extend_from_slice(batch.rest());
         batch.index = self.index;
-        if let Err(error) = filled {
-            batch.end = Some(Err(error));
-        } else if batch.members.is_empty() {
-            batch.end = Some(self.end());
+        match filled {
+            Err(error) => batch.end = Some(Err(error)),
+            Ok(_) if !batch.members.is_empty() => {}
+            Ok(true) => batch.end = Some(Ok(Stop::Other(self.last()))),
+            Ok(false) => batch.end = Some(self.end()),
         }
     }
 
-    fn gather(&mut self, batch: &mut Batch) -> Result<(), ReadError> {
+    /// What comes after the BGZF members.
+    pub(crate) fn take_rest(&mut self) -> Box<dyn Read + Send> {
+        let input = mem::replace(&mut self.input, Box::new(io::empty()));
+        Box::new(Cursor::new(mem::take(&mut self.ahead)).chain(input))
+    }
+
+    /// Whether something else than a BGZF block comes next.
+    fn gather(&mut self, batch: &mut Batch) -> Result<bool, ReadError> {
         while batch.members.len() < MOST {
             match self.next(batch)? {
                 Next::Member(length) => {
@@ -203,9 +237,10 @@ impl Frames {
                     self.ended = !batch.read_on(self.input.as_mut())?;
                 }
                 Next::Incomplete | Next::Waits => break,
+                Next::Other => return Ok(true),
             }
         }
-        Ok(())
+        Ok(false)
     }
 
     /// Looks at the next member.
@@ -214,15 +249,18 @@ impl Frames {
         if bytes.is_empty() {
             return Ok(Next::Incomplete);
         }
-        if let Some(marker) = self.marker {
-            return Err(damaged(format!(
-                "there are bytes after the end-of-file marker at byte {marker}"
-            )));
+        // A backup with its index is one file of ours. Without, one may follow another, as for gunzip.
+        let ours = self.section || self.index;
+        if let Some(marker) = self.marker
+            && ours
+        {
+            return Err(after_the_marker(marker));
         }
         let length = match Header::of(bytes) {
             Header::Block(length) => length,
             Header::Short => return Ok(Next::Incomplete),
-            Header::Other => return Err(self.wrong("its header is not a BGZF member's")),
+            Header::Other if ours => return Err(self.wrong("its header is not a BGZF member's")),
+            Header::Other => return Ok(Next::Other),
         };
         if length > batch.room() {
             return Ok(Next::Waits);
@@ -239,14 +277,9 @@ impl Frames {
             return Ok(Next::Waits);
         }
         self.index |= head;
-        if member == MARKER {
-            self.marker = Some(self.offset);
-        } else if member.len() == MARKER.len() && member::isize(member) == 0 {
-            // The bits of it that mean nothing to gunzip count too.
-            return Err(damaged(format!(
-                "the end-of-file marker at byte {} is damaged",
-                self.offset
-            )));
+        self.marker = (member == MARKER).then_some(self.offset);
+        if is_damaged_marker(member) {
+            return Err(damaged_marker(self.offset));
         }
         Ok(Next::Member(length))
     }
@@ -258,15 +291,39 @@ impl Frames {
         ))
     }
 
-    fn end(&self) -> Result<Ending, ReadError> {
+    fn end(&self) -> Result<Stop, ReadError> {
         if !self.ahead.is_empty() {
             return Err(cut(self.offset + size(self.ahead.len()), self.offset));
         }
-        Ok(match self.marker {
-            Some(_) => Ending::Marker,
-            None => Ending::NoMarker,
-        })
+        Ok(Stop::End(self.last()))
     }
+
+    fn last(&self) -> Last {
+        match self.marker {
+            Some(_) => Last::Marker,
+            None => Last::Block,
+        }
+    }
+}
+
+/// Whether an empty member was the end-of-file marker once: the bits of it that mean nothing to gunzip count too. One
+/// of another program may be as long, but its header has little in common with the marker's.
+pub(crate) fn is_damaged_marker(member: &[u8]) -> bool {
+    if member.len() != MARKER.len() || member == MARKER || member::isize(member) != 0 {
+        return false;
+    }
+    let header = member.iter().zip(&MARKER).take(BEFORE);
+    header.map(|(is, was)| (is ^ was).count_ones()).sum::<u32>() <= 8
+}
+
+pub(crate) fn damaged_marker(at: u64) -> ReadError {
+    damaged(format!("the end-of-file marker at byte {at} is damaged"))
+}
+
+pub(crate) fn after_the_marker(at: u64) -> ReadError {
+    damaged(format!(
+        "there are bytes after the end-of-file marker at byte {at}"
+    ))
 }
 
 /// The file ends at byte `at`, inside the member at byte `member`.

@@ -3,7 +3,7 @@ use std::io::{self, Cursor, Read};
 
 use crate::audit::Audit;
 use crate::failure::Failure;
-use crate::frames::{self, Frames};
+use crate::frames::{self, Frames, Last, Stop};
 use crate::member::{BEFORE, Header};
 use crate::{Index, Section, blocks, stream};
 
@@ -80,6 +80,7 @@ impl Reader {
                 continue;
             }
             match self.source.advance() {
+                Ok(Advance::Other(last)) => self.go_on(last),
                 Ok(Advance::Sql { index }) if index && self.sql_only => {}
                 Ok(Advance::Sql { .. }) if self.source.sql().is_empty() => {}
                 Ok(Advance::Sql { .. }) => return Ok(Some(self.source.sql())),
@@ -118,7 +119,17 @@ impl Reader {
         let Source::Input(input) = std::mem::replace(&mut self.source, Source::None) else {
             return;
         };
-        match Source::new(input, self.threads, self.expected.is_some()) {
+        self.set(Source::new(input, self.threads, self.expected.is_some()));
+    }
+
+    /// Behind the BGZF members of a file without index comes something else: the rest is read as gunzip reads it.
+    fn go_on(&mut self, last: Last) {
+        let source = std::mem::replace(&mut self.source, Source::None);
+        self.set(source.go_on(self.threads, last));
+    }
+
+    fn set(&mut self, source: Result<Source, ReadError>) {
+        match source {
             Ok(source) => self.source = source,
             Err(error) => self.ended = Some(Err(Wrong::of(&error))),
         }
@@ -133,7 +144,11 @@ impl fmt::Debug for Reader {
 
 /// What came.
 enum Advance {
-    Sql { index: bool },
+    Sql {
+        index: bool,
+    },
+    /// No BGZF member; the last that was one.
+    Other(Last),
     End(Ending),
 }
 
@@ -161,12 +176,36 @@ impl Source {
             return Err(damaged("this is no gzip file"));
         }
         let input = Box::new(Cursor::new(first.to_vec()).chain(input));
-        Ok(match (blocks, threads > 1) {
-            (true, false) => Self::BlocksHere(Box::new(blocks::Here::new(Frames::new(input)))),
-            (true, true) => Self::Blocks(Box::new(blocks::Pool::new(Frames::new(input), threads)?)),
-            (false, false) => Self::StreamHere(Box::new(stream::Here::new(input))),
-            (false, true) => Self::Stream(stream::Pool::new(input)?),
+        if !blocks {
+            return Self::stream(input, threads, Audit::new(), None);
+        }
+        let frames = Frames::new(input, section);
+        Ok(match threads > 1 {
+            false => Self::BlocksHere(Box::new(blocks::Here::new(frames))),
+            true => Self::Blocks(Box::new(blocks::Pool::new(frames, threads)?)),
         })
+    }
+
+    /// Reads gzip of any kind. `audit` and `last` are of the BGZF members before it, if there are any.
+    fn stream(
+        input: Box<dyn Read + Send>,
+        threads: usize,
+        audit: Audit,
+        last: Option<Last>,
+    ) -> Result<Self, ReadError> {
+        Ok(match threads > 1 {
+            false => Self::StreamHere(Box::new(stream::Here::new(input, audit, last))),
+            true => Self::Stream(stream::Pool::new(input, audit, last)?),
+        })
+    }
+
+    fn go_on(self, threads: usize, last: Last) -> Result<Self, ReadError> {
+        let (rest, audit) = match self {
+            Self::BlocksHere(blocks) => blocks.rest(),
+            Self::Blocks(blocks) => blocks.rest()?,
+            _ => return Err(blocks::thread_lost()),
+        };
+        Self::stream(rest, threads, audit, Some(last))
     }
 
     /// Gets the next SQL.
@@ -178,8 +217,10 @@ impl Source {
             Self::Stream(stream) => return stream.next().map(Advance::of_stream),
             Self::Input(_) | Self::None => return Err(blocks::thread_lost()),
         };
-        match batch.end.take() {
-            Some(end) => end.map(Advance::End),
+        match batch.end.take().transpose()? {
+            Some(Stop::End(Last::Marker)) => Ok(Advance::End(Ending::Marker)),
+            Some(Stop::End(_)) => Ok(Advance::End(Ending::NoMarker)),
+            Some(Stop::Other(last)) => Ok(Advance::Other(last)),
             None => Ok(Advance::Sql { index: batch.index }),
         }
     }
@@ -207,11 +248,10 @@ impl Source {
 }
 
 impl Advance {
-    fn of_stream(sql: &[u8]) -> Self {
-        if sql.is_empty() {
-            Self::End(Ending::Foreign)
-        } else {
-            Self::Sql { index: false }
+    fn of_stream(ending: Option<Ending>) -> Self {
+        match ending {
+            Some(ending) => Self::End(ending),
+            None => Self::Sql { index: false },
         }
     }
 }
@@ -238,8 +278,8 @@ pub enum Ending {
     Marker,
     /// BGZF without the marker: it was cut, or its dump failed.
     NoMarker,
-    /// gzip that is no BGZF, made by another program: every member is whole, but whether the last one
-    /// is there cannot be known.
+    /// gzip that is no BGZF, or not all of it, made by another program: every member is whole, but whether the last
+    /// one is there cannot be known.
     Foreign,
 }
 

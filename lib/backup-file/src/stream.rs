@@ -1,16 +1,18 @@
 //! Reads gzip streams of other programs (RFC 1952): one deflate stream after the other, in one thread at a
-//! time, while another reads ahead and keeps the audit.
+//! time, while another reads ahead and keeps the audit. Members may be of any kind, BGZF blocks among them, and zero
+//! bytes may follow the last one, as gunzip reads it. A backup with its index is no such file.
 
 use std::io::Read;
 use std::sync::mpsc::{self, Receiver, Sender};
 
-use crate::ReadError;
 use crate::audit::Audit;
 use crate::blocks::{spawn, thread_lost};
 use crate::codec::{self, Corrupt, Decompress};
-use crate::frames::{Batch, cut};
-use crate::member::{HEADER, size};
+use crate::frames::{Batch, Last, cut, damaged_marker, is_damaged_marker};
+use crate::member::{BEFORE, HEADER, Header, size};
 use crate::reader::damaged;
+use crate::tail::{LOCATOR, MOST_PADDING, head, is_locator};
+use crate::{Ending, MARKER, ReadError};
 
 /// How much SQL is handed out at once.
 const PIECE: usize = 512 << 10;
@@ -27,22 +29,25 @@ pub(crate) struct Here {
 }
 
 impl Here {
-    pub(crate) fn new(input: Box<dyn Read + Send>) -> Self {
+    /// `audit` and `last` are of the BGZF members that were read before, if there are any.
+    pub(crate) fn new(input: Box<dyn Read + Send>, audit: Audit, last: Option<Last>) -> Self {
+        let offset = audit.size();
+        let chunks = Chunks::Here {
+            input,
+            batch: Batch::new(),
+            audit,
+        };
         Self {
-            inflater: Inflater::new(Chunks::Here {
-                input,
-                batch: Batch::new(),
-                audit: Audit::new(),
-            }),
+            inflater: Inflater::new(chunks, offset, last),
             piece: vec![0; PIECE],
             filled: 0,
         }
     }
 
-    /// The next piece; empty at the end.
-    pub(crate) fn next(&mut self) -> Result<&[u8], ReadError> {
+    /// Gets the next piece; at the end says how it ended.
+    pub(crate) fn next(&mut self) -> Result<Option<Ending>, ReadError> {
         self.filled = self.inflater.fill(&mut self.piece)?;
-        Ok(self.sql())
+        Ok((self.filled == 0).then(|| self.inflater.ending()))
     }
 
     /// The piece that came last.
@@ -57,14 +62,26 @@ impl Here {
 
 /// One thread reads and keeps the audit, one decompresses.
 pub(crate) struct Pool {
-    pieces: Receiver<Result<Vec<u8>, ReadError>>,
+    pieces: Receiver<Result<Filled, ReadError>>,
     give_free: Sender<Vec<u8>>,
     piece: Vec<u8>,
     audit: Receiver<Result<Audit, ReadError>>,
 }
 
+/// What the thread that decompresses gives.
+enum Filled {
+    Piece(Vec<u8>),
+    End(Ending),
+}
+
 impl Pool {
-    pub(crate) fn new(mut input: Box<dyn Read + Send>) -> Result<Self, ReadError> {
+    /// `audit` and `last` are of the BGZF members that were read before, if there are any.
+    pub(crate) fn new(
+        mut input: Box<dyn Read + Send>,
+        mut audit: Audit,
+        last: Option<Last>,
+    ) -> Result<Self, ReadError> {
+        let start = audit.size();
         let (give_free_batch, free_batches) = mpsc::channel();
         for _ in 0..BATCHES {
             // The receiver is there.
@@ -74,8 +91,7 @@ impl Pool {
         let (send_file, file) = mpsc::channel();
         // It may wait for its input when nobody wants it any more: nobody waits for it.
         spawn("read", move || {
-            let mut audit = Audit::new();
-            let mut offset = 0;
+            let mut offset = start;
             for mut batch in free_batches {
                 let read = batch.read(input.as_mut(), offset);
                 audit.take(&batch);
@@ -96,19 +112,23 @@ impl Pool {
         let (send_piece, pieces) = mpsc::channel();
         let (send_audit, audit) = mpsc::channel();
         spawn("inflate", move || {
-            let mut inflater = Inflater::new(Chunks::Pool {
+            let chunks = Chunks::Pool {
                 batches,
                 batch: None,
                 give_free: give_free_batch,
                 audit: file,
-            });
+            };
+            let mut inflater = Inflater::new(chunks, start, last);
             for mut piece in free {
                 piece.resize(PIECE, 0);
                 let filled = inflater.fill(&mut piece);
                 let more = matches!(filled, Ok(1..));
-                let piece = filled.map(|filled| {
-                    piece.truncate(filled);
-                    piece
+                let piece = filled.map(|filled| match filled {
+                    0 => Filled::End(inflater.ending()),
+                    _ => {
+                        piece.truncate(filled);
+                        Filled::Piece(piece)
+                    }
                 });
                 if send_piece.send(piece).is_err() || !more {
                     break;
@@ -125,12 +145,17 @@ impl Pool {
         })
     }
 
-    /// The next piece; empty at the end.
-    pub(crate) fn next(&mut self) -> Result<&[u8], ReadError> {
+    /// Gets the next piece; at the end says how it ended.
+    pub(crate) fn next(&mut self) -> Result<Option<Ending>, ReadError> {
         // After the last piece nobody takes it any more.
         let _ = self.give_free.send(std::mem::take(&mut self.piece));
-        self.piece = self.pieces.recv().unwrap_or_else(|_| Err(thread_lost()))?;
-        Ok(&self.piece)
+        match self.pieces.recv().unwrap_or_else(|_| Err(thread_lost()))? {
+            Filled::Piece(piece) => {
+                self.piece = piece;
+                Ok(None)
+            }
+            Filled::End(ending) => Ok(Some(ending)),
+        }
     }
 
     /// The piece that came last.
@@ -214,8 +239,16 @@ struct Inflater {
     codec: Box<dyn Decompress>,
     /// Where the member begins that is being read, its header done.
     member: Option<u64>,
+    /// Its first bytes: as many as tell what of ours it may be.
+    raw: Vec<u8>,
     members: u64,
     sql_size: u64,
+    /// The member that came last.
+    last: Option<Last>,
+    /// Whether any member was no BGZF block.
+    plain: bool,
+    /// The index's first member.
+    head: Vec<u8>,
 }
 
 const DATA: &str = "its compressed data is not what was written";
@@ -227,16 +260,20 @@ const FCOMMENT: u8 = 16;
 const RESERVED: u8 = 0xe0;
 
 impl Inflater {
-    fn new(chunks: Chunks) -> Self {
+    fn new(chunks: Chunks, offset: u64, last: Option<Last>) -> Self {
         Self {
             chunks,
             at: 0,
-            offset: 0,
+            offset,
             ended: false,
             codec: codec::decompressor(),
             member: None,
+            raw: Vec::with_capacity(LOCATOR + 1),
             members: 0,
             sql_size: 0,
+            last,
+            plain: false,
+            head: head(),
         }
     }
 
@@ -246,6 +283,16 @@ impl Inflater {
         Ok(audit)
     }
 
+    /// How the file has ended.
+    fn ending(&self) -> Ending {
+        match self.last {
+            Some(Last::Block) => Ending::NoMarker,
+            // It is the marker of the BGZF blocks before it, and says nothing of the others.
+            Some(Last::Marker) if !self.plain => Ending::Marker,
+            _ => Ending::Foreign,
+        }
+    }
+
     /// Fills `out`, or as much of it as there is; says how much.
     fn fill(&mut self, out: &mut [u8]) -> Result<usize, ReadError> {
         let mut filled = 0;
@@ -253,9 +300,10 @@ impl Inflater {
             match self.member {
                 Some(member) => filled += self.body(member, &mut out[filled..])?,
                 None => {
-                    if !self.more()? {
+                    if !self.more()? || self.is_padding()? {
                         break;
                     }
+                    self.raw.clear();
                     self.member = Some(self.header()?);
                     self.codec.restart();
                 }
@@ -283,24 +331,71 @@ impl Inflater {
         }
         self.used(step.read);
         if step.ended {
-            self.members += 1;
-            self.member = None;
+            self.end_member(member)?;
         }
         Ok(step.written)
+    }
+
+    /// A member has ended: what kind it was.
+    fn end_member(&mut self, start: u64) -> Result<(), ReadError> {
+        self.members += 1;
+        self.member = None;
+        if self.raw == self.head || is_locator(&self.raw) {
+            return Err(damaged(format!(
+                "at byte {start} there is an index of pgdump-gz, but the file is not one backup of pgdump-gz: a header before it is damaged, or files were put together"
+            )));
+        }
+        if is_damaged_marker(&self.raw) {
+            return Err(damaged_marker(start));
+        }
+        let kind = match self.raw.starts_with(&HEADER) {
+            true if self.raw == MARKER => Last::Marker,
+            true => Last::Block,
+            false => Last::Plain,
+        };
+        if kind == Last::Block && Header::of(&self.raw) != Header::Block(self.length(start)) {
+            return Err(wrong(start, "it is a BGZF block of another length"));
+        }
+        self.plain |= kind == Last::Plain;
+        self.last = Some(kind);
+        Ok(())
+    }
+
+    /// How many bytes were used since then.
+    fn length(&self, start: u64) -> usize {
+        usize::try_from(self.offset - start).unwrap_or(usize::MAX)
+    }
+
+    /// Whether nothing but zero bytes follow the last member: a tape's or a disk's padding, which gunzip passes over.
+    fn is_padding(&mut self) -> Result<bool, ReadError> {
+        let start = self.offset;
+        if self.last.is_none() || self.chunks.bytes()[self.at] != 0 {
+            return Ok(false);
+        }
+        while self.more()? {
+            let rest = &self.chunks.bytes()[self.at..];
+            let zeros = rest.iter().take_while(|byte| **byte == 0).count();
+            if zeros < rest.len() {
+                return Err(no_gzip(start));
+            }
+            self.used(zeros);
+            if self.offset - start > MOST_PADDING {
+                return Err(too_much_padding(start));
+            }
+        }
+        Ok(true)
     }
 
     /// Reads a member's header, and says where it begins.
     fn header(&mut self) -> Result<u64, ReadError> {
         let start = self.offset;
-        let mut header = Vec::with_capacity(HEADER.len());
+        let mut header = Vec::with_capacity(BEFORE);
         self.keep(2, start, &mut header)?;
         if header != HEADER[..2] {
             return Err(if start == 0 {
                 damaged("this is no gzip file")
             } else {
-                damaged(format!(
-                    "at byte {start}, after the last member, there are bytes that are no gzip"
-                ))
+                no_gzip(start)
             });
         }
         self.keep(8, start, &mut header)?;
@@ -312,12 +407,6 @@ impl Inflater {
             self.keep(2, start, &mut header)?;
             let length = u16::from_le_bytes([header[10], header[11]]);
             self.keep(usize::from(length), start, &mut header)?;
-        }
-        // Only the members of a file that begins otherwise come here.
-        if header.starts_with(&HEADER) {
-            return Err(damaged(format!(
-                "the member at byte {start} is a BGZF block, those before it are not: their header is damaged"
-            )));
         }
         let mut sum = crc32fast::Hasher::new();
         sum.update(&header);
@@ -378,9 +467,26 @@ impl Inflater {
     }
 
     fn used(&mut self, count: usize) {
+        // One more than the longest of ours, so that what is longer is none.
+        let wanted = (LOCATOR + 1 - self.raw.len()).min(count);
+        let used = &self.chunks.bytes()[self.at..self.at + wanted];
+        self.raw.extend_from_slice(used);
         self.at += count;
         self.offset += size(count);
     }
+}
+
+fn no_gzip(at: u64) -> ReadError {
+    damaged(format!(
+        "at byte {at}, after the last member, there are bytes that are no gzip"
+    ))
+}
+
+/// More than any medium pads with is a file system's way to lose a tail.
+pub(crate) fn too_much_padding(at: u64) -> ReadError {
+    damaged(format!(
+        "from byte {at} on, after the last member, there are more than 64 MiB of zero bytes"
+    ))
 }
 
 fn wrong(member: u64, what: &str) -> ReadError {

@@ -4,9 +4,11 @@ use std::collections::HashSet;
 use std::io;
 
 use crate::codec;
+use crate::frames::{after_the_marker, is_damaged_marker};
 use crate::index_text::{parse, write_lines};
-use crate::member::{self, BEFORE, HEAD_LINE, Header, LIMIT, Packer, STORED, size};
+use crate::member::{self, BEFORE, HEAD_LINE, HEADER, Header, LIMIT, Packer, STORED, size};
 use crate::reader::damaged;
+use crate::stream::too_much_padding;
 use crate::{Index, MARKER, ReadError};
 
 /// The most that an index may take, compressed or not.
@@ -16,6 +18,11 @@ const LOCATOR_LINE: usize = 80;
 pub(crate) const LOCATOR: usize = BEFORE + STORED + LOCATOR_LINE + member::AFTER;
 /// What a reader of the tail reads first.
 const LAST: usize = LOCATOR + MARKER.len();
+/// The most zero bytes that may follow the last member of a file without index, as a tape's or a disk's blocks are
+/// filled up.
+pub(crate) const MOST_PADDING: u64 = 64 << 20;
+/// How many zero bytes are looked at together.
+const STEP: u64 = 1 << 20;
 
 /// The index's first member, the same in every backup.
 pub(crate) fn head() -> Vec<u8> {
@@ -141,11 +148,13 @@ pub enum Tail {
     Index(Index),
     /// Ends in the marker, without an index (output of some other command).
     Marker,
-    /// No marker: cut, or made by another program.
+    /// Its members are BGZF blocks, the last ones at least, but no marker follows: it was cut, or its dump failed.
     NoMarker,
+    /// Ends in something else: made by another program, if it is gzip at all.
+    Foreign,
 }
 
-/// Reads the index from the tail of a file, in two reads (one if there is none).
+/// Reads the index from the tail of a file, in two reads; without one, two or three tell how it ends.
 ///
 /// # Errors
 /// [`ReadError::Damaged`] if there is an index but it is not good, or of a newer format; what the sections hold
@@ -154,7 +163,7 @@ pub fn read_tail(file: &dyn ReadAt) -> Result<Tail, ReadError> {
     let last = file.size().min(size(LAST));
     let last_bytes = fetch(file, file.size() - last, last)?;
     if !last_bytes.ends_with(&MARKER) {
-        return Ok(Tail::NoMarker);
+        return without_marker(file);
     }
     let Some(place) = Place::of(&last_bytes) else {
         return if resembles_locator(&last_bytes) {
@@ -172,6 +181,99 @@ pub fn read_tail(file: &dyn ReadAt) -> Result<Tail, ReadError> {
     }
     let bytes = fetch(file, place.offset, place.length)?;
     place.open(&bytes).map(Tail::Index)
+}
+
+/// The tail of a file whose last bytes are not the marker: there may be zero bytes after it.
+fn without_marker(file: &dyn ReadAt) -> Result<Tail, ReadError> {
+    let unpadded = unpadded(file)?;
+    if let Some(end) = marker_end(file, unpadded)? {
+        let last = end.min(size(LAST));
+        return match Place::of(&fetch(file, end - last, last)?) {
+            Some(_) => Err(after_the_marker(end - size(MARKER.len()))),
+            None => Ok(Tail::Marker),
+        };
+    }
+    Ok(match ends_in_a_block(file, unpadded)? {
+        true => Tail::NoMarker,
+        false => Tail::Foreign,
+    })
+}
+
+/// Where the last member of a file without index ends: before the zero bytes that may follow its marker.
+pub(crate) fn end_of_members(file: &dyn ReadAt) -> Result<u64, ReadError> {
+    Ok(marker_end(file, unpadded(file)?)?.unwrap_or(file.size()))
+}
+
+/// How long a file is without the zero bytes that it ends with.
+fn unpadded(file: &dyn ReadAt) -> Result<u64, ReadError> {
+    let mut end = file.size();
+    let mut step = size(LAST);
+    while end > 0 {
+        let length = end.min(step);
+        let bytes = fetch(file, end - length, length)?;
+        let found = bytes.iter().rposition(|byte| *byte != 0);
+        end -= length - found.map_or(0, |at| size(at) + 1);
+        // The last bytes of a member may be zero too.
+        if file.size() - end > MOST_PADDING + size(MARKER.len()) {
+            return Err(too_much_padding(end));
+        }
+        if found.is_some() {
+            break;
+        }
+        step = STEP;
+    }
+    Ok(end)
+}
+
+/// Where the marker ends whose last byte that is not zero comes before `unpadded`, if that is one.
+fn marker_end(file: &dyn ReadAt, unpadded: u64) -> Result<Option<u64>, ReadError> {
+    let zeros = MARKER.iter().rev().take_while(|byte| **byte == 0).count();
+    let (start, end) = MARKER.split_at(MARKER.len() - zeros);
+    let end = unpadded + size(end.len());
+    match unpadded.checked_sub(size(start.len())) {
+        Some(at) if end <= file.size() => {
+            let found = fetch(file, at, size(start.len()))? == start;
+            Ok(found.then_some(end))
+        }
+        _ => Ok(None),
+    }
+}
+
+/// Whether the last member, whole or cut, is a BGZF block of a file that begins with one.
+fn ends_in_a_block(file: &dyn ReadAt, unpadded: u64) -> Result<bool, ReadError> {
+    let first = fetch(file, 0, file.size().min(size(BEFORE)))?;
+    if Header::of(&first) == Header::Short {
+        return Ok(true);
+    }
+    let subfield = 12..14;
+    if !first.starts_with(&HEADER[..4]) || first.get(subfield.clone()) != Some(&HEADER[subfield]) {
+        return Ok(false);
+    }
+    // A member's own last bytes may be zero.
+    let end = file.size().min(unpadded + size(LIMIT));
+    let from = unpadded.saturating_sub(size(LIMIT));
+    let last = fetch(file, from, end - from)?;
+    // What is shorter could begin anything.
+    let begins = |at: &usize| last[*at..].starts_with(&HEADER[..4]);
+    let mut places = (0..last.len()).filter(begins);
+    Ok(places.any(|at| blocks_to_the_end(&last[at..])))
+}
+
+/// Whether from here on there are BGZF blocks, the last of them whole or cut, and at most zero bytes after them; or the
+/// end of an index, after which nothing else may come.
+fn blocks_to_the_end(mut bytes: &[u8]) -> bool {
+    loop {
+        let length = match Header::of(bytes) {
+            Header::Short => return true,
+            Header::Other => return is_damaged_marker(bytes) || bytes.iter().all(|it| *it == 0),
+            Header::Block(length) => length,
+        };
+        match bytes.split_at_checked(length) {
+            None | Some((_, [])) => return true,
+            Some((member, _)) if is_locator(member) => return true,
+            Some((_, rest)) => bytes = rest,
+        }
+    }
 }
 
 fn fetch(file: &dyn ReadAt, offset: u64, length: u64) -> Result<Vec<u8>, ReadError> {

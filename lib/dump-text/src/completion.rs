@@ -1,6 +1,10 @@
 //! Whether a dump is whole by its own words: pg_dump and pg_dumpall end with a line that says so.
 
+use std::convert::Infallible;
+
+use crate::Scanner;
 use crate::opening::{Dump, HEAD, LineEnds, Opening, Text};
+use crate::sequence::Sequence;
 use crate::verdict::{Flaw, Oddity};
 
 /// The longest restrict key. pg_dump has no limit; this one fits into the member at each end of a compressed dump.
@@ -20,20 +24,121 @@ const CLUSTER_COMPLETE: &str = "-- PostgreSQL database cluster dump complete";
 const DATABASE_COMPLETE: &str = "-- PostgreSQL database dump complete";
 const UNRESTRICT: &str = "\\unrestrict ";
 
-/// Sees a text pass by; remembers how it began and how it ended.
+/// Sees a text pass by; remembers how it began and how it ended. A [thorough](Watch::thorough) one also follows the
+/// dumps of which it may be made.
 #[derive(Debug, Default)]
 pub struct Watch {
     head: Vec<u8>,
     tail: Vec<u8>,
     length: u64,
+    dumps: Option<Dumps>,
+}
+
+/// The dumps of a text.
+#[derive(Debug)]
+enum Dumps {
+    /// What it is is not clear yet.
+    Unknown,
+    /// There are some.
+    Followed(Box<Follower>),
+    /// There are none.
+    None,
+}
+
+#[derive(Debug, Default)]
+struct Follower {
+    scanner: Scanner,
+    sequence: Sequence,
+}
+
+impl Follower {
+    fn see(&mut self, text: &[u8]) {
+        let Self { scanner, sequence } = self;
+        let Ok(()) = scanner.feed(text, &mut |piece| {
+            sequence.see(piece);
+            Ok::<(), Infallible>(())
+        });
+    }
+
+    /// The text has ended: whether each dump has.
+    fn check(&self) -> Result<(), Flaw> {
+        match (self.sequence.is_closed(), self.scanner.is_between()) {
+            (true, true) => Ok(()),
+            (true, false) => Err(Flaw::Followed),
+            (false, _) => Err(Flaw::Cut),
+        }
+    }
 }
 
 impl Watch {
     /// How many bytes tell what a text is: with fewer, [`Watch::text`] says what they look like so far.
     pub const ENOUGH: usize = HEAD;
 
+    /// One that is to see all of a text: each dump in it must have ended before the next begins.
+    pub fn thorough() -> Self {
+        Self {
+            dumps: Some(Dumps::Unknown),
+            ..Self::default()
+        }
+    }
+
     /// The next piece.
     pub fn see(&mut self, piece: &[u8]) {
+        self.see_ends(piece);
+        match &mut self.dumps {
+            Some(Dumps::Followed(follower)) => follower.see(piece),
+            Some(Dumps::Unknown) if self.head.len() >= HEAD => {
+                // What has come is in the head, and the last of it in this piece.
+                let rest =
+                    usize::try_from(self.length).map_or(0, |length| length - self.head.len());
+                self.dumps = Some(match self.follower() {
+                    Some(mut follower) => {
+                        follower.see(&piece[piece.len() - rest..]);
+                        Dumps::Followed(Box::new(follower))
+                    }
+                    None => Dumps::None,
+                });
+            }
+            _ => {}
+        }
+    }
+
+    /// What is wrong with it however it goes on; only a thorough one sees that.
+    pub fn flaw(&self) -> Option<Flaw> {
+        match &self.dumps {
+            Some(Dumps::Followed(follower)) => follower.sequence.flaw(),
+            _ => None,
+        }
+    }
+
+    /// How many dumps follow each other in it, as far as a thorough one has seen.
+    pub fn count(&self) -> usize {
+        match &self.dumps {
+            Some(Dumps::Followed(follower)) => follower.sequence.count(),
+            Some(Dumps::Unknown) => self.follower().map_or(0, |it| it.sequence.count()),
+            _ => 0,
+        }
+    }
+
+    /// Whether a dump has ended that is in no other, as far as a thorough one has seen.
+    pub(crate) fn has_closed(&self) -> bool {
+        match &self.dumps {
+            Some(Dumps::Followed(follower)) => follower.sequence.has_closed(),
+            _ => false,
+        }
+    }
+
+    /// What has followed the dumps in the head; none if that has none.
+    fn follower(&self) -> Option<Follower> {
+        let Opening::Dump(dump) = self.opening() else {
+            return None;
+        };
+        let mut follower = Follower::default();
+        follower.see(&self.head[dump.foreign..]);
+        Some(follower)
+    }
+
+    fn see_ends(&mut self, piece: &[u8]) {
         self.length += piece.len() as u64;
         let wanted = BEGINNING.saturating_sub(self.head.len());
         let wanted = wanted.min(piece.len());
@@ -87,10 +192,35 @@ impl Watch {
     pub fn check(&self) -> Result<(), Flaw> {
         match self.opening() {
             Opening::Wide(_, encoding) => Err(Flaw::Encoding(encoding)),
-            Opening::Dump(dump) => self.check_closing(&dump),
+            Opening::Dump(dump) => self.check_dump(&dump),
             Opening::Cut => Err(Flaw::Cut),
             Opening::None => Ok(()),
         }
+    }
+
+    fn check_dump(&self, dump: &Dump) -> Result<(), Flaw> {
+        let short = match self.dumps {
+            Some(Dumps::Unknown) => self.follower().map(Box::new),
+            _ => None,
+        };
+        let follower = match &self.dumps {
+            Some(Dumps::Followed(follower)) => Some(follower),
+            _ => short.as_ref(),
+        };
+        let Some(follower) = follower else {
+            return self.check_closing(dump, dump.text, self.restrict_key(dump).as_deref());
+        };
+        if dump.ends == LineEnds::Odd {
+            return Err(Flaw::LineEnds);
+        }
+        if let Some(flaw) = follower.sequence.flaw() {
+            return Err(flaw);
+        }
+        match follower.sequence.last() {
+            Some(last) => self.check_closing(dump, last.text, last.key.as_deref())?,
+            None => return Err(Flaw::Cut),
+        }
+        follower.check()
     }
 
     /// Whether [`Watch::check`] finds no flaw.
@@ -113,16 +243,27 @@ impl Watch {
         oddities
     }
 
-    fn opening(&self) -> Opening {
+    pub(crate) fn opening(&self) -> Opening {
         let head = &self.head[..self.head.len().min(HEAD)];
         Opening::of(head, self.head.len() < HEAD)
     }
 
-    fn check_closing(&self, dump: &Dump) -> Result<(), Flaw> {
+    /// Whether the text ends as a dump of this kind does; of a database's, in restricted mode, by this key.
+    fn check_closing(&self, dump: &Dump, text: Text, key: Option<&str>) -> Result<(), Flaw> {
         if dump.ends == LineEnds::Odd {
             return Err(Flaw::LineEnds);
         }
-        let line = match dump.text {
+        let unrestricted = self.closing(text)?;
+        // A dump in restricted mode ends by leaving it; pg_dumpall has left it before.
+        match text == Text::Cluster || unrestricted.as_deref() == key {
+            true => Ok(()),
+            false => Err(Flaw::Cut),
+        }
+    }
+
+    /// Finds the closing line of such a dump at the text's end: the key of the `\unrestrict` after it.
+    pub(crate) fn closing(&self, text: Text) -> Result<Option<String>, Flaw> {
+        let line = match text {
             Text::Cluster => CLUSTER_COMPLETE,
             _ => DATABASE_COMPLETE,
         };
@@ -136,9 +277,7 @@ impl Watch {
                 return Err(Flaw::LineEnds);
             }
             if words == line {
-                // A dump in restricted mode ends by leaving it; pg_dumpall has left it before.
-                let left = dump.text == Text::Cluster || unrestricted == self.restrict_key(dump);
-                return (left && ended).then_some(()).ok_or(Flaw::Cut);
+                return ended.then_some(unrestricted).ok_or(Flaw::Cut);
             }
             match words.strip_prefix(UNRESTRICT) {
                 Some(key) => unrestricted = Some(key.to_owned()),
@@ -155,7 +294,7 @@ impl Watch {
     }
 
     /// The key of the `\restrict` line that follows the opening comment.
-    fn restrict_key(&self, dump: &Dump) -> Option<String> {
+    pub(crate) fn restrict_key(&self, dump: &Dump) -> Option<String> {
         let head = String::from_utf8_lossy(&self.head[dump.start..]);
         let lines = head.split('\n').map(|line| line.trim_end_matches('\r'));
         let mut lines = lines.skip(3).filter(|line| !line.is_empty());

@@ -1,7 +1,7 @@
 //! The text of a dump, as psql reads it: where statements, psql's own commands and the rows of a COPY
 //! begin and end ([`Scanner`]), where its databases begin ([`PartScanner`]), what a statement or a
 //! command is about ([`subject`], [`command`]), what a database's dump holds ([`Inventory`]), whether a
-//! dump is whole by its own words ([`Watch`]), and what of a text is the dump ([`Entrance`]).
+//! dump is whole by its own words ([`Watch`]; [`Sight`] by its ends alone), and what of a text is the dump ([`Entrance`]).
 //!
 //! Nothing here guesses: boundaries are found by the rules of psql's lexer (`psqlscan.l`), names are
 //! read as SQL identifiers.
@@ -24,11 +24,15 @@ mod piece;
 mod query;
 mod scanner;
 mod search_path;
+mod sequence;
 mod settings;
+mod sight;
 mod subject;
+mod title;
 mod token;
 mod verdict;
 mod wary;
+mod within;
 
 pub use command::{Command, command};
 pub use completion::{CLUSTER_CLOSING, Watch};
@@ -39,6 +43,8 @@ pub use opening::Text;
 pub use part::{Event, Part, PartScanner};
 pub use piece::{Piece, Unfinished};
 pub use scanner::{HEAD_LIMIT, Scanner};
-pub use subject::{Kind, Named, Subject, Verb, subject};
+pub use sight::Sight;
+pub use subject::{Kind, Named, Subject, Verb, is_setting, subject};
+pub use title::is_opening;
 pub use token::{Spanned, Token, tokens};
 pub use verdict::{Flaw, Oddity};

@@ -1,13 +1,21 @@
-use crate::{Command, Piece, Scanner, Unfinished, command};
+use crate::opening::Text;
+use crate::title::Title;
+use crate::{Command, Piece, Scanner, Unfinished, command, is_setting, subject};
 
-/// A part of a cluster's dump.
+/// The most that may come of a dump before it is clear of which database it is.
+const HELD: usize = 1 << 20;
+
+/// A part of a dump, or of several that follow each other.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Part {
     /// Roles, memberships, tablespaces: all up to the first database.
     Globals,
-    /// A database, by its name, from its `-- Database "…" dump` comment (the line `--` above it
-    /// included) or, where there is none, from the `\connect` to it on.
+    /// A database, by its name: from its `-- Database "…" dump` comment (the line `--` above it included), from the
+    /// opening of a dump of `pg_dump --create` or, where there is neither, from the `\connect` to it on. A dump that
+    /// does not say of which database it is belongs to the one before it, as with psql.
     Database(String),
+    /// The dump of a database that does not say its name, where none is connected to.
+    Unnamed,
     /// The closing lines of `pg_dumpall`, from the `--` above `-- PostgreSQL database cluster dump
     /// complete` on.
     End,
@@ -16,13 +24,13 @@ pub enum Part {
 /// What a [`PartScanner`] hands out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Event<'a> {
-    /// A part begins, with the next piece. The globals begin without being announced.
+    /// A part begins, with the next piece. The globals that a text begins with are not announced.
     Begin(&'a Part),
     /// A piece of it.
     Piece(Piece<'a>),
 }
 
-/// Takes a cluster's dump to pieces and says to which part they belong.
+/// Takes a cluster's dump, or dumps that follow each other, to pieces and says to which part they belong.
 #[derive(Debug, Default)]
 pub struct PartScanner {
     scanner: Scanner,
@@ -67,6 +75,7 @@ impl PartScanner {
         let Self { scanner, divider } = self;
         let ended = scanner.finish(&mut |piece| divider.piece(piece, sink))?;
         divider.release(sink)?;
+        divider.decide(None, sink)?;
         Ok(ended)
     }
 }
@@ -92,6 +101,49 @@ struct Divider {
     dashes: Dashes,
     /// Whether the last piece was cut before its line's end.
     in_line: bool,
+    /// Whether a cluster's dump has begun, which says itself where its databases begin.
+    in_cluster: bool,
+    /// Whether anything but settings has come.
+    begun: bool,
+    /// What has come of a dump of which it is not clear yet to which part it belongs.
+    held: Option<Held>,
+}
+
+/// Pieces that are kept.
+#[derive(Debug, Default)]
+struct Held {
+    pieces: Vec<(Kind, Vec<u8>)>,
+    size: usize,
+}
+
+/// A piece of those that stand before a dump's first statement.
+#[derive(Debug, Clone, Copy)]
+enum Kind {
+    Space,
+    Comment,
+    Command,
+    Setting,
+}
+
+impl Kind {
+    fn of(piece: Piece<'_>) -> Option<Self> {
+        match piece {
+            Piece::Space(_) => Some(Self::Space),
+            Piece::Comment(_) => Some(Self::Comment),
+            Piece::Command(_) => Some(Self::Command),
+            Piece::Statement(sql) if is_setting(sql) => Some(Self::Setting),
+            _ => None,
+        }
+    }
+
+    fn piece(self, bytes: &[u8]) -> Piece<'_> {
+        match self {
+            Self::Space => Piece::Space(bytes),
+            Self::Comment => Piece::Comment(bytes),
+            Self::Command => Piece::Command(bytes),
+            Self::Setting => Piece::Statement(bytes),
+        }
+    }
 }
 
 impl Default for Divider {
@@ -101,6 +153,9 @@ impl Default for Divider {
             connected: false,
             dashes: Dashes::None,
             in_line: false,
+            in_cluster: false,
+            begun: false,
+            held: None,
         }
     }
 }
@@ -111,7 +166,7 @@ impl Divider {
         piece: Piece<'_>,
         sink: &mut impl FnMut(Event<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
-        let begins = match piece {
+        match piece {
             Piece::Comment(dashes @ (b"--\n" | b"--\r")) if !self.in_line => {
                 self.release(sink)?;
                 self.dashes = match dashes {
@@ -124,32 +179,158 @@ impl Divider {
                 self.dashes = Dashes::ReturnLine;
                 return Ok(());
             }
-            Piece::Comment(line) if !self.in_line => announced(line),
-            Piece::Command(line) => self.connects_to(line),
-            _ => None,
-        };
+            Piece::Comment(line) if !self.in_line => self.comment(line, sink)?,
+            Piece::Command(line) => self.connect(line, sink)?,
+            Piece::Space(_) | Piece::Comment(_) => {}
+            Piece::Statement(sql) | Piece::Head(sql) => self.statement(sql, sink)?,
+            _ => self.decide(None, sink)?,
+        }
         if let Piece::Comment(line) | Piece::Command(line) = piece {
             let forced = matches!(line, b"\\;" | b"\\:");
             self.in_line = !line.ends_with(b"\n") && !line.ends_with(b"\r") && !forced;
         }
-        if let Some(part) = begins {
-            self.connected = matches!(piece, Piece::Command(_));
-            self.part = part;
-            sink(Event::Begin(&self.part))?;
-        }
         self.release(sink)?;
-        sink(Event::Piece(piece))
+        self.give(piece, sink)
     }
 
-    /// The database that a `\connect` begins, where no comment has.
-    fn connects_to(&mut self, line: &[u8]) -> Option<Part> {
-        let Command::Connect(database) = command(line) else {
-            return None;
+    /// What a comment says of the dumps of which the text is made.
+    fn comment<E>(
+        &mut self,
+        line: &[u8],
+        sink: &mut impl FnMut(Event<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        if let Some(name) = announced(line) {
+            self.decide(None, sink)?;
+            self.connected = false;
+            return self.begin(Part::Database(name), sink);
+        }
+        let Some(title) = Title::of(line) else {
+            return Ok(());
         };
-        let part = Part::Database(database);
-        let known = self.part == part || matches!(self.part, Part::Database(_)) && !self.connected;
+        match title {
+            // It is the part that was announced.
+            Title::Opening(Text::Database) if self.in_cluster => return Ok(()),
+            Title::Closing(Text::Database) if self.in_cluster => return Ok(()),
+            _ => self.decide(None, sink)?,
+        }
+        match title {
+            Title::Opening(Text::Cluster) => {
+                self.in_cluster = true;
+                match self.begun {
+                    true => self.begin(Part::Globals, sink),
+                    false => Ok(()),
+                }
+            }
+            Title::Opening(_) => {
+                self.held = Some(Held::default());
+                Ok(())
+            }
+            Title::Closing(Text::Cluster) => {
+                self.in_cluster = false;
+                self.begin(Part::End, sink)
+            }
+            Title::Closing(_) => Ok(()),
+        }
+    }
+
+    /// A `\connect` tells which database a dump is of, or begins a database where nothing else has.
+    fn connect<E>(
+        &mut self,
+        line: &[u8],
+        sink: &mut impl FnMut(Event<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let Command::Connect(database) = command(line) else {
+            return Ok(());
+        };
+        if self.held.is_some() {
+            self.decide(Some(database), sink)?;
+        } else {
+            let is_its_own = matches!(self.part, Part::Database(_)) && !self.connected;
+            let part = Part::Database(database);
+            if self.part != part && !is_its_own {
+                self.begin(part, sink)?;
+            }
+        }
         self.connected = true;
-        (!known).then_some(part)
+        Ok(())
+    }
+
+    /// A statement about a database tells which one a dump is of; any other, that it does not say it.
+    fn statement<E>(
+        &mut self,
+        sql: &[u8],
+        sink: &mut impl FnMut(Event<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        if is_setting(sql) {
+            return Ok(());
+        }
+        self.begun = true;
+        if self.held.is_some() {
+            let about = subject(sql);
+            let database = about.as_ref().and_then(|about| about.database());
+            return self.decide(database.map(|it| it.name.clone()), sink);
+        }
+        let sets_back = sql.trim_ascii_start().get(..5);
+        if self.part == Part::End && !sets_back.is_some_and(|it| it.eq_ignore_ascii_case(b"reset"))
+        {
+            // More follows the cluster's dump.
+            self.begin(Part::Globals, sink)?;
+        }
+        Ok(())
+    }
+
+    fn begin<E>(
+        &mut self,
+        part: Part,
+        sink: &mut impl FnMut(Event<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        self.begun = true;
+        self.part = part;
+        sink(Event::Begin(&self.part))
+    }
+
+    /// It is clear of which database the dump is that is held.
+    fn decide<E>(
+        &mut self,
+        database: Option<String>,
+        sink: &mut impl FnMut(Event<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let Some(held) = self.held.take() else {
+            return Ok(());
+        };
+        let part = match (database, &self.part) {
+            (Some(name), Part::Database(same)) if *same == name => None,
+            (Some(name), _) => {
+                self.connected = false;
+                Some(Part::Database(name))
+            }
+            (None, Part::Database(_) | Part::Unnamed) => None,
+            (None, _) => Some(Part::Unnamed),
+        };
+        if let Some(part) = part {
+            self.begin(part, sink)?;
+        }
+        for (kind, bytes) in &held.pieces {
+            sink(Event::Piece(kind.piece(bytes)))?;
+        }
+        Ok(())
+    }
+
+    /// Hands out a piece, or keeps it.
+    fn give<E>(
+        &mut self,
+        piece: Piece<'_>,
+        sink: &mut impl FnMut(Event<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let Some((held, kind)) = self.held.as_mut().zip(Kind::of(piece)) else {
+            return sink(Event::Piece(piece));
+        };
+        held.size += piece.bytes().len();
+        held.pieces.push((kind, piece.bytes().to_vec()));
+        match held.size > HELD {
+            true => self.decide(None, sink),
+            false => Ok(()),
+        }
     }
 
     /// Hands out a held line.
@@ -161,24 +342,21 @@ impl Divider {
                 Dashes::Return => (b"--\r", b""),
                 Dashes::ReturnLine => (b"--\r", b"\n"),
             };
-        sink(Event::Piece(Piece::Comment(comment)))?;
+        self.give(Piece::Comment(comment), sink)?;
         match space {
             [] => Ok(()),
-            space => sink(Event::Piece(Piece::Space(space))),
+            space => self.give(Piece::Space(space), sink),
         }
     }
 }
 
-/// The part that a comment of `pg_dumpall` announces.
-fn announced(line: &[u8]) -> Option<Part> {
+/// The database that a comment of `pg_dumpall` announces.
+fn announced(line: &[u8]) -> Option<String> {
     let [line @ .., b'\n' | b'\r'] = line else {
         return None;
     };
-    if line == b"-- PostgreSQL database cluster dump complete" {
-        return Some(Part::End);
-    }
     let name = line
         .strip_prefix(b"-- Database \"")?
         .strip_suffix(b"\" dump")?;
-    Some(Part::Database(String::from_utf8_lossy(name).into_owned()))
+    Some(String::from_utf8_lossy(name).into_owned())
 }

@@ -203,6 +203,15 @@ impl Scanner {
         Ok(at)
     }
 
+    /// Whether it is between statements, where a text may end.
+    pub(crate) fn is_between(&self) -> bool {
+        match self.mode {
+            Mode::Start | Mode::Between | Mode::LineComment => true,
+            Mode::Command { within } => !within,
+            Mode::Statement | Mode::BlockComment | Mode::AfterCopy | Mode::Data(_) => false,
+        }
+    }
+
     /// The dump has ended: hands out what is held.
     ///
     /// # Errors

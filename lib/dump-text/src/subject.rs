@@ -86,6 +86,16 @@ pub fn subject(statement: &[u8]) -> Option<Subject> {
     }
 }
 
+/// `SET …` and `SELECT pg_catalog.set_config(…)`, which dumps begin with.
+pub fn is_setting(statement: &[u8]) -> bool {
+    let mut words = tokens(statement).map(|spanned| spanned.token);
+    match words.next() {
+        Some(word) if word.is("set") => true,
+        Some(word) if word.is("select") => words.take(3).any(|word| word.is("set_config")),
+        _ => false,
+    }
+}
+
 struct Words<'a> {
     tokens: &'a mut dyn Iterator<Item = Spanned>,
     next: Option<Spanned>,

@@ -8,6 +8,8 @@ use std::fmt;
 pub enum Flaw {
     /// It does not end as dumps end.
     Cut,
+    /// It holds several dumps, one of which begins before the one before has ended.
+    Unclosed,
     /// More than comments follows the line that says that it is complete.
     Followed,
     /// It is in this encoding, which psql does not read.
@@ -20,7 +22,9 @@ impl Flaw {
     /// What to do about it.
     pub fn hint(self) -> &'static str {
         match self {
-            Self::Cut => "the dump failed when the backup was made: take another backup",
+            Self::Cut | Self::Unclosed => {
+                "the dump failed when the backup was made: take another backup"
+            }
             Self::Followed => {
                 "see what it is: gunzip -c BACKUP | tail; a dump is made without a terminal, and by itself"
             }
@@ -38,6 +42,9 @@ impl fmt::Display for Flaw {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Cut => f.write_str("it is incomplete: its dump's closing line is missing"),
+            Self::Unclosed => f.write_str(
+                "it is incomplete: a dump begins in it before the closing line of the one before",
+            ),
             Self::Followed => f.write_str("other text follows its dump's closing line"),
             Self::Encoding(name) => write!(f, "its dump is in {name}, which psql cannot read"),
             Self::LineEnds => f.write_str(

@@ -289,7 +289,8 @@ fn parts(dump: &str, cut: usize) -> Vec<(String, String)> {
         match event {
             Event::Begin(Part::Database(name)) => parts.push((name.clone(), String::new())),
             Event::Begin(Part::End) => parts.push(("end".into(), String::new())),
-            Event::Begin(Part::Globals) => panic!("globals are not announced"),
+            Event::Begin(Part::Unnamed) => parts.push(("unnamed".into(), String::new())),
+            Event::Begin(Part::Globals) => parts.push(("more globals".into(), String::new())),
             Event::Piece(piece) => {
                 let text = std::str::from_utf8(piece.bytes()).unwrap();
                 parts.last_mut().unwrap().1.push_str(text);

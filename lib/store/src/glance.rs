@@ -1,7 +1,7 @@
 //! What a backup's first and last bytes tell of it, without reading it through.
 
 use backup_file::{Ends, Index, MARKER, ReadAt, ReadError, Tail, read_tail};
-use dump_text::{Flaw, Watch};
+use dump_text::{Flaw, Sight};
 use job::Error;
 
 use crate::{Backup, Source, Store};
@@ -16,7 +16,7 @@ pub enum Glance {
     /// Its dump was whole: it ends in the marker, and what looks like a dump ends as one. With its index, where there
     /// is one.
     Whole(Option<Box<Index>>),
-    /// A gzip file made by another program: whether it is whole cannot be seen from its ends.
+    /// A gzip file made by another program, or of several dumps: whether it is whole cannot be seen from its ends.
     Foreign,
     /// It is no whole backup: why.
     NotGood(String),
@@ -66,16 +66,23 @@ fn glance_at(source: &Source) -> Result<Glance, ReadError> {
     }
     match read_tail(file)? {
         Tail::Index(index) => Ok(Glance::Whole(Some(Box::new(index)))),
-        Tail::Marker => match flaw_at(&Ends::of(file)?)? {
-            None => Ok(Glance::Whole(None)),
-            Some(flaw) => not_good(&flaw.to_string()),
-        },
-        Tail::NoMarker => match Head::read(file)? {
-            Head::Bgzf => not_good("its end is missing"),
-            Head::Gzip => Ok(Glance::Foreign),
+        Tail::NoMarker => not_good("its end is missing"),
+        tail @ (Tail::Marker | Tail::Foreign) => match Head::read(file)? {
+            // The marker says nothing of members before the blocks that it ends.
+            Head::Bgzf if tail == Tail::Marker => at_the_ends(&Ends::of(file)?),
+            Head::Bgzf | Head::Gzip => Ok(Glance::Foreign),
             Head::Other => not_good("it is no gzip file"),
         },
     }
+}
+
+/// What the ends tell of a file of BGZF members that has a marker, but no index.
+fn at_the_ends(ends: &Ends) -> Result<Glance, ReadError> {
+    Ok(match sight(ends)? {
+        Ok(Sight::Whole) => Glance::Whole(None),
+        Ok(Sight::Several) => Glance::Foreign,
+        Err(flaw) => Glance::NotGood(flaw.to_string()),
+    })
 }
 
 /// What is wrong with the dump in a file of BGZF members without an index, as far as its ends tell: nothing, too, if it
@@ -84,11 +91,12 @@ fn glance_at(source: &Source) -> Result<Glance, ReadError> {
 /// # Errors
 /// The ends are damaged.
 pub fn flaw_at(ends: &Ends) -> Result<Option<Flaw>, ReadError> {
-    let mut watch = Watch::default();
-    for text in ends.text()?.iter().flatten() {
-        watch.see(text);
-    }
-    Ok(watch.check().err())
+    Ok(sight(ends)?.err())
+}
+
+fn sight(ends: &Ends) -> Result<Result<Sight, Flaw>, ReadError> {
+    let text = ends.text()?;
+    Ok(text.map_or(Ok(Sight::Whole), |[first, last]| Sight::of(&first, &last)))
 }
 
 enum Head {

@@ -2,7 +2,7 @@ mod transactions;
 
 use std::mem;
 
-use dump_text::{Command, Named, Piece, Subject, Token, Verb, subject, tokens};
+use dump_text::{Command, Named, Piece, Subject, Token, Verb, is_setting, subject, tokens};
 use job::Error;
 use pg_client::{quote_ident, quote_literal};
 
@@ -254,6 +254,11 @@ impl DatabaseEdit {
                 self.books.leave_out(what, "it is there");
                 Ok(false)
             }
+            (Place::Beside(_) | Place::Early(..), Verb::Create) if self.created => {
+                let what = format!("another CREATE DATABASE '{}'", named.name);
+                self.books.leave_out(what, "it was created before");
+                Ok(false)
+            }
             (Place::There(_), _) => self.now_or_last(statement.to_vec(), about, statement, out),
             (Place::Beside(working) | Place::Early(working, _), verb) => {
                 self.created |= verb == Verb::Create;
@@ -436,16 +441,6 @@ fn renamed(statement: &[u8], named: &Named, new: &str) -> Vec<u8> {
     };
     let (before, after) = (&statement[..named.at.start], &statement[named.at.end..]);
     [before, new.as_bytes(), after].concat()
-}
-
-/// `SET …` and `SELECT pg_catalog.set_config(…)`, which dumps begin with.
-pub(crate) fn is_setting(statement: &[u8]) -> bool {
-    let mut words = tokens(statement).map(|spanned| spanned.token);
-    match words.next() {
-        Some(word) if word.is("set") => true,
-        Some(word) if word.is("select") => words.take(3).any(|word| word.is("set_config")),
-        _ => false,
-    }
 }
 
 /// `COPY … FROM stdin`, whose rows follow.

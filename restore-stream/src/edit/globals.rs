@@ -1,11 +1,10 @@
 use std::collections::BTreeSet;
 
-use dump_text::{Command, Kind, Named, Piece, Subject, Verb, subject, tokens};
+use dump_text::{Command, Kind, Named, Piece, Subject, Verb, is_setting, subject, tokens};
 use job::Error;
 
 use super::books::Books;
 use super::context::Context;
-use super::database::is_setting;
 use super::grantors::{Change, Given, Grantors, Memberships};
 use super::guard::{Guard, Let, foreign};
 use super::{Edit, Out};
@@ -49,9 +48,17 @@ pub(crate) struct GlobalsEdit {
     context: Context,
     memberships: Memberships,
     books: Books,
+    created: Created,
     definitions: Vec<Definition>,
     /// What these take, in bytes.
     definitions_size: usize,
+}
+
+/// What a dump has created of what its cluster has.
+#[derive(Debug, Default)]
+pub(crate) struct Created {
+    pub(crate) roles: Vec<String>,
+    pub(crate) tablespaces: Vec<String>,
 }
 
 /// What becomes of a statement.
@@ -80,6 +87,7 @@ impl GlobalsEdit {
             context: Context::default(),
             memberships: Memberships::default(),
             books: Books::default(),
+            created: Created::default(),
             definitions: Vec::new(),
             definitions_size: 0,
         }
@@ -105,6 +113,20 @@ impl GlobalsEdit {
     /// The statements about databases so far; they were not handed on.
     pub(crate) fn take_definitions(&mut self) -> Vec<Definition> {
         std::mem::take(&mut self.definitions)
+    }
+
+    /// Roles and tablespaces that it has created: another dump that follows finds them there.
+    pub(crate) fn take_created(&mut self) -> Created {
+        std::mem::take(&mut self.created)
+    }
+
+    fn create(&mut self, about: &Subject) {
+        let name = about.name.name.clone();
+        match (about.verb, about.kind) {
+            (Verb::Create, Kind::Role) => self.created.roles.push(name),
+            (Verb::Create, Kind::Tablespace) => self.created.tablespaces.push(name),
+            _ => {}
+        }
     }
 
     fn define(&mut self, database: String, statement: &[u8]) -> Result<(), Error> {
@@ -233,8 +255,9 @@ impl Edit for GlobalsEdit {
             Let::Statement(statement) => statement,
         };
         self.books.read();
-        let verdict = match subject(statement) {
-            Some(about) => self.judge(&about, statement),
+        let about = subject(statement);
+        let verdict = match &about {
+            Some(about) => self.judge(about, statement),
             None if is_global(statement) => match names_whoever_restores(statement) {
                 true => Verdict::LeaveOut("what names CURRENT_USER".into(), NOT_WHOEVER_RESTORES),
                 false => Verdict::Keep,
@@ -242,7 +265,10 @@ impl Edit for GlobalsEdit {
             None => return Err(foreign("statements before it says of which database")),
         };
         match verdict {
-            Verdict::Keep if self.wanted => return self.keep(piece, statement, out),
+            Verdict::Keep if self.wanted => {
+                about.iter().for_each(|about| self.create(about));
+                return self.keep(piece, statement, out);
+            }
             Verdict::Keep => {
                 self.context.see(statement);
                 self.books.not_asked_for();

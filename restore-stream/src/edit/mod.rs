@@ -15,8 +15,8 @@ mod owners;
 mod transaction;
 
 pub(crate) use books::{Books, Skipped};
-pub(crate) use database::{DatabaseEdit, is_setting};
-pub(crate) use globals::{Definition, GlobalsEdit};
+pub(crate) use database::DatabaseEdit;
+pub(crate) use globals::{Created, Definition, GlobalsEdit};
 pub(crate) use grantors::Grantors;
 pub(crate) use manner::{Manner, Place, Transactions};
 

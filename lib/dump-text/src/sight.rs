@@ -1,0 +1,64 @@
+//! What the ends of a text tell of the dumps in it, where what is between them is not read.
+
+use crate::completion::Watch;
+use crate::opening::{Opening, Text};
+use crate::verdict::Flaw;
+
+/// How much the ends tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sight {
+    /// It is no dump, or one that ends as it begins.
+    Whole,
+    /// Several dumps follow each other, of which the last ends as dumps end: whether the others do is seen only by
+    /// reading it through.
+    Several,
+}
+
+impl Sight {
+    /// Of the text at the beginning and the end; of a short one all of it is the second.
+    ///
+    /// # Errors
+    /// It is not good, whatever stands between them.
+    pub fn of(first: &[u8], last: &[u8]) -> Result<Self, Flaw> {
+        let mut begun = Watch::thorough();
+        if first.is_empty() {
+            begun.see(last);
+            return begun.check().map(|()| Self::Whole);
+        }
+        begun.see(first);
+        if let Some(flaw) = begun.flaw() {
+            return Err(flaw);
+        }
+        let mut ends = Watch::default();
+        ends.see(first);
+        ends.see(last);
+        let several = begun.count() > 1 || begun.has_closed() || ends.closes_another();
+        match ends.check() {
+            Ok(()) if !several => Ok(Self::Whole),
+            Ok(()) => Ok(Self::Several),
+            Err(Flaw::Cut) if several && ends.closes_any() => Ok(Self::Several),
+            Err(flaw) => Err(flaw),
+        }
+    }
+}
+
+impl Watch {
+    /// Whether the text ends as any dump does.
+    fn closes_any(&self) -> bool {
+        self.closing(Text::Cluster).is_ok() || self.closing(Text::Database).is_ok()
+    }
+
+    /// Whether the text ends as a dump does that is not the one that it begins with. The end of a database's dump is no
+    /// sign of that where a cluster's has begun, of which it may be a part.
+    fn closes_another(&self) -> bool {
+        let Opening::Dump(dump) = self.opening() else {
+            return false;
+        };
+        let key = self.restrict_key(&dump);
+        match (dump.text, self.closing(Text::Database)) {
+            (Text::Database, Ok(other @ Some(_))) => other != key,
+            (Text::Database, _) => self.closing(Text::Cluster).is_ok(),
+            _ => false,
+        }
+    }
+}
