@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use dump_text::{Piece, Scanner, Unfinished};
-use job::{Error, Progress};
+use job::{Error, Progress, say};
 use pg_client::UNHINDERED;
 
 use crate::checked::Checked;
@@ -213,6 +213,12 @@ impl Load<DatabaseEdit> {
     /// It is finished, and all was checked: ends the session. A database that is restored in place is committed by it.
     pub(crate) fn end(self, target: &Target) -> Result<Entry, Error> {
         let left_out = self.edit.ownerless();
+        if let cleaned @ 1.. = self.edit.cleaned() {
+            say!(
+                "'{}': {cleaned} statements of --clean were sent with IF EXISTS: what they drop need not be there",
+                target.name
+            );
+        }
         let failed = self.feed.failed();
         self.feed.end(self.edit.end())?;
         Ok(Entry {

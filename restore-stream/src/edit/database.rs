@@ -2,11 +2,14 @@ mod transactions;
 
 use std::mem;
 
-use dump_text::{Command, Named, Piece, Subject, Token, Verb, is_setting, subject, tokens};
+use dump_text::{
+    Command, Named, Piece, Subject, Token, Verb, is_opening, is_setting, subject, tokens,
+};
 use job::Error;
 use pg_client::{quote_ident, quote_literal};
 
 use super::books::Books;
+use super::clean::{Clean, Cleaning};
 use super::context::Context;
 use super::globals::Definition;
 use super::guard::{Guard, Let, foreign};
@@ -67,6 +70,7 @@ pub(crate) struct DatabaseEdit {
     connected: bool,
     guard: Guard,
     context: Context,
+    cleaning: Cleaning,
     transaction: Transaction,
     /// As whom the dump acts, where it says so.
     authorization: Option<Vec<u8>>,
@@ -96,6 +100,7 @@ impl DatabaseEdit {
             connected: false,
             guard: Guard::default(),
             context: Context::default(),
+            cleaning: Cleaning::new(),
             transaction: Transaction::None,
             authorization: None,
             told: Told::default(),
@@ -193,6 +198,11 @@ impl DatabaseEdit {
     /// How many statements that name a role were left out.
     pub(crate) fn ownerless(&self) -> u64 {
         self.ownerless
+    }
+
+    /// How many statements of `--clean` were sent with `IF EXISTS`.
+    pub(crate) fn cleaned(&self) -> u64 {
+        self.cleaning.changed()
     }
 
     fn command(&mut self, command: &Command, out: &mut dyn Out) -> Result<(), Error> {
@@ -324,7 +334,14 @@ impl DatabaseEdit {
             }
             self.apply_definitions(out)?;
         }
-        self.send(statement, out)
+        match self.cleaning.judge(statement) {
+            None | Some(Clean::AsItIs) => self.send(statement, out),
+            Some(Clean::Changed(statement)) => self.send(&statement, out),
+            Some(Clean::LeftOut(what, why)) => {
+                self.books.leave_out(what, why);
+                Ok(false)
+            }
+        }
     }
 
     fn send(&mut self, statement: &[u8], out: &mut dyn Out) -> Result<bool, Error> {
@@ -383,6 +400,11 @@ impl DatabaseEdit {
 
 impl Edit for DatabaseEdit {
     fn piece(&mut self, piece: Piece<'_>, out: &mut dyn Out) -> Result<(), Error> {
+        if let Piece::Comment(line) = piece
+            && is_opening(line)
+        {
+            self.cleaning.again();
+        }
         match self.guard.judge(piece)? {
             Let::Nothing => Ok(()),
             Let::Pass(sql) => self.pass(piece, sql, out),

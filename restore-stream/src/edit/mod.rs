@@ -1,6 +1,7 @@
 //! How a dump's SQL is changed on its way to psql.
 
 mod books;
+mod clean;
 mod context;
 mod create;
 mod database;
