@@ -117,7 +117,7 @@ fn contents(
     let name = source.file_name().unwrap_or("-");
     let dated = Dated::of(name, &report);
     let oddities = watch.oddities();
-    let mut remarks = remarks(&report, watch.text());
+    let mut remarks = remarks(&report, &watch);
     remarks.extend(oddities.iter().map(ToString::to_string));
     if let (Dated::Wrongly, Some(index)) = (dated, &report.index) {
         let started = moment(index.about.started);
@@ -203,12 +203,18 @@ impl Dated {
 }
 
 /// What cannot be promised.
-fn remarks(report: &Report, text: Text) -> Vec<String> {
-    let remark = match (report.ending, text) {
+fn remarks(report: &Report, watch: &Watch) -> Vec<String> {
+    let remark = match (report.ending, watch.text()) {
         (Ending::Marker, _) if report.index.is_some() => return Vec::new(),
         (Ending::Marker, _) => "it has no index",
         (_, Text::Other) => {
             "made by another program, and its text is no dump: whether it is whole cannot be known"
+        }
+        _ if watch.count() > 1 => {
+            return vec![format!(
+                "made by another program: it has no marker and no index, only the last line of each of its {} dumps says that it is whole",
+                watch.count()
+            )];
         }
         _ => {
             "made by another program: it has no marker and no index, only its dump's last line says that it is whole"

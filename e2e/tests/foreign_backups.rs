@@ -177,3 +177,288 @@ fn it_is_uploaded_only_as_what_it_is() {
         ("after", &second.dump_one("tricky")),
     );
 }
+
+/// Roles and two databases, which are of one of them.
+const TWO: &str = r"
+create role app;
+create database one owner app;
+create database two;
+\connect one
+create table t as select i, 'row ' || i as what from generate_series(1, 3000) i;
+alter table t owner to app;
+\connect two
+create table lines (line text);
+insert into lines values ('--'), ('-- PostgreSQL database dump'), ('--'), (''), ('-- Dumped from database version 15.1'), ('it''s');
+";
+
+/// Dumps in one file: as newer and older clients make them, compressed together and each by itself.
+const TOGETHER: [&str; 6] = [
+    "(pg_dumpall --globals-only; pg_dump -C one; pg_dump -C two) | gzip",
+    "(pg_dumpall --globals-only | gzip; pg_dump -C one | gzip; pg_dump -C two | pigz)",
+    "(pg_dumpall --globals-only | bgzip; pg_dump -C one | gzip; pg_dump -C two | bgzip; head -c 10240 /dev/zero)",
+    "(pg_dumpall --globals-only | pgdump-gz -- cat; pg_dump -C one | bgzip; pg_dump -C two | bgzip)",
+    "(pg_dumpall --globals-only; pg_dump -C one; pg_dump --inserts -C two) | sed '/^.\\(un\\)\\{0,1\\}restrict /d' | gzip",
+    "(pg_dumpall --globals-only; pg_dump -C -s one; pg_dump -a one; pg_dump -C two) | sed 's/$/\\r/' | gzip",
+];
+
+fn two() -> Cluster {
+    let cluster = Cluster::start();
+    sample::load(&cluster, TWO);
+    cluster
+}
+
+#[test]
+fn dumps_in_one_file_are_restored_each_into_its_database() {
+    let first = two();
+    for line in TOGETHER {
+        println!("{line}");
+        let dir = Scratch::new();
+        // One that has an index of ours in it is no file of others.
+        if line.contains("pgdump-gz") {
+            let path = made_by(line, &first, &dir);
+            Program::new("backup-verify")
+                .arg(&path)
+                .fails(3)
+                .says("bytes after the end-of-file marker");
+            continue;
+        }
+        let path = made_by(line, &first, &dir);
+        Program::new("backup-verify").arg(&path).succeeds();
+        let list = Program::new("restore-stream")
+            .arg(&path)
+            .arg("--list")
+            .succeeds();
+        let names: Vec<String> = list
+            .out()
+            .lines()
+            .map(|it| it[it.len() - 3..].to_owned())
+            .collect();
+        assert_eq!(names, ["one", "two"], "{list}");
+        let second = Cluster::start();
+        let restore = || Program::new("restore-stream").arg(&path).on(&second);
+        restore().succeeds();
+        restore()
+            .args(["--database", "two", "--as", "copy"])
+            .succeeds();
+        let crlf = line.contains("\\r");
+        for (from, to) in [("one", "one"), ("two", "two"), ("two", "copy")] {
+            if !crlf {
+                compare::same_text((from, &first.dump_one(from)), (to, &second.dump_one(to)));
+            }
+        }
+        let owner = "select pg_get_userbyid(datdba) from pg_database where datname = 'one'";
+        assert_eq!(second.sql("postgres", owner), "app");
+        let part = restore()
+            .args(["--database", "two", "--", "cat"])
+            .succeeds();
+        assert!(
+            part.out().contains("CREATE DATABASE two")
+                && !part.out().contains("CREATE DATABASE one")
+        );
+        let list = "select string_agg(datname, ' ' order by datname) from pg_database where not datistemplate";
+        assert_eq!(second.sql("postgres", list), "copy one postgres two");
+    }
+}
+
+#[test]
+fn one_of_them_that_was_cut_is_good_nowhere() {
+    let first = two();
+    let second = Cluster::start();
+    second.sql("postgres", "create role app");
+    let dir = Scratch::new();
+    let old = "sed '/^.\\(un\\)\\{0,1\\}restrict /d'";
+    for filter in ["cat", old] {
+        for cut in ["head -n 45", "head -c 20000", "head -c -30", "head -n 12"] {
+            let line = format!(
+                "(pg_dumpall --globals-only; pg_dump -C one | {cut}; pg_dump -C two) | {filter}"
+            );
+            println!("{line}");
+            let path = made_by(&format!("{line} | gzip"), &first, &dir);
+            Program::new("backup-verify")
+                .arg(&path)
+                .fails(3)
+                .says("closing line");
+            for args in [&["--list"][..], &["--database", "two"], &[], &["--", "cat"]] {
+                let seen = Program::new("restore-stream")
+                    .arg(&path)
+                    .args(args)
+                    .on(&second)
+                    .run();
+                assert_eq!(seen.code(), Some(3), "{args:?}\n{seen}");
+            }
+            Program::new("restore-stream")
+                .arg(&path)
+                .arg("--verify-first")
+                .on(&second)
+                .fails(3);
+            let store = dir.make("store");
+            Program::new("pgdump-gz")
+                .args([
+                    "--dir",
+                    &store.display().to_string(),
+                    "--",
+                    "sh",
+                    "-c",
+                    &line,
+                ])
+                .on(&first)
+                .fails(1)
+                .says("closing line");
+        }
+    }
+    assert_eq!(second.databases(), ["postgres"]);
+}
+
+#[test]
+fn dumps_in_one_file_are_published_as_they_came() {
+    let first = two();
+    let dir = Scratch::new();
+    let store = dir.make("store");
+    let line = "pg_dumpall --globals-only; pg_dump -C one; pg_dump -C two";
+    Program::new("pgdump-gz")
+        .args([
+            "--dir",
+            &store.display().to_string(),
+            "--",
+            "sh",
+            "-c",
+            line,
+        ])
+        .on(&first)
+        .succeeds()
+        .says("without an index");
+    // Its ends do not tell whether what is between them is whole: it is good for a restore, and counts as unknown.
+    let list = Program::new("restore-stream")
+        .arg(&store)
+        .arg("--list")
+        .succeeds();
+    assert!(list.out().contains("of another program"), "{list}");
+    let container = Azurite::shared().container();
+    let name = e2e::scratch::names(&store)
+        .into_iter()
+        .find(|it| it.ends_with(".gz"));
+    Program::new("blob-put")
+        .arg(store.join(name.expect("a backup")))
+        .arg(format!("{}/", container.url()))
+        .env("AZURE_STORAGE_SAS_TOKEN", container.token())
+        .succeeds();
+    let second = Cluster::start();
+    Program::new("restore-stream")
+        .args([&container.url(), "--latest", "--verify-first"])
+        .env("AZURE_STORAGE_SAS_TOKEN", container.token())
+        .on(&second)
+        .succeeds();
+    compare::same_text(
+        ("one", &first.dump_one("one")),
+        ("two", &second.dump_one("one")),
+    );
+}
+
+#[test]
+fn a_dump_that_names_no_database_goes_where_psql_puts_it() {
+    let first = two();
+    let dir = Scratch::new();
+    let second = Cluster::start();
+    second.sql("postgres", "create role app");
+    let restore = |path: &PathBuf| Program::new("restore-stream").arg(path).on(&second);
+    // Schema and data of one database, without its name.
+    let path = made_by("(pg_dump -s one; pg_dump -a one) | gzip", &first, &dir);
+    restore(&path).fails(2).says("--database NAME");
+    restore(&path)
+        .args(["--database", "x"])
+        .succeeds()
+        .says("another dump follows");
+    compare::same_text(
+        ("one", &first.dump_one("one")),
+        ("x", &second.dump_one("x")),
+    );
+    // Behind one that names its own.
+    let path = made_by(
+        "(pg_dump -C -s one; pg_dump -a one; pg_dump -C two) | gzip",
+        &first,
+        &dir,
+    );
+    restore(&path).succeeds().says("another dump follows");
+    compare::same_text(
+        ("one", &first.dump_one("one")),
+        ("one", &second.dump_one("one")),
+    );
+    // The same database twice, with another between.
+    let path = made_by(
+        "(pg_dump -C one; pg_dump -C two; pg_dump -C one) | gzip",
+        &first,
+        &dir,
+    );
+    let third = Cluster::start();
+    third.sql("postgres", "create role app");
+    Program::new("restore-stream")
+        .arg(&path)
+        .on(&third)
+        .fails(3)
+        .says("twice");
+    assert_eq!(third.databases(), ["postgres"]);
+    // Two clusters: what the first has created is there for the second.
+    let path = made_by(
+        "(pg_dumpall -g | gzip; pg_dumpall -g | gzip; pg_dump -C one | gzip)",
+        &first,
+        &dir,
+    );
+    let fourth = Cluster::start();
+    Program::new("restore-stream")
+        .arg(&path)
+        .on(&fourth)
+        .succeeds()
+        .says("left out: role 'app'");
+    compare::same_text(
+        ("one", &first.dump_one("one")),
+        ("one", &fourth.dump_one("one")),
+    );
+}
+
+#[test]
+fn what_was_put_together_of_ours_is_nowhere_whole() {
+    let first = two();
+    let dir = Scratch::new();
+    let store = dir.make("store");
+    for line in [
+        "cat a a",
+        "cat a b",
+        "cat a c",
+        "cat b a",
+        "cat c a",
+        "(cat a; head -c 512 /dev/zero)",
+    ] {
+        println!("{line}");
+        let make = "pgdump-gz > a; pg_dump -C one | gzip > b; pg_dump -C one | bgzip > c;";
+        let path = store.join(NAME);
+        Program::sh(&format!("{make} {line}"))
+            .on(&first)
+            .in_dir(dir.path())
+            .stdout_file(&path)
+            .succeeds();
+        Program::new("backup-verify")
+            .arg(&path)
+            .fails(3)
+            .says("is not good");
+        let second = Cluster::start();
+        for args in [
+            &["--list"][..],
+            &["--database", "one", "--as", "x"],
+            &[],
+            &["--", "cat"],
+        ] {
+            let seen = Program::new("restore-stream")
+                .arg(&path)
+                .args(args)
+                .on(&second)
+                .run();
+            assert_eq!(seen.code(), Some(3), "{args:?}\n{seen}");
+        }
+        Program::new("blob-put")
+            .arg(&path)
+            .arg(dir.make("other"))
+            .fails(3)
+            .says("nothing was published");
+        assert_eq!(second.databases(), ["postgres"]);
+    }
+}

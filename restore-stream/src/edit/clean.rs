@@ -123,15 +123,15 @@ fn drops(statement: &[u8], words: &[Spanned]) -> Option<Clean> {
         .filter(|kind| begins(words, kind) && !is_dot(words.get(kind.len())));
     let kind = kinds.next()?;
     let (kind_words, name) = words.split_at(kind.len());
-    if begins(name, &["if", "exists"]) {
-        return Some(Clean::AsItIs);
-    }
     let is_of_a_method = matches!(kind, ["operator", "class" | "family"]);
     if is_of_a_method && !is_of_a_known_method(name) {
         return Some(Clean::LeftOut(
             "DROP of operator classes and families",
             "their access method is the dump's own: dropping that drops them",
         ));
+    }
+    if begins(name, &["if", "exists"]) {
+        return Some(Clean::AsItIs);
     }
     let at = kind_words.last()?.at.end;
     Some(Clean::Changed(inserted(statement, &[at])))
@@ -324,6 +324,8 @@ mod tests {
         for statement in [
             "ALTER DOMAIN public.d DROP CONSTRAINT c;",
             "DROP OPERATOR CLASS public.c USING bloom;",
+            "DROP OPERATOR CLASS IF EXISTS public.c USING bloom;",
+            "ALTER DOMAIN public.d DROP CONSTRAINT IF EXISTS c;",
             "DROP OPERATOR FAMILY public.f USING \"my method\";",
             "CREATE OR REPLACE VIEW public.v AS\nSELECT\n    NULL::public.t AS a,\n    NULL::text AS b;",
         ] {
