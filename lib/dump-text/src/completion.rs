@@ -107,6 +107,7 @@ impl Watch {
     pub fn flaw(&self) -> Option<Flaw> {
         match &self.dumps {
             Some(Dumps::Followed(follower)) => follower.sequence.flaw(),
+            Some(Dumps::Unknown) => self.follower()?.sequence.flaw(),
             _ => None,
         }
     }
