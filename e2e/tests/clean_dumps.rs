@@ -1,6 +1,5 @@
 //! `pg_dump --clean` without `--if-exists`: it drops first what an empty database does not have. psql goes on after the
 //! errors, and so does the restore, which has none.
-#![expect(clippy::unwrap_used, reason = "test code, all of it")]
 
 use e2e::{Cluster, Program, Scratch, Version, compare, sample};
 

@@ -56,7 +56,7 @@ impl Within {
     pub(crate) fn see(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
             if !self.in_line && self.place == Place::Outside {
-                bytes = self.to_a_title(bytes);
+                bytes = self.next_title(bytes);
                 if bytes.is_empty() {
                     return;
                 }
@@ -92,7 +92,7 @@ impl Within {
     }
 
     /// From a line's beginning to the next line that may be a title.
-    fn to_a_title<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
+    fn next_title<'a>(&self, bytes: &'a [u8]) -> &'a [u8] {
         let mut places = self.title.find_iter(bytes);
         if let Some(at) = places.find(|at| *at == 0 || bytes[at - 1] == b'\n') {
             return &bytes[at..];
