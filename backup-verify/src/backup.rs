@@ -159,6 +159,10 @@ fn read(
         watch.see(sql);
     }
     let report = reader.finish().map_err(damaged)?;
+    let watch = match report.index {
+        Some(_) => watch.by_its_ends(),
+        None => watch,
+    };
     Ok((report, watch, recorded))
 }
 
