@@ -207,6 +207,23 @@ fn in_place_it_is_one_transaction() {
 }
 
 /// They are told what the other session was: how strings are read, and as whom.
+/// What `pg_dump --clean` drops first is not there.
+#[test]
+fn large_objects_are_not_unlinked_in_place() {
+    let dump = "SET a = b;\nDROP TABLE public.t;\nSELECT pg_catalog.lo_unlink('16398');\nSELECT pg_catalog.lo_create('16398');\nSELECT pg_catalog.lo_unlink('1');\n";
+    let [main, aside] = in_two(dump, &mut in_place(manner(17)), false).unwrap();
+    assert!(main.contains("DROP TABLE IF EXISTS public.t;"), "{main}");
+    assert!(
+        !aside.contains("16398');\nSELECT pg_catalog.lo_create")
+            && aside.contains("lo_create('16398')"),
+        "{aside}"
+    );
+    assert!(
+        !main.contains("lo_unlink") && aside.ends_with("SELECT pg_catalog.lo_unlink('1');\n"),
+        "{aside}"
+    );
+}
+
 #[test]
 fn large_objects_in_place_go_aside() {
     let long = format!("COMMENT ON LARGE OBJECT 1 IS '{}';\n", "x".repeat(70_000));
