@@ -11,6 +11,7 @@ mod failure;
 mod frames;
 mod index;
 mod index_text;
+mod inflater;
 mod lanes;
 mod member;
 mod name;

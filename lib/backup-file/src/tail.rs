@@ -6,9 +6,9 @@ use std::io;
 use crate::codec;
 use crate::frames::{after_the_marker, is_damaged_marker};
 use crate::index_text::{parse, write_lines};
+use crate::inflater::too_much_padding;
 use crate::member::{self, BEFORE, HEAD_LINE, HEADER, Header, LIMIT, Packer, STORED, size};
 use crate::reader::damaged;
-use crate::stream::too_much_padding;
 use crate::{Index, MARKER, ReadError};
 
 /// The most that an index may take, compressed or not.
