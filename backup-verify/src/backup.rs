@@ -8,6 +8,7 @@ use backup_file::{BackupName, Ending, Index, Reader, Report, SectionKind, Tail, 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use job::text::{bytes, count};
 use job::{Error, Progress};
+use pg_text::PgText;
 use serde::Serialize;
 use store::{Backup, Recorded, Source, Store, hex};
 
@@ -53,7 +54,7 @@ pub(crate) struct Cluster {
 
 #[derive(Debug, Serialize)]
 pub(crate) struct Database {
-    pub(crate) name: String,
+    pub(crate) name: PgText,
     pub(crate) size: u64,
     pub(crate) sql_size: u64,
 }

@@ -1,9 +1,12 @@
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use azure_blob::Options;
 use chrono::{DateTime, TimeDelta, Utc};
 use clap::Parser;
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use job::time::{parse, parse_duration};
+use pg_text::PgText;
 
 use crate::limits::Limits;
 
@@ -61,16 +64,17 @@ pub(crate) struct Args {
         requires = "restore_test",
         allow_hyphen_values = true
     )]
-    pub(crate) into: Option<String>,
+    pub(crate) into: Option<OsString>,
 
     /// Restore this database only
     #[arg(
         long,
         value_name = "DB",
+        value_parser = text(),
         requires = "restore_test",
         allow_hyphen_values = true
     )]
-    pub(crate) database: Option<String>,
+    pub(crate) database: Option<PgText>,
 
     /// Where initdb and postgres are [default: on the PATH, in /usr/lib/postgresql/*/bin: of those the
     /// backup's major version, or the next one]
@@ -144,6 +148,11 @@ impl Args {
     pub(crate) fn now(&self) -> DateTime<Utc> {
         self.now.unwrap_or_else(Utc::now)
     }
+}
+
+/// Names are bytes, as they are typed.
+fn text() -> impl TypedValueParser<Value = PgText> {
+    OsStringValueParser::new().map(PgText::from)
 }
 
 fn after_help() -> String {

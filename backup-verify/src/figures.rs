@@ -1,5 +1,6 @@
 //! What the checks of a store measured, in numbers: for `--json` as they are, for the metrics.
 
+use pg_text::PgText;
 use serde::Serialize;
 
 /// What one check measured. In a JSON document its keys stand beside the check's name and result.
@@ -46,7 +47,7 @@ pub(crate) struct SizeFigures {
 /// A database in the newest backup against those before it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct DatabaseFigures {
-    pub(crate) name: String,
+    pub(crate) name: PgText,
     /// What became of it.
     pub(crate) change: Change,
     /// Bytes of SQL; 0 for one that is gone.

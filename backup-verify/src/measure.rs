@@ -31,7 +31,9 @@ impl Metrics {
         self.set(Family::SqlSize, contents.sql_size as f64);
         let cluster = contents.cluster.iter();
         for database in cluster.flat_map(|cluster| &cluster.databases) {
-            let mut add = |family, size| self.add(family, "database", &database.name, size as f64);
+            let mut add = |family, size| {
+                self.add(family, "database", &database.name.to_string(), size as f64);
+            };
             add(Family::DatabaseSize, database.size);
             add(Family::DatabaseSqlSize, database.sql_size);
         }
@@ -41,7 +43,7 @@ impl Metrics {
     pub(crate) fn restored(&mut self, restored: &Restored) {
         if let Some(database) = &restored.database {
             let family = Family::DatabaseRestoreDuration;
-            self.add(family, "database", database, restored.seconds);
+            self.add(family, "database", &database.to_string(), restored.seconds);
         }
     }
 
@@ -65,7 +67,12 @@ impl Metrics {
             Figures::Databases { databases } => {
                 for database in databases {
                     if let Some(ratio) = database.size_ratio {
-                        self.add(Family::DatabaseSizeRatio, "database", &database.name, ratio);
+                        self.add(
+                            Family::DatabaseSizeRatio,
+                            "database",
+                            &database.name.to_string(),
+                            ratio,
+                        );
                     }
                 }
             }

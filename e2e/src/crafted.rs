@@ -63,6 +63,7 @@ pub fn indexed(scratch: &Scratch, sql: &str, tables: &[(&str, u64)]) -> PathBuf 
     let about = About {
         server_version: "14.1".into(),
         client_version: "14.1".into(),
+        encoding: None,
         started: moment,
         finished: moment,
     };

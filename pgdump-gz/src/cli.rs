@@ -3,6 +3,8 @@ use std::time::Duration;
 
 use backup_file::{DEFAULT_LEVEL, LEVELS, Options};
 use clap::Parser;
+use clap::builder::{OsStringValueParser, TypedValueParser};
+use pg_text::PgText;
 
 // Paragraphs are one line each: clap breaks them to the terminal's width.
 const MORE: &str = "\
@@ -21,7 +23,8 @@ The server is reached as pg_dump reaches it: by PGHOST, PGPORT, PGUSER, PGPASSWO
 PGSSLMODE, PGSERVICE and libpq's other variables, or by -d. A role that may not read pg_authid (on \
 managed servers none may) needs --no-role-passwords. The clients (psql, pg_dump, pg_dumpall) may not \
 be older than the server. A connection pooler such as PgBouncer is refused (exit code 4): what pg_dump \
-sets at its beginning may reach another session than its queries.
+sets at its beginning may reach another session than its queries. Each database is dumped in its own \
+encoding, whatever client_encoding and PGCLIENTENCODING say.
 
 COMMAND gets no terminal. It fails the backup if it ends with another code than 0, is killed, writes \
 nothing, writes a dump whose last line does not say that it is complete, or one that psql cannot read \
@@ -49,10 +52,11 @@ pub(crate) struct Args {
     #[arg(
         long,
         value_name = "PATTERN",
+        value_parser = text(),
         allow_hyphen_values = true,
         conflicts_with = "command"
     )]
-    pub(crate) exclude_database: Vec<String>,
+    pub(crate) exclude_database: Vec<PgText>,
 
     /// Leave out the roles' passwords, which only a superuser may read
     #[arg(long, conflicts_with = "command")]
@@ -78,7 +82,7 @@ pub(crate) struct Args {
         allow_hyphen_values = true,
         conflicts_with = "command"
     )]
-    pub(crate) dbname: Option<String>,
+    pub(crate) dbname: Option<OsString>,
 
     /// Wait so long for a server that is starting
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = duration, conflicts_with = "command")]
@@ -106,6 +110,11 @@ impl Args {
             threads: self.threads.map_or_else(job::cpus, usize::from),
         }
     }
+}
+
+/// Names are bytes, as they are typed.
+fn text() -> impl TypedValueParser<Value = PgText> {
+    OsStringValueParser::new().map(PgText::from)
 }
 
 fn level() -> clap::builder::RangedI64ValueParser<u8> {
@@ -150,7 +159,7 @@ mod tests {
     fn values_may_begin_with_a_dash() {
         let args = Args::parse_from(["pgdump-gz", "--exclude-database", "-x*", "-d", "-dash"]);
         assert_eq!(args.exclude_database, ["-x*"]);
-        assert_eq!(args.dbname.as_deref(), Some("-dash"));
+        assert_eq!(args.dbname, Some("-dash".into()));
         let args = Args::parse_from(["pgdump-gz", "--", "sh", "-c", "true"]);
         assert_eq!(args.command, ["sh", "-c", "true"]);
     }

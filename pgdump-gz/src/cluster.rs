@@ -1,6 +1,7 @@
 //! A dump of the whole cluster, put together as `pg_dumpall` does (`pg_dumpall.c`: `main`,
 //! `dumpDatabases`, `runPgDump`): the globals, then `pg_dump` of each database.
 
+use std::ffi::OsString;
 use std::io::Read;
 use std::process::{Command, Stdio};
 
@@ -8,11 +9,12 @@ use backup_file::{About, SectionKind};
 use chrono::{DateTime, Utc};
 use job::{Error, Progress};
 use pg_client::{Child, Conninfo, Killer, PipeReader, Version};
+use pg_text::PgText;
 
 use crate::cli::Args;
 use crate::holding::Holding;
 use crate::output::{Output, Section};
-use crate::preflight::{self, Cluster};
+use crate::preflight::{self, Cluster, Database};
 use dump_text::{CLUSTER_CLOSING, Flaw, Text, Watch};
 
 /// Bytes of globals that are read at once.
@@ -21,7 +23,7 @@ const PIECE: usize = 64 << 10;
 /// The dump of a database that has been started, and is to be written.
 #[derive(Debug)]
 pub(crate) struct Running<'a> {
-    name: &'a str,
+    name: &'a PgText,
     child: Child,
     stdout: PipeReader,
 }
@@ -50,12 +52,12 @@ impl<'a> Dump<'a> {
         if self.args.no_role_passwords {
             command.arg("--no-role-passwords");
         }
-        if let Some(database) = self.cluster.conninfo.database() {
+        if let Some(database) = &self.cluster.leading {
             // A name with '=' in it would be taken for a conninfo: it gets one.
             let leading = Conninfo::default().with_database(database);
-            command.arg(format!("--database={leading}"));
+            command.arg(argument("--database=", &leading));
         }
-        let (child, stdout) = self.start(command)?;
+        let (child, stdout) = self.start(command, &self.cluster.encoding)?;
         let (plain, complete) = self.all_but_the_closing(stdout, output)?;
         child.wait().map_err(explain)?;
         if complete && !plain {
@@ -97,13 +99,15 @@ impl<'a> Dump<'a> {
     }
 
     /// Starts the dump of one database.
-    pub(crate) fn begin_database(&self, name: &'a str) -> Result<Running<'a>, Error> {
-        let mut command = self.cluster.conninfo.command("pg_dump", Some(name));
+    pub(crate) fn begin_database(&self, database: &'a Database) -> Result<Running<'a>, Error> {
+        let name = &database.name;
+        let conninfo = &self.cluster.conninfo;
+        let mut command = conninfo.command("pg_dump", Some(name.as_bytes()));
         command.arg("--format=plain");
         if !exists_already(name) {
             command.arg("--create");
         }
-        let started = self.start(command);
+        let started = self.start(command, &database.encoding);
         let (child, stdout) = started.map_err(|error| cannot_dump(name, error))?;
         Ok(Running {
             name,
@@ -123,7 +127,7 @@ impl<'a> Dump<'a> {
             child,
             mut stdout,
         } = running;
-        section.write(heading(name).as_bytes())?;
+        section.write(&heading(name))?;
         let mut watch = Watch::default();
         let mut holding = Holding::default();
         section.copy_from(&mut stdout, &mut |piece| {
@@ -147,14 +151,16 @@ impl<'a> Dump<'a> {
         Ok(())
     }
 
-    fn start(&self, mut command: Command) -> Result<(Child, PipeReader), Error> {
+    /// The program speaks `encoding` with the server, whatever settings and the environment say.
+    fn start(&self, mut command: Command, encoding: &str) -> Result<(Child, PipeReader), Error> {
+        command.arg(format!("--encoding={encoding}"));
         if let Some(key) = &self.args.restrict_key
             && has_restrict_key(&self.cluster.client)
         {
             command.arg(format!("--restrict-key={key}"));
         }
         if let Some(role) = &self.cluster.role {
-            command.arg(format!("--role={role}"));
+            command.arg(argument("--role=", role));
         }
         if let Some(timeout) = &self.args.lock_wait_timeout {
             command.arg(format!("--lock-wait-timeout={timeout}"));
@@ -172,6 +178,7 @@ impl<'a> Dump<'a> {
         About {
             server_version: self.cluster.server.text.clone(),
             client_version: self.cluster.client.text.clone(),
+            encoding: Some(self.cluster.encoding.clone()),
             started,
             finished: Utc::now(),
         }
@@ -192,20 +199,29 @@ pub(crate) fn warnings() -> impl FnMut(&str) + Send + 'static {
 }
 
 /// What `dumpDatabases` writes before the dump of a database.
-fn heading(name: &str) -> String {
+fn heading(name: &PgText) -> Vec<u8> {
+    let mut heading = b"--\n-- Database \"".to_vec();
     // `sanitize_line`: a line break would end the comment.
-    let shown = name.replace(['\n', '\r'], " ");
-    let comment = format!("--\n-- Database \"{shown}\" dump\n--\n\n");
+    heading.extend(name.as_bytes().iter().map(|byte| match byte {
+        b'\n' | b'\r' => b' ',
+        byte => *byte,
+    }));
+    heading.extend(b"\" dump\n--\n\n");
     if exists_already(name) {
-        format!("{comment}\\connect {name}\n\n")
-    } else {
-        comment
+        heading.extend(format!("\\connect {name}\n\n").into_bytes());
     }
+    heading
+}
+
+fn argument(option: &str, value: &PgText) -> OsString {
+    let mut argument = OsString::from(option);
+    argument.push(value.as_os_str());
+    argument
 }
 
 /// These are in the cluster that the dump will be restored into.
-fn exists_already(name: &str) -> bool {
-    matches!(name, "postgres" | "template1")
+fn exists_already(name: &PgText) -> bool {
+    matches!(name.ascii(), "postgres" | "template1")
 }
 
 /// Whether `pg_dump --restrict-key` is there: since the minor releases of August 2025. One that has
@@ -226,14 +242,14 @@ fn has_restrict_key(client: &Version) -> bool {
 /// pg_dumpall says it too, where asking for the privilege did not tell.
 fn explain(error: Error) -> Error {
     let words = error.to_string();
-    if words.contains("pg_authid") {
+    if words.contains("pg_authid") && !words.contains("invalid byte sequence") {
         preflight::no_passwords(&words)
     } else {
         error.within("cannot dump the globals")
     }
 }
 
-fn cannot_dump(name: &str, error: Error) -> Error {
+fn cannot_dump(name: &PgText, error: Error) -> Error {
     error.within(format_args!("cannot dump database {name:?}"))
 }
 
@@ -261,12 +277,16 @@ mod tests {
     #[test]
     fn headings() {
         assert_eq!(
-            heading("a\nb\r\"c"),
-            "--\n-- Database \"a b \"c\" dump\n--\n\n"
+            heading(&"a\nb\r\"c".into()),
+            b"--\n-- Database \"a b \"c\" dump\n--\n\n"
         );
         assert_eq!(
-            heading("template1"),
-            "--\n-- Database \"template1\" dump\n--\n\n\\connect template1\n\n"
+            heading(&b"gr\xf6\xdfe"[..].into()),
+            b"--\n-- Database \"gr\xf6\xdfe\" dump\n--\n\n"
+        );
+        assert_eq!(
+            heading(&"template1".into()),
+            b"--\n-- Database \"template1\" dump\n--\n\n\\connect template1\n\n"
         );
     }
 

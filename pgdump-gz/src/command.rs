@@ -55,7 +55,9 @@ fn dump_cluster(args: &Args, target: Target) -> Result<Summary, Error> {
     };
     // Its first questions to the server take as long as the globals.
     let first = cluster.databases.first();
-    let first = first.map(|name| dump.begin_database(name)).transpose()?;
+    let first = first
+        .map(|database| dump.begin_database(database))
+        .transpose()?;
     dump.globals(&mut output)?;
     jobs::databases(&dump, first, &mut output, args.jobs.into(), args.options())?;
     output.begin(SectionKind::End)?;

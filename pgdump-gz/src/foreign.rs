@@ -8,9 +8,10 @@ use std::process::Stdio;
 
 use backup_file::{About, SectionKind};
 use chrono::{DateTime, Utc};
-use dump_text::{Event, Inventory, Part, PartScanner, Piece};
+use dump_text::{Event, Inventory, Part, PartScanner, Piece, client_encoding};
 use job::{Error, Progress, say};
 use pg_client::{Child, PipeReader};
+use pg_text::PgText;
 
 use crate::cluster::{not_whole, warnings};
 use crate::holding::contents;
@@ -177,8 +178,10 @@ impl Passing<'_> {
                 self.output.begin(SectionKind::End)
             }
             Event::Piece(piece) => {
-                if let Piece::Comment(line) = piece {
-                    self.versions.read(line);
+                match piece {
+                    Piece::Comment(line) => self.versions.read(line),
+                    Piece::Statement(sql) if self.databases == 0 => self.versions.see(sql),
+                    _ => {}
                 }
                 if let Some(inventory) = &mut self.inventory {
                     inventory.see(piece);
@@ -190,7 +193,7 @@ impl Passing<'_> {
 
     fn end_of_database(&mut self) {
         if let Some(inventory) = self.inventory.take() {
-            self.output.holds(contents(inventory));
+            self.output.holds(contents(&inventory));
         }
     }
 }
@@ -209,18 +212,26 @@ fn fill(input: &mut impl Read, buffer: &mut [u8], wanted: usize) -> io::Result<u
     Ok(length)
 }
 
-/// What the comments of the first database's dump say of the server and the client.
+/// What the comments of the first database's dump say of the server and the client, and the globals of their encoding.
 #[derive(Debug, Default)]
 struct Versions {
+    encoding: Option<String>,
     server: Option<String>,
     client: Option<String>,
 }
 
 impl Versions {
+    /// A statement of the globals.
+    fn see(&mut self, statement: &[u8]) {
+        if self.encoding.is_none() {
+            self.encoding = client_encoding(statement);
+        }
+    }
+
     fn read(&mut self, comment: &[u8]) {
         let version = |words: &[u8]| {
             let version = comment.strip_prefix(words)?.trim_ascii_end();
-            Some(String::from_utf8_lossy(version).into_owned())
+            Some(PgText::from(version).to_string())
         };
         if self.server.is_none() {
             self.server = version(b"-- Dumped from database version ");
@@ -235,6 +246,7 @@ impl Versions {
         About {
             server_version: self.server.unwrap_or_else(unknown),
             client_version: self.client.unwrap_or_else(unknown),
+            encoding: self.encoding,
             started,
             finished: Utc::now(),
         }

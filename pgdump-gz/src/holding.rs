@@ -4,6 +4,7 @@ use std::convert::Infallible;
 
 use backup_file::{Contents, TableRows};
 use dump_text::{Inventory, Piece, Scanner};
+use pg_text::PgText;
 
 /// Sees the dump of one database pass by.
 #[derive(Debug, Default)]
@@ -23,7 +24,7 @@ impl Holding {
     pub(crate) fn contents(mut self) -> Option<Contents> {
         let Self { scanner, inventory } = &mut self;
         let Ok(ended) = scanner.finish(&mut |piece| seen(inventory, piece));
-        ended.ok().map(|()| contents(self.inventory))
+        ended.ok().map(|()| contents(&self.inventory))
     }
 }
 
@@ -33,19 +34,21 @@ fn seen(inventory: &mut Inventory, piece: Piece<'_>) -> Result<(), Infallible> {
 }
 
 /// As the index has it.
-pub(crate) fn contents(inventory: Inventory) -> Contents {
+pub(crate) fn contents(inventory: &Inventory) -> Contents {
     let tables = inventory.tables().map(|tables| {
-        tables
-            .map(|(name, rows)| TableRows::new(name, rows))
-            .collect()
+        let tables = tables.map(|(name, rows)| TableRows::new(name.clone(), rows));
+        let (mut text, others): (Vec<_>, Vec<_>) = tables.partition(|it| it.name.utf8().is_some());
+        text.extend(others);
+        text
     });
+    let extensions = inventory.extensions.iter();
     Contents {
         tables,
         table_count: inventory.table_count(),
         rows: inventory.rows(),
         indexes: inventory.indexes,
         constraints: inventory.constraints,
-        extensions: inventory.extensions,
+        extensions: extensions.map(PgText::to_string).collect(),
         large_objects: inventory.large_objects,
     }
 }

@@ -113,17 +113,18 @@ impl Queue<'_> {
         mut first: Option<Running<'_>>,
         output: &mut Output,
     ) -> Result<(), Error> {
-        for (at, name) in self.dump.cluster.databases.iter().enumerate() {
+        for (at, database) in self.dump.cluster.databases.iter().enumerate() {
+            let kind = || SectionKind::Database(database.name.clone());
             if let Some(running) = first.take() {
-                output.begin(SectionKind::Database(name.clone()))?;
+                output.begin(kind())?;
                 self.write(running, output)?;
                 continue;
             }
             loop {
                 match self.turn(at) {
                     Turn::Dump => {
-                        output.begin(SectionKind::Database(name.clone()))?;
-                        self.write(self.dump.begin_database(name)?, output)?;
+                        output.begin(kind())?;
+                        self.write(self.dump.begin_database(database)?, output)?;
                         break;
                     }
                     Turn::Append(part) => {
@@ -173,10 +174,11 @@ impl Queue<'_> {
     }
 
     fn dump_apart(&self, at: usize) -> Result<(), Error> {
-        let name = &self.dump.cluster.databases[at];
+        let database = &self.dump.cluster.databases[at];
+        let kind = SectionKind::Database(database.name.clone());
         let started = Instant::now();
-        let mut waiting = Waiting::begin(SectionKind::Database(name.clone()), self.options)?;
-        self.write(self.dump.begin_database(name)?, &mut waiting)?;
+        let mut waiting = Waiting::begin(kind, self.options)?;
+        self.write(self.dump.begin_database(database)?, &mut waiting)?;
         let part = waiting.finish(started.elapsed())?;
         self.lock().slots[at] = Slot::Ready(part);
         self.changed.notify_all();

@@ -8,6 +8,7 @@ mod command;
 mod foreign;
 mod holding;
 mod jobs;
+mod names;
 mod output;
 mod pattern;
 mod preflight;

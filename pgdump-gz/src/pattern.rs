@@ -1,6 +1,7 @@
 //! psql's patterns for names, as `pg_dumpall --exclude-database` takes them.
 
 use job::Error;
+use pg_text::PgText;
 
 /// The regular expression that a pattern means to the server's `~`, anchored at both ends.
 ///
@@ -10,37 +11,34 @@ use job::Error;
 ///
 /// # Errors
 /// A dot outside quotes, which pg_dumpall takes for a qualified name: exit code 2.
-pub(crate) fn regex(pattern: &str) -> Result<String, Error> {
-    let mut regex = String::from("^(");
+pub(crate) fn regex(pattern: &PgText) -> Result<PgText, Error> {
+    let mut regex = b"^(".to_vec();
     let mut quoted = false;
-    let mut chars = pattern.chars().peekable();
-    while let Some(char) = chars.next() {
-        match char {
-            '"' if quoted && chars.peek() == Some(&'"') => {
-                chars.next();
-                regex.push('"');
-            }
-            '"' => quoted = !quoted,
-            '$' => regex.push_str("\\$"),
+    let mut bytes = pattern.as_bytes().iter().copied().peekable();
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'"' if quoted && bytes.next_if_eq(&b'"').is_some() => regex.push(b'"'),
+            b'"' => quoted = !quoted,
+            b'$' => regex.extend(b"\\$"),
             _ if quoted => {
-                if "|*+?()[]{}.^\\".contains(char) {
-                    regex.push('\\');
+                if b"|*+?()[]{}.^\\".contains(&byte) {
+                    regex.push(b'\\');
                 }
-                regex.push(char);
+                regex.push(byte);
             }
-            '*' => regex.push_str(".*"),
-            '?' => regex.push('.'),
-            '.' => return Err(dotted(pattern)),
+            b'*' => regex.extend(b".*"),
+            b'?' => regex.push(b'.'),
+            b'.' => return Err(dotted(pattern)),
             // More likely an array's type name than a bracket expression.
-            '[' if chars.peek() == Some(&']') => regex.push_str("\\["),
-            _ => regex.push(char.to_ascii_lowercase()),
+            b'[' if bytes.peek() == Some(&b']') => regex.extend(b"\\["),
+            _ => regex.push(byte.to_ascii_lowercase()),
         }
     }
-    regex.push_str(")$");
-    Ok(regex)
+    regex.extend(b")$");
+    Ok(regex.into())
 }
 
-fn dotted(pattern: &str) -> Error {
+fn dotted(pattern: &PgText) -> Error {
     Error::usage(format!(
         "improper qualified name (too many dotted names): {pattern}"
     ))
@@ -71,13 +69,13 @@ mod tests {
             (r"a\d", r"^(a\d)$"),
             ("\"open", "^(open)$"),
         ] {
-            assert_eq!(regex(pattern).unwrap(), wanted, "{pattern}");
+            assert_eq!(regex(&pattern.into()).unwrap(), wanted, "{pattern}");
         }
     }
 
     #[test]
     fn a_dotted_name_is_refused() {
-        let error = regex("a.b").unwrap_err();
+        let error = regex(&"a.b".into()).unwrap_err();
         assert_eq!(error.exit().code(), 2);
         assert!(error.to_string().contains("too many dotted names"));
     }

@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use job::{Error, say};
-use pg_client::{Conninfo, Row, Server, Version, quote_literal};
+use pg_client::{Conninfo, Row, Server, Version, quote_literal, sql};
+use pg_text::PgText;
 
 use crate::cli::Args;
+use crate::names::{self, Names};
 use crate::pattern;
 
 /// A cluster that can be dumped.
@@ -15,9 +17,21 @@ pub(crate) struct Cluster {
     pub(crate) server: Version,
     pub(crate) client: Version,
     /// The role to dump as, where settings of the server would make another one of whoever connects.
-    pub(crate) role: Option<String>,
+    pub(crate) role: Option<PgText>,
+    /// The encoding that the globals are dumped in.
+    pub(crate) encoding: String,
+    /// The database that they are dumped in, where that must be said.
+    pub(crate) leading: Option<PgText>,
     /// The databases to be dumped, in pg_dumpall's order.
-    pub(crate) databases: Vec<String>,
+    pub(crate) databases: Vec<Database>,
+}
+
+/// A database that is to be dumped.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Database {
+    pub(crate) name: PgText,
+    /// The encoding that it is dumped in.
+    pub(crate) encoding: String,
 }
 
 /// Finds out what the server is, whether this client can dump it, and which databases it has.
@@ -32,7 +46,8 @@ pub(crate) fn cluster(args: &Args) -> Result<Cluster, Error> {
     };
     let excluded = Exclusion::new(&args.exclude_database)?;
     let client = conninfo.client_version("pg_dump")?;
-    let answer = ask(&Server::new(conninfo.clone()), args.wait, &excluded.sql())?;
+    let asked = Server::new(conninfo.clone());
+    let (maintenance, answer) = ask(&asked, args.wait, &excluded.sql())?;
     let Some((first, rows)) = answer.split_first() else {
         return Err(Error::failed(
             "the server does not answer the first question",
@@ -43,8 +58,23 @@ pub(crate) fn cluster(args: &Args) -> Result<Cluster, Error> {
     if !args.no_role_passwords && !is_true(first, 2) {
         return Err(no_passwords("permission denied for table pg_authid"));
     }
+    let (shared, rows): (Vec<&Row>, Vec<&Row>) = rows.iter().partition(|row| row.len() == 1);
+    let shared = shared.into_iter().flatten().flatten().cloned();
+    let names = Names::new(&asked, maintenance, shared.collect());
+    let encoding = text(first, 4);
+    let mut databases = excluded.databases(&rows)?;
+    let spoken = names.spoken(&encoding, None);
+    // pg_dumpall asks about roles by their names, which must be text where it asks.
+    let takes_all = |it: &&Database| names::takes_all(&it.encoding);
+    let elsewhere = databases.iter().find(takes_all).map(|it| it.name.clone());
+    let leading = elsewhere.filter(|_| spoken != encoding);
+    for database in &mut databases {
+        database.encoding = names.spoken(&database.encoding, Some(&database.name));
+    }
     Ok(Cluster {
-        databases: excluded.databases(rows)?,
+        leading: leading.or_else(|| conninfo.database().cloned()),
+        encoding: spoken,
+        databases,
         role: first.get(3).cloned().flatten(),
         conninfo,
         server,
@@ -60,22 +90,25 @@ pub(crate) fn no_passwords(words: &str) -> Error {
 }
 
 /// Asks the server, waiting for it if it is starting. Connects as pg_dumpall does: to the database
-/// that the conninfo names, else postgres, else template1.
+/// that the conninfo names, else postgres, else template1; which one it is comes with the answer.
 ///
 /// A pooler is refused: what pg_dump sets when it begins may reach another session than its queries, and the dump has
 /// intervals of another style, or names without their schema, with exit code 0.
-fn ask(server: &Server, wait: Duration, sql: &str) -> Result<Vec<Row>, Error> {
-    let databases = match server.conninfo().database() {
-        Some(name) => vec![name],
-        None => vec!["postgres", "template1"],
+fn ask(server: &Server, wait: Duration, sql: &PgText) -> Result<(PgText, Vec<Row>), Error> {
+    let databases: Vec<PgText> = match server.conninfo().database() {
+        Some(name) => vec![name.clone()],
+        None => vec!["postgres".into(), "template1".into()],
     };
-    let ask = |name: &str| server.ask(Some(name), sql);
-    if let Ok(answer) = ask(databases[0]) {
-        return answer.of_the_server();
+    let ask = |name: &PgText| {
+        let answer = server.ask(Some(name), sql)?;
+        Ok::<_, Error>(answer.of_the_server().map(|rows| (name.clone(), rows)))
+    };
+    if let Ok(answer) = ask(&databases[0]) {
+        return answer;
     }
     server.wait(wait)?;
-    let refused = match ask(databases[0]) {
-        Ok(answer) => return answer.of_the_server(),
+    let refused = match ask(&databases[0]) {
+        Ok(answer) => return answer,
         Err(refused) => refused,
     };
     // What the first one said is what a person looks for, if none helps.
@@ -83,21 +116,25 @@ fn ask(server: &Server, wait: Duration, sql: &str) -> Result<Vec<Row>, Error> {
         .iter()
         .find_map(|name| ask(name).ok())
         .ok_or(refused)?
-        .of_the_server()
 }
 
 fn version(row: &Row) -> Result<Version, Error> {
     if let [Some(number), Some(text), ..] = row.as_slice()
-        && let Ok(number) = number.parse()
+        && let Some(number) = number.parse()
     {
-        let text = text.clone();
+        let text = text.to_string();
         return Ok(Version { number, text });
     }
     Err(Error::failed("the server says no version"))
 }
 
 fn is_true(row: &Row, column: usize) -> bool {
-    matches!(row.get(column), Some(Some(text)) if text == "t")
+    matches!(row.get(column), Some(Some(text)) if *text == "t")
+}
+
+fn text(row: &Row, column: usize) -> String {
+    let text = row.get(column).and_then(Option::as_ref);
+    text.map(PgText::to_string).unwrap_or_default()
 }
 
 /// pg_dump would refuse too, after pg_dumpall has written half a screen.
@@ -117,13 +154,13 @@ fn check_client(client: &Version, server: &Version) -> Result<(), Error> {
 /// What `--exclude-database` leaves out.
 #[derive(Debug)]
 struct Exclusion<'a> {
-    patterns: &'a [String],
-    regexes: Vec<String>,
+    patterns: &'a [PgText],
+    regexes: Vec<PgText>,
 }
 
 impl<'a> Exclusion<'a> {
-    fn new(patterns: &'a [String]) -> Result<Self, Error> {
-        let regexes = patterns.iter().map(|pattern| pattern::regex(pattern));
+    fn new(patterns: &'a [PgText]) -> Result<Self, Error> {
+        let regexes = patterns.iter().map(pattern::regex);
         Ok(Self {
             patterns,
             regexes: regexes.collect::<Result<_, _>>()?,
@@ -131,22 +168,23 @@ impl<'a> Exclusion<'a> {
     }
 
     /// The databases that are to be dumped, from what was answered to the second question.
-    fn databases(&self, rows: &[Row]) -> Result<Vec<String>, Error> {
+    fn databases(&self, rows: &[&Row]) -> Result<Vec<Database>, Error> {
         let mut matched = vec![false; self.regexes.len()];
         let mut databases = Vec::new();
         for row in rows {
             let mut excluded = false;
             for (at, matched) in matched.iter_mut().enumerate() {
-                if is_true(row, 3 + at) {
+                if is_true(row, 4 + at) {
                     excluded = true;
                     *matched = true;
                 }
             }
             // template0 too, even where it is marked to allow connections.
-            let name = row.first().and_then(Option::as_deref).unwrap_or_default();
+            let name = row.first().cloned().flatten().unwrap_or_default();
             if !excluded && is_true(row, 1) && name != "template0" {
-                check_database(name, is_true(row, 2))?;
-                databases.push(name.to_owned());
+                check_database(&name, is_true(row, 2))?;
+                let encoding = text(row, 3);
+                databases.push(Database { name, encoding });
             }
         }
         for (pattern, _) in self
@@ -161,30 +199,33 @@ impl<'a> Exclusion<'a> {
     }
 
     /// All that has to be known, in one go. One row: version number, version, whether the role may read
-    /// passwords, and the role to dump as, if that must be said (`ALTER DATABASE … SET role`; a role that was asked for
-    /// with `PGOPTIONS` is kept). Then one row for each database, in the order of pg_dumpall's `dumpDatabases`: name,
-    /// whether it would be dumped, whether the role may connect to it, and for each pattern whether
+    /// passwords, the role to dump as, if that must be said (`ALTER DATABASE … SET role`; a role that was asked for
+    /// with `PGOPTIONS` is kept), and the database's encoding. Then the names of roles and tablespaces, one a row. Then one
+    /// row for each database, in the order of pg_dumpall's `dumpDatabases`: name,
+    /// whether it would be dumped, whether the role may connect to it, its encoding, and for each pattern whether
     /// it matches.
-    fn sql(&self) -> String {
-        let regexes = self.regexes.iter();
+    fn sql(&self) -> PgText {
         // As in `processSQLNamePattern`: otherwise the "C" collation of the column says what \w is.
-        let matches: String = regexes
-            .map(|regex| {
-                let regex = quote_literal(regex);
-                format!(", datname OPERATOR(pg_catalog.~) {regex} COLLATE pg_catalog.default")
-            })
-            .collect();
-        format!(
+        let matches = self.regexes.iter().map(|regex| {
+            sql(
+                ", datname OPERATOR(pg_catalog.~) {} COLLATE pg_catalog.default",
+                &[&quote_literal(regex)],
+            )
+        });
+        let template = format!(
             "SET search_path = pg_catalog;
              SELECT current_setting('server_version_num'), current_setting('server_version'),
                     has_table_privilege({role}, 'pg_authid', 'SELECT'),
-                    CASE WHEN {role} = session_user AND EXISTS ({ROLE_SETTINGS}) THEN session_user END;
+                    CASE WHEN {role} = session_user AND EXISTS ({ROLE_SETTINGS}) THEN session_user END,
+                    current_setting('server_encoding');
+             SELECT rolname FROM pg_roles UNION ALL SELECT spcname FROM pg_tablespace;
              SELECT datname, datallowconn AND datconnlimit != -2,
-                    has_database_privilege({role}, oid, 'CONNECT'){matches}
+                    has_database_privilege({role}, oid, 'CONNECT'), pg_encoding_to_char(encoding){{}}
              FROM pg_database
              ORDER BY (datname <> 'template1'), datname",
             role = format_args!("CASE WHEN EXISTS ({ROLE_SETTINGS} AND said = 'role=' || current_setting('role')) THEN session_user ELSE current_user END")
-        )
+        );
+        sql(&template, &[&PgText::join(matches, "")])
     }
 }
 
@@ -193,7 +234,7 @@ const ROLE_SETTINGS: &str = "SELECT FROM pg_db_role_setting, unnest(setconfig) A
  WHERE said LIKE 'role=%' AND setrole IN (0, (SELECT oid FROM pg_roles WHERE rolname = session_user))";
 
 /// Fails before the dump of the first database instead of at the last one.
-fn check_database(name: &str, connect: bool) -> Result<(), Error> {
+fn check_database(name: &PgText, connect: bool) -> Result<(), Error> {
     let cannot = |why: &str| {
         Error::failed(format!("cannot dump database {name:?}: {why}"))
             .hint("let pgdump-gz leave it out with --exclude-database, if it is not wanted")
@@ -201,7 +242,11 @@ fn check_database(name: &str, connect: bool) -> Result<(), Error> {
     if !connect {
         return Err(cannot("the role has no CONNECT privilege on it"));
     }
-    if name.contains(['\n', '\r']) {
+    if name
+        .as_bytes()
+        .iter()
+        .any(|byte| matches!(byte, b'\n' | b'\r'))
+    {
         return Err(cannot(
             "its name has a line break in it, which pg_dump refuses",
         ));
@@ -230,16 +275,16 @@ mod tests {
 
     #[test]
     fn names_that_cannot_be_dumped() {
-        assert!(check_database("a b", true).is_ok());
-        assert!(check_database("a\nb", true).is_err());
-        assert!(check_database("a", false).is_err());
+        assert!(check_database(&"a b".into(), true).is_ok());
+        assert!(check_database(&"a\nb".into(), true).is_err());
+        assert!(check_database(&"a".into(), false).is_err());
     }
 
     #[test]
     fn patterns_are_literals_for_the_server() {
-        let patterns = ["o'clock".to_owned(), "a$".to_owned()];
+        let patterns = ["o'clock".into(), "a$".into()];
         let exclusion = Exclusion::new(&patterns).unwrap();
-        let sql = exclusion.sql();
+        let sql = exclusion.sql().to_string();
         assert!(
             sql.contains("'^(o''clock)$' COLLATE pg_catalog.default"),
             "{sql}"

@@ -1,12 +1,14 @@
 //! The SQL of a backup, or of one section of it, checked to the last byte.
 
-use backup_file::{Ending, Reader, Section};
+use backup_file::{Ending, Reader, Section, SectionKind};
 use dump_text::{Entrance, Flaw, Watch};
 use job::{Error, say};
+use pg_text::PgText;
 use store::Recorded;
 
 use crate::choose::{Chosen, cut};
 use crate::cli::Args;
+use crate::plan::is_wanted;
 
 /// SQL that is checked as it is read. Only [`Checked::finish`] says that it was whole.
 pub(crate) struct Checked<'a> {
@@ -32,7 +34,9 @@ impl<'a> Checked<'a> {
         let (Some(database), Some(index)) = (&args.database, &chosen.index) else {
             return Self::whole(chosen, args.threads());
         };
-        match index.database(database) {
+        let is_it = |name: &PgText| is_wanted(args, Some(index), name);
+        let mut sections = index.sections.iter();
+        match sections.find(|it| matches!(&it.kind, SectionKind::Database(name) if is_it(name))) {
             Some(section) => Self::section(chosen, section, args.threads()),
             None => Err(crate::plan::no_such_database(chosen, index, database)),
         }

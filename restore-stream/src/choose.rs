@@ -43,6 +43,11 @@ impl Chosen {
         Ok(Self { source, index })
     }
 
+    /// The encoding of names in it, where its index says that.
+    pub(crate) fn encoding(&self) -> Option<&str> {
+        self.index.as_ref()?.about.encoding.as_deref()
+    }
+
     /// Its name for people.
     pub(crate) fn label(&self) -> String {
         self.source.label()

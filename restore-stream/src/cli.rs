@@ -2,9 +2,11 @@ use std::ffi::OsString;
 
 use azure_blob::Options;
 use chrono::{DateTime, TimeDelta, Utc};
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Parser, ValueEnum};
 use job::Error;
 use pg_client::Account;
+use pg_text::PgText;
 use store::Store;
 
 const EXAMPLES: &str = "\
@@ -62,26 +64,28 @@ pub(crate) struct Args {
     pub(crate) list: bool,
 
     /// Restore this database only, and no roles
-    #[arg(long, value_name = "DB", allow_hyphen_values = true)]
-    pub(crate) database: Option<String>,
+    #[arg(long, value_name = "DB", value_parser = text(), allow_hyphen_values = true)]
+    pub(crate) database: Option<PgText>,
 
     /// Restore it under this name
     #[arg(
         long = "as",
         value_name = "NAME",
+        value_parser = text(),
         requires = "database",
         allow_hyphen_values = true
     )]
-    pub(crate) name: Option<String>,
+    pub(crate) name: Option<PgText>,
 
     /// Leave this database out; may be repeated
     #[arg(
         long,
         value_name = "DB",
+        value_parser = text(),
         conflicts_with = "database",
         allow_hyphen_values = true
     )]
-    pub(crate) exclude_database: Vec<String>,
+    pub(crate) exclude_database: Vec<PgText>,
 
     /// Give this database its own name before it is filled, and fill it statement by statement as psql does: for an
     /// extension that insists on the name (pg_cron), or more locks than one transaction gets. It must not be there, or be
@@ -89,10 +93,11 @@ pub(crate) struct Args {
     #[arg(
         long,
         value_name = "DB",
+        value_parser = text(),
         conflicts_with = "globals_only",
         allow_hyphen_values = true
     )]
-    pub(crate) in_place: Vec<String>,
+    pub(crate) in_place: Vec<PgText>,
 
     /// What to do when a statement fails. After continue each that failed is listed, and the exit code is 1
     #[arg(long, value_name = "ACTION", value_enum, default_value_t = OnError::Stop)]
@@ -149,7 +154,7 @@ pub(crate) struct Args {
     /// How to reach the server: 'host=… user=…', postgresql://…, or a database to connect to first
     /// (another is taken if that is the one to be replaced)
     #[arg(short, long, value_name = "CONNINFO", allow_hyphen_values = true)]
-    pub(crate) dbname: Option<String>,
+    pub(crate) dbname: Option<OsString>,
 
     /// Decompress with so many threads [default: the CPUs that this process may use]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
@@ -183,6 +188,11 @@ pub(crate) enum OnError {
     Continue,
 }
 
+/// Names are bytes, as they are typed.
+fn text() -> impl TypedValueParser<Value = PgText> {
+    OsStringValueParser::new().map(PgText::from)
+}
+
 impl Args {
     /// Whether it goes on after a statement that failed.
     pub(crate) fn continues(&self) -> bool {
@@ -190,8 +200,8 @@ impl Args {
     }
 
     /// Whether the database that is to have this name gets it before it is filled.
-    pub(crate) fn is_in_place(&self, name: &str) -> bool {
-        self.in_place.iter().any(|it| it == name)
+    pub(crate) fn is_in_place(&self, name: &PgText) -> bool {
+        self.in_place.iter().any(|it| name.is_meant_by(it))
     }
 
     /// How many threads decompress.

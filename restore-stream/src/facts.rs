@@ -5,6 +5,7 @@ use std::path::Path;
 
 use job::Error;
 use pg_client::{Row, Version};
+use pg_text::PgText;
 use store::Space;
 
 use crate::edit::Grantors;
@@ -51,14 +52,14 @@ SELECT 'session', application_name FROM pg_catalog.pg_stat_activity
 /// The role that asks.
 #[derive(Debug, Clone)]
 pub(crate) struct Role {
-    pub(crate) name: String,
+    pub(crate) name: PgText,
     pub(crate) creates_databases: bool,
 }
 
 /// A database of the server.
 #[derive(Debug, Clone)]
 pub(crate) struct Database {
-    pub(crate) owner: String,
+    pub(crate) owner: PgText,
     /// Whether this role has the rights of its owner.
     pub(crate) ours: bool,
     /// Whether this role may connect to it, as far as the server's catalogs say.
@@ -76,28 +77,28 @@ impl<'a> Facts<'a> {
     }
 
     /// What comes after the first field.
-    fn all(&self, kind: &'static str) -> impl Iterator<Item = Vec<&'a str>> {
+    fn all(&self, kind: &'static str) -> impl Iterator<Item = Vec<PgText>> + 'a {
         self.0.iter().filter_map(move |row| {
             let (first, rest) = row.split_first()?;
-            let fields = rest.iter().map(|field| field.as_deref().unwrap_or(""));
-            (first.as_deref() == Some(kind)).then(|| fields.collect())
+            let fields = rest.iter().map(|field| field.clone().unwrap_or_default());
+            (first.as_ref()? == kind).then(|| fields.collect())
         })
     }
 
-    fn firsts(&self, kind: &'static str) -> impl Iterator<Item = &'a str> {
-        self.all(kind).filter_map(|row| row.first().copied())
+    fn firsts(&self, kind: &'static str) -> impl Iterator<Item = PgText> + 'a {
+        self.all(kind).filter_map(|row| row.into_iter().next())
     }
 
-    pub(crate) fn one(&self, kind: &'static str) -> Option<&'a str> {
+    pub(crate) fn one(&self, kind: &'static str) -> Option<PgText> {
         self.firsts(kind).next()
     }
 
-    pub(crate) fn names(&self, kind: &'static str) -> BTreeSet<String> {
-        self.firsts(kind).map(str::to_owned).collect()
+    pub(crate) fn names(&self, kind: &'static str) -> BTreeSet<PgText> {
+        self.firsts(kind).collect()
     }
 
     pub(crate) fn number(&self, kind: &'static str) -> Option<i64> {
-        self.one(kind)?.parse().ok()
+        self.one(kind)?.parse()
     }
 
     pub(crate) fn version(&self) -> Result<Version, Error> {
@@ -107,8 +108,8 @@ impl<'a> Facts<'a> {
             return Err(wrong());
         };
         Ok(Version {
-            number: number.parse().map_err(|_| wrong())?,
-            text: (*text).to_owned(),
+            number: number.parse().ok_or_else(wrong)?,
+            text: text.to_string(),
         })
     }
 
@@ -116,7 +117,7 @@ impl<'a> Facts<'a> {
         let said = self.all("me").next().unwrap_or_default();
         match said.as_slice() {
             [name, creates_databases] => Ok(Role {
-                name: (*name).to_owned(),
+                name: name.clone(),
                 creates_databases: *creates_databases == "t",
             }),
             _ => Err(Error::failed("the server does not say which role this is")),
@@ -125,28 +126,28 @@ impl<'a> Facts<'a> {
 
     /// Who can be named as the one that grants a membership.
     pub(crate) fn grantors(&self) -> Result<Grantors, Error> {
-        let pair = |row: Vec<&str>| match row.as_slice() {
-            [role, member] => Some(((*role).to_owned(), (*member).to_owned())),
+        let pair = |row: Vec<PgText>| match row.as_slice() {
+            [role, member] => Some((role.clone(), member.clone())),
             _ => None,
         };
         Ok(Grantors {
             server: self.version()?.major(),
-            first: self.one("first").unwrap_or_default().to_owned(),
+            first: self.one("first").unwrap_or_default(),
             own: self.role()?.name,
-            superuser: self.one("superuser") == Some("t"),
+            superuser: self.one("superuser").is_some_and(|it| it == "t"),
             admins: self.all("admin").filter_map(pair).collect(),
         })
     }
 
-    pub(crate) fn databases(&self) -> BTreeMap<String, Database> {
-        let database = |row: Vec<&str>| match row.as_slice() {
+    pub(crate) fn databases(&self) -> BTreeMap<PgText, Database> {
+        let database = |row: Vec<PgText>| match row.as_slice() {
             [name, owner, ours, open, prepared] => Some((
-                (*name).to_owned(),
+                name.clone(),
                 Database {
-                    owner: (*owner).to_owned(),
+                    owner: owner.clone(),
                     ours: *ours == "t",
                     open: *open == "t",
-                    prepared: prepared.parse().unwrap_or(0),
+                    prepared: prepared.parse().unwrap_or_default(),
                 },
             )),
             _ => None,
@@ -156,13 +157,14 @@ impl<'a> Facts<'a> {
 
     /// The keys of the runs whose sessions are there.
     pub(crate) fn live(&self) -> BTreeSet<String> {
-        let keys = self.firsts("session").filter_map(Run::key_of_application);
-        keys.map(str::to_owned).collect()
+        let sessions = self.firsts("session");
+        let key = |name: PgText| Run::key_of_application(name.ascii()).map(str::to_owned);
+        sessions.filter_map(key).collect()
     }
 
     /// A setting that is a number of this many kilobytes.
     fn kilobytes(&self, name: &'static str, unit: u64) -> u64 {
-        let number = self.one(name).and_then(|text| text.parse().ok());
+        let number = self.one(name).and_then(|text| text.parse());
         number.unwrap_or(0_u64).saturating_mul(unit)
     }
 
@@ -180,10 +182,11 @@ impl<'a> Facts<'a> {
 
     /// Bytes free where the server keeps its data, if that is here.
     pub(crate) fn room(&self) -> Option<u64> {
-        if self.one("local") != Some("t") {
+        if self.one("local")? != "t" {
             return None;
         }
-        let directory = Path::new(self.one("data_directory")?);
+        let directory = self.one("data_directory")?;
+        let directory = Path::new(directory.as_os_str());
         Some(Space::of(directory).ok()??.free)
     }
 }
@@ -221,7 +224,8 @@ mod tests {
         let facts = Facts(&rows);
         assert_eq!(facts.version().unwrap().major(), 15);
         assert!(!facts.role().unwrap().creates_databases);
-        let shop = &facts.databases()["shop"];
+        let databases = facts.databases();
+        let shop = &databases[&"shop".into()];
         assert!(shop.open && !shop.ours && shop.prepared == 2 && shop.owner == "app");
         assert!(facts.live().contains("0a1b2c"));
         assert_eq!(facts.number("free"), Some(-3));

@@ -74,6 +74,10 @@ impl Failure {
         let code = self.sqlstate.as_str();
         Some(match code {
             "42501" => return None,
+            // character_not_in_repertoire, untranslatable_character.
+            "22021" | "22P05" => {
+                "what is not text in the server's encoding is taken by a server of the backup's: initdb --encoding=…; one database can be restored with --database DB --as NAME --no-owners"
+            }
             "53100" => "make room on the server",
             // The server's own hint names it.
             "53200" if says("max_locks_per_transaction") => {

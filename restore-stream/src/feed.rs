@@ -1,6 +1,7 @@
 //! Where a part's SQL goes: its psql, and what that needs beside it.
 
 use job::Error;
+use pg_text::PgText;
 
 use crate::edit::Out;
 use crate::keeper::Undos;
@@ -108,7 +109,7 @@ impl Out for Session {
         Session::write(self, sql)
     }
 
-    fn connect(&mut self, database: &str) -> Result<(), Error> {
+    fn connect(&mut self, database: &PgText) -> Result<(), Error> {
         Session::connect(self, database)
     }
 
@@ -126,7 +127,7 @@ impl Out for Feed {
         self.main.write(sql)
     }
 
-    fn connect(&mut self, database: &str) -> Result<(), Error> {
+    fn connect(&mut self, database: &PgText) -> Result<(), Error> {
         self.main.connect(database)
     }
 

@@ -10,6 +10,8 @@ use pg_client::{
     Child, Conninfo, RELEASE, Server, UNHINDERED, drop_database, open_database, quote_literal,
 };
 
+use pg_text::PgText;
+
 use crate::preflight::Cluster;
 use crate::sessions::is_empty;
 use crate::undo::Undo;
@@ -26,7 +28,7 @@ impl Keeper {
     /// Connects; returns when others can see it.
     pub(crate) fn start(cluster: &Cluster) -> Result<Self, Error> {
         let conninfo = cluster.server.conninfo();
-        let mut command = conninfo.command("psql", Some(&cluster.maintenance));
+        let mut command = conninfo.command("psql", Some(cluster.maintenance.as_bytes()));
         // Rows go nowhere: nobody reads after what is echoed, and a psql that writes then is ended by that.
         command.args(["--no-psqlrc", "--quiet", "--output=/dev/null"]);
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
@@ -54,7 +56,7 @@ impl Keeper {
 #[derive(Debug)]
 pub(crate) struct Begun {
     server: Server,
-    maintenance: String,
+    maintenance: PgText,
     /// What its sessions call themselves.
     application: String,
     undos: Undos,
@@ -115,7 +117,7 @@ impl Begun {
     }
 
     /// What was restored into this database in place is committed.
-    pub(crate) fn keep_in_place(&self, database: &str) {
+    pub(crate) fn keep_in_place(&self, database: &PgText) {
         self.undos.lock().retain(|undo| !undo.is_in_place(database));
     }
 }
@@ -128,9 +130,9 @@ impl Drop for Begun {
         if undos.is_empty() {
             return;
         }
-        let maintenance = Some(self.maintenance.as_str());
+        let maintenance = Some(&self.maintenance);
         let end = ending(&self.application, &undos);
-        if let Err(error) = self.server.execute(maintenance, &end) {
+        if let Err(error) = self.server.execute(maintenance, end) {
             for undo in &undos {
                 say!("{}: {error}", undo.left());
             }
@@ -166,13 +168,13 @@ impl Begun {
 
 impl Begun {
     /// An extension's background worker that has come into a database that is dropped.
-    fn say_who_ends(&self, database: &str) {
-        let sql = format!(
+    fn say_who_ends(&self, database: &PgText) {
+        let question = pg_client::sql(
             "SELECT DISTINCT backend_type FROM pg_catalog.pg_stat_activity
               WHERE datname = {} AND usesysid IS NOT NULL AND backend_type NOT IN ('client backend', 'parallel worker')",
-            quote_literal(database)
+            &[&quote_literal(database)],
         );
-        let workers = self.server.query(Some(&self.maintenance), &sql);
+        let workers = self.server.query(Some(&self.maintenance), question);
         for worker in workers.into_iter().flatten().flatten().flatten() {
             say!(
                 "'{worker}' is connected to '{database}', which is dropped: if it does not begin again, restart the server"
@@ -182,8 +184,8 @@ impl Begun {
 }
 
 /// Drops a database that a killed run has left.
-pub(crate) fn clear(cluster: &Cluster, name: &str) -> Result<(), Error> {
-    let execute = |sql: &str| cluster.server.execute(Some(&cluster.maintenance), sql);
+pub(crate) fn clear(cluster: &Cluster, name: &PgText) -> Result<(), Error> {
+    let execute = |sql: &PgText| cluster.server.execute(Some(&cluster.maintenance), sql);
     execute(&open_database(name))?;
     let _ = cluster.server.execute(Some(name), RELEASE);
     execute(&drop_database(name))
@@ -192,8 +194,9 @@ pub(crate) fn clear(cluster: &Cluster, name: &str) -> Result<(), Error> {
 /// Ends all sessions of a run, before its databases are dropped: the psql of one may be dead, and the server still
 /// creating its database, or renaming it. Then lets those be connected to that were closed to be renamed.
 fn ending(application: &str, undos: &[Undo]) -> String {
+    // Names of ours are ASCII.
     let names = undos.iter().filter_map(Undo::dropped);
-    let open: String = names.map(open_database).collect();
+    let open: String = names.map(|name| open_database(name).to_string()).collect();
     format!(
         "DO $$BEGIN
            FOR i IN 1..400 LOOP
@@ -210,11 +213,11 @@ fn ending(application: &str, undos: &[Undo]) -> String {
 }
 
 /// Without [`Child`], which must not be used while a signal ends the program.
-fn undo_now(conninfo: &Conninfo, maintenance: &str, application: &str, undos: &[Undo]) {
+fn undo_now(conninfo: &Conninfo, maintenance: &PgText, application: &str, undos: &[Undo]) {
     if undos.is_empty() {
         return;
     }
-    let execute = |database: &str, sql: &str| {
+    let execute = |database: &[u8], sql: &[u8]| {
         let mut command = conninfo.command("psql", Some(database));
         command
             .args(["--no-psqlrc", "--quiet"])
@@ -222,17 +225,17 @@ fn undo_now(conninfo: &Conninfo, maintenance: &str, application: &str, undos: &[
         command.stdout(Stdio::null()).stderr(Stdio::null());
         // What is left behind is cleared away by the next restore.
         let _ = command.spawn().and_then(|mut psql| {
-            let asked = psql
-                .stdin
-                .take()
-                .map(|mut input| input.write_all(sql.as_bytes()));
+            let asked = psql.stdin.take().map(|mut input| input.write_all(sql));
             psql.wait().map(|_| asked)
         });
     };
-    execute(maintenance, &ending(application, undos));
+    execute(
+        maintenance.as_bytes(),
+        ending(application, undos).as_bytes(),
+    );
     for undo in undos {
         for step in undo.steps(maintenance) {
-            execute(&step.database, &step.sql);
+            execute(step.database.as_bytes(), step.sql.as_bytes());
         }
         if matches!(undo, Undo::Partial(_)) {
             say!("{}", undo.left());

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use job::{Error, say, text};
+use pg_text::PgText;
 use serde::Serialize;
 
 use crate::edit::{Books, Skipped};
@@ -32,10 +33,12 @@ enum Globals {
 /// A database that was restored.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Entry {
-    /// Its name in the backup.
-    pub(crate) name: String,
+    /// Its name in the backup, and that in hexadecimal digits where it is not UTF-8.
+    pub(crate) name: PgText,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) name_hex: Option<String>,
     /// Its name on the server.
-    pub(crate) restored_as: String,
+    pub(crate) restored_as: PgText,
     /// Bytes of its SQL.
     pub(crate) bytes: u64,
     /// Rows that came by COPY; none if some came by INSERT, which are not counted, or a statement failed.
@@ -46,7 +49,7 @@ pub(crate) struct Entry {
     pub(crate) left_out: u64,
     pub(crate) seconds: f64,
     /// The name that the one it took the place of is kept under.
-    pub(crate) replaced: Option<String>,
+    pub(crate) replaced: Option<PgText>,
 }
 
 /// What a script is told.
@@ -251,6 +254,7 @@ mod tests {
         ledger.enter(books);
         ledger.done(Entry {
             name: "a".into(),
+            name_hex: None,
             restored_as: "b".into(),
             bytes: 10,
             rows: Some(2),

@@ -2,16 +2,18 @@
 
 use job::say;
 
+use pg_text::PgText;
+
 use crate::keeper;
 use crate::names::working_key;
 use crate::preflight::Cluster;
 
 /// The databases of runs that do not live any more, as the server was found. Who else is connected to one is no sign
 /// of life: an exporter visits every database.
-pub(crate) fn find(cluster: &Cluster) -> Vec<String> {
+pub(crate) fn find(cluster: &Cluster) -> Vec<PgText> {
     let mut found = Vec::new();
     for (name, database) in &cluster.databases {
-        let Some(key) = working_key(name) else {
+        let Some(key) = working_key(name.ascii()) else {
             continue;
         };
         if cluster.live.contains(key) {
@@ -30,7 +32,7 @@ pub(crate) fn find(cluster: &Cluster) -> Vec<String> {
 }
 
 /// Drops them.
-pub(crate) fn sweep(cluster: &Cluster, leftovers: &[String]) {
+pub(crate) fn sweep(cluster: &Cluster, leftovers: &[PgText]) {
     for name in leftovers {
         match keeper::clear(cluster, name) {
             Ok(()) => say!("dropped '{name}', which a restore that was killed has left"),

@@ -6,6 +6,7 @@ use backup_file::{Index, SectionKind};
 use chrono::{TimeDelta, Utc};
 use dump_text::{Event, Part, PartScanner, Piece};
 use job::{Error, Progress, print, print_json, text};
+use pg_text::PgText;
 use serde_json::{Value, json};
 use store::{Glance, Store};
 
@@ -90,14 +91,17 @@ fn sections(index: &Index, as_json: bool) -> Result<(), Error> {
     if as_json {
         let all: Vec<Value> = databases
             .map(|(name, section)| {
-                json!({
-                    "name": name,
-                    "size": section.length,
-                    "sql_size": section.sql_length,
-                    "seconds": section.seconds,
-                    "rows": section.contents.as_ref().and_then(|held| held.rows),
-                    "tables": section.contents.as_ref().map(|held| held.table_count),
-                })
+                named(
+                    name,
+                    json!({
+                        "name": name,
+                        "size": section.length,
+                        "sql_size": section.sql_length,
+                        "seconds": section.seconds,
+                        "rows": section.contents.as_ref().and_then(|held| held.rows),
+                        "tables": section.contents.as_ref().map(|held| held.table_count),
+                    }),
+                )
             })
             .collect();
         let said = json!({
@@ -132,15 +136,24 @@ fn known(rows: Option<u64>) -> String {
 }
 
 /// A name on one line, whatever characters it has.
-fn shown(name: &str) -> String {
+fn shown(name: &PgText) -> String {
+    let name = name.to_string();
     name.replace('\n', "\\n").replace('\t', "\\t")
+}
+
+/// What is said of a database; its name's bytes too, where JSON cannot have them.
+fn named(name: &PgText, mut said: Value) -> Value {
+    if name.utf8().is_none() {
+        said["name_hex"] = name.hex().into();
+    }
+    said
 }
 
 /// The databases of a backup without an index, and their bytes of SQL.
 fn databases(chosen: &Chosen, args: &Args) -> Result<(), Error> {
     let mut input = Checked::whole(chosen, args.threads())?;
     let progress = Progress::new(format!("reading '{}'", chosen.label()), None);
-    let mut databases: Vec<(String, u64, Option<u64>)> = Vec::new();
+    let mut databases: Vec<(PgText, u64, Option<u64>)> = Vec::new();
     let mut inside = false;
     let mut look = |event: Event<'_>| {
         match event {
@@ -174,7 +187,12 @@ fn databases(chosen: &Chosen, args: &Args) -> Result<(), Error> {
     if args.json {
         let all: Vec<Value> = databases
             .iter()
-            .map(|(name, bytes, rows)| json!({ "name": name, "sql_size": bytes, "rows": rows }))
+            .map(|(name, bytes, rows)| {
+                named(
+                    name,
+                    json!({ "name": name, "sql_size": bytes, "rows": rows }),
+                )
+            })
             .collect();
         let remarks = input.remarks();
         return print_json(&json!({ "databases": all, "remarks": remarks }));

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use dump_text::{Piece, Scanner, Unfinished};
 use job::{Error, Progress, say};
 use pg_client::UNHINDERED;
+use pg_text::PgText;
 
 use crate::checked::Checked;
 use crate::edit::{
@@ -105,7 +106,7 @@ impl<E: Edit> Load<E> {
     }
 }
 
-fn connection(cluster: &Cluster, database: &str) -> Connection {
+fn connection(cluster: &Cluster, database: &PgText) -> Connection {
     Connection {
         conninfo: cluster.server.conninfo().clone(),
         database: database.to_owned(),
@@ -156,16 +157,18 @@ impl Load<GlobalsEdit> {
 }
 
 impl Load<DatabaseEdit> {
+    /// `encoding` is that of the database's name in the backup, and of all that is said of the cluster beside it.
     pub(crate) fn database(
         cluster: &Cluster,
         target: &Target,
+        encoding: Option<&str>,
         begun: &Begun,
         killers: &Killers,
     ) -> Result<Self, Error> {
         let database = match &target.place {
             Place::There(_) => &target.name,
             Place::Beside(working) | Place::Early(working, _) => {
-                begun.add(working);
+                begun.add(working.ascii());
                 &cluster.maintenance
             }
         };
@@ -189,6 +192,8 @@ impl Load<DatabaseEdit> {
             maintenance: cluster.maintenance.clone(),
             owners: cluster.owners,
             goes_on: cluster.failures.is_some(),
+            names: cluster.names.clone(),
+            encoding: encoding.map(str::to_owned),
         };
         let edit = DatabaseEdit::new(target.from.clone(), target.place.clone(), manner);
         edit.begin(&mut feed)?;
@@ -213,6 +218,7 @@ impl Load<DatabaseEdit> {
     /// It is finished, and all was checked: ends the session. A database that is restored in place is committed by it.
     pub(crate) fn end(self, target: &Target) -> Result<Entry, Error> {
         let left_out = self.edit.ownerless();
+        let name: PgText = target.from.clone().unwrap_or_else(|| target.name.clone());
         if let cleaned @ 1.. = self.edit.cleaned() {
             say!(
                 "'{}': {cleaned} statements of --clean were sent with IF EXISTS: what they drop need not be there",
@@ -222,7 +228,8 @@ impl Load<DatabaseEdit> {
         let failed = self.feed.failed();
         self.feed.end(self.edit.end())?;
         Ok(Entry {
-            name: target.from.clone().unwrap_or_else(|| target.name.clone()),
+            name_hex: name.utf8().is_none().then(|| name.hex()),
+            name,
             restored_as: target.name.clone(),
             bytes: self.bytes,
             rows: (!self.inserts && failed == 0).then_some(self.rows),

@@ -7,6 +7,7 @@ mod choose;
 mod cli;
 mod command;
 mod edit;
+mod encoding;
 mod facts;
 mod failure;
 mod failures;

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 
 use job::Error;
 use pg_client::{Row, Server, UNHINDERED};
+use pg_text::PgText;
 
 use crate::facts::{FACTS, Facts};
 
@@ -20,10 +21,10 @@ const ALWAYS_THERE: [&str; 2] = ["postgres", "template1"];
 /// The server lets us in nowhere, or only where we must not be (4); a pooler answers (4).
 pub(crate) fn reach(
     server: &Server,
-    taken: Option<&[String]>,
-) -> Result<(String, Vec<Row>), Error> {
-    let named = server.conninfo().database().map(str::to_owned);
-    let named = named.or_else(|| std::env::var("PGDATABASE").ok());
+    taken: Option<&[PgText]>,
+) -> Result<(PgText, Vec<Row>), Error> {
+    let named = server.conninfo().database().cloned();
+    let named = named.or_else(|| std::env::var_os("PGDATABASE").map(PgText::from));
     let mut refused = None;
     for name in candidates(named, taken) {
         match ask(server, &name) {
@@ -44,9 +45,9 @@ pub(crate) fn reach(
 }
 
 /// What -d or PGDATABASE names comes first, as far as it can be known that it is not taken.
-fn candidates(named: Option<String>, taken: Option<&[String]>) -> Vec<String> {
-    let always = ALWAYS_THERE.map(str::to_owned);
-    let mut all: Vec<String> = match taken {
+fn candidates(named: Option<PgText>, taken: Option<&[PgText]>) -> Vec<PgText> {
+    let always = ALWAYS_THERE.map(PgText::from);
+    let mut all: Vec<PgText> = match taken {
         Some(_) => named.into_iter().chain(always).collect(),
         None => always.into_iter().chain(named).collect(),
     };
@@ -65,9 +66,9 @@ enum Refused {
     Everywhere(Error),
 }
 
-fn ask(server: &Server, name: &str) -> Result<Vec<Row>, Refused> {
+fn ask(server: &Server, name: &PgText) -> Result<Vec<Row>, Refused> {
     // Asked as whoever restores, whatever role a setting makes of that.
-    match server.ask(Some(name), &[UNHINDERED, FACTS].concat()) {
+    match server.ask(Some(name), [UNHINDERED, FACTS].concat()) {
         Ok(answer) => answer.of_the_server().map_err(Refused::Everywhere),
         // Without this a server that is down would be waited for once for each of them.
         Err(error) => match server.is_ready() {
@@ -78,7 +79,7 @@ fn ask(server: &Server, name: &str) -> Result<Vec<Row>, Refused> {
 }
 
 /// Another database that lets us in.
-fn another(server: &Server, rows: &[Row], taken: &[String]) -> Result<(String, Vec<Row>), Error> {
+fn another(server: &Server, rows: &[Row], taken: &[PgText]) -> Result<(PgText, Vec<Row>), Error> {
     let databases = Facts::new(rows).databases();
     let open = databases.iter().filter(|(_, it)| it.open);
     let mut others = open
@@ -102,10 +103,10 @@ mod tests {
     #[test]
     fn what_is_taken_is_not_connected_to() {
         let names =
-            |taken: &[&str]| -> Vec<String> { taken.iter().map(|it| (*it).into()).collect() };
+            |taken: &[&str]| -> Vec<PgText> { taken.iter().map(|it| (*it).into()).collect() };
         let of = |named: Option<&str>, taken: Option<&[&str]>| {
             let taken = taken.map(names);
-            candidates(named.map(str::to_owned), taken.as_deref()).join(" ")
+            PgText::join(candidates(named.map(PgText::from), taken.as_deref()), " ").to_string()
         };
         assert_eq!(of(None, Some(&["shop"])), "postgres template1");
         assert_eq!(of(Some("hub"), Some(&["shop"])), "hub postgres template1");

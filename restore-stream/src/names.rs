@@ -7,6 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use chrono::{DateTime, NaiveDateTime, Utc};
 use job::Error;
+use pg_text::PgText;
 
 /// PostgreSQL's NAMEDATALEN, less the byte that ends a name.
 pub(crate) const NAME_LIMIT: usize = 63;
@@ -30,7 +31,7 @@ pub(crate) struct Run {
 struct Given {
     /// How many databases got a working name.
     working: u32,
-    names: BTreeSet<String>,
+    names: BTreeSet<PgText>,
 }
 
 impl Run {
@@ -81,12 +82,12 @@ impl Run {
     }
 
     /// Whether the database that is to have this name at the end is the first one.
-    pub(crate) fn claim(&self, name: &str) -> bool {
-        self.given().names.insert(name.to_owned())
+    pub(crate) fn claim(&self, name: &PgText) -> bool {
+        self.given().names.insert(name.clone())
     }
 
     /// The name that a database that was replaced is kept under; unlike any of `taken`.
-    pub(crate) fn replaced(&self, name: &str, taken: impl Fn(&str) -> bool) -> String {
+    pub(crate) fn replaced(&self, name: &PgText, taken: impl Fn(&PgText) -> bool) -> PgText {
         let mut given = self.given();
         let end = format!("{REPLACED}{}", self.started.format(FORM));
         let mut kept = with_end(name, &end);
@@ -119,13 +120,19 @@ pub(crate) fn working_key(database: &str) -> Option<&str> {
     of_form.then_some(key)
 }
 
-/// A name and an end, of which the end is whole: the name is cut, between characters, where it is too long.
-fn with_end(name: &str, end: &str) -> String {
+/// A name and an end, of which the end is whole: the name is cut, between characters, where it is too long. Of a name that
+/// is not UTF-8, all bytes behind the last that is ASCII are cut: where a character of it begins cannot be seen.
+fn with_end(name: &PgText, end: &str) -> PgText {
     let mut length = name.len().min(NAME_LIMIT - end.len());
-    while !name.is_char_boundary(length) {
+    let bytes = name.as_bytes();
+    let is_boundary = |at: usize| match name.utf8() {
+        Some(text) => text.is_char_boundary(at),
+        None => at == bytes.len() || at == 0 || bytes[at - 1].is_ascii(),
+    };
+    while !is_boundary(length) {
         length -= 1;
     }
-    format!("{}{end}", &name[..length])
+    [&bytes[..length], end.as_bytes()].concat().into()
 }
 
 #[cfg(test)]
@@ -144,7 +151,7 @@ mod tests {
         assert_eq!(run.working(), "restoring_20251123_020000_0a1b2c_2");
         assert_eq!(run.of_no_database(), "restoring_20251123_020000_0a1b2c_0");
         assert_eq!(
-            run.replaced("shop", |_| false),
+            run.replaced(&"shop".into(), |_| false),
             "shop_replaced_20251123_020000"
         );
         assert_eq!(run.application(), "restore-stream 0a1b2c");
@@ -164,10 +171,13 @@ mod tests {
             "a\"".repeat(30),
         ] {
             let run = run();
-            let there = run.replaced(&beginning, |_| false);
+            let there = run.replaced(&beginning.as_str().into(), |_| false);
             let run = self::run();
-            let mut kept: Vec<String> = (0..40)
-                .map(|number| run.replaced(&format!("{beginning}{number}"), |name| name == there))
+            let mut kept: Vec<PgText> = (0..40)
+                .map(|number| {
+                    let name = format!("{beginning}{number}").into();
+                    run.replaced(&name, |name| *name == there)
+                })
                 .collect();
             assert!(
                 kept.iter()
@@ -175,7 +185,7 @@ mod tests {
             );
             assert!(
                 kept.iter()
-                    .all(|name| name.contains("_replaced_20251123_020000_"))
+                    .all(|name| name.to_string().contains("_replaced_20251123_020000_"))
             );
             kept.sort();
             kept.dedup();
@@ -186,8 +196,9 @@ mod tests {
     #[test]
     fn a_name_is_given_once() {
         let run = run();
-        assert!(run.claim("a") && run.claim("b") && !run.claim("a"));
-        let kept = run.replaced("b", |_| false);
+        let claim = |name: &str| run.claim(&name.into());
+        assert!(claim("a") && claim("b") && !claim("a"));
+        let kept = run.replaced(&"b".into(), |_| false);
         assert!(!run.claim(&kept));
     }
 

@@ -4,7 +4,8 @@ use std::thread;
 use std::time::Duration;
 
 use job::Error;
-use pg_client::{Server, UNHINDERED, disconnect, quote_ident, quote_literal, vacate};
+use pg_client::{Server, UNHINDERED, disconnect, quote_ident, quote_literal, sql, vacate};
+use pg_text::PgText;
 
 use crate::keeper::Undos;
 use crate::plan::{Old, Target};
@@ -22,9 +23,9 @@ const LOOK: Duration = Duration::from_secs(3);
 #[derive(Debug)]
 pub(crate) struct Naming {
     server: Server,
-    maintenance: String,
+    maintenance: PgText,
     undos: Undos,
-    name: String,
+    name: PgText,
     old: Old,
     /// Whether the connections to the empty one that has the name are closed.
     force: bool,
@@ -57,7 +58,7 @@ impl Naming {
                 self.name
             )));
         }
-        let sql = self.sql(working, old.as_deref());
+        let sql = self.sql(working, old.as_ref());
         // Before it is done: whoever is stopped meanwhile looks whether it was.
         let taken = Taken {
             oid: self.oid(working)?,
@@ -83,31 +84,33 @@ impl Naming {
     }
 
     fn oid(&self, working: &str) -> Result<String, Error> {
-        let sql = format!(
+        let question = sql(
             "SELECT oid FROM pg_catalog.pg_database WHERE datname = {}",
-            quote_literal(working)
+            &[&quote_literal(working)],
         );
-        let rows = self.server.query(Some(&self.maintenance), &sql)?;
+        let rows = self.server.query(Some(&self.maintenance), question)?;
         let oid = rows.into_iter().flatten().flatten().next();
+        let oid = oid.map(|oid| oid.to_string());
         oid.ok_or_else(|| Error::failed(format!("the database '{working}' was not created")))
     }
 
-    fn sql(&self, working: &str, old: Option<&str>) -> String {
+    fn sql(&self, working: &str, old: Option<&PgText>) -> PgText {
         let name = quote_ident(&self.name);
-        let mut sql = format!("{UNHINDERED}BEGIN;\n{}", vacate(&[working], LOOK));
+        let mut steps = vec![sql(
+            "{}BEGIN;\n{}",
+            &[&UNHINDERED.into(), &vacate(&[working], LOOK)],
+        )];
         if let Some(old) = old {
             if self.force {
-                sql.push_str(&disconnect(&self.name));
+                steps.push(disconnect(&self.name));
             }
-            sql.push_str(&format!(
-                "ALTER DATABASE {name} RENAME TO {};\n",
-                quote_ident(old)
-            ));
+            let rename = "ALTER DATABASE {} RENAME TO {};\n";
+            steps.push(sql(rename, &[&name, &quote_ident(old)]));
         }
-        sql.push_str(&format!(
-            "ALTER DATABASE {} RENAME TO {name};\nCOMMIT;\n",
-            quote_ident(working)
+        steps.push(sql(
+            "ALTER DATABASE {} RENAME TO {};\nCOMMIT;\n",
+            &[&quote_ident(working), &name],
         ));
-        sql
+        PgText::join(steps, "")
     }
 }

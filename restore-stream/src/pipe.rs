@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 use dump_text::{Event, Part, PartScanner};
 use job::{Error, Progress};
 use pg_client::Child;
+use pg_text::PgText;
 
 use crate::checked::Checked;
 use crate::choose::Chosen;
@@ -23,7 +24,7 @@ pub(crate) fn run(chosen: &Chosen, args: &Args) -> Result<(), Error> {
         .take_stdin()
         .ok_or_else(|| Error::failed("the command has no standard input"))?;
     let progress = Progress::new(format!("reading '{}'", chosen.label()), input.sql_length());
-    let fed = match args.database.as_deref().filter(|_| chosen.index.is_none()) {
+    let fed = match args.database.as_ref().filter(|_| chosen.index.is_none()) {
         Some(name) => Search::new(name).feed(&mut input, &mut stdin, &progress),
         None => feed(&mut input, &mut stdin, &progress),
     };
@@ -73,15 +74,15 @@ fn feed(input: &mut Checked<'_>, out: &mut dyn Write, progress: &Progress) -> Re
 
 /// One database in a dump that has no index: all of it is read, its part is fed.
 struct Search<'a> {
-    name: &'a str,
+    name: &'a PgText,
     /// Whether its part is passing by.
     inside: bool,
     found: bool,
-    others: Vec<String>,
+    others: Vec<PgText>,
 }
 
 impl<'a> Search<'a> {
-    fn new(name: &'a str) -> Self {
+    fn new(name: &'a PgText) -> Self {
         Self {
             name,
             inside: false,
@@ -117,7 +118,7 @@ impl<'a> Search<'a> {
     fn event(&mut self, event: Event<'_>, out: &mut dyn Write) -> io::Result<()> {
         match event {
             Event::Begin(part) => {
-                self.inside = matches!(part, Part::Database(name) if name == self.name);
+                self.inside = matches!(part, Part::Database(name) if name.is_meant_by(self.name));
                 self.found |= self.inside;
                 if let Part::Database(name) = part {
                     self.others.push(name.clone());

@@ -3,6 +3,7 @@
 use backup_file::{Index, Section, SectionKind};
 use job::{Error, say, text};
 use pg_client::quote_ident;
+use pg_text::PgText;
 
 use crate::choose::Chosen;
 use crate::cli::Args;
@@ -19,9 +20,9 @@ const MAINTAINED: [&str; 2] = ["postgres", "template1"];
 #[derive(Debug, Clone)]
 pub(crate) struct Target {
     /// Its name in the backup; none if the backup does not say it.
-    pub(crate) from: Option<String>,
+    pub(crate) from: Option<PgText>,
     /// Its name when all is done.
-    pub(crate) name: String,
+    pub(crate) name: PgText,
     pub(crate) place: Place,
     pub(crate) old: Old,
 }
@@ -32,9 +33,9 @@ pub(crate) enum Old {
     /// Nothing.
     None,
     /// A database with nothing in it, which will be dropped; until then it is called this.
-    Empty(String),
+    Empty(PgText),
     /// A database that will be kept under this name.
-    Kept(String),
+    Kept(PgText),
 }
 
 impl Target {
@@ -45,8 +46,8 @@ impl Target {
     pub(crate) fn new(
         cluster: &Cluster,
         args: &Args,
-        from: Option<&str>,
-        name: &str,
+        from: Option<&PgText>,
+        name: &PgText,
     ) -> Result<Self, Error> {
         check_name(name)?;
         if !cluster.run.claim(name) {
@@ -55,8 +56,8 @@ impl Target {
             )));
         }
         let target = |place: Place, old: Old| Self {
-            from: from.map(str::to_owned),
-            name: name.to_owned(),
+            from: from.cloned(),
+            name: name.clone(),
             place,
             old,
         };
@@ -64,7 +65,7 @@ impl Target {
             cluster.check_creation()?;
             return Ok(target(new(cluster, args, name), Old::None));
         };
-        if MAINTAINED.contains(&name) && from == Some(name) {
+        if MAINTAINED.contains(&name.ascii()) && from == Some(name) {
             let transactions = match args.continues() || args.is_in_place(name) {
                 true => Transactions::Several,
                 false => Transactions::One,
@@ -74,7 +75,7 @@ impl Target {
                 false => Err(in_the_way(cluster, name)),
             };
         }
-        if name == "template0" || MAINTAINED.contains(&name) {
+        if *name == "template0" || MAINTAINED.contains(&name.ascii()) {
             return Err(Error::refused(format!(
                 "the database '{name}' is the server's own, and nothing else can take its place"
             ))
@@ -114,7 +115,7 @@ impl Target {
             .replaced(name, |name| cluster.databases.contains_key(name));
         Ok(match look.empty {
             true => target(new(cluster, args, name), Old::Empty(kept)),
-            false => target(Place::Beside(cluster.run.working()), Old::Kept(kept)),
+            false => target(Place::Beside(cluster.run.working().into()), Old::Kept(kept)),
         })
     }
 
@@ -147,25 +148,25 @@ impl Target {
 }
 
 /// A database that is made, where none is but perhaps an empty one.
-fn new(cluster: &Cluster, args: &Args, name: &str) -> Place {
-    let working = cluster.run.working();
+fn new(cluster: &Cluster, args: &Args, name: &PgText) -> Place {
+    let working = PgText::from(cluster.run.working());
     match is_early(cluster, args, name) {
-        true => Place::Early(working, name.to_owned()),
+        true => Place::Early(working, name.clone()),
         false => Place::Beside(working),
     }
 }
 
-fn is_early(cluster: &Cluster, args: &Args, name: &str) -> bool {
+fn is_early(cluster: &Cluster, args: &Args, name: &PgText) -> bool {
     args.is_in_place(name) || cluster.insists_on(name)
 }
 
-fn check_name(name: &str) -> Result<(), Error> {
+fn check_name(name: &PgText) -> Result<(), Error> {
     if name.is_empty() || name.len() > NAME_LIMIT {
         return Err(Error::usage(format!(
             "'{name}' cannot be a database's name: it has 1 to {NAME_LIMIT} bytes"
         )));
     }
-    if name.contains(['\n', '\r', '\0']) {
+    if name.as_bytes().iter().any(|byte| b"\n\r\0".contains(byte)) {
         return Err(Error::usage(
             "a database whose name has a line end cannot be restored",
         ));
@@ -173,7 +174,7 @@ fn check_name(name: &str) -> Result<(), Error> {
     Ok(())
 }
 
-fn in_the_way(cluster: &Cluster, name: &str) -> Error {
+fn in_the_way(cluster: &Cluster, name: &PgText) -> Error {
     let error = Error::refused(format!(
         "the database '{name}' is restored in place, and is not empty"
     ));
@@ -190,10 +191,10 @@ fn in_the_way(cluster: &Cluster, name: &str) -> Error {
 /// Refuses to replace a database that would not give its name away when all is restored.
 fn refuse_what_keeps_its_name(
     cluster: &Cluster,
-    name: &str,
+    name: &PgText,
     there: &Database,
 ) -> Result<(), Error> {
-    if name == cluster.maintenance {
+    if *name == cluster.maintenance {
         return Err(Error::refused(format!(
             "the database '{name}' is the one that this run is connected to: it cannot be replaced"
         ))
@@ -224,17 +225,18 @@ fn refuse_what_keeps_its_name(
 
 /// The names that a run takes, from those that have them or for the first time, as far as that is known before the
 /// backup is read: none where it has no index.
-pub(crate) fn taken(index: Option<&Index>, args: &Args) -> Option<Vec<String>> {
-    let taken = |from: &str| {
-        let name = args.name.as_deref().unwrap_or(from);
-        let in_place = MAINTAINED.contains(&name) && name == from;
-        (!in_place).then(|| name.to_owned())
+pub(crate) fn taken(index: Option<&Index>, args: &Args) -> Option<Vec<PgText>> {
+    let taken = |from: &PgText| {
+        let name = args.name.as_ref().unwrap_or(from);
+        let in_place = MAINTAINED.contains(&name.ascii()) && name == from;
+        (!in_place).then(|| name.clone())
     };
     match (&args.database, index) {
         _ if !args.databases() => Some(Vec::new()),
         (Some(name), _) => Some(taken(name).into_iter().collect()),
         (None, Some(index)) => {
-            let wanted = names(index).into_iter().filter(|it| is_wanted(args, it));
+            let all = names(index).into_iter();
+            let wanted = all.filter(|it| is_wanted(args, Some(index), it));
             Some(wanted.filter_map(|it| taken(&it)).collect())
         }
         (None, None) => None,
@@ -266,11 +268,11 @@ impl Plan {
             let SectionKind::Database(from) = &section.kind else {
                 continue;
             };
-            if !is_wanted(args, from) {
+            if !is_wanted(args, Some(index), from) {
                 continue;
             }
-            let name = args.name.as_ref().unwrap_or(from);
-            let target = Target::new(cluster, args, Some(from), name)?;
+            let name = name_here(cluster, args, from, index.about.encoding.as_deref())?;
+            let target = Target::new(cluster, args, Some(from), &name)?;
             databases.push((section.clone(), target));
         }
         if let (Some(name), []) = (&args.database, databases.as_slice()) {
@@ -314,17 +316,49 @@ impl Plan {
     }
 }
 
-/// Whether a database of the backup is to be restored.
-pub(crate) fn is_wanted(args: &Args, name: &str) -> bool {
+/// The name that a database of the backup gets, whose own is written in `encoding`.
+///
+/// # Errors
+/// It has none on this server (exit code 4).
+pub(crate) fn name_here(
+    cluster: &Cluster,
+    args: &Args,
+    from: &PgText,
+    encoding: Option<&str>,
+) -> Result<PgText, Error> {
+    let own = || cluster.names.here(from, encoding);
+    args.name.clone().or_else(own).ok_or_else(|| {
+        let encoding = encoding.unwrap_or("another encoding");
+        Error::refused(format!(
+            "the name '{from}', in {encoding}, is no name in the encoding of this server's database '{}'",
+            cluster.maintenance
+        ))
+        .hint(format!(
+            "--database '{from}' --as NAME restores it under another name; all have their own on a server made with initdb --encoding={encoding}"
+        ))
+    })
+}
+
+/// Whether a database of the backup is to be restored. A name that is not UTF-8 can be given as it is shown, if no database
+/// of the `index` has that name itself.
+pub(crate) fn is_wanted(args: &Args, index: Option<&Index>, name: &PgText) -> bool {
+    let is = |given: &PgText| match index.and_then(|index| index.database(given)) {
+        Some(_) => name == given,
+        None => name.is_meant_by(given),
+    };
     match &args.database {
-        Some(wanted) => wanted == name,
-        None => !args.exclude_database.iter().any(|other| other == name),
+        Some(wanted) => is(wanted),
+        None => !args.exclude_database.iter().any(is),
     }
 }
 
 /// A name that is none would be restored beside its own.
 fn check_in_place(databases: &[(Section, Target)], args: &Args) -> Result<(), Error> {
-    let unknown = |name: &&String| databases.iter().all(|(_, target)| target.name != **name);
+    let unknown = |name: &&PgText| {
+        databases
+            .iter()
+            .all(|(_, target)| !target.name.is_meant_by(name))
+    };
     match args.in_place.iter().find(unknown) {
         Some(name) => Err(Error::usage(format!(
             "no database '{name}' is restored, in place or otherwise"
@@ -334,22 +368,23 @@ fn check_in_place(databases: &[(Section, Target)], args: &Args) -> Result<(), Er
 }
 
 fn check_exclusions(index: &Index, args: &Args) -> Result<(), Error> {
-    let unknown = |name: &&String| index.database(name).is_none();
+    let names = names(index);
+    let unknown = |given: &&PgText| !names.iter().any(|name| name.is_meant_by(given));
     match args.exclude_database.iter().find(unknown) {
         Some(name) => Err(Error::usage(format!(
             "there is no database '{name}' in the backup to leave out"
         ))
-        .hint(format!("it has {}", quoted(&names(index))))),
+        .hint(format!("it has {}", quoted(&names)))),
         None => Ok(()),
     }
 }
 
-pub(crate) fn no_such_database(chosen: &Chosen, index: &Index, name: &str) -> Error {
+pub(crate) fn no_such_database(chosen: &Chosen, index: &Index, name: &PgText) -> Error {
     not_among(name, &chosen.label(), &names(index))
 }
 
 /// The error of a database that a backup does not have.
-pub(crate) fn not_among(name: &str, label: &str, names: &[String]) -> Error {
+pub(crate) fn not_among(name: &PgText, label: &str, names: &[PgText]) -> Error {
     let error = Error::failed(format!("there is no database '{name}' in '{label}'"));
     match names {
         [] => error.hint("it has none, or does not say their names"),
@@ -357,7 +392,7 @@ pub(crate) fn not_among(name: &str, label: &str, names: &[String]) -> Error {
     }
 }
 
-fn names(index: &Index) -> Vec<String> {
+fn names(index: &Index) -> Vec<PgText> {
     let databases = index
         .sections
         .iter()
@@ -368,6 +403,7 @@ fn names(index: &Index) -> Vec<String> {
     databases.collect()
 }
 
-fn quoted(names: &[String]) -> String {
-    format!("'{}'", names.join("', '"))
+fn quoted(names: &[PgText]) -> String {
+    let names: Vec<String> = names.iter().map(|name| format!("'{name}'")).collect();
+    names.join(", ")
 }

@@ -4,9 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use job::{Error, say, text};
 use pg_client::{Conninfo, Server, Version, quote_ident};
+use pg_text::PgText;
 
 use crate::cli::Args;
 use crate::edit::Grantors;
+use crate::encoding::Names;
 use crate::facts::{Database, Facts, Role};
 use crate::failures::Failures;
 use crate::maintenance;
@@ -17,15 +19,17 @@ use crate::names::Run;
 pub(crate) struct Cluster {
     pub(crate) server: Server,
     /// The database to connect to for what concerns no database, or another one.
-    pub(crate) maintenance: String,
+    pub(crate) maintenance: PgText,
+    /// What names of the backup are here.
+    pub(crate) names: Names,
     pub(crate) run: Run,
     pub(crate) version: Version,
     /// The role that restores.
     pub(crate) role: Role,
-    pub(crate) roles: BTreeSet<String>,
+    pub(crate) roles: BTreeSet<PgText>,
     pub(crate) grantors: Grantors,
-    pub(crate) tablespaces: BTreeSet<String>,
-    pub(crate) databases: BTreeMap<String, Database>,
+    pub(crate) tablespaces: BTreeSet<PgText>,
+    pub(crate) databases: BTreeMap<PgText, Database>,
     /// The keys of the runs whose sessions are there.
     pub(crate) live: BTreeSet<String>,
     /// Whether psql knows `\restrict`.
@@ -37,7 +41,7 @@ pub(crate) struct Cluster {
     /// Where statements that fail are listed, if it goes on after them.
     pub(crate) failures: Option<Failures>,
     /// The database whose name an extension insists on.
-    insists_on: Option<String>,
+    insists_on: Option<PgText>,
     /// What makes a load quick, as SQL.
     pub(crate) settings: String,
     /// Bytes free where the server keeps its data, if that is here.
@@ -53,7 +57,7 @@ impl Cluster {
     /// # Errors
     /// It does not answer, or a pooler does (4); it is a standby (4); there is no database to connect to but
     /// those whose names are taken (4).
-    pub(crate) fn survey(args: &Args, taken: Option<&[String]>) -> Result<Self, Error> {
+    pub(crate) fn survey(args: &Args, taken: Option<&[PgText]>) -> Result<Self, Error> {
         let conninfo = match &args.dbname {
             Some(text) => Conninfo::parse(text)?,
             None => Conninfo::default(),
@@ -65,13 +69,14 @@ impl Cluster {
         let server = Server::new(conninfo.named(&run.application()));
         let (maintenance, rows) = maintenance::reach(&server, taken)?;
         let facts = Facts::new(&rows);
-        if facts.one("standby") == Some("t") {
+        if facts.one("standby").is_some_and(|it| it == "t") {
             return Err(
                 Error::refused("the server is a standby: nothing can be restored into it")
                     .hint("restore into the primary: it brings the standby along"),
             );
         }
         Ok(Self {
+            names: Names::new(&server, &maintenance),
             server,
             maintenance,
             run,
@@ -86,7 +91,7 @@ impl Cluster {
             owners: !args.no_owners,
             force: args.force_disconnect,
             failures: None,
-            insists_on: facts.one("cron.database_name").map(str::to_owned),
+            insists_on: facts.one("cron.database_name"),
             settings: facts.settings(args.jobs),
             room: facts.room(),
             free: facts.number("free"),
@@ -109,8 +114,8 @@ impl Cluster {
     }
 
     /// Whether an extension of this server can be created in the database of this name only: pg_cron.
-    pub(crate) fn insists_on(&self, name: &str) -> bool {
-        self.insists_on.as_deref() == Some(name)
+    pub(crate) fn insists_on(&self, name: &PgText) -> bool {
+        self.insists_on.as_ref() == Some(name)
     }
 
     /// Compares the server with the one that was dumped.

@@ -7,6 +7,7 @@ use std::thread;
 
 use backup_file::Section;
 use job::{Error, Progress};
+use pg_text::PgText;
 
 use crate::checked::Checked;
 use crate::choose::Chosen;
@@ -15,7 +16,7 @@ use crate::edit::{Books, Definition, Edit, GlobalsEdit, Nowhere};
 use crate::keeper::Begun;
 use crate::ledger::{Entry, Ledger};
 use crate::load::{Load, scanner, unfinished};
-use crate::plan::{Plan, Target, is_wanted};
+use crate::plan::{Plan, Target, is_wanted, name_here};
 use crate::preflight::Cluster;
 use crate::restore::Restored;
 use crate::session::Killers;
@@ -49,9 +50,10 @@ pub(crate) fn load(
         })
         .collect();
     let books = Mutex::new(Books::default());
+    let encoding = chosen.encoding();
     let one = |part: &Part<'_>, threads: usize| {
         let mut input = Checked::section(chosen, part.section, threads)?;
-        let mut load = Load::database(cluster, part.target, begun, &killers)?;
+        let mut load = Load::database(cluster, part.target, encoding, begun, &killers)?;
         load.define(part.definitions.clone());
         load.all(&mut input, &progress)?;
         let mut books = books.lock().unwrap_or_else(PoisonError::into_inner);
@@ -76,14 +78,10 @@ pub(crate) fn load(
     }
     ledger.enter(books.into_inner().unwrap_or_else(PoisonError::into_inner));
     for name in undivided(&definitions, args) {
-        let target = Target::new(
-            cluster,
-            args,
-            Some(&name),
-            args.name.as_deref().unwrap_or(&name),
-        )?;
+        let here = name_here(cluster, args, &name, encoding)?;
+        let target = Target::new(cluster, args, Some(&name), &here)?;
         target.say();
-        let mut load = Load::database(cluster, &target, begun, &killers)?;
+        let mut load = Load::database(cluster, &target, encoding, begun, &killers)?;
         load.define(its_own(&mut definitions, &target));
         load.finish()?;
         ledger.enter(load.take_books());
@@ -119,7 +117,8 @@ fn globals(
         args.role_passwords,
         !cluster.restrict,
     )
-    .granting(cluster.grantors.clone());
+    .granting(cluster.grantors.clone())
+    .on(cluster.names.clone());
     if !args.globals() {
         let mut edit = edit.for_definitions();
         let mut scanner = scanner(!cluster.restrict);
@@ -151,11 +150,11 @@ pub(crate) fn its_own(definitions: &mut Vec<Definition>, target: &Target) -> Vec
 }
 
 /// Databases that are created among the roles and of which nothing else comes: they are empty.
-pub(crate) fn undivided(definitions: &[Definition], args: &Args) -> Vec<String> {
+pub(crate) fn undivided(definitions: &[Definition], args: &Args) -> Vec<PgText> {
     let created = definitions.iter().filter(|it| it.creates());
     let names = created.map(|it| it.database.clone());
     names
-        .filter(|name| args.databases() && is_wanted(args, name))
+        .filter(|name| args.databases() && is_wanted(args, None, name))
         .collect()
 }
 
@@ -164,7 +163,7 @@ pub(crate) fn unplaced(definitions: Vec<Definition>, args: &Args) -> Books {
     let mut books = Books::default();
     for Definition { database, .. } in definitions {
         books.received();
-        match args.databases() && is_wanted(args, &database) {
+        match args.databases() && is_wanted(args, None, &database) {
             true => books.leave_out(
                 format!("what is said about the database '{database}'"),
                 "the backup has no part of that database",

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use dump_text::connect_line;
 use job::Error;
 use pg_client::{Child, Conninfo, Killer, random_key};
+use pg_text::PgText;
 use rustix::io::FdFlags;
 
 use crate::failure::{FirstFailure, Listener, RESTRICTED, TELLING, refused_command};
@@ -83,7 +84,7 @@ impl Restriction {
 #[derive(Debug, Clone)]
 pub(crate) struct Connection {
     pub(crate) conninfo: Conninfo,
-    pub(crate) database: String,
+    pub(crate) database: PgText,
     /// What it calls itself on the server.
     pub(crate) application: String,
     /// Whether psql has a restricted mode.
@@ -132,7 +133,7 @@ impl Session {
         let _ = rustix::pipe::fcntl_setpipe_size(&input, PIPE_SIZE);
         let mut command = connection
             .conninfo
-            .command("psql", Some(&connection.database));
+            .command("psql", Some(connection.database.as_bytes()));
         command.args(["--no-psqlrc", "--quiet"]).args(TELLING);
         match connection.failures {
             // As a file its input has lines with numbers.
@@ -144,8 +145,7 @@ impl Session {
         command
             .env("PGAPPNAME", &connection.application)
             // psql's own words and labels are told apart by what they say.
-            .env("LC_ALL", "C")
-            .env_remove("PGCLIENTENCODING");
+            .env("LC_ALL", "C");
         command.stdin(output).stdout(Stdio::piped());
         // This one stays open in psql. Another child that is started meanwhile may get it too, which does
         // no harm: nobody waits for this input to end.
@@ -191,11 +191,12 @@ impl Session {
     ///
     /// # Errors
     /// As [`Session::settle`]; there is no such connection.
-    pub(crate) fn connect(&mut self, database: &str) -> Result<(), Error> {
+    pub(crate) fn connect(&mut self, database: &PgText) -> Result<(), Error> {
         self.settle()?;
         let leave = self.leave();
         let enter = self.enter()?;
-        self.write(format!("{leave}{}{enter}", connect_line(database)).as_bytes())?;
+        let connect = connect_line(database);
+        self.write(&[leave.as_bytes(), &connect, enter.as_bytes()].concat())?;
         // What refuses the connection is to be seen now, however slowly the rest comes.
         self.flush()
     }

@@ -4,14 +4,15 @@ use std::thread;
 use std::time::Duration;
 
 use job::{Error, say, text};
-use pg_client::{Row, Server, quote_literal};
+use pg_client::{Row, Server, quote_literal, sql};
+use pg_text::PgText;
 
 use crate::preflight::Cluster;
 
 /// Somebody's session in a database.
 #[derive(Debug, Clone)]
 pub(crate) struct Session {
-    pub(crate) database: String,
+    pub(crate) database: PgText,
     /// For a person.
     who: String,
     pid: String,
@@ -46,9 +47,9 @@ SELECT (SELECT count(*) FROM pg_catalog.pg_class WHERE oid >= 16384 AND relnames
 ";
 
 /// The sessions in some databases. Autovacuum, which has no role, gives way by itself.
-fn question(databases: &[&str]) -> String {
-    let names: Vec<String> = databases.iter().map(|name| quote_literal(name)).collect();
-    format!(
+fn question(databases: &[&PgText]) -> PgText {
+    let names = PgText::join(databases.iter().map(quote_literal), ", ");
+    sql(
         "SELECT datname, pid, coalesce(usename, '?'), coalesce(application_name, ''),
   CASE WHEN backend_start IS NULL THEN '?' ELSE coalesce(host(client_addr), 'local') END,
   coalesce(
@@ -60,20 +61,21 @@ fn question(databases: &[&str]) -> String {
  WHERE datname IN ({}) AND usesysid IS NOT NULL AND pid <> pg_catalog.pg_backend_pid()
  ORDER BY backend_start;
 ",
-        names.join(", ")
+        &[&names],
     )
 }
 
 impl Session {
     fn read(row: &Row) -> Option<Self> {
-        let fields: Vec<&str> = row.iter().map(|it| it.as_deref().unwrap_or("")).collect();
+        let fields = row.iter().map(|it| it.clone().unwrap_or_default());
+        let fields: Vec<PgText> = fields.collect();
         let [database, pid, role, application, address, may_end, worker] = fields.as_slice() else {
             return None;
         };
         Some(Self {
-            database: (*database).to_owned(),
+            database: database.clone(),
             who: format!("pid {pid} of {role} from {address} ({application})"),
-            pid: (*pid).to_owned(),
+            pid: pid.to_string(),
             may_end: *may_end == "t",
             worker: *worker == "t",
         })
@@ -94,35 +96,35 @@ pub(crate) fn how_to_end<'a>(sessions: impl IntoIterator<Item = &'a Session>) ->
 
 impl Cluster {
     /// The sessions in some databases.
-    pub(crate) fn sessions(&self, databases: &[&str]) -> Result<Vec<Session>, Error> {
+    pub(crate) fn sessions(&self, databases: &[&PgText]) -> Result<Vec<Session>, Error> {
         if databases.is_empty() {
             return Ok(Vec::new());
         }
         let rows = self
             .server
-            .query(Some(&self.maintenance), &question(databases))?;
+            .query(Some(&self.maintenance), question(databases))?;
         Ok(rows.iter().filter_map(Session::read).collect())
     }
 
     /// Whether there is nothing in a database.
-    pub(crate) fn is_empty(&self, database: &str) -> Result<bool, Error> {
+    pub(crate) fn is_empty(&self, database: &PgText) -> Result<bool, Error> {
         is_empty(&self.server, database)
     }
 
     /// Whether there are large objects in a database, and nothing else.
-    pub(crate) fn holds_only_large_objects(&self, database: &str) -> bool {
+    pub(crate) fn holds_only_large_objects(&self, database: &PgText) -> bool {
         let all = OBJECTS.trim_end().trim_end_matches(';');
         let sql = format!(
             "SELECT ({all}) - (SELECT count(*) FROM pg_catalog.pg_largeobject_metadata);\n{OBJECTS}"
         );
-        let rows = self.server.query(Some(database), &sql);
+        let rows = self.server.query(Some(database), sql);
         rows.is_ok_and(|rows| says_none(&rows) && !says_none(rows.get(1..).unwrap_or_default()))
     }
 
     /// Looks into a database. One that cannot be looked into is not empty.
-    pub(crate) fn look(&self, database: &str) -> Result<Look, Error> {
-        let sql = format!("{OBJECTS}{}", question(&[database]));
-        match self.server.query(Some(database), &sql) {
+    pub(crate) fn look(&self, database: &PgText) -> Result<Look, Error> {
+        let all = [OBJECTS.as_bytes(), question(&[database]).as_bytes()].concat();
+        match self.server.query(Some(database), all) {
             Ok(rows) => Ok(Look {
                 empty: says_none(&rows),
                 sessions: rows.iter().filter_map(Session::read).collect(),
@@ -136,13 +138,14 @@ impl Cluster {
 }
 
 /// Whether there is nothing in a database.
-pub(crate) fn is_empty(server: &Server, database: &str) -> Result<bool, Error> {
+pub(crate) fn is_empty(server: &Server, database: &PgText) -> Result<bool, Error> {
     let rows = server.query(Some(database), OBJECTS)?;
     Ok(says_none(&rows))
 }
 
 fn says_none(rows: &[Row]) -> bool {
-    rows.first().and_then(|row| row.first()?.as_deref()) == Some("0")
+    let first = rows.first().and_then(|row| row.first()?.as_ref());
+    first.is_some_and(|it| *it == "0")
 }
 
 /// How often, and after which pause, it is looked whether somebody has left: an exporter stays for a moment.
@@ -153,7 +156,7 @@ const PAUSE: Duration = Duration::from_millis(300);
 /// `sessions` are those of the first look.
 pub(crate) fn refuse(
     cluster: &Cluster,
-    name: &str,
+    name: &PgText,
     mut sessions: Vec<Session>,
     force: bool,
 ) -> Result<(), Error> {

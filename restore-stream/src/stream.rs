@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 use std::mem;
 
-use dump_text::{Event, Part, PartScanner, Piece, is_setting};
+use dump_text::{Event, Part, PartScanner, Piece, client_encoding, is_setting};
 use job::{Error, Progress, say};
+use pg_text::PgText;
 
 use crate::checked::Checked;
 use crate::choose::Chosen;
@@ -13,7 +14,7 @@ use crate::edit::{Created, DatabaseEdit, Definition, Edit, GlobalsEdit, Nowhere}
 use crate::keeper::Begun;
 use crate::ledger::Ledger;
 use crate::load::{Load, scanner, unfinished};
-use crate::plan::{Target, is_wanted, not_among};
+use crate::plan::{Target, is_wanted, name_here, not_among};
 use crate::preflight::Cluster;
 use crate::restore::Restored;
 use crate::sections::{its_own, undivided, unplaced};
@@ -47,6 +48,7 @@ pub(crate) fn load(
         there: There::of(cluster),
         definitions: Vec::new(),
         names: Vec::new(),
+        encoding: None,
         restored: Restored::default(),
     };
     let mut scanner = match cluster.restrict {
@@ -102,14 +104,16 @@ struct Passage<'a> {
     /// What was said of databases before their parts.
     definitions: Vec<Definition>,
     /// The databases that passed.
-    names: Vec<String>,
+    names: Vec<PgText>,
+    /// The encoding that names are written in, up to the first database.
+    encoding: Option<String>,
     restored: Restored,
 }
 
 /// Roles and tablespaces that are there.
 struct There {
-    roles: BTreeSet<String>,
-    tablespaces: BTreeSet<String>,
+    roles: BTreeSet<PgText>,
+    tablespaces: BTreeSet<PgText>,
 }
 
 impl There {
@@ -180,11 +184,16 @@ impl Passage<'_> {
     /// # Errors
     /// It is of a newer server than this one (exit code 4).
     fn look(&mut self, piece: Piece<'_>) -> Result<(), Error> {
+        if let Piece::Statement(sql) = piece
+            && self.encoding.is_none()
+        {
+            self.encoding = client_encoding(sql);
+        }
         let Piece::Comment(line) = piece else {
             return Ok(());
         };
         if let Some(version) = line.strip_prefix(DUMPED_FROM) {
-            let version = String::from_utf8_lossy(version);
+            let version = PgText::from(version).to_string();
             return self.cluster.check(version.trim(), self.args);
         }
         match line.trim_ascii_end() {
@@ -258,7 +267,8 @@ impl Passage<'_> {
         let target = Target::new(self.cluster, self.args, None, name)?;
         target.say();
         self.names.push(name.clone());
-        let mut load = Load::database(self.cluster, &target, self.begun, &self.killers)?;
+        let encoding = self.encoding.as_deref();
+        let mut load = Load::database(self.cluster, &target, encoding, self.begun, &self.killers)?;
         load.connect()?;
         self.stage = Stage::Database(target, Box::new(load));
         self.again(prelude)
@@ -277,7 +287,8 @@ impl Passage<'_> {
             self.args.role_passwords,
             !self.cluster.restrict,
         )
-        .granting(self.cluster.grantors.clone());
+        .granting(self.cluster.grantors.clone())
+        .on(self.cluster.names.clone());
         if !self.args.globals() {
             return Ok(Stage::Definitions(Box::new(edit.for_definitions())));
         }
@@ -289,15 +300,16 @@ impl Passage<'_> {
     }
 
     /// A database begins.
-    fn enter(&mut self, name: &str) -> Result<(), Error> {
-        self.names.push(name.to_owned());
-        if !self.args.databases() || !is_wanted(self.args, name) {
+    fn enter(&mut self, name: &PgText) -> Result<(), Error> {
+        self.names.push(name.clone());
+        if !self.args.databases() || !is_wanted(self.args, None, name) {
             return Ok(());
         }
-        let new = self.args.name.as_deref().unwrap_or(name);
-        let target = Target::new(self.cluster, self.args, Some(name), new)?;
+        let encoding = self.encoding.as_deref();
+        let new = name_here(self.cluster, self.args, name, encoding)?;
+        let target = Target::new(self.cluster, self.args, Some(name), &new)?;
         target.say();
-        let mut load = Load::database(self.cluster, &target, self.begun, &self.killers)?;
+        let mut load = Load::database(self.cluster, &target, encoding, self.begun, &self.killers)?;
         load.define(its_own(&mut self.definitions, &target));
         self.stage = Stage::Database(target, Box::new(load));
         Ok(())

@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 
 use job::{Error, Exit, say};
 use pg_client::{
-    UNHINDERED, disconnect, drop_database, open_database, quote_ident, quote_literal, vacate,
+    UNHINDERED, disconnect, drop_database, open_database, quote_ident, quote_literal, sql, vacate,
 };
+use pg_text::PgText;
 
 use crate::cli::Args;
 use crate::edit::Place;
@@ -31,11 +32,14 @@ pub(crate) fn swap(cluster: &Cluster, args: &Args, targets: &[Target]) -> Result
     }
     refuse_filled(cluster, args, targets)?;
     let open = close(cluster, &working)?;
-    let renames: String = targets.iter().map(|it| renames(it, args, &open)).collect();
+    let renames = targets.iter().map(|it| renames(it, args, &open));
+    let renames = PgText::join(renames, "");
     let vacate = vacate(&working, LOOK);
     // Its commit waits for the disk, for all that came before it too.
-    let sql =
-        format!("{UNHINDERED}SET synchronous_commit = on;\nBEGIN;\n{vacate}{renames}COMMIT;\n");
+    let sql = sql(
+        "{}SET synchronous_commit = on;\nBEGIN;\n{}{}COMMIT;\n",
+        &[&UNHINDERED.into(), &vacate, &renames],
+    );
     let mut tries = 0;
     let mut waiting = None;
     loop {
@@ -45,7 +49,9 @@ pub(crate) fn swap(cluster: &Cluster, args: &Args, targets: &[Target]) -> Result
         if is_done(cluster, &working, &error)? {
             return Ok(());
         }
-        let strangers = cluster.sessions(&working).unwrap_or_default();
+        let names: Vec<PgText> = working.iter().map(|it| (*it).into()).collect();
+        let names: Vec<&PgText> = names.iter().collect();
+        let strangers = cluster.sessions(&names).unwrap_or_default();
         if strangers.is_empty() {
             tries += 1;
             if tries == TRIES {
@@ -66,7 +72,7 @@ pub(crate) fn swap(cluster: &Cluster, args: &Args, targets: &[Target]) -> Result
 
 fn working(target: &Target) -> Option<&str> {
     match &target.place {
-        Place::Beside(working) => Some(working),
+        Place::Beside(working) => Some(working.ascii()),
         // It has its name.
         Place::Early(..) | Place::There(_) => None,
     }
@@ -85,35 +91,39 @@ fn close(cluster: &Cluster, working: &[&str]) -> Result<Vec<String>, Error> {
         sql.push_str(&format!("ALTER DATABASE {name} ALLOW_CONNECTIONS false;\n"));
     }
     let rows = cluster.server.query(Some(&cluster.maintenance), &sql)?;
-    Ok(rows.into_iter().flatten().flatten().collect())
+    let names = rows.into_iter().flatten().flatten();
+    Ok(names.map(|name| name.to_string()).collect())
 }
 
 /// The statements that give one its name, and open it if it was. Who is connected to the old one is disconnected right
 /// before it is renamed: whoever connects again waits for the lock that the rename takes.
-fn renames(target: &Target, args: &Args, open: &[String]) -> String {
+fn renames(target: &Target, args: &Args, open: &[String]) -> PgText {
     let Some(working) = working(target) else {
-        return String::new();
+        return PgText::default();
     };
     let name = quote_ident(&target.name);
-    let mut sql = String::new();
+    let mut all = Vec::new();
     if let Old::Empty(kept) | Old::Kept(kept) = &target.old {
         if args.force_disconnect {
-            sql.push_str(&disconnect(&target.name));
+            all.push(disconnect(&target.name));
         }
         let kept = quote_ident(kept);
-        sql.push_str(&format!("ALTER DATABASE {name} RENAME TO {kept};\n"));
+        all.push(sql("ALTER DATABASE {} RENAME TO {};\n", &[&name, &kept]));
     }
     let restored = quote_ident(working);
-    sql.push_str(&format!("ALTER DATABASE {restored} RENAME TO {name};\n"));
+    all.push(sql(
+        "ALTER DATABASE {} RENAME TO {};\n",
+        &[&restored, &name],
+    ));
     if open.iter().any(|it| it == working) {
-        sql.push_str(&format!("ALTER DATABASE {name} ALLOW_CONNECTIONS true;\n"));
+        all.push(sql("ALTER DATABASE {} ALLOW_CONNECTIONS true;\n", &[&name]));
     }
-    sql
+    PgText::join(all, "")
 }
 
+/// Of names of ours, which are ASCII.
 fn literals(names: &[&str]) -> String {
-    let quoted: Vec<String> = names.iter().map(|name| quote_literal(name)).collect();
-    quoted.join(", ")
+    PgText::join(names.iter().map(quote_literal), ", ").to_string()
 }
 
 /// Whether the names were changed although the answer to that was lost: the names tell.
@@ -123,7 +133,10 @@ fn is_done(cluster: &Cluster, working: &[&str], lost: &Error) -> Result<bool, Er
         literals(working)
     );
     match cluster.server.query(Some(&cluster.maintenance), &sql) {
-        Ok(rows) => Ok(rows.first().and_then(|row| row.first()?.as_deref()) == Some("0")),
+        Ok(rows) => {
+            let count = rows.first().and_then(|row| row.first()?.as_ref());
+            Ok(count.is_some_and(|count| *count == "0"))
+        }
         Err(error) => Err(Error::failed(format!(
             "all was restored, but whether the databases got their names, all of them or none, is not known: {lost}; then {error}"
         ))
@@ -173,7 +186,7 @@ fn not_ours(strangers: &[Session], error: &Error) -> Error {
 /// Who stands in the way, if that is why.
 fn explained(cluster: &Cluster, args: &Args, targets: &[Target], error: &Error) -> Error {
     let replaced = targets.iter().filter(|target| target.old != Old::None);
-    let replaced: Vec<&str> = replaced.map(|target| target.name.as_str()).collect();
+    let replaced: Vec<&PgText> = replaced.map(|target| &target.name).collect();
     let sessions = cluster.sessions(&replaced).unwrap_or_default();
     sessions.iter().for_each(Session::say);
     let exit = match sessions.is_empty() {
@@ -193,7 +206,7 @@ fn explained(cluster: &Cluster, args: &Args, targets: &[Target], error: &Error) 
 
 /// Drops the databases that were replaced: empty ones, and with --drop-old all. Says which of those that
 /// were to be kept are gone.
-pub(crate) fn drop_old(cluster: &Cluster, args: &Args, targets: &[Target]) -> Vec<String> {
+pub(crate) fn drop_old(cluster: &Cluster, args: &Args, targets: &[Target]) -> Vec<PgText> {
     let mut gone = Vec::new();
     for target in targets {
         let kept = match &target.old {
@@ -205,7 +218,7 @@ pub(crate) fn drop_old(cluster: &Cluster, args: &Args, targets: &[Target]) -> Ve
             }
             _ => continue,
         };
-        let execute = |sql: &str| cluster.server.execute(Some(&cluster.maintenance), sql);
+        let execute = |sql: &PgText| cluster.server.execute(Some(&cluster.maintenance), sql);
         match execute(&drop_database(kept)) {
             Ok(()) => gone.push(kept.clone()),
             Err(error) => {

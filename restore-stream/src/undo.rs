@@ -1,6 +1,7 @@
 //! What a run takes back when it fails.
 
-use pg_client::{RELEASE, UNHINDERED, drop_database, quote_ident, quote_literal};
+use pg_client::{RELEASE, UNHINDERED, drop_database, quote_ident, quote_literal, sql};
+use pg_text::PgText;
 
 use crate::sessions::OBJECTS;
 
@@ -10,9 +11,9 @@ pub(crate) enum Undo {
     /// A database was created under this name. If it got another one before it was filled, that is given back first.
     Drop(String, Option<Taken>),
     /// Large objects of a database that had none were committed before all else of it.
-    Unlink(String),
+    Unlink(PgText),
     /// A database that was empty is filled, and cannot be emptied: that is said.
-    Partial(String),
+    Partial(PgText),
 }
 
 /// The name that a database got before it was filled.
@@ -20,9 +21,9 @@ pub(crate) enum Undo {
 pub(crate) struct Taken {
     /// By this number it is known whether it has got it.
     pub(crate) oid: String,
-    pub(crate) name: String,
+    pub(crate) name: PgText,
     /// What the empty one that had the name is called until then.
-    pub(crate) old: Option<String>,
+    pub(crate) old: Option<PgText>,
 }
 
 impl Undo {
@@ -35,23 +36,25 @@ impl Undo {
     }
 
     /// Whether it is about a database that was there.
-    pub(crate) fn is_in_place(&self, database: &str) -> bool {
+    pub(crate) fn is_in_place(&self, database: &PgText) -> bool {
         matches!(self, Self::Unlink(name) | Self::Partial(name) if name == database)
     }
 
     /// How it is taken back, in this order. What fails does not keep the rest from being tried.
-    pub(crate) fn steps(&self, maintenance: &str) -> Vec<Step> {
-        let step = |database: &str, sql: String| Step {
-            database: database.to_owned(),
+    pub(crate) fn steps(&self, maintenance: &PgText) -> Vec<Step> {
+        let step = |database: &PgText, sql: PgText| Step {
+            database: database.clone(),
             sql,
             needed: true,
         };
         match self {
             Self::Drop(name, taken) => {
-                let back = taken.iter().map(|it| step(maintenance, it.back(name)));
+                let back = taken
+                    .iter()
+                    .map(|it| step(maintenance, it.back(&name.as_str().into())));
                 let release = Step {
                     needed: false,
-                    ..step(name, RELEASE.to_owned())
+                    ..step(&name.as_str().into(), RELEASE.into())
                 };
                 let drop = step(maintenance, drop_database(name));
                 back.chain([release, drop]).collect()
@@ -82,45 +85,42 @@ impl Undo {
 /// What is said in a database.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Step {
-    pub(crate) database: String,
-    pub(crate) sql: String,
+    pub(crate) database: PgText,
+    pub(crate) sql: PgText,
     /// Whether nothing is left only if it succeeds.
     pub(crate) needed: bool,
 }
 
 impl Taken {
     /// Gives the name back: to the empty database that had it.
-    fn back(&self, working: &str) -> String {
-        let rename = |from: &str, to: &str| {
-            let sql = format!(
-                "ALTER DATABASE {} RENAME TO {}",
-                quote_ident(from),
-                quote_ident(to)
-            );
-            format!("EXECUTE {};\n", quote_literal(&sql))
+    fn back(&self, working: &PgText) -> PgText {
+        let rename = |from: &PgText, to: &PgText| {
+            let names = [quote_ident(from), quote_ident(to)];
+            let rename = sql("ALTER DATABASE {} RENAME TO {}", &[&names[0], &names[1]]);
+            sql("EXECUTE {};\n", &[&quote_literal(&rename)])
         };
         let old = self.old.as_ref();
         let old = old.map(|old| rename(old, &self.name)).unwrap_or_default();
         let (oid, name) = (quote_literal(&self.oid), quote_literal(&self.name));
-        let block = format!(
+        let block = sql(
             "BEGIN
-  IF EXISTS (SELECT FROM pg_catalog.pg_database WHERE oid = {oid} AND datname = {name}) THEN
+  IF EXISTS (SELECT FROM pg_catalog.pg_database WHERE oid = {} AND datname = {}) THEN
     BEGIN
       PERFORM pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity
-       WHERE datname = {name} AND usesysid IS NOT NULL;
+       WHERE datname = {} AND usesysid IS NOT NULL;
     EXCEPTION WHEN insufficient_privilege THEN NULL;
     END;
-    {}{old}
+    {}{}
   END IF;
 END",
-            rename(&self.name, working)
+            &[&oid, &name, &name, &rename(&self.name, working), &old],
         );
-        format!("{UNHINDERED}DO {};\n", quote_literal(&block))
+        sql("{}DO {};\n", &[&UNHINDERED.into(), &quote_literal(&block)])
     }
 }
 
 /// Removes all large objects, some at a time: each takes a lock. Not if there is anything else, which was committed then.
-fn unlink() -> String {
+fn unlink() -> PgText {
     let all = OBJECTS.trim_end().trim_end_matches(';');
     let block = format!(
         "BEGIN
@@ -134,17 +134,17 @@ fn unlink() -> String {
   END LOOP;
 END"
     );
-    format!("{UNHINDERED}DO {};\n", quote_literal(&block))
+    sql("{}DO {};\n", &[&UNHINDERED.into(), &quote_literal(&block)])
 }
 
 /// What is to be known, and done, about a database that holds a part of a backup.
-fn partial(database: &str) -> String {
-    let other = match database {
+fn partial(database: &PgText) -> String {
+    let other = match database.ascii() {
         "template1" => "postgres",
         _ => "template1",
     };
     let name = quote_ident(database);
-    let again = match database {
+    let again = match database.ascii() {
         "template1" => format!(
             "ALTER DATABASE {name} IS_TEMPLATE false; DROP DATABASE {name} WITH (FORCE); CREATE DATABASE {name} TEMPLATE template0 IS_TEMPLATE true;"
         ),
@@ -168,16 +168,16 @@ mod tests {
             name: "it's".into(),
             old: Some("old".into()),
         };
-        let steps = Undo::Drop("w".into(), Some(taken)).steps("m");
-        let places: Vec<&str> = steps.iter().map(|it| it.database.as_str()).collect();
+        let steps = Undo::Drop("w".into(), Some(taken)).steps(&"m".into());
+        let places: Vec<&str> = steps.iter().map(|it| it.database.ascii()).collect();
         assert_eq!(places, ["m", "w", "m"]);
-        let back = &steps[0].sql;
+        let back = steps[0].sql.ascii();
         assert!(
             back.find("RENAME TO \"w\"") < back.find("RENAME TO \"it"),
             "{back}"
         );
-        assert_eq!(Undo::Drop("w".into(), None).steps("m").len(), 2);
-        assert_eq!(Undo::Partial("m".into()).steps("m"), []);
+        assert_eq!(Undo::Drop("w".into(), None).steps(&"m".into()).len(), 2);
+        assert_eq!(Undo::Partial("m".into()).steps(&"m".into()), []);
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use backup_file::BackupName;
 use job::Error;
 use job::text::{bytes, count};
+use pg_text::PgText;
 
 use crate::figures::{Change, DatabaseFigures, Figures, SizeFigures};
 use crate::report::Finding;
@@ -15,7 +16,7 @@ pub(crate) const COMPARED: usize = 7;
 const FEWEST: usize = 3;
 
 /// What each database has, in bytes of SQL.
-pub(crate) type Databases = BTreeMap<String, u64>;
+pub(crate) type Databases = BTreeMap<PgText, u64>;
 
 /// Compares the newest backup's size with that of those before it.
 pub(crate) fn whole(name: BackupName, size: u64, earlier: &[u64], max: f64) -> Finding {
@@ -93,7 +94,7 @@ pub(crate) fn databases(newest: &Databases, earlier: &[Databases], max: f64) -> 
 
 /// What became of each database, by name.
 fn changes(newest: &Databases, earlier: &[Databases], max: f64) -> Vec<DatabaseFigures> {
-    let names: BTreeSet<&String> = newest
+    let names: BTreeSet<&PgText> = newest
         .keys()
         .chain(earlier.iter().flat_map(BTreeMap::keys))
         .collect();
@@ -104,7 +105,7 @@ fn changes(newest: &Databases, earlier: &[Databases], max: f64) -> Vec<DatabaseF
 }
 
 fn became(
-    name: &str,
+    name: &PgText,
     size: Option<u64>,
     earlier: &[Databases],
     max: f64,
@@ -138,7 +139,7 @@ fn became(
         _ => usual,
     };
     Some(DatabaseFigures {
-        name: name.to_owned(),
+        name: name.clone(),
         change,
         sql_size: size.unwrap_or(0),
         median_sql_size: usual,

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use backup_file::Contents;
 use job::Error;
 use pg_client::Server;
+use pg_text::PgText;
 
 use super::lookup::{Came, look_up};
 use super::session;
@@ -90,13 +91,13 @@ impl Found {
     /// The server's: it could not be looked at.
     pub(crate) fn ask(
         server: &Server,
-        database: &str,
+        database: &PgText,
         contents: Option<&Contents>,
     ) -> Result<Self, Error> {
         let mut found = Self::default();
-        for row in session::ask(server, database, &facts())? {
+        for row in session::ask(server, database, facts())? {
             if let [Some(kind), Some(value)] = row.as_slice() {
-                found.fact(kind, value);
+                found.fact(kind.ascii(), &value.to_string());
             }
         }
         // What was not answered is not 0.
@@ -190,17 +191,17 @@ impl Found {
         let (mut uncounted, mut unclear) = (Vec::new(), Vec::new());
         let mut added = Vec::new();
         for (table, came) in tables.iter().zip(&self.tables) {
-            let name = &table.name;
+            let name = table.name.to_string();
             match (table.rows, came) {
-                (_, Came::Not) => missing.push(name.clone()),
-                (_, Came::OneOfSeveral) => unclear.push(name.clone()),
+                (_, Came::Not) => missing.push(name),
+                (_, Came::OneOfSeveral) => unclear.push(name),
                 (Some(dumped), Came::Rows(found)) if dumped != *found => {
                     // What the dump had after an event trigger may have set it off.
                     let more = *found > dumped && !self.event_triggers.is_empty();
                     let list = if more { &mut added } else { &mut differing };
                     list.push(format!("{name} has {found} rows, and {dumped} were dumped"));
                 }
-                (None, Came::Rows(_)) => uncounted.push(name.clone()),
+                (None, Came::Rows(_)) => uncounted.push(name),
                 (Some(_), Came::Rows(_)) => {}
             }
         }
@@ -261,14 +262,11 @@ pub(crate) fn list(names: &[String]) -> String {
     }
 }
 
-/// All questions but those about the tables of the index. Their answers are for people: UTF-8.
+/// All questions but those about the tables of the index.
 fn facts() -> String {
     let counted = COUNTED.iter().map(|it| it.1);
     let questions = counted.chain(NAMED).map(|it| format!("{OURS}{it};\n"));
-    format!(
-        "SET client_encoding = 'UTF8';\n{}",
-        questions.collect::<String>()
-    )
+    questions.collect()
 }
 
 #[cfg(test)]

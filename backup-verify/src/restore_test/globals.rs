@@ -3,8 +3,11 @@
 use std::mem;
 
 use backup_file::Reader;
-use dump_text::{Entrance, Event, Kind, Part, PartScanner, Piece, Token, Verb, subject, tokens};
+use dump_text::{
+    Entrance, Event, Kind, Part, PartScanner, Piece, Token, Verb, client_encoding, subject, tokens,
+};
 use job::Error;
+use pg_text::PgText;
 use store::Source;
 
 /// Whom a server belongs to if nothing else is known.
@@ -15,9 +18,11 @@ const USUAL: &str = "postgres";
 pub(crate) struct Globals {
     /// The role that the server belongs to: the same as in the cluster that was dumped. It is the grantor of its
     /// memberships, and since PostgreSQL 16 no other superuser may be that.
-    pub(crate) superuser: String,
+    pub(crate) superuser: PgText,
+    /// The encoding that they are written in: names of the whole cluster are in it.
+    pub(crate) encoding: Option<String>,
     /// Their directories are not here: they are made elsewhere before the restore, which then leaves them as they are.
-    pub(crate) tablespaces: Vec<String>,
+    pub(crate) tablespaces: Vec<PgText>,
     /// Whether there are any roles: a dump of one database has none.
     pub(crate) any: bool,
 }
@@ -51,10 +56,11 @@ impl Globals {
 
 #[derive(Debug, Default)]
 struct Found {
-    roles: Vec<String>,
-    superusers: Vec<String>,
+    encoding: Option<String>,
+    roles: Vec<PgText>,
+    superusers: Vec<PgText>,
     memberships: Vec<Membership>,
-    tablespaces: Vec<String>,
+    tablespaces: Vec<PgText>,
 }
 
 impl Found {
@@ -68,6 +74,9 @@ impl Found {
             // A database, or rows: no globals.
             _ => return Err(Stop::Here),
         };
+        if self.encoding.is_none() {
+            self.encoding = client_encoding(sql);
+        }
         let Some(about) = subject(sql) else {
             self.memberships.extend(Membership::parse(sql));
             return Ok(());
@@ -84,21 +93,22 @@ impl Found {
 
     /// Whether a role has granted another that it may not grant as any role may, by its ADMIN OPTION: the role that the
     /// cluster belongs to needs none.
-    fn grants_as_the_first(&self, name: &str) -> bool {
-        let may = |role: &str| {
+    fn grants_as_the_first(&self, name: &PgText) -> bool {
+        let may = |role: &PgText| {
             let mut all = self.memberships.iter();
-            all.any(|it| it.admin && it.role == role && it.member == name)
+            all.any(|it| it.admin && it.role == *role && it.member == *name)
         };
-        let mut granted = self.memberships.iter().filter(|it| it.grantor == name);
+        let mut granted = self.memberships.iter().filter(|it| it.grantor == *name);
         granted.any(|it| !may(&it.role))
     }
 
     fn globals(mut self) -> Globals {
         let mut superusers = mem::take(&mut self.superusers);
-        superusers.sort_by_key(|name| (!self.grants_as_the_first(name), name != USUAL));
+        superusers.sort_by_key(|name| (!self.grants_as_the_first(name), *name != USUAL));
         let superuser = superusers.into_iter().next();
         Globals {
             superuser: superuser.unwrap_or_else(|| USUAL.into()),
+            encoding: self.encoding,
             tablespaces: self.tablespaces,
             any: !self.roles.is_empty(),
         }
@@ -108,10 +118,10 @@ impl Found {
 /// `GRANT role TO member WITH ADMIN OPTION … GRANTED BY grantor`
 #[derive(Debug)]
 struct Membership {
-    role: String,
-    member: String,
+    role: PgText,
+    member: PgText,
     admin: bool,
-    grantor: String,
+    grantor: PgText,
 }
 
 impl Membership {
@@ -136,7 +146,7 @@ impl Membership {
     }
 }
 
-fn name(token: Token) -> Option<String> {
+fn name(token: Token) -> Option<PgText> {
     match token {
         Token::Word(name) | Token::Name(name) => Some(name),
         _ => None,

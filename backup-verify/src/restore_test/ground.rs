@@ -1,7 +1,10 @@
 //! Where the test restores to.
 
+use std::ffi::OsStr;
+
 use job::Error;
-use pg_client::{Server, UNHINDERED, Version, quote_ident};
+use pg_client::{Server, UNHINDERED, Version, quote_ident, sql};
+use pg_text::PgText;
 
 use super::globals::Globals;
 use super::installation::Installation;
@@ -46,7 +49,7 @@ impl Ground {
     ///
     /// # Errors
     /// It does not answer (exit code 1).
-    pub(crate) fn given(conninfo: &str) -> Result<Self, Error> {
+    pub(crate) fn given(conninfo: &OsStr) -> Result<Self, Error> {
         let (scratch, version) = Scratch::new(conninfo)?;
         let kind = Kind::Given(scratch);
         Ok(Self { kind, version })
@@ -97,36 +100,37 @@ impl Ground {
     /// The server's.
     pub(crate) fn extensions(&self) -> Result<Vec<String>, Error> {
         let sql = "SELECT name FROM pg_catalog.pg_available_extensions";
-        let rows = self.server().query(Some(self.maintenance()), sql)?;
-        Ok(rows.into_iter().flatten().flatten().collect())
+        let rows = self.server().query(Some(&self.maintenance()), sql)?;
+        let names = rows.into_iter().flatten().flatten();
+        Ok(names.map(|name| name.to_string()).collect())
     }
 
     /// Lets a restored database be connected to, and dropped.
     ///
     /// # Errors
     /// The server's.
-    pub(crate) fn open(&self, database: &str) -> Result<(), Error> {
-        let sql = format!(
-            "{UNHINDERED}ALTER DATABASE {} WITH ALLOW_CONNECTIONS true CONNECTION LIMIT -1 IS_TEMPLATE false",
-            quote_ident(database)
+    pub(crate) fn open(&self, database: &PgText) -> Result<(), Error> {
+        let open = sql(
+            "{}ALTER DATABASE {} WITH ALLOW_CONNECTIONS true CONNECTION LIMIT -1 IS_TEMPLATE false",
+            &[&UNHINDERED.into(), &quote_ident(database)],
         );
-        self.server().execute(Some(self.maintenance()), &sql)
+        self.server().execute(Some(&self.maintenance()), open)
     }
 
     /// Drops what was restored of the backup's database `name`.
     ///
     /// # Errors
     /// The server's.
-    pub(crate) fn clear(&self, name: &str) -> Result<(), Error> {
+    pub(crate) fn clear(&self, name: &PgText) -> Result<(), Error> {
         match &self.kind {
-            Kind::Made(_) if ALWAYS_THERE.contains(&name) => Ok(()),
+            Kind::Made(_) if ALWAYS_THERE.contains(&name.ascii()) => Ok(()),
             Kind::Made(made) => made.drop_database(name),
             Kind::Given(scratch) => scratch.clear(),
         }
     }
 
     /// The database to connect to for all that concerns none.
-    pub(crate) fn maintenance(&self) -> &str {
+    pub(crate) fn maintenance(&self) -> &PgText {
         match &self.kind {
             Kind::Made(made) => made.maintenance(),
             Kind::Given(scratch) => scratch.maintenance(),

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use backup_file::TableRows;
 use dump_text::{Token, tokens};
 use job::Error;
-use pg_client::{Row, Server, quote_literal};
+use pg_client::{Row, Server, quote_literal, sql};
+use pg_text::PgText;
 
 use super::session;
 
@@ -26,15 +27,15 @@ pub(crate) enum Came {
 /// A table's name. The index of an earlier release has none of some schemas: those of dumps that set a search path.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Name {
-    schema: Option<String>,
-    table: String,
+    schema: Option<PgText>,
+    table: PgText,
 }
 
 impl Name {
     /// Reads an SQL identifier with its schema, or without. None if it is no such: then there is no such table.
-    fn parse(text: &str) -> Option<Self> {
+    fn parse(text: &PgText) -> Option<Self> {
         // psql reads no further than a NUL byte, and would take what follows for something else.
-        if text.contains('\0') {
+        if text.as_bytes().contains(&0) {
             return None;
         }
         let mut words = tokens(text.as_bytes()).map(|it| it.token);
@@ -54,7 +55,7 @@ impl Name {
     }
 }
 
-fn identifier(token: Token) -> Option<String> {
+fn identifier(token: Token) -> Option<PgText> {
     match token {
         Token::Word(name) | Token::Name(name) => Some(name),
         _ => None,
@@ -67,7 +68,7 @@ fn identifier(token: Token) -> Option<String> {
 /// The server's: they could not be looked at.
 pub(crate) fn look_up(
     server: &Server,
-    database: &str,
+    database: &PgText,
     tables: &[TableRows],
 ) -> Result<Vec<Came>, Error> {
     let names: Vec<Option<Name>> = tables.iter().map(|it| Name::parse(&it.name)).collect();
@@ -75,7 +76,7 @@ pub(crate) fn look_up(
     let mut came = Vec::with_capacity(tables.len());
     for batch in names.chunks(BATCH) {
         let mut found = match question(batch) {
-            Some(sql) => answers(&session::ask(server, database, &sql)?),
+            Some(sql) => answers(&session::ask(server, database, sql)?),
             None => BTreeMap::new(),
         };
         for (at, name) in batch.iter().enumerate() {
@@ -100,15 +101,16 @@ fn twice(names: &[Option<Name>]) -> BTreeSet<&Name> {
 ///
 /// `FROM ONLY`, as the COPY of a table that others inherit from has its own rows only. Row security that is forced on a
 /// table's owner is taken from it: for the dump there was none, and the database is dropped next.
-fn question(names: &[Option<Name>]) -> Option<String> {
+fn question(names: &[Option<Name>]) -> Option<PgText> {
     let name = |(at, name): (usize, &Option<Name>)| {
         let Name { schema, table } = name.as_ref()?;
-        let schema = schema.as_deref().map_or("NULL".into(), quote_literal);
-        Some(format!("({at}, {schema}, {})", quote_literal(table)))
+        let schema = schema.as_ref().map_or("NULL".into(), quote_literal);
+        let at = at.to_string().into();
+        Some(sql("({}, {}, {})", &[&at, &schema, &quote_literal(table)]))
     };
-    let values: Vec<String> = names.iter().enumerate().filter_map(name).collect();
+    let values: Vec<PgText> = names.iter().enumerate().filter_map(name).collect();
     (!values.is_empty()).then(|| {
-        format!(
+        sql(
             "WITH found AS (
  SELECT at, c.oid, nspname, relname, count(*) OVER (PARTITION BY at) AS count
  FROM (VALUES {}) AS asked (at, schema, name)
@@ -125,7 +127,7 @@ SELECT CASE WHEN count = 1 AND row_security_active(oid)
 FROM found ORDER BY at
 \\gexec
 ",
-            values.join(", ")
+            &[&PgText::join(&values, ", ")],
         )
     })
 }
@@ -133,12 +135,12 @@ FROM found ORDER BY at
 fn answers(rows: &[Row]) -> BTreeMap<usize, Came> {
     let answer = |row: &Row| match row.as_slice() {
         [Some(kind), Some(at), Some(number)] => {
-            let came = match kind.as_str() {
-                "rows" => Came::Rows(number.parse().ok()?),
+            let came = match kind.ascii() {
+                "rows" => Came::Rows(number.parse()?),
                 "several" => Came::OneOfSeveral,
                 _ => return None,
             };
-            Some((at.parse().ok()?, came))
+            Some((at.parse()?, came))
         }
         _ => None,
     };
@@ -151,8 +153,8 @@ mod tests {
 
     fn name(schema: Option<&str>, table: &str) -> Option<Name> {
         Some(Name {
-            schema: schema.map(str::to_owned),
-            table: table.to_owned(),
+            schema: schema.map(PgText::from),
+            table: table.into(),
         })
     }
 
@@ -174,14 +176,14 @@ mod tests {
             ("public.a\0", None),
             ("public.\"a\0b\"", None),
         ] {
-            assert_eq!(Name::parse(text), wanted, "{text}");
+            assert_eq!(Name::parse(&text.into()), wanted, "{text}");
         }
     }
 
     #[test]
     fn a_name_is_a_string_of_the_question_and_nothing_else() {
         let names = [name(None, r"it's\"), None, name(Some("s"), "t")];
-        let sql = question(&names).unwrap();
+        let sql = question(&names).unwrap().to_string();
         assert!(
             sql.contains(r"VALUES (0, NULL,  E'it''s\\'), (2, 's', 't')"),
             "{sql}"

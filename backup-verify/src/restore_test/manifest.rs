@@ -2,6 +2,7 @@
 
 use backup_file::{Contents, Index, ReadAt, SectionKind, Tail, read_tail};
 use job::Error;
+use pg_text::PgText;
 use store::Source;
 
 use super::restorer::Restorer;
@@ -17,7 +18,7 @@ pub(crate) struct Manifest {
 /// A database of a backup.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Expected {
-    pub(crate) name: String,
+    pub(crate) name: PgText,
     /// Bytes of its SQL; 0 where that is not known.
     pub(crate) sql: u64,
     /// What was counted when it was dumped.
@@ -32,7 +33,7 @@ impl Manifest {
     pub(crate) fn read(
         source: &Source,
         restorer: &Restorer,
-        only: Option<&str>,
+        only: Option<&PgText>,
     ) -> Result<Self, Error> {
         let tail = read_tail(rereadable(source)?).map_err(|error| source.read_error(&error))?;
         let mut manifest = match tail {
@@ -42,7 +43,10 @@ impl Manifest {
             }
         };
         if let Some(only) = only {
-            manifest.databases.retain(|it| it.name == only);
+            let is_there = manifest.databases.iter().any(|it| it.name == *only);
+            // A name that is not UTF-8 can be given as it is shown.
+            let is_it = |name: &PgText| name == only || !is_there && name.is_meant_by(only);
+            manifest.databases.retain(|it| is_it(&it.name));
         }
         if manifest.databases.is_empty() {
             let label = source.label();
@@ -76,9 +80,9 @@ impl Manifest {
     }
 
     /// A dump of one database does not say its name.
-    fn without_index(mut names: Vec<String>, only: Option<&str>) -> Self {
+    fn without_index(mut names: Vec<PgText>, only: Option<&PgText>) -> Self {
         if names.is_empty() {
-            names.extend(only.map(str::to_owned));
+            names.extend(only.cloned());
         }
         let expected = |name| Expected {
             name,
@@ -135,9 +139,10 @@ mod tests {
 
     #[test]
     fn a_nameless_database_has_the_name_that_is_said() {
-        let names = |found: &[&str], only| {
-            let found = found.iter().map(|it| (*it).to_owned()).collect();
-            let manifest = Manifest::without_index(found, only);
+        let names = |found: &[&str], only: Option<&str>| {
+            let found = found.iter().map(|it| PgText::from(*it)).collect();
+            let only = only.map(PgText::from);
+            let manifest = Manifest::without_index(found, only.as_ref());
             let names = manifest.databases.into_iter().map(|it| it.name);
             names.collect::<Vec<_>>()
         };

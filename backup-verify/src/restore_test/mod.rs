@@ -16,6 +16,7 @@ mod throwaway;
 use std::time::Duration;
 
 use job::{Error, Exit, say, text};
+use pg_text::PgText;
 use serde::Serialize;
 use store::{Backup, Source, Store};
 
@@ -35,7 +36,7 @@ const CHECK: &str = "restore";
 pub(crate) struct Restored {
     /// The database; none for all that was asked for, roles and tablespaces included.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) database: Option<String>,
+    pub(crate) database: Option<PgText>,
     /// From the start of restore-stream to its end, in seconds; for several databases the sum.
     #[serde(rename = "restore_seconds")]
     pub(crate) seconds: f64,
@@ -85,7 +86,7 @@ struct Test {
 impl Test {
     fn prepare(address: &str, source: &Source, args: &Args) -> Result<Self, Error> {
         let restorer = Restorer::new(address, args.threads(), args.deadline);
-        let manifest = Manifest::read(source, &restorer, args.database.as_deref())?;
+        let manifest = Manifest::read(source, &restorer, args.database.as_ref())?;
         let (ground, globals) = match &args.into {
             Some(conninfo) => (Ground::given(conninfo)?, false),
             None => {
@@ -183,10 +184,10 @@ impl Test {
 
     fn restore_and_compare(&self, number: usize, expected: &Expected) -> Result<Finding, Error> {
         let name = &expected.name;
-        let renamed = self.ground.name(number);
+        let renamed = self.ground.name(number).map(PgText::from);
         let what = What::Database {
             name,
-            renamed: renamed.as_deref(),
+            renamed: renamed.as_ref(),
             owners: self.globals,
         };
         let (server, maintenance) = (self.ground.server(), self.ground.maintenance());
@@ -222,7 +223,7 @@ impl Test {
         Ok(finding.restored(restored(name, &done)))
     }
 
-    fn no_extension(&self, name: &str, lacking: &[String]) -> Error {
+    fn no_extension(&self, name: &PgText, lacking: &[String]) -> Error {
         let version = self.ground.version();
         Error::failed(format!(
             "database '{name}' cannot be restored: PostgreSQL {version} here lacks its extensions: {}",
@@ -273,9 +274,9 @@ impl Count {
     }
 }
 
-fn restored(database: &str, done: &Done) -> Restored {
+fn restored(database: &PgText, done: &Done) -> Restored {
     Restored {
-        database: Some(database.to_owned()),
+        database: Some(database.clone()),
         seconds: done.seconds,
         rows: done.rows(),
     }

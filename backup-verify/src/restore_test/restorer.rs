@@ -1,7 +1,7 @@
 //! `restore-stream`, run as a child.
 
 use std::env;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io::Read;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -9,6 +9,7 @@ use std::process::{Command, Stdio};
 use chrono::TimeDelta;
 use job::{Error, pass_on};
 use pg_client::{Child, Ended, Ending, Server};
+use pg_text::PgText;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -38,8 +39,8 @@ pub(crate) enum What<'a> {
     Globals,
     /// A database, under another name perhaps.
     Database {
-        name: &'a str,
-        renamed: Option<&'a str>,
+        name: &'a PgText,
+        renamed: Option<&'a PgText>,
         owners: bool,
     },
 }
@@ -60,6 +61,8 @@ pub(crate) struct Done {
 #[serde(default)]
 struct Database {
     name: String,
+    /// Its bytes, where it is shown otherwise.
+    name_hex: Option<String>,
     /// None where they came by INSERT.
     rows: Option<u64>,
     left_out: u64,
@@ -115,7 +118,7 @@ impl Restorer {
         &self,
         what: What<'_>,
         server: &Server,
-        maintenance: &str,
+        maintenance: &PgText,
     ) -> Result<Done, Error> {
         let mut command = self.command();
         command.arg("--yes");
@@ -136,9 +139,11 @@ impl Restorer {
             }
         }
         if let Some(account) = server.conninfo().account() {
-            command.arg(option("--psql-user", &account.to_string()));
+            command.arg(option("--psql-user", account.to_string()));
         }
-        server.conninfo().lead(&mut command, Some(maintenance));
+        server
+            .conninfo()
+            .lead(&mut command, Some(maintenance.as_bytes()));
         let (said, ended) = run::<Done>(command)?;
         match said {
             Some(done) if ended.status.success() => Ok(done),
@@ -162,13 +167,18 @@ impl Restorer {
     ///
     /// # Errors
     /// As [`Restorer::restore`].
-    pub(crate) fn databases(&self) -> Result<Vec<String>, Error> {
+    pub(crate) fn databases(&self) -> Result<Vec<PgText>, Error> {
         let mut command = self.command();
         command.arg("--list");
         let (said, ended) = run::<Done>(command)?;
         if ended.status.success() {
             let databases = said.unwrap_or_default().databases.into_iter();
-            return Ok(databases.map(|it| it.name).collect());
+            let name = |it: Database| match it.name_hex {
+                Some(hex) => PgText::from_hex(&hex),
+                None => Some(it.name.into()),
+            };
+            let names: Option<_> = databases.map(name).collect();
+            return names.ok_or_else(|| Error::failed("restore-stream lists names that are none"));
         }
         let code = ended.status.code().and_then(|code| u8::try_from(code).ok());
         let own = format!("{PROGRAM}: ");
@@ -186,7 +196,7 @@ impl Restorer {
     fn command(&self) -> Command {
         let mut command = pg_client::command(&self.program);
         command.arg(&self.backup).arg("--json");
-        command.arg(option("--threads", &self.threads.to_string()));
+        command.arg(option("--threads", self.threads.to_string()));
         if let Some(deadline) = self.deadline {
             let seconds = format!("{}s", deadline.num_seconds());
             command.arg(option("--deadline", &seconds));
@@ -206,8 +216,11 @@ impl Restorer {
     }
 }
 
-fn option(name: &str, value: &str) -> OsString {
-    format!("{name}={value}").into()
+fn option(name: &str, value: impl AsRef<OsStr>) -> OsString {
+    let mut option = OsString::from(name);
+    option.push("=");
+    option.push(value);
+    option
 }
 
 /// Runs it to its end: what it said to a script, and how it ended.
@@ -260,8 +273,8 @@ mod tests {
     #[test]
     fn what_fails_beside_statements() {
         let what = What::Database {
-            name: "shop",
-            renamed: Some("backup_verify_1"),
+            name: &"shop".into(),
+            renamed: Some(&"backup_verify_1".into()),
             owners: false,
         };
         let cut = judged(what, Some(3), "database 'backup_verify_1': cut");

@@ -1,5 +1,6 @@
 //! Databases of a given server that are there for the test only.
 
+use std::ffi::OsStr;
 use std::io::Write;
 use std::process::Stdio;
 use std::thread;
@@ -9,6 +10,7 @@ use job::{Error, OnStop, say};
 use pg_client::{
     Conninfo, RELEASE, Server, UNHINDERED, Version, quote_ident, quote_literal, random_key,
 };
+use pg_text::PgText;
 
 use super::account;
 use super::session::Visitor;
@@ -38,7 +40,7 @@ struct Place {
     /// For sessions in them.
     inside: Conninfo,
     /// The database to connect to for all else.
-    maintenance: String,
+    maintenance: PgText,
     /// How the names of this run's begin. What restore-stream has under a name of its own, it drops itself.
     prefix: String,
 }
@@ -48,11 +50,11 @@ impl Scratch {
     ///
     /// # Errors
     /// A conninfo that cannot be read; a server that does not answer.
-    pub(crate) fn new(conninfo: &str) -> Result<(Self, Version), Error> {
+    pub(crate) fn new(conninfo: &OsStr) -> Result<(Self, Version), Error> {
         let conninfo = Conninfo::parse(conninfo)?;
-        let named = conninfo.database().map(str::to_owned);
+        let named = conninfo.database().cloned();
         let maintenance = named
-            .or_else(|| std::env::var("PGDATABASE").ok())
+            .or_else(|| std::env::var_os("PGDATABASE").map(PgText::from))
             .unwrap_or_else(|| "postgres".into());
         let version = Server::new(conninfo.clone()).version(Some(&maintenance))?;
         let conninfo = without_root(conninfo, &maintenance);
@@ -85,7 +87,7 @@ impl Scratch {
         &self.inside
     }
 
-    pub(crate) fn maintenance(&self) -> &str {
+    pub(crate) fn maintenance(&self) -> &PgText {
         &self.place.maintenance
     }
 
@@ -100,7 +102,7 @@ impl Scratch {
     }
 
     /// Databases of other runs: one that was killed, or one that is at work.
-    pub(crate) fn others(&self) -> Result<Vec<String>, Error> {
+    pub(crate) fn others(&self) -> Result<Vec<PgText>, Error> {
         let sql = format!(
             "SELECT datname FROM pg_catalog.pg_database WHERE {} ORDER BY 1",
             begins_with(PREFIX)
@@ -119,7 +121,7 @@ impl Drop for Scratch {
 }
 
 /// Whom psql can be run as: root only where the server answers nobody else.
-fn without_root(conninfo: Conninfo, maintenance: &str) -> Conninfo {
+fn without_root(conninfo: Conninfo, maintenance: &PgText) -> Conninfo {
     let why = match account::for_psql() {
         Ok(None) => return conninfo,
         Ok(account) => {
@@ -162,7 +164,7 @@ impl Place {
         self.ask(&self.conninfo, &self.maintenance, &open)?;
         // What it does not take away is said when the database is dropped.
         let release = [UNHINDERED, RELEASE].concat();
-        let _ = self.ask(&self.inside, name, &release);
+        let _ = self.ask(&self.inside, &name.into(), &release);
         let started = Instant::now();
         loop {
             let dropped = self.ask(&self.conninfo, &self.maintenance, &shut_and_drop(name));
@@ -186,7 +188,7 @@ impl Place {
     /// Ends what is at work in the databases of this run, or creates one: the psql that asked for it may be dead
     /// already. Then the names of those that are there.
     fn remains(&self) -> String {
-        let about = quote_literal(&format!("%{}%", self.prefix));
+        let about = quote_literal(format!("%{}%", self.prefix));
         let ours = begins_with(&self.prefix);
         let ended = send_away(&format!("query LIKE {about} AND state <> 'idle' OR {ours}"));
         format!(
@@ -197,9 +199,9 @@ SELECT datname FROM pg_catalog.pg_database WHERE {ours};"
     }
 
     /// By a psql of its own and not a [`Server`], whose processes must not be used while a signal ends the program.
-    fn ask(&self, conninfo: &Conninfo, database: &str, sql: &str) -> Result<String, Error> {
+    fn ask(&self, conninfo: &Conninfo, database: &PgText, sql: &str) -> Result<String, Error> {
         let cannot = |error| Error::io("cannot run 'psql'", &error);
-        let mut command = conninfo.command("psql", Some(database));
+        let mut command = conninfo.command("psql", Some(database.as_bytes()));
         command.args(["--no-psqlrc", "--quiet", "--no-align", "--tuples-only"]);
         command.args(["--set=ON_ERROR_STOP=1", "--output=/dev/null"]);
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
@@ -211,9 +213,9 @@ SELECT datname FROM pg_catalog.pg_database WHERE {ours};"
         }
         let ended = psql.wait_with_output().map_err(cannot)?;
         if ended.status.success() {
-            return Ok(String::from_utf8_lossy(&ended.stdout).into_owned());
+            return Ok(PgText::from(ended.stdout).to_string());
         }
-        let words = String::from_utf8_lossy(&ended.stderr);
+        let words = PgText::from(ended.stderr).to_string();
         let words = words.trim().replace('\n', "; ");
         Err(Error::failed(format!(
             "cannot drop the databases of the test: {words}"

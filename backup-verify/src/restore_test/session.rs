@@ -3,6 +3,7 @@
 
 use job::Error;
 use pg_client::{Row, Server, UNHINDERED};
+use pg_text::PgText;
 
 /// What a session in a restored database begins with, before anything of the database's counts.
 const SETTINGS: [(&str, &str); 7] = [
@@ -26,12 +27,10 @@ const OF_SUPERUSERS: [(u32, (&str, &str)); 2] = [
     (17, ("event_triggers", "off")),
 ];
 
-/// A name that is hidden from this user is an error, not one less. The encoding is the database's own: the index has names
-/// of tables as the dump has them, byte for byte; and it is safe for psql, which another one may not be.
+/// A name that is hidden from this user is an error, not one less.
 const PROLOGUE: &str = "\
 SET search_path = pg_catalog;
 SET row_security = off;
-SELECT set_config('client_encoding', current_setting('server_encoding'), false);
 ";
 
 /// Who looks at restored databases.
@@ -39,7 +38,7 @@ SELECT set_config('client_encoding', current_setting('server_encoding'), false);
 pub(crate) struct Visitor {
     pub(crate) superuser: bool,
     /// The role that it has asked for, or `none`: no database makes it another.
-    pub(crate) role: String,
+    pub(crate) role: PgText,
 }
 
 impl Visitor {
@@ -55,12 +54,12 @@ impl Visitor {
     ///
     /// # Errors
     /// The server's.
-    pub(crate) fn of(server: &Server, maintenance: &str) -> Result<Self, Error> {
+    pub(crate) fn of(server: &Server, maintenance: &PgText) -> Result<Self, Error> {
         let sql = "SELECT rolsuper, pg_catalog.current_setting('role') FROM pg_catalog.pg_roles WHERE rolname = session_user";
-        let rows = server.query(Some(maintenance), &[UNHINDERED, sql].concat())?;
+        let rows = server.query(Some(maintenance), [UNHINDERED, sql].concat())?;
         match rows.last().map(Vec::as_slice) {
             Some([Some(superuser), Some(role)]) => Ok(Self {
-                superuser: superuser == "t",
+                superuser: *superuser == "t",
                 role: role.clone(),
             }),
             _ => Err(Error::failed("the server does not say who we are")),
@@ -68,13 +67,14 @@ impl Visitor {
     }
 
     /// What its sessions in restored databases begin with, on a server of this major version.
-    pub(crate) fn settings(&self, major: u32) -> Vec<(&str, &str)> {
+    pub(crate) fn settings(&self, major: u32) -> Vec<(&str, PgText)> {
         let of_superusers = OF_SUPERUSERS.into_iter().filter(|_| self.superuser);
         let later = LATER.into_iter().chain(of_superusers);
         let later = later.filter(|(since, _)| major >= *since);
-        let role = [("role", self.role.as_str())];
-        let all = SETTINGS.into_iter().chain(role);
-        all.chain(later.map(|it| it.1)).collect()
+        let role = [("role", self.role.clone())];
+        let known = SETTINGS.into_iter().chain(later.map(|it| it.1));
+        let known = known.map(|(name, value)| (name, PgText::from(value)));
+        known.chain(role).collect()
     }
 }
 
@@ -82,8 +82,13 @@ impl Visitor {
 ///
 /// # Errors
 /// The server's.
-pub(crate) fn ask(server: &Server, database: &str, sql: &str) -> Result<Vec<Row>, Error> {
-    server.query(Some(database), &[UNHINDERED, PROLOGUE, sql].concat())
+pub(crate) fn ask(
+    server: &Server,
+    database: &PgText,
+    sql: impl AsRef<[u8]>,
+) -> Result<Vec<Row>, Error> {
+    let prologue = [UNHINDERED, PROLOGUE].concat();
+    server.query(Some(database), [prologue.as_bytes(), sql.as_ref()].concat())
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use std::env;
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::mpsc;
@@ -9,8 +10,9 @@ use std::sync::mpsc;
 use job::{Error, OnStop, say, text};
 use pg_client::{
     Account, Child, Conninfo, Ending, RELEASE, Server, UNHINDERED, drop_database, quote_ident,
-    quote_literal, random_key,
+    quote_literal, random_key, sql,
 };
+use pg_text::PgText;
 use store::Space;
 
 use super::account;
@@ -32,6 +34,19 @@ const SETTINGS: [&str; 11] = [
     "logging_collector=off",
     "dynamic_shared_memory_type=mmap",
     "max_locks_per_transaction=1024",
+];
+
+/// A server's encoding where nothing else is known.
+const USUAL: &str = "UTF8";
+/// Encodings that only clients speak (PostgreSQL documentation, 24.3.1): a dump may be in one.
+const CLIENTS_ONLY: [&str; 7] = [
+    "BIG5",
+    "GB18030",
+    "GBK",
+    "JOHAB",
+    "SHIFT_JIS_2004",
+    "SJIS",
+    "UHC",
 ];
 
 /// What of the environment the server and `initdb` get: a backup's SQL may read that (`COPY … FROM PROGRAM 'env'`). Where programs,
@@ -61,7 +76,7 @@ pub(crate) struct Throwaway {
     server: Server,
     /// A database that no backup has: what is restored into `postgres`, triggers on logins among it, keeps nobody away
     /// from the server.
-    maintenance: String,
+    maintenance: PgText,
     // Dropped in this order: the server ends, then whatever it started, before its directories go.
     _postgres: Child,
     _others: Others,
@@ -91,13 +106,10 @@ impl Throwaway {
         );
         let data = directory.path.join("data");
         let mut initdb = directory.program(installation, "initdb", maker);
-        initdb.args([
-            "--auth=trust",
-            "--no-sync",
-            "--encoding=UTF8",
-            "--no-locale",
-        ]);
-        initdb.arg("--username").arg(&globals.superuser);
+        initdb.args(["--auth=trust", "--no-sync", "--no-locale"]);
+        // Names of the whole cluster are to be the bytes that they were.
+        initdb.arg(format!("--encoding={}", encoding(globals)));
+        initdb.arg("--username").arg(globals.superuser.as_os_str());
         initdb.arg("--pgdata").arg(&data);
         Child::spawn(initdb)?.wait().map_err(unmade)?;
         for number in 0..globals.tablespaces.len() {
@@ -124,7 +136,7 @@ impl Throwaway {
             conninfo.with_settings(&Visitor::owner().settings(installation.version().major()));
         let made = Self {
             server: Server::new(conninfo),
-            maintenance: format!("backup_verify_{}", random_key::<KEY_LENGTH>()?),
+            maintenance: format!("backup_verify_{}", random_key::<KEY_LENGTH>()?).into(),
             _postgres: postgres,
             _others: others,
             directory,
@@ -141,7 +153,7 @@ impl Throwaway {
     }
 
     /// The database to connect to for all that concerns none.
-    pub(crate) fn maintenance(&self) -> &str {
+    pub(crate) fn maintenance(&self) -> &PgText {
         &self.maintenance
     }
 
@@ -149,23 +161,32 @@ impl Throwaway {
     fn add_tablespaces(&self, globals: &Globals) -> Result<(), Error> {
         for (number, name) in globals.tablespaces.iter().enumerate() {
             let path = self.directory.tablespace(number);
-            let sql = format!(
+            let location = quote_literal(path.as_os_str().as_bytes());
+            let create = sql(
                 "CREATE TABLESPACE {} LOCATION {}",
-                quote_ident(name),
-                quote_literal(&path.display().to_string())
+                &[&quote_ident(name), &location],
             );
-            self.server.execute(Some(&self.maintenance), &sql)?;
+            self.server.execute(Some(&self.maintenance), create)?;
         }
         Ok(())
     }
 
     /// Drops a database, to make room for the next.
-    pub(crate) fn drop_database(&self, name: &str) -> Result<(), Error> {
+    pub(crate) fn drop_database(&self, name: &PgText) -> Result<(), Error> {
         // What it does not take away is said when it is dropped.
         let release = [UNHINDERED, RELEASE].concat();
-        let _ = self.server.execute(Some(name), &release);
+        let _ = self.server.execute(Some(name), release);
         self.server
-            .execute(Some(&self.maintenance), &drop_database(name))
+            .execute(Some(&self.maintenance), drop_database(name))
+    }
+}
+
+/// That of the names of the cluster that was dumped, if a server can be of it.
+fn encoding(globals: &Globals) -> &str {
+    let said = globals.encoding.as_deref().unwrap_or(USUAL);
+    match CLIENTS_ONLY.contains(&said) {
+        true => USUAL,
+        false => said,
     }
 }
 

@@ -1,12 +1,13 @@
+use pg_text::PgText;
 use serde::{Deserialize, Serialize};
 
 /// What the dump of a database held, counted while it was written: what a restore of it must bring back.
 /// `docs/format.md` says of each number what it counts, and what a restored database says to it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Line", into = "Line")]
 pub struct Contents {
-    /// Its tables, in the dump's order. None where the list would have been too long: only the numbers
-    /// are kept then. A table whose name is not UTF-8 is not in it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// Its tables: in the dump's order those whose names are UTF-8, then the others. None where the list would have been
+    /// too long: only the numbers are kept then.
     pub tables: Option<Vec<TableRows>>,
     /// How many tables it has, those that the list leaves out included.
     pub table_count: u64,
@@ -22,20 +23,19 @@ pub struct Contents {
     pub large_objects: u64,
 }
 
-/// A table of a dump. In JSON `["public.a",12]`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(from = "(String, Option<u64>)", into = "(String, Option<u64>)")]
+/// A table of a dump.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TableRows {
     /// Its name as SQL: with its schema (unless the dump does not say it), quoted where the dump quotes it
     /// (`public."Größe"`).
-    pub name: String,
+    pub name: PgText,
     /// How many rows the dump has for it itself (`FROM ONLY`). None where they are not counted.
     pub rows: Option<u64>,
 }
 
 impl TableRows {
     /// A table with so many rows.
-    pub fn new(name: impl Into<String>, rows: impl Into<Option<u64>>) -> Self {
+    pub fn new(name: impl Into<PgText>, rows: impl Into<Option<u64>>) -> Self {
         Self {
             name: name.into(),
             rows: rows.into(),
@@ -45,21 +45,80 @@ impl TableRows {
     /// At least as many as its bytes in the index.
     fn weight(&self) -> usize {
         let escaped = |byte: &u8| byte.is_ascii_control() || matches!(byte, b'"' | b'\\');
-        let escapes = self.name.bytes().filter(|byte| escaped(byte)).count();
-        // `\u0001`; a number of 20 digits, and `["",],`.
-        self.name.len() + 5 * escapes + 26
+        let bytes = self.name.as_bytes();
+        // `\u0001`; and two hexadecimal digits for each byte of a name that is not UTF-8.
+        let escapes = 5 * bytes.iter().filter(|byte| escaped(byte)).count();
+        let more = match self.name.utf8() {
+            Some(_) => escapes,
+            None => bytes.len(),
+        };
+        // A number of 20 digits, and `["",],`.
+        bytes.len() + more + 26
     }
 }
 
-impl From<(String, Option<u64>)> for TableRows {
-    fn from((name, rows): (String, Option<u64>)) -> Self {
-        Self { name, rows }
+/// As the index has it.
+#[derive(Serialize, Deserialize)]
+struct Line {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    tables: Option<Vec<(String, Option<u64>)>>,
+    /// Those whose names are not UTF-8, by these in hexadecimal digits.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    tables_hex: Vec<(String, Option<u64>)>,
+    table_count: u64,
+    rows: Option<u64>,
+    indexes: u64,
+    constraints: u64,
+    extensions: Vec<String>,
+    large_objects: u64,
+}
+
+impl From<Contents> for Line {
+    fn from(contents: Contents) -> Self {
+        let (mut tables, mut tables_hex) = (Vec::new(), Vec::new());
+        let listed = contents.tables.is_some();
+        for TableRows { name, rows } in contents.tables.into_iter().flatten() {
+            match name.utf8() {
+                Some(text) => tables.push((text.to_owned(), rows)),
+                None => tables_hex.push((name.hex(), rows)),
+            }
+        }
+        Self {
+            tables: listed.then_some(tables),
+            tables_hex,
+            table_count: contents.table_count,
+            rows: contents.rows,
+            indexes: contents.indexes,
+            constraints: contents.constraints,
+            extensions: contents.extensions,
+            large_objects: contents.large_objects,
+        }
     }
 }
 
-impl From<TableRows> for (String, Option<u64>) {
-    fn from(table: TableRows) -> Self {
-        (table.name, table.rows)
+impl TryFrom<Line> for Contents {
+    type Error = String;
+
+    fn try_from(line: Line) -> Result<Self, String> {
+        let text = line.tables.map(|tables| {
+            let tables = tables.into_iter();
+            tables.map(|(name, rows)| TableRows::new(name, rows))
+        });
+        let in_hex = line.tables_hex.into_iter().map(|(hex, rows)| {
+            let name = PgText::from_hex(&hex);
+            let name = name.ok_or_else(|| format!("'{hex}' is no name in hexadecimal digits"))?;
+            Ok(TableRows::new(name, rows))
+        });
+        let in_hex = in_hex.collect::<Result<Vec<_>, String>>()?;
+        Ok(Self {
+            tables: text.map(|tables| tables.chain(in_hex).collect()),
+            table_count: line.table_count,
+            rows: line.rows,
+            indexes: line.indexes,
+            constraints: line.constraints,
+            extensions: line.extensions,
+            large_objects: line.large_objects,
+        })
     }
 }
 

@@ -120,6 +120,7 @@ mod tests {
         let about = About {
             server_version: "1".into(),
             client_version: "1".into(),
+            encoding: None,
             started: moment,
             finished: moment,
         };

@@ -1,6 +1,7 @@
 use std::fmt;
 
 use chrono::{DateTime, Utc};
+use pg_text::PgText;
 
 use crate::Contents;
 
@@ -20,6 +21,8 @@ pub struct About {
     pub server_version: String,
     /// The version of `pg_dump`.
     pub client_version: String,
+    /// The encoding that the names of databases are in, and those of the globals; none if that is not said.
+    pub encoding: Option<String>,
     /// When the dump started (UTC); the backup's name says the same to the second.
     pub started: DateTime<Utc>,
     /// When its last byte had been read (UTC).
@@ -52,8 +55,8 @@ pub struct Section {
 pub enum SectionKind {
     /// Roles, memberships, tablespaces: all up to the first database, the dump's opening lines included.
     Globals,
-    /// One database, by its name, from its `-- Database "…" dump` comment on.
-    Database(String),
+    /// One database, by its name as the cluster has it, from its `-- Database "…" dump` comment on.
+    Database(PgText),
     /// The dump's closing lines.
     End,
 }
@@ -71,9 +74,10 @@ impl fmt::Display for SectionKind {
 
 impl Index {
     /// The section of a database.
-    pub fn database(&self, name: &str) -> Option<&Section> {
-        self.sections
-            .iter()
-            .find(|section| matches!(&section.kind, SectionKind::Database(it) if it == name))
+    pub fn database(&self, name: impl AsRef<[u8]>) -> Option<&Section> {
+        let name = name.as_ref();
+        self.sections.iter().find(
+            |section| matches!(&section.kind, SectionKind::Database(it) if it.as_bytes() == name),
+        )
     }
 }

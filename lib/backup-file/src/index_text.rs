@@ -3,6 +3,7 @@
 use std::io;
 
 use chrono::{DateTime, SecondsFormat, Utc};
+use pg_text::PgText;
 use serde::{Deserialize, Serialize};
 
 use crate::member::HEAD_LINE;
@@ -19,6 +20,7 @@ pub(crate) fn write_lines(index: &Index) -> io::Result<String> {
     let About {
         server_version,
         client_version,
+        encoding,
         started,
         finished,
     } = &index.about;
@@ -29,6 +31,7 @@ pub(crate) fn write_lines(index: &Index) -> io::Result<String> {
             format: FORMAT,
             server_version: server_version.clone(),
             client_version: client_version.clone(),
+            encoding: encoding.clone(),
             started: started.to_rfc3339_opts(SecondsFormat::AutoSi, true),
             finished: finished.to_rfc3339_opts(SecondsFormat::AutoSi, true),
         },
@@ -69,6 +72,7 @@ pub(crate) fn parse(text: &str) -> Result<Index, ReadError> {
         about: About {
             server_version: about.server_version,
             client_version: about.client_version,
+            encoding: about.encoding,
             started: moment(&about.started)?,
             finished: moment(&about.finished)?,
         },
@@ -103,6 +107,8 @@ struct AboutLine {
     format: u64,
     server_version: String,
     client_version: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    encoding: Option<String>,
     started: String,
     finished: String,
 }
@@ -112,6 +118,8 @@ struct SectionLine {
     kind: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     name: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    name_hex: Option<String>,
     offset: u64,
     length: u64,
     sql_offset: u64,
@@ -126,12 +134,13 @@ impl From<&Section> for SectionLine {
     fn from(section: &Section) -> Self {
         let (kind, name) = match &section.kind {
             SectionKind::Globals => ("globals", None),
-            SectionKind::Database(name) => ("database", Some(name.clone())),
+            SectionKind::Database(name) => ("database", Some(name)),
             SectionKind::End => ("end", None),
         };
         Self {
             kind: kind.into(),
-            name,
+            name: name.map(PgText::to_string),
+            name_hex: name.filter(|it| it.utf8().is_none()).map(PgText::hex),
             offset: section.offset,
             length: section.length,
             sql_offset: section.sql_offset,
@@ -145,7 +154,15 @@ impl From<&Section> for SectionLine {
 
 impl SectionLine {
     fn section(self) -> Result<Section, ReadError> {
-        let kind = match (self.kind.as_str(), self.name) {
+        let name = match self.name_hex {
+            Some(hex) => Some(PgText::from_hex(&hex).ok_or_else(|| {
+                damaged(format!(
+                    "the index cannot be read: '{hex}' is no name in hexadecimal digits"
+                ))
+            })?),
+            None => self.name.map(PgText::from),
+        };
+        let kind = match (self.kind.as_str(), name) {
             ("globals", _) => SectionKind::Globals,
             ("database", Some(name)) => SectionKind::Database(name),
             ("end", _) => SectionKind::End,

@@ -33,7 +33,9 @@ fn backup(all: &[Contents], threads: usize) -> Vec<u8> {
     writer.begin(SectionKind::Globals).unwrap();
     writer.took(sample::TOOK);
     for (at, contents) in all.iter().enumerate() {
-        writer.begin(SectionKind::Database(at.to_string())).unwrap();
+        writer
+            .begin(SectionKind::Database(at.to_string().into()))
+            .unwrap();
         writer.write_all(b"SELECT 1;\n").unwrap();
         writer.holds(contents.clone());
         writer.took(sample::TOOK);
@@ -52,6 +54,45 @@ fn what_is_written_is_read() {
     let file = backup(&all, 1);
     assert!(file == backup(&all, 2));
     assert_eq!(read(file), all);
+}
+
+/// Names are bytes: those that are not UTF-8 come back too, and are not what they are shown as.
+#[test]
+fn names_in_any_encoding() {
+    let names = [
+        &b"gr\xf6\xdfe"[..],
+        b"gr\\xf6\\xdfe",
+        "größe".as_bytes(),
+        b"\xc7\xe4\xbe\xe5",
+    ];
+    let mut writer = Writer::new(Vec::new(), options(1, 1));
+    for name in names {
+        let (text, other) = (TableRows::new("public.t", 3), TableRows::new(name, 4));
+        let mut tables = vec![text, other];
+        tables.sort_by_key(|it| it.name.utf8().is_none());
+        writer.begin(SectionKind::Database(name.into())).unwrap();
+        writer.write_all(b"SELECT 1;\n").unwrap();
+        let tables = Some(tables);
+        writer.holds(Contents {
+            tables,
+            ..contents(0)
+        });
+    }
+    let mut said = about();
+    said.encoding = Some("LATIN1".into());
+    let index = index(writer.finish(said).unwrap());
+    assert_eq!(index.about.encoding.as_deref(), Some("LATIN1"));
+    for (name, section) in names.iter().zip(&index.sections) {
+        assert_eq!(section.kind, SectionKind::Database((*name).into()));
+        assert_eq!(index.database(name), Some(section));
+        let tables = section.contents.as_ref().unwrap().tables.as_ref().unwrap();
+        assert!(
+            tables
+                .iter()
+                .any(|it| it.name.as_bytes() == *name && it.rows == Some(4))
+        );
+        assert_eq!(tables.len(), 2);
+    }
 }
 
 #[test]

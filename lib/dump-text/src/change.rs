@@ -2,6 +2,8 @@
 
 mod words;
 
+use pg_text::PgText;
+
 use crate::encoding::Encoding;
 pub(crate) use words::changes;
 
@@ -19,7 +21,7 @@ pub(crate) enum Change {
     DiscardAll,
     /// `ALTER DATABASE … SET`; without a value: `RESET`; without a setting: `RESET ALL`.
     Database {
-        name: String,
+        name: PgText,
         setting: Option<Setting>,
         value: Option<Value>,
     },
@@ -32,9 +34,9 @@ pub(crate) enum Change {
     Rollback {
         chain: bool,
     },
-    Savepoint(String),
-    Release(String),
-    RollbackTo(String),
+    Savepoint(PgText),
+    Release(PgText),
+    RollbackTo(PgText),
     /// A call of `set_config` that may be for any setting.
     Unknown,
 }
@@ -54,7 +56,8 @@ pub(crate) enum Value {
 }
 
 impl Setting {
-    fn named(name: &str) -> Option<Self> {
+    fn named(name: &PgText) -> Option<Self> {
+        let name = name.ascii();
         if name.eq_ignore_ascii_case("standard_conforming_strings") {
             Some(Self::StandardStrings)
         } else if name.eq_ignore_ascii_case("client_encoding") {
@@ -65,17 +68,17 @@ impl Setting {
     }
 
     /// None if the server refuses it.
-    fn value(self, value: &str) -> Option<Value> {
+    fn value(self, value: &PgText) -> Option<Value> {
         match self {
-            Self::ClientEncoding => Some(Value::ClientEncoding(Encoding::named(value))),
+            Self::ClientEncoding => Some(Value::ClientEncoding(Encoding::named(value.as_bytes()))),
             Self::StandardStrings => boolean(value).map(Value::StandardStrings),
         }
     }
 }
 
 /// Any beginning that is no other's, as the server takes it.
-fn boolean(value: &str) -> Option<bool> {
-    let value = value.to_ascii_lowercase();
+fn boolean(value: &PgText) -> Option<bool> {
+    let value = value.ascii().to_ascii_lowercase();
     let begins = |word: &str, least: usize| value.len() >= least && word.starts_with(&value);
     if begins("true", 1) || begins("yes", 1) || begins("on", 2) || value == "1" {
         Some(true)

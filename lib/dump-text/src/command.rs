@@ -1,8 +1,10 @@
+use pg_text::PgText;
+
 /// A command of psql's own, as dumps have them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
     /// `\connect` to this database of the same server, as the same role.
-    Connect(String),
+    Connect(PgText),
     /// `\restrict KEY`: from here on psql takes no command but the next.
     Restrict(String),
     /// `\unrestrict KEY`.
@@ -10,64 +12,68 @@ pub enum Command {
     /// `\encoding NAME`: the encoding that psql speaks with the server.
     Encoding(String),
     /// Anything else, by the command's name: no dump has it.
-    Other(String),
+    Other(PgText),
 }
 
 /// Reads a command's line.
 pub fn command(line: &[u8]) -> Command {
-    let text = String::from_utf8_lossy(line);
-    let text = text.trim_end_matches(['\n', '\r']);
+    let is_end = |byte: &u8| matches!(byte, b'\n' | b'\r');
+    let length = line.iter().rposition(|byte| !is_end(byte));
+    let line = &line[..length.map_or(0, |at| at + 1)];
     // What stands behind a COPY, or goes on a line that is too long, is none.
-    let Some(text) = text.strip_prefix('\\') else {
-        return Command::Other(String::new());
+    let Some(line) = line.strip_prefix(b"\\") else {
+        return Command::Other(PgText::default());
     };
-    let (name, rest) = text.split_at(text.find(ends_name).unwrap_or(text.len()));
-    known(name, rest).unwrap_or_else(|| Command::Other(name.to_owned()))
+    let length = line.iter().position(|byte| ends_name(*byte));
+    let (name, rest) = line.split_at(length.unwrap_or(line.len()));
+    known(name, rest).unwrap_or_else(|| Command::Other(name.into()))
 }
 
-fn known(name: &str, rest: &str) -> Option<Command> {
+fn known(name: &[u8], rest: &[u8]) -> Option<Command> {
     let arguments = arguments(rest)?;
-    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let arguments: Vec<&[u8]> = arguments.iter().map(Vec::as_slice).collect();
     match (name, arguments.as_slice()) {
-        ("connect" | "c", [database] | ["-reuse-previous=on", database]) => {
+        (b"connect" | b"c", [database] | [b"-reuse-previous=on", database]) => {
             connect(database).map(Command::Connect)
         }
-        ("restrict", [key]) if is_plain(key) => Some(Command::Restrict((*key).into())),
-        ("unrestrict", [key]) if is_plain(key) => Some(Command::Unrestrict((*key).into())),
-        ("encoding", [name]) if is_plain(name) => Some(Command::Encoding((*name).into())),
+        (b"restrict", [key]) => plain(key).map(Command::Restrict),
+        (b"unrestrict", [key]) => plain(key).map(Command::Unrestrict),
+        (b"encoding", [name]) => plain(name).map(Command::Encoding),
         _ => None,
     }
 }
 
 /// psql's own white space, not Unicode's; the vertical tab is some of it since psql 16.
-fn ends_name(c: char) -> bool {
-    c.is_ascii_whitespace() || matches!(c, '\x0b' | '\\')
+fn ends_name(byte: u8) -> bool {
+    byte.is_ascii_whitespace() || matches!(byte, b'\x0b' | b'\\')
 }
 
-fn is_plain(word: &str) -> bool {
-    word.bytes()
-        .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-')
+/// A word of letters, digits, `_` and `-`.
+fn plain(word: &[u8]) -> Option<String> {
+    let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
+    let plain = word.iter().all(is_plain);
+    plain.then(|| word.iter().copied().map(char::from).collect())
 }
 
 /// The arguments by psql's rules for names (`psqlscanslash.l`): between double quotes all but the quote
 /// is itself. None if psql would do more with them than take them as they are: run a shell (`` ` ``), put
 /// in a variable (`:`), or read on (`\`).
-fn arguments(text: &str) -> Option<Vec<String>> {
+fn arguments(text: &[u8]) -> Option<Vec<Vec<u8>>> {
     let mut arguments = Vec::new();
-    let mut characters = text.chars().peekable();
+    let mut bytes = text.iter().copied().peekable();
     loop {
-        while characters.next_if(char::is_ascii_whitespace).is_some() {}
-        if characters.peek().is_none() {
+        while bytes.next_if(u8::is_ascii_whitespace).is_some() {}
+        if bytes.peek().is_none() {
             return Some(arguments);
         }
-        let mut argument = String::new();
+        let mut argument = Vec::new();
         let mut quoted = false;
-        while let Some(c) = characters.next_if(|c| quoted || !c.is_ascii_whitespace()) {
-            match c {
-                '"' if quoted && characters.next_if_eq(&'"').is_some() => argument.push('"'),
-                '"' => quoted = !quoted,
-                '`' | ':' | '\\' | '\'' | '|' | '\x0b' if !quoted => return None,
-                _ => argument.push(c),
+        while let Some(byte) = bytes.next_if(|byte| quoted || !byte.is_ascii_whitespace()) {
+            match byte {
+                b'"' if quoted && bytes.next_if_eq(&b'"').is_some() => argument.push(b'"'),
+                b'"' => quoted = !quoted,
+                b'`' | b':' | b'\\' | b'\'' | b'|' | b'\x0b' if !quoted => return None,
+                _ => argument.push(byte),
             }
         }
         if quoted {
@@ -78,40 +84,41 @@ fn arguments(text: &str) -> Option<Vec<String>> {
 }
 
 /// The database of `\connect`'s argument: a name, or a connection string that gives nothing else.
-fn connect(argument: &str) -> Option<String> {
-    if argument.is_empty() || argument == "-" {
+fn connect(argument: &[u8]) -> Option<PgText> {
+    if matches!(argument, b"" | b"-") {
         return None;
     }
-    if argument.starts_with("postgres://") || argument.starts_with("postgresql://") {
+    if argument.starts_with(b"postgres://") || argument.starts_with(b"postgresql://") {
         return None;
     }
-    if !argument.contains('=') {
-        return Some(argument.to_owned());
+    if !argument.contains(&b'=') {
+        return Some(argument.into());
     }
-    let value = argument.trim().strip_prefix("dbname")?.trim_start();
-    let value = value.strip_prefix('=')?.trim_start();
-    let (open, value) = match value.strip_prefix('\'') {
-        Some(value) => (false, value.strip_suffix('\'')?),
+    let value = argument.trim_ascii().strip_prefix(b"dbname")?;
+    let value = value.trim_ascii_start().strip_prefix(b"=")?;
+    let value = value.trim_ascii_start();
+    let (open, value) = match value.strip_prefix(b"'") {
+        Some(value) => (false, value.strip_suffix(b"'")?),
         None => (true, value),
     };
-    let mut database = String::new();
-    let mut characters = value.chars();
-    while let Some(c) = characters.next() {
-        match c {
-            '\\' => database.push(characters.next()?),
-            '\'' => return None,
-            c if open && c.is_ascii_whitespace() => return None,
-            c => database.push(c),
+    let mut database = Vec::new();
+    let mut bytes = value.iter().copied();
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'\\' => database.push(bytes.next()?),
+            b'\'' => return None,
+            byte if open && byte.is_ascii_whitespace() => return None,
+            byte => database.push(byte),
         }
     }
-    Some(database)
+    Some(database.into())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn to(line: &str) -> Option<String> {
+    fn to(line: &str) -> Option<PgText> {
         match command(line.as_bytes()) {
             Command::Connect(database) => Some(database),
             _ => None,
@@ -134,7 +141,7 @@ mod tests {
             ),
             ("\\connect dbname=shop\n", "shop"),
         ] {
-            assert_eq!(to(line).as_deref(), Some(database), "{line}");
+            assert_eq!(to(line), Some(database.into()), "{line}");
         }
     }
 
@@ -166,6 +173,21 @@ mod tests {
         assert_eq!(command(b"\\o |id\n"), Command::Other("o".into()));
         assert_eq!(
             command(b"\\restrict `id`\n"),
+            Command::Other("restrict".into())
+        );
+    }
+
+    #[test]
+    fn a_name_is_bytes() {
+        for line in [
+            &b"\\connect \"gr\xf6\xdfe\"\n"[..],
+            b"\\connect -reuse-previous=on \"dbname='gr\xf6\xdfe'\"\n",
+        ] {
+            let name = PgText::from(&b"gr\xf6\xdfe"[..]);
+            assert_eq!(command(line), Command::Connect(name));
+        }
+        assert_eq!(
+            command(b"\\restrict k\xe9y\n"),
             Command::Other("restrict".into())
         );
     }

@@ -20,9 +20,9 @@ const CLUSTER_OPENING: &[u8] = b"--\n-- PostgreSQL database cluster dump\n--\n";
 pub const CLUSTER_CLOSING: &[u8] = b"--\n-- PostgreSQL database cluster dump complete\n--\n\n";
 const DATABASE_OPENING: &[u8] = b"--\n-- PostgreSQL database dump\n--\n";
 
-const CLUSTER_COMPLETE: &str = "-- PostgreSQL database cluster dump complete";
-const DATABASE_COMPLETE: &str = "-- PostgreSQL database dump complete";
-const UNRESTRICT: &str = "\\unrestrict ";
+const CLUSTER_COMPLETE: &[u8] = b"-- PostgreSQL database cluster dump complete";
+const DATABASE_COMPLETE: &[u8] = b"-- PostgreSQL database dump complete";
+const UNRESTRICT: &[u8] = b"\\unrestrict ";
 
 /// Sees a text pass by; remembers how it began and how it ended. A [thorough](Watch::thorough) one also follows the
 /// dumps of which it may be made.
@@ -218,7 +218,7 @@ impl Watch {
             _ => short.as_ref(),
         };
         let Some(follower) = follower else {
-            return self.check_closing(dump, dump.text, self.restrict_key(dump).as_deref());
+            return self.check_closing(dump, dump.text, self.restrict_key(dump));
         };
         if dump.ends == LineEnds::Odd {
             return Err(Flaw::LineEnds);
@@ -227,7 +227,9 @@ impl Watch {
             return Err(flaw);
         }
         match follower.sequence.last() {
-            Some(last) => self.check_closing(dump, last.text, last.key.as_deref())?,
+            Some(last) => {
+                self.check_closing(dump, last.text, last.key.as_deref().map(str::as_bytes))?;
+            }
             None => return Err(Flaw::Cut),
         }
         follower.check()
@@ -259,30 +261,29 @@ impl Watch {
     }
 
     /// Whether the text ends as a dump of this kind does; of a database's, in restricted mode, by this key.
-    fn check_closing(&self, dump: &Dump, text: Text, key: Option<&str>) -> Result<(), Flaw> {
+    fn check_closing(&self, dump: &Dump, text: Text, key: Option<&[u8]>) -> Result<(), Flaw> {
         if dump.ends == LineEnds::Odd {
             return Err(Flaw::LineEnds);
         }
         let unrestricted = self.closing(text)?;
         // A dump in restricted mode ends by leaving it; pg_dumpall has left it before.
-        match text == Text::Cluster || unrestricted.as_deref() == key {
+        match text == Text::Cluster || unrestricted == key {
             true => Ok(()),
             false => Err(Flaw::Cut),
         }
     }
 
     /// Finds the closing line of such a dump at the text's end: the key of the `\unrestrict` after it.
-    pub(crate) fn closing(&self, text: Text) -> Result<Option<String>, Flaw> {
+    pub(crate) fn closing(&self, text: Text) -> Result<Option<&[u8]>, Flaw> {
         let line = match text {
             Text::Cluster => CLUSTER_COMPLETE,
             _ => DATABASE_COMPLETE,
         };
-        let tail = String::from_utf8_lossy(&self.tail);
-        let ended = tail.ends_with('\n');
+        let ended = self.tail.ends_with(b"\n");
         let mut unrestricted = None;
-        let mut lines = tail.split('\n').rev();
+        let mut lines = self.tail.split(|byte| *byte == b'\n').rev();
         while let Some(closing) = lines.next() {
-            let words = closing.trim_end_matches('\r');
+            let words = without_returns(closing);
             if LineEnds::of(closing.len() - words.len(), true) == LineEnds::Odd {
                 return Err(Flaw::LineEnds);
             }
@@ -290,12 +291,12 @@ impl Watch {
                 return ended.then_some(unrestricted).ok_or(Flaw::Cut);
             }
             match words.strip_prefix(UNRESTRICT) {
-                Some(key) => unrestricted = Some(key.to_owned()),
-                None if words.trim_ascii().is_empty() || words.starts_with("--") => {}
+                Some(key) => unrestricted = Some(key),
+                None if words.trim_ascii().is_empty() || words.starts_with(b"--") => {}
                 None if is_reset(words) => {}
-                None if !ended && (UNRESTRICT.starts_with(words) || words == "-") => {}
+                None if !ended && (UNRESTRICT.starts_with(words) || words == b"-") => {}
                 None => {
-                    let followed = lines.any(|before| before.trim_end_matches('\r') == line);
+                    let followed = lines.any(|before| without_returns(before) == line);
                     return Err(if followed { Flaw::Followed } else { Flaw::Cut });
                 }
             }
@@ -304,23 +305,27 @@ impl Watch {
     }
 
     /// The key of the `\restrict` line that follows the opening comment.
-    pub(crate) fn restrict_key(&self, dump: &Dump) -> Option<String> {
-        let head = String::from_utf8_lossy(&self.head[dump.start..]);
-        let lines = head.split('\n').map(|line| line.trim_end_matches('\r'));
-        let mut lines = lines.skip(3).filter(|line| !line.is_empty());
-        let key = lines.next()?.strip_prefix("\\restrict ")?;
-        Some(key.to_owned())
+    pub(crate) fn restrict_key(&self, dump: &Dump) -> Option<&[u8]> {
+        let lines = self.head[dump.start..].split(|byte| *byte == b'\n');
+        let mut lines = lines.map(without_returns).skip(3);
+        let key = lines.find(|line| !line.is_empty())?;
+        key.strip_prefix(b"\\restrict ")
     }
+}
+
+fn without_returns(line: &[u8]) -> &[u8] {
+    let length = line.iter().rposition(|byte| *byte != b'\r');
+    &line[..length.map_or(0, |at| at + 1)]
 }
 
 /// `RESET ALL;`, which some tools write after a dump (`supabase db dump`). No dump has such a line, so it is not the
 /// beginning of another one.
-fn is_reset(line: &str) -> bool {
-    line.strip_prefix("RESET ")
-        .and_then(|rest| rest.strip_suffix(';'))
+fn is_reset(line: &[u8]) -> bool {
+    line.strip_prefix(b"RESET ")
+        .and_then(|rest| rest.strip_suffix(b";"))
         .is_some_and(|name| {
-            name.bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+            name.iter()
+                .all(|byte| byte.is_ascii_alphanumeric() || *byte == b'_')
         })
 }
 

@@ -21,9 +21,9 @@ pub(crate) enum Encoding {
 
 impl Encoding {
     /// By its name as PostgreSQL takes it: only letters and digits count.
-    pub(crate) fn named(name: &str) -> Self {
-        let letters = name.bytes().filter(u8::is_ascii_alphanumeric);
-        let name: Vec<u8> = letters.map(|byte| byte.to_ascii_lowercase()).collect();
+    pub(crate) fn named(name: &[u8]) -> Self {
+        let letters = name.iter().filter(|byte| byte.is_ascii_alphanumeric());
+        let name: Vec<u8> = letters.map(u8::to_ascii_lowercase).collect();
         match name.as_slice() {
             b"sjis" | b"shiftjis" | b"mskanji" | b"win932" | b"windows932" | b"shiftjis2004" => {
                 Self::ShiftJis
@@ -112,9 +112,9 @@ mod tests {
 
     #[test]
     fn names_as_the_server_takes_them() {
-        assert_eq!(Encoding::named("Shift_JIS"), Encoding::ShiftJis);
-        assert_eq!(Encoding::named(" win-936 "), Encoding::Pairs);
-        assert_eq!(Encoding::named("UTF8"), Encoding::Safe);
+        assert_eq!(Encoding::named(b"Shift_JIS"), Encoding::ShiftJis);
+        assert_eq!(Encoding::named(b" win-936 "), Encoding::Pairs);
+        assert_eq!(Encoding::named(b"UTF8"), Encoding::Safe);
     }
 
     #[test]

@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::iter::Peekable;
 
+use pg_text::PgText;
+
 use crate::search_path::SearchPath;
 use crate::token::{Spanned, Token, tokens};
 use crate::{Command, Piece, command};
@@ -33,15 +35,15 @@ pub struct Inventory {
     /// How many primary keys, unique, exclusion and foreign key constraints are added to tables.
     pub constraints: u64,
     /// The extensions that are created, by their names, in order.
-    pub extensions: Vec<String>,
+    pub extensions: Vec<PgText>,
     /// How many large objects are created.
     pub large_objects: u64,
 }
 
 #[derive(Debug)]
 struct Table {
-    /// As the dump writes it, with the schema that its search path says. None if that is not UTF-8, or the list would be too long.
-    name: Option<String>,
+    /// As the dump writes it, with the schema that its search path says. None if the list would be too long.
+    name: Option<PgText>,
     /// How many came by COPY.
     rows: u64,
     /// Whether rows came as INSERT, which are not counted.
@@ -62,12 +64,12 @@ impl Inventory {
         }
     }
 
-    /// The tables by their names as the dump writes them (those that are UTF-8), with the schema that the dump's search
-    /// path says where it writes none; each with its rows if they are known. None if the list would take more than 1 MiB.
-    pub fn tables(&self) -> Option<impl Iterator<Item = (&str, Option<u64>)>> {
+    /// The tables by their names as the dump writes them, with the schema that the dump's search path says where it writes
+    /// none; each with its rows if they are known. None if the list would take more than 1 MiB.
+    pub fn tables(&self) -> Option<impl Iterator<Item = (&PgText, Option<u64>)>> {
         let listed = self.tables.iter().filter_map(|table| {
             let known = !table.inserts && !self.by_the_root;
-            Some((table.name.as_deref()?, known.then_some(table.rows)))
+            Some((table.name.as_ref()?, known.then_some(table.rows)))
         });
         (self.names <= NAMES_LIMIT).then_some(listed)
     }
@@ -86,7 +88,7 @@ impl Inventory {
 
     fn statement(&mut self, text: &[u8]) {
         let mut words = Words::of(text);
-        match words.word().as_deref() {
+        match words.word().as_ref().map(PgText::ascii) {
             Some("create") => self.create(words),
             Some("copy") => {
                 self.current = words.name().and_then(|name| self.place(name));
@@ -113,7 +115,7 @@ impl Inventory {
     fn create(&mut self, mut words: Words<'_>) {
         words.skip("unlogged");
         words.skip("unique");
-        match words.word().as_deref() {
+        match words.word().as_ref().map(PgText::ascii) {
             Some("table") => {
                 if let Some(name) = words.name() {
                     self.table(name, words.partitions());
@@ -141,10 +143,7 @@ impl Inventory {
         }
         self.places.insert(hash(name), self.tables.len());
         self.tables.push(Table {
-            name: match self.names <= NAMES_LIMIT {
-                true => String::from_utf8(name.to_vec()).ok(),
-                false => None,
-            },
+            name: (self.names <= NAMES_LIMIT).then(|| name.into()),
             rows: 0,
             inserts: false,
             partitioned,
@@ -190,7 +189,7 @@ impl<'a> Words<'a> {
         self.tokens.next().map(|it| it.token)
     }
 
-    fn word(&mut self) -> Option<String> {
+    fn word(&mut self) -> Option<PgText> {
         match self.next() {
             Some(Token::Word(word)) => Some(word),
             _ => None,
@@ -223,7 +222,7 @@ impl<'a> Words<'a> {
                 Token::Symbol(b'(') => depth += 1,
                 Token::Symbol(b')') => depth = depth.saturating_sub(1),
                 Token::Word(word) if depth == 0 && word == "partition" => {
-                    return self.word().as_deref() == Some("by");
+                    return self.word().is_some_and(|it| it == "by");
                 }
                 _ => {}
             }
@@ -233,16 +232,18 @@ impl<'a> Words<'a> {
 
     /// The rest of `ALTER TABLE ONLY name ADD CONSTRAINT name FOREIGN KEY …`.
     fn adds_constraint(mut self) -> bool {
-        if self.word().as_deref() != Some("table") {
+        if self.word().is_none_or(|it| it != "table") {
             return false;
         }
         self.skip("only");
         let adds = self.name().is_some()
-            && self.word().as_deref() == Some("add")
-            && self.word().as_deref() == Some("constraint")
+            && self.word().is_some_and(|it| it == "add")
+            && self.word().is_some_and(|it| it == "constraint")
             && self.name().is_some();
         let kinds = ["primary", "unique", "exclude", "foreign"];
-        adds && self.word().is_some_and(|kind| kinds.contains(&&*kind))
+        adds && self
+            .word()
+            .is_some_and(|kind| kinds.contains(&kind.ascii()))
     }
 
     /// The rest of `SELECT pg_catalog.lo_create('4711');`.

@@ -9,6 +9,7 @@
 mod body;
 mod bytes;
 mod change;
+mod client_encoding;
 mod command;
 mod completion;
 mod connect;
@@ -34,6 +35,7 @@ mod verdict;
 mod wary;
 mod within;
 
+pub use client_encoding::client_encoding;
 pub use command::{Command, command};
 pub use completion::{CLUSTER_CLOSING, Watch};
 pub use connect::connect_line;

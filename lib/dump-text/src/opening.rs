@@ -282,7 +282,7 @@ fn is_sql(before: &[u8]) -> bool {
 fn is_statement(text: &[u8]) -> bool {
     let first = tokens(text).next().map(|spanned| spanned.token);
     match first {
-        Some(Token::Word(word)) => text.ends_with(b";") && VERBS.contains(&word.as_str()),
+        Some(Token::Word(word)) => text.ends_with(b";") && VERBS.contains(&word.ascii()),
         _ => false,
     }
 }

@@ -1,3 +1,5 @@
+use pg_text::PgText;
+
 use crate::opening::Text;
 use crate::title::Title;
 use crate::{Command, Piece, Scanner, Unfinished, command, is_setting, subject};
@@ -13,7 +15,7 @@ pub enum Part {
     /// A database, by its name: from its `-- Database "…" dump` comment (the line `--` above it included), from the
     /// opening of a dump of `pg_dump --create` or, where there is neither, from the `\connect` to it on. A dump that
     /// does not say of which database it is belongs to the one before it, as with psql.
-    Database(String),
+    Database(PgText),
     /// The dump of a database that does not say its name, where none is connected to.
     Unnamed,
     /// The closing lines of `pg_dumpall`, from the `--` above `-- PostgreSQL database cluster dump
@@ -95,8 +97,9 @@ enum Dashes {
 #[derive(Debug)]
 struct Divider {
     part: Part,
-    /// Whether the part's own `\connect` has come.
-    connected: bool,
+    /// What the part's own `\connect` has called its database, if that has come: pg_dump may speak another encoding than
+    /// pg_dumpall, whose comment announced it.
+    connected: Option<PgText>,
     /// A line `--` that may be the first of a part.
     dashes: Dashes,
     /// Whether the last piece was cut before its line's end.
@@ -150,7 +153,7 @@ impl Default for Divider {
     fn default() -> Self {
         Self {
             part: Part::Globals,
-            connected: false,
+            connected: None,
             dashes: Dashes::None,
             in_line: false,
             in_cluster: false,
@@ -201,7 +204,7 @@ impl Divider {
     ) -> Result<(), E> {
         if let Some(name) = announced(line) {
             self.decide(None, sink)?;
-            self.connected = false;
+            self.connected = None;
             return self.begin(Part::Database(name), sink);
         }
         let Some(title) = Title::of(line) else {
@@ -243,15 +246,17 @@ impl Divider {
             return Ok(());
         };
         if self.held.is_some() {
-            self.decide(Some(database), sink)?;
+            self.decide(Some(database.clone()), sink)?;
         } else {
-            let is_its_own = matches!(self.part, Part::Database(_)) && !self.connected;
-            let part = Part::Database(database);
+            let before = self.connected.as_ref();
+            let same = before.is_none_or(|before| *before == database);
+            let is_its_own = matches!(self.part, Part::Database(_)) && same;
+            let part = Part::Database(database.clone());
             if self.part != part && !is_its_own {
                 self.begin(part, sink)?;
             }
         }
-        self.connected = true;
+        self.connected = Some(database);
         Ok(())
     }
 
@@ -292,7 +297,7 @@ impl Divider {
     /// It is clear of which database the dump is that is held.
     fn decide<E>(
         &mut self,
-        database: Option<String>,
+        database: Option<PgText>,
         sink: &mut impl FnMut(Event<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
         let Some(held) = self.held.take() else {
@@ -301,7 +306,7 @@ impl Divider {
         let part = match (database, &self.part) {
             (Some(name), Part::Database(same)) if *same == name => None,
             (Some(name), _) => {
-                self.connected = false;
+                self.connected = None;
                 Some(Part::Database(name))
             }
             (None, Part::Database(_) | Part::Unnamed) => None,
@@ -351,12 +356,12 @@ impl Divider {
 }
 
 /// The database that a comment of `pg_dumpall` announces.
-fn announced(line: &[u8]) -> Option<String> {
+fn announced(line: &[u8]) -> Option<PgText> {
     let [line @ .., b'\n' | b'\r'] = line else {
         return None;
     };
     let name = line
         .strip_prefix(b"-- Database \"")?
         .strip_suffix(b"\" dump")?;
-    Some(String::from_utf8_lossy(name).into_owned())
+    Some(PgText::from(name))
 }

@@ -35,7 +35,7 @@ impl SearchPath {
         let (Token::Word(known) | Token::Name(known)) = what else {
             return None;
         };
-        match known.as_str() {
+        match known.ascii() {
             "search_path" if first.is("set") => {
                 // The `=` or `TO`.
                 words.next()?;
@@ -62,7 +62,7 @@ impl SearchPath {
                 }
                 Token::Word(_) | Token::Name(_) => schemas.push(text[at].to_vec()),
                 Token::Text(name) if name == "pg_catalog" || name.is_empty() => {}
-                Token::Text(name) => schemas.push(written(&name)),
+                Token::Text(name) => schemas.push(written(name.as_bytes())),
                 Token::Symbol(b',') => {}
                 _ => break,
             }
@@ -114,14 +114,19 @@ fn within(schema: &[u8], name: &[u8]) -> Vec<u8> {
 }
 
 /// A name as SQL writes it: with quotes where it needs them.
-fn written(name: &str) -> Vec<u8> {
-    let mut bytes = name.bytes();
+fn written(name: &[u8]) -> Vec<u8> {
     let begins = |byte: u8| byte.is_ascii_lowercase() || byte == b'_';
     let goes_on = |byte: u8| begins(byte) || byte.is_ascii_digit();
-    match bytes.next().is_some_and(begins) && bytes.all(goes_on) {
-        true => name.into(),
-        false => format!("\"{}\"", name.replace('"', "\"\"")).into_bytes(),
+    let is_plain = name.first().is_some_and(|byte| begins(*byte));
+    if is_plain && name.iter().all(|byte| goes_on(*byte)) {
+        return name.into();
     }
+    let mut quoted = vec![b'"'];
+    for byte in name {
+        quoted.extend(std::iter::repeat_n(*byte, 1 + usize::from(*byte == b'"')));
+    }
+    quoted.push(b'"');
+    quoted
 }
 
 #[cfg(test)]

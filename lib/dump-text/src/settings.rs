@@ -3,6 +3,8 @@
 
 use std::collections::HashMap;
 
+use pg_text::PgText;
+
 use crate::change::{Change, Setting, Value};
 use crate::encoding::Encoding;
 
@@ -49,7 +51,7 @@ pub(crate) struct Settings {
     default: Reading,
     transaction: Option<Transaction>,
     /// What connections to a database begin with.
-    databases: HashMap<String, Vec<Value>>,
+    databases: HashMap<PgText, Vec<Value>>,
 }
 
 #[derive(Debug)]
@@ -57,9 +59,9 @@ struct Transaction {
     before: Reading,
     /// What is left when it is committed: all but what was set locally.
     kept: Reading,
-    savepoints: Vec<(String, Reading, Reading)>,
+    savepoints: Vec<(PgText, Reading, Reading)>,
     /// What databases begin with when it is committed.
-    databases: Vec<(String, Option<Setting>, Option<Value>)>,
+    databases: Vec<(PgText, Option<Setting>, Option<Value>)>,
 }
 
 impl Settings {
@@ -68,7 +70,7 @@ impl Settings {
     }
 
     /// A new session.
-    pub(crate) fn connect(&mut self, database: &str) {
+    pub(crate) fn connect(&mut self, database: &PgText) {
         self.transaction = None;
         self.default = Reading::default();
         for value in self.databases.get(database).into_iter().flatten() {
@@ -139,7 +141,7 @@ impl Settings {
         self.now.set(value);
     }
 
-    fn keep_for(&mut self, database: String, setting: Option<Setting>, value: Option<Value>) {
+    fn keep_for(&mut self, database: PgText, setting: Option<Setting>, value: Option<Value>) {
         if self.databases.len() >= MOST && !self.databases.contains_key(&database) {
             return;
         }
@@ -173,7 +175,7 @@ impl Settings {
         }
     }
 
-    fn savepoint(&mut self, name: String) {
+    fn savepoint(&mut self, name: PgText) {
         let now = self.now;
         if let Some(transaction) = &mut self.transaction
             && transaction.savepoints.len() < MOST
@@ -183,9 +185,12 @@ impl Settings {
         }
     }
 
-    fn savepoint_at(&mut self, name: &str) -> Option<(&mut Transaction, usize)> {
+    fn savepoint_at(&mut self, name: &PgText) -> Option<(&mut Transaction, usize)> {
         let transaction = self.transaction.as_mut()?;
-        let at = transaction.savepoints.iter().rposition(|it| it.0 == name)?;
+        let at = transaction
+            .savepoints
+            .iter()
+            .rposition(|it| it.0 == *name)?;
         Some((transaction, at))
     }
 }
@@ -199,7 +204,7 @@ mod tests {
         let mut settings = Settings::default();
         for statement in statements.split_inclusive(';') {
             match statement.strip_prefix('@') {
-                Some(database) => settings.connect(database.trim_end_matches(';')),
+                Some(database) => settings.connect(&database.trim_end_matches(';').into()),
                 None => changes(statement.as_bytes())
                     .into_iter()
                     .for_each(|change| settings.change(change)),

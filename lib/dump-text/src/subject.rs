@@ -1,5 +1,7 @@
 use std::ops::Range;
 
+use pg_text::PgText;
+
 use crate::token::{Spanned, Token, tokens};
 
 /// How far into a statement its subject is looked for: a GRANT of every privilege has fewer tokens.
@@ -35,7 +37,7 @@ pub enum Kind {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Named {
     /// The name, without quotes.
-    pub name: String,
+    pub name: PgText,
     /// Where it stands in the statement, quotes included.
     pub at: Range<usize>,
     /// Whether it is a string there, not an identifier.
@@ -73,7 +75,7 @@ pub fn subject(statement: &[u8]) -> Option<Subject> {
         next: None,
     };
     let verb = words.word()?;
-    match verb.as_str() {
+    match verb.ascii() {
         "create" => words.object(Verb::Create),
         "alter" => words.object(Verb::Alter),
         "drop" => words.object(Verb::Drop),
@@ -106,7 +108,7 @@ impl Words<'_> {
         self.next.take().or_else(|| self.tokens.next())
     }
 
-    fn word(&mut self) -> Option<String> {
+    fn word(&mut self) -> Option<PgText> {
         match self.next()?.token {
             Token::Word(word) => Some(word),
             _ => None,
@@ -208,7 +210,7 @@ impl Words<'_> {
     }
 
     fn kind(&mut self) -> Option<Kind> {
-        match self.word()?.as_str() {
+        match self.word()?.ascii() {
             "role" | "user" | "group" => Some(Kind::Role),
             "database" => Some(Kind::Database),
             "tablespace" => Some(Kind::Tablespace),
@@ -232,7 +234,7 @@ fn named(spanned: Spanned) -> Option<Named> {
 mod tests {
     use super::*;
 
-    fn read(statement: &str) -> Option<(Verb, Kind, String, Option<String>)> {
+    fn read(statement: &str) -> Option<(Verb, Kind, PgText, Option<PgText>)> {
         let found = subject(statement.as_bytes())?;
         let quoted = &statement[found.name.at.clone()];
         assert!(quoted.len() >= found.name.name.len(), "{quoted}");

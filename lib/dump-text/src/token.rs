@@ -1,6 +1,7 @@
 use std::ops::Range;
 
 use memchr::{memchr2, memmem};
+use pg_text::PgText;
 
 use crate::bytes::{continues_tag, continues_word, is_space, starts_word};
 use crate::escape::{escaped, unicode};
@@ -13,11 +14,11 @@ const NAME_LIMIT: usize = 63;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Token {
     /// A keyword or an unquoted name, in lower case as the server folds it.
-    Word(String),
+    Word(PgText),
     /// A quoted name, without its quotes.
-    Name(String),
+    Name(PgText),
     /// A string's value.
-    Text(String),
+    Text(PgText),
     /// A number, `$1`, a bit string.
     Number,
     /// One other character; or a name or a string that the server refuses for what is escaped in it, by its
@@ -28,7 +29,7 @@ pub enum Token {
 impl Token {
     /// Whether it is this keyword (given in lower case).
     pub fn is(&self, keyword: &str) -> bool {
-        matches!(self, Self::Word(word) if word == keyword)
+        matches!(self, Self::Word(word) if *word == *keyword)
     }
 }
 
@@ -128,7 +129,7 @@ fn length_of(text: &[u8], belongs: impl Fn(u8) -> bool) -> usize {
 }
 
 /// A name as the server keeps it.
-fn cut(mut name: Vec<u8>) -> String {
+fn cut(mut name: Vec<u8>) -> PgText {
     if name.len() > NAME_LIMIT {
         let mut end = NAME_LIMIT;
         // Not within a character.
@@ -137,11 +138,7 @@ fn cut(mut name: Vec<u8>) -> String {
         }
         name.truncate(end);
     }
-    lossy(&name)
-}
-
-fn lossy(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
+    name.into()
 }
 
 /// What stands in `"…"`, and the length of all.
@@ -163,7 +160,7 @@ fn quoted_name(text: &[u8]) -> (Vec<u8>, usize) {
 /// A string that may come in parts, with a line end between them; `value` is what its text means.
 fn string(text: &[u8], value: impl Fn(&[u8]) -> Option<Vec<u8>>) -> (Token, usize) {
     let (raw, length) = parts(text, |_| 1);
-    let token = value(&raw).map_or(Token::Symbol(b'\''), |value| Token::Text(lossy(&value)));
+    let token = value(&raw).map_or(Token::Symbol(b'\''), |value| Token::Text(value.into()));
     (token, length)
 }
 
@@ -173,7 +170,7 @@ fn escape_string(text: &[u8]) -> (Token, usize) {
         [b'\\', _, ..] => 2,
         _ => 1,
     });
-    let token = escaped(&raw).map_or(Token::Symbol(b'\''), |value| Token::Text(lossy(&value)));
+    let token = escaped(&raw).map_or(Token::Symbol(b'\''), |value| Token::Text(value.into()));
     (token, length)
 }
 
@@ -243,7 +240,7 @@ fn unicode_escaped(text: &[u8]) -> (Token, usize) {
     let (escape, more) = uescape(&text[length..]);
     let token = match escape.and_then(|escape| unicode(&raw, escape)) {
         Some(value) if is_name => Token::Name(cut(value)),
-        Some(value) => Token::Text(lossy(&value)),
+        Some(value) => Token::Text(value.into()),
         None => Token::Symbol(text[0]),
     };
     (token, length + more)
@@ -305,7 +302,7 @@ fn dollar(text: &[u8]) -> (Token, usize) {
     }
     let (delimiter, body) = text.split_at(tag + 2);
     let length = memmem::find(body, delimiter).unwrap_or(body.len());
-    let value = lossy(&body[..length]);
+    let value = body[..length].into();
     let end = (2 * delimiter.len() + length).min(text.len());
     (Token::Text(value), end)
 }
@@ -342,7 +339,7 @@ mod tests {
         assert_eq!(all("-- a\r\"b\""), [name("b")]);
         let long = "ä".repeat(40);
         assert_eq!(all(&format!("\"{long}\"")), [name(&"ä".repeat(31))]);
-        assert_eq!(all(&"x".repeat(70)), [Token::Word("x".repeat(63))]);
+        assert_eq!(all(&"x".repeat(70)), [Token::Word("x".repeat(63).into())]);
     }
 
     #[test]

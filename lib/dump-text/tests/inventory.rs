@@ -4,6 +4,7 @@
 use std::convert::Infallible;
 
 use dump_text::{Inventory, Scanner};
+use pg_text::PgText;
 
 fn inventory_in_pieces(dump: &[u8], size: usize) -> Inventory {
     let mut inventory = Inventory::default();
@@ -24,7 +25,9 @@ fn inventory(dump: &str) -> Inventory {
 }
 
 fn tables(inventory: &Inventory) -> Vec<(&str, Option<u64>)> {
-    inventory.tables().unwrap().collect()
+    let tables = inventory.tables().unwrap();
+    let text = |(name, rows): (_, _)| (PgText::utf8(name).unwrap(), rows);
+    tables.map(text).collect()
 }
 
 const DUMP: &str = r#"
@@ -126,11 +129,13 @@ fn rows_by_way_of_the_root_are_counted_together() {
 }
 
 #[test]
-fn a_name_that_is_no_utf_8_is_counted() {
+fn a_name_that_is_no_utf_8_is_listed_by_its_bytes() {
     let dump = b"CREATE TABLE public.\"gr\xfcn\" (x int);\nCREATE TABLE b (x int);\n\
                  COPY public.\"gr\xfcn\" (x) FROM stdin;\n1\n\\.\n";
     let seen = inventory_in_pieces(dump, 9);
-    assert_eq!(tables(&seen), [("b", Some(0))]);
+    let name = PgText::from(&b"public.\"gr\xfcn\""[..]);
+    let listed: Vec<_> = seen.tables().unwrap().collect();
+    assert_eq!(listed, [(&name, Some(1)), (&"b".into(), Some(0))]);
     assert_eq!((seen.table_count(), seen.rows()), (2, Some(1)));
 }
 

@@ -287,7 +287,7 @@ fn parts(dump: &str, cut: usize) -> Vec<(String, String)> {
     let mut parts = vec![("globals".to_owned(), String::new())];
     let mut sink = |event: Event<'_>| {
         match event {
-            Event::Begin(Part::Database(name)) => parts.push((name.clone(), String::new())),
+            Event::Begin(Part::Database(name)) => parts.push((name.to_string(), String::new())),
             Event::Begin(Part::End) => parts.push(("end".into(), String::new())),
             Event::Begin(Part::Unnamed) => parts.push(("unnamed".into(), String::new())),
             Event::Begin(Part::Globals) => parts.push(("more globals".into(), String::new())),

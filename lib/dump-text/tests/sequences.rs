@@ -99,7 +99,7 @@ fn parts(text: &str, piece: usize) -> Vec<(String, String)> {
     let mut parts = vec![(String::new(), String::new())];
     let mut sink = |event: Event<'_>| {
         match event {
-            Event::Begin(Part::Database(name)) => parts.push((name.clone(), String::new())),
+            Event::Begin(Part::Database(name)) => parts.push((name.to_string(), String::new())),
             Event::Begin(Part::Unnamed) => parts.push(("unnamed".into(), String::new())),
             Event::Begin(Part::Globals) => parts.push(("globals".into(), String::new())),
             Event::Begin(Part::End) => parts.push(("end".into(), String::new())),

@@ -10,6 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use job::{Error, OnStop};
+use pg_text::PgText;
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, WaitIdStatus};
 
@@ -435,8 +436,8 @@ fn next_line(input: &mut impl BufRead) -> io::Result<Option<String>> {
     if line.last() != Some(&b'\n') {
         input.skip_until(b'\n')?;
     }
-    let text = String::from_utf8_lossy(&line);
-    Ok(Some(text.trim_end().to_owned()))
+    // In the encoding of whoever says it.
+    Ok(Some(PgText::from(line.trim_ascii_end()).to_string()))
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -446,7 +447,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 fn program_name(command: &Command) -> String {
     let program = Path::new(command.get_program());
     let name = program.file_name().unwrap_or(program.as_os_str());
-    name.to_string_lossy().into_owned()
+    PgText::from(name).to_string()
 }
 
 /// A session of its own: the whole of it can be killed by one number, Ctrl-C reaches this program only,

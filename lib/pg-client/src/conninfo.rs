@@ -1,8 +1,10 @@
-use std::borrow::Cow;
+use std::ffi::OsStr;
 use std::fmt;
+use std::os::unix::ffi::OsStrExt;
 use std::process::Command;
 
 use job::Error;
+use pg_text::PgText;
 
 use crate::{Account, Version, program};
 
@@ -36,6 +38,10 @@ const ENVIRONMENT: [&str; 19] = [
     "PGTARGETSESSIONATTRS",
     "PGUSER",
 ];
+/// The keyword for the encoding that a session speaks, and the one that every session of ours begins with: the server hands
+/// on the bytes that it has, and takes those that may be in the database. Else settings of the server, a role or a database,
+/// and what the environment says, would make other bytes of names.
+const ENCODING: (&str, &str) = ("client_encoding", "SQL_ASCII");
 /// Seconds a connection may take to be made, unless the environment says another time.
 const CONNECT_TIMEOUT: &str = "20";
 
@@ -46,23 +52,23 @@ const CONNECT_TIMEOUT: &str = "20";
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Conninfo {
     /// Keyword and value, in the order given; no `dbname`, no `password`.
-    options: Vec<(String, String)>,
-    database: Option<String>,
-    password: Option<String>,
+    options: Vec<(String, PgText)>,
+    database: Option<PgText>,
+    password: Option<PgText>,
     /// Whether the environment has no say.
     alone: bool,
     /// Whom client programs run as, if that is somebody else.
     account: Option<Account>,
     /// What their sessions begin with, as PGOPTIONS has it; unless the keyword `options` has it.
-    settings: String,
+    settings: PgText,
 }
 
 impl Conninfo {
     /// The server on a socket in `directory` (an absolute path), as `user`: whatever the environment says.
-    pub fn socket(directory: &str, user: &str) -> Self {
-        let option = |keyword: &str, value: &str| (keyword.to_owned(), value.to_owned());
+    pub fn socket(directory: &str, user: &PgText) -> Self {
+        let option = |keyword: &str, value: &PgText| (keyword.to_owned(), value.clone());
         Self {
-            options: vec![option("host", directory), option("user", user)],
+            options: vec![option("host", &directory.into()), option("user", user)],
             alone: true,
             ..Self::default()
         }
@@ -73,13 +79,14 @@ impl Conninfo {
     ///
     /// # Errors
     /// What is wrong with it (exit code 2), without the password.
-    pub fn parse(text: &str) -> Result<Self, Error> {
+    pub fn parse(text: impl AsRef<OsStr>) -> Result<Self, Error> {
+        let text = text.as_ref().as_bytes();
         let uri = text
-            .strip_prefix("postgresql://")
-            .or_else(|| text.strip_prefix("postgres://"));
+            .strip_prefix(b"postgresql://")
+            .or_else(|| text.strip_prefix(b"postgres://"));
         let pairs = match uri {
             Some(rest) => uri_pairs(rest)?,
-            None if text.contains('=') => keyword_pairs(text)?,
+            None if text.contains(&b'=') => keyword_pairs(text)?,
             None => vec![("dbname".into(), text.into())],
         };
         let mut conninfo = Self::default();
@@ -89,6 +96,7 @@ impl Conninfo {
                 "dbname" => conninfo.database = Some(value),
                 "password" => conninfo.password = Some(value),
                 secret if is_secret(secret) => return Err(secret_option(secret)),
+                encoding if encoding == ENCODING.0 => {}
                 _ => conninfo.options.push((keyword, value)),
             }
         }
@@ -112,24 +120,31 @@ impl Conninfo {
     /// before anything of the database's is run. The server refuses one that it does not know, or that the role may not
     /// set; a pooler may refuse all.
     #[must_use]
-    pub fn with_settings(mut self, settings: &[(&str, &str)]) -> Self {
+    pub fn with_settings(mut self, settings: &[(&str, PgText)]) -> Self {
         let named = self
             .options
             .iter_mut()
             .rfind(|(keyword, _)| keyword == "options");
         // Behind what is said already: of two the last counts.
         let options = named.map_or(&mut self.settings, |(_, value)| value);
+        let mut said = options.as_bytes().to_vec();
         for (name, value) in settings {
-            // A backslash keeps a space in its option (PostgreSQL documentation, 34.1.2, options).
-            let value = value.replace('\\', "\\\\").replace(' ', "\\ ");
-            options.push_str(&format!(" -c {name}={value}"));
+            said.extend_from_slice(format!(" -c {name}=").as_bytes());
+            for byte in value.as_bytes() {
+                // A backslash keeps a space in its option (PostgreSQL documentation, 34.1.2, options).
+                if matches!(byte, b'\\' | b' ') {
+                    said.push(b'\\');
+                }
+                said.push(*byte);
+            }
         }
+        *options = said.into();
         self
     }
 
     /// The database that it names itself.
-    pub fn database(&self) -> Option<&str> {
-        self.database.as_deref()
+    pub fn database(&self) -> Option<&PgText> {
+        self.database.as_ref()
     }
 
     /// The same, whose sessions call themselves `application`: whatever it said itself, or a service or the
@@ -144,16 +159,16 @@ impl Conninfo {
 
     /// A conninfo string for `psql -d` and `pg_dump -d` that leads to the database `name`, whatever
     /// characters that has. Without a password: see [`Conninfo::apply`].
-    pub fn with_database(&self, name: &str) -> String {
+    pub fn with_database(&self, name: impl AsRef<[u8]>) -> PgText {
         let mut text = self.without_database();
-        push(&mut text, "dbname", name);
-        text
+        push(&mut text, "dbname", name.as_ref());
+        text.into()
     }
 
-    fn without_database(&self) -> String {
-        let mut text = String::new();
+    fn without_database(&self) -> Vec<u8> {
+        let mut text = Vec::new();
         for (keyword, value) in &self.options {
-            push(&mut text, keyword, value);
+            push(&mut text, keyword, value.as_bytes());
         }
         text
     }
@@ -162,20 +177,23 @@ impl Conninfo {
     /// or (none) to the environment's: adds `--dbname=…` and `--no-password` (there is no terminal to
     /// ask on), and the password to its environment. Also bounds the time that making a connection
     /// takes, unless the environment does.
-    pub fn apply(&self, command: &mut Command, database: Option<&str>) {
-        self.lead(command, database);
+    pub fn apply(&self, command: &mut Command, database: Option<&[u8]>) {
+        let (keyword, encoding) = ENCODING;
+        let mut speaking = self.clone();
+        speaking.options.push((keyword.into(), encoding.into()));
+        speaking.lead(command, database);
         command.arg("--no-password");
     }
 
     /// The client program `name` (psql, pg_dump, pg_dumpall), which connects as
     /// [`Conninfo::apply`] says.
-    pub fn command(&self, name: &str, database: Option<&str>) -> Command {
+    pub fn command(&self, name: &str, database: Option<&[u8]>) -> Command {
         let mut command = self.program(name);
         self.apply(&mut command, database);
         if !self.settings.is_empty() {
             let theirs = std::env::var_os("PGOPTIONS").filter(|_| !self.alone);
             let mut options = theirs.unwrap_or_default();
-            options.push(&self.settings);
+            options.push(self.settings.as_os_str());
             command.env("PGOPTIONS", options);
         }
         command
@@ -200,13 +218,14 @@ impl Conninfo {
     }
 
     /// As [`Conninfo::apply`] for a program that never asks for a password (`pg_isready`, `restore-stream`).
-    pub fn lead(&self, command: &mut Command, database: Option<&str>) {
-        let text = match database.or(self.database()) {
+    pub fn lead(&self, command: &mut Command, database: Option<&[u8]>) {
+        let text = match database.or(self.database().map(PgText::as_bytes)) {
             Some(name) => self.with_database(name),
-            None => self.without_database(),
+            None => self.without_database().into(),
         };
         if !text.is_empty() {
-            command.arg(format!("--dbname={text}"));
+            let option = [b"--dbname=", text.as_bytes()].concat();
+            command.arg(OsStr::from_bytes(&option));
         }
         if self.alone {
             for name in ENVIRONMENT {
@@ -214,7 +233,7 @@ impl Conninfo {
             }
         }
         if let Some(password) = &self.password {
-            command.env("PGPASSWORD", password);
+            command.env("PGPASSWORD", password.as_os_str());
         }
         if std::env::var_os("PGCONNECT_TIMEOUT").is_none() {
             command.env("PGCONNECT_TIMEOUT", CONNECT_TIMEOUT);
@@ -232,12 +251,19 @@ impl fmt::Debug for Conninfo {
     }
 }
 
-fn push(text: &mut String, keyword: &str, value: &str) {
+fn push(text: &mut Vec<u8>, keyword: &str, value: &[u8]) {
     if !text.is_empty() {
-        text.push(' ');
+        text.push(b' ');
     }
-    let value = value.replace('\\', "\\\\").replace('\'', "\\'");
-    text.push_str(&format!("{keyword}='{value}'"));
+    text.extend_from_slice(keyword.as_bytes());
+    text.extend_from_slice(b"='");
+    for byte in value {
+        if matches!(byte, b'\\' | b'\'') {
+            text.push(b'\\');
+        }
+        text.push(*byte);
+    }
+    text.push(b'\'');
 }
 
 /// One of these, or a password under a name that libpq would refuse only when it is on the command line.
@@ -257,40 +283,53 @@ fn wrong(what: impl fmt::Display) -> Error {
     Error::usage(format!("cannot read the conninfo: {what}"))
 }
 
+/// A keyword. It is ASCII: libpq knows no other.
+fn keyword(bytes: &[u8]) -> Result<String, Error> {
+    let bad = || wrong("a keyword is not of letters, digits and '_'");
+    let text = std::str::from_utf8(bytes).map_err(|_| bad())?;
+    Ok(text.to_owned())
+}
+
+/// The text before and behind the first `separator`.
+fn split_once(text: &[u8], separator: u8) -> Option<(&[u8], &[u8])> {
+    let at = text.iter().position(|byte| *byte == separator)?;
+    Some((&text[..at], &text[at + 1..]))
+}
+
 /// `host=x dbname='a\'b'`, as libpq's `conninfo_parse` reads it.
-fn keyword_pairs(text: &str) -> Result<Vec<(String, String)>, Error> {
+fn keyword_pairs(text: &[u8]) -> Result<Vec<(String, PgText)>, Error> {
     let mut pairs = Vec::new();
-    let mut rest = text.trim_start();
+    let mut rest = text.trim_ascii_start();
     while !rest.is_empty() {
-        let (keyword, after) = rest
-            .split_once('=')
-            .ok_or_else(|| wrong("a word at its end has no '=' after it"))?;
-        let keyword = keyword.trim_end();
-        if keyword.is_empty() || keyword.contains(char::is_whitespace) {
+        let (word, after) =
+            split_once(rest, b'=').ok_or_else(|| wrong("a word at its end has no '=' after it"))?;
+        let word = word.trim_ascii_end();
+        if word.is_empty() || word.iter().any(u8::is_ascii_whitespace) {
             // Not shown: it may be the second word of a password that was not quoted.
             return Err(wrong(
                 "a word has no '=' after it (a value with spaces needs '…')",
             ));
         }
-        let (value, after) = value(after.trim_start(), keyword)?;
-        pairs.push((keyword.to_owned(), value));
-        rest = after.trim_start();
+        let word = keyword(word)?;
+        let (value, after) = value(after.trim_ascii_start(), &word)?;
+        pairs.push((word, value.into()));
+        rest = after.trim_ascii_start();
     }
     Ok(pairs)
 }
 
 /// A value, perhaps quoted, and what comes after it.
-fn value<'a>(text: &'a str, keyword: &str) -> Result<(String, &'a str), Error> {
-    let quoted = text.starts_with('\'');
-    let text = text.strip_prefix('\'').unwrap_or(text);
-    let mut value = String::new();
-    let mut chars = text.char_indices();
-    while let Some((at, char)) = chars.next() {
-        match char {
-            '\\' => value.extend(chars.next().map(|(_, char)| char)),
-            '\'' if quoted => return Ok((value, &text[at + 1..])),
-            _ if !quoted && char.is_ascii_whitespace() => return Ok((value, &text[at..])),
-            _ => value.push(char),
+fn value<'a>(text: &'a [u8], keyword: &str) -> Result<(Vec<u8>, &'a [u8]), Error> {
+    let quoted = text.starts_with(b"'");
+    let text = text.strip_prefix(b"'").unwrap_or(text);
+    let mut value = Vec::new();
+    let mut bytes = text.iter().copied().enumerate();
+    while let Some((at, byte)) = bytes.next() {
+        match byte {
+            b'\\' => value.extend(bytes.next().map(|(_, byte)| byte)),
+            b'\'' if quoted => return Ok((value, &text[at + 1..])),
+            _ if !quoted && byte.is_ascii_whitespace() => return Ok((value, &text[at..])),
+            _ => value.push(byte),
         }
     }
     if quoted {
@@ -298,19 +337,20 @@ fn value<'a>(text: &'a str, keyword: &str) -> Result<(String, &'a str), Error> {
             "the value of '{keyword}' lacks its closing '"
         )));
     }
-    Ok((value, ""))
+    Ok((value, b""))
 }
 
 /// `[user[:password]@][host[:port],…][/dbname][?keyword=value&…]`, as libpq's
 /// `conninfo_uri_parse_options` reads it.
-fn uri_pairs(rest: &str) -> Result<Vec<(String, String)>, Error> {
+fn uri_pairs(rest: &[u8]) -> Result<Vec<(String, PgText)>, Error> {
     let mut pairs = Vec::new();
-    let mut add = |keyword: &str, value: String| pairs.push((keyword.to_owned(), value));
-    let authority_end = rest.find(['/', '?']).unwrap_or(rest.len());
+    let mut add = |keyword: &str, value: PgText| pairs.push((keyword.to_owned(), value));
+    let is_end = |byte: &u8| matches!(byte, b'/' | b'?');
+    let authority_end = rest.iter().position(is_end).unwrap_or(rest.len());
     let (authority, rest) = rest.split_at(authority_end);
-    let hosts = match authority.split_once('@') {
+    let hosts = match split_once(authority, b'@') {
         Some((user, hosts)) => {
-            let (user, password) = user.split_once(':').unwrap_or((user, ""));
+            let (user, password) = split_once(user, b':').unwrap_or((user, b""));
             add("user", decoded(user, "user")?);
             add("password", decoded(password, "password")?);
             hosts
@@ -318,57 +358,57 @@ fn uri_pairs(rest: &str) -> Result<Vec<(String, String)>, Error> {
         None => authority,
     };
     let (mut names, mut ports) = (Vec::new(), Vec::new());
-    for host in hosts.split(',') {
+    for host in hosts.split(|byte| *byte == b',') {
         let (name, port) = host_and_port(host)?;
         names.push(decoded(name, "host")?);
         ports.push(decoded(port, "port")?);
     }
     add("host", list(&names));
     add("port", list(&ports));
-    let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
+    let (path, query) = split_once(rest, b'?').unwrap_or((rest, b""));
     add(
         "dbname",
-        decoded(path.strip_prefix('/').unwrap_or(path), "dbname")?,
+        decoded(path.strip_prefix(b"/").unwrap_or(path), "dbname")?,
     );
-    for parameter in query.split('&').filter(|parameter| !parameter.is_empty()) {
-        let (keyword, value) = parameter
-            .split_once('=')
+    let parameters = query.split(|byte| *byte == b'&');
+    for parameter in parameters.filter(|parameter| !parameter.is_empty()) {
+        let (word, value) = split_once(parameter, b'=')
             .ok_or_else(|| wrong("a query parameter of the URI has no '='"))?;
-        match (keyword, decoded(value, keyword)?) {
+        let word = keyword(decoded(word, "keyword")?.as_bytes())?;
+        match (word.as_str(), decoded(value, &word)?) {
             // For JDBC's sake, as libpq does.
             ("ssl", value) if value == "true" => add("sslmode", "require".into()),
-            (_, value) => add(&decoded(keyword, "keyword")?, value),
+            (word, value) => add(word, value),
         }
     }
     Ok(pairs)
 }
 
-fn host_and_port(host: &str) -> Result<(&str, &str), Error> {
-    let Some(address) = host.strip_prefix('[') else {
-        return Ok(host.split_once(':').unwrap_or((host, "")));
+fn host_and_port(host: &[u8]) -> Result<(&[u8], &[u8]), Error> {
+    let Some(address) = host.strip_prefix(b"[") else {
+        return Ok(split_once(host, b':').unwrap_or((host, b"")));
     };
-    let (address, port) = address
-        .split_once(']')
+    let (address, port) = split_once(address, b']')
         .ok_or_else(|| wrong("an IPv6 address of the URI lacks its ']'"))?;
-    Ok((address, port.strip_prefix(':').unwrap_or(port)))
+    Ok((address, port.strip_prefix(b":").unwrap_or(port)))
 }
 
 /// Several hosts or ports in one value; nothing if none of them says anything.
-fn list(values: &[String]) -> String {
-    if values.iter().all(String::is_empty) {
-        return String::new();
+fn list(values: &[PgText]) -> PgText {
+    if values.iter().all(PgText::is_empty) {
+        return PgText::default();
     }
-    values.join(",")
+    PgText::join(values, ",")
 }
 
-fn decoded(text: &str, what: &str) -> Result<String, Error> {
+fn decoded(text: &[u8], what: &str) -> Result<PgText, Error> {
     let bad = || {
         wrong(format_args!(
             "a '%' in the {what} of the URI does not begin a valid %XX"
         ))
     };
     let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
+    let mut rest = text;
     while let Some((&byte, after)) = rest.split_first() {
         rest = after;
         if byte != b'%' {
@@ -383,18 +423,14 @@ fn decoded(text: &str, what: &str) -> Result<String, Error> {
         }
         rest = &after[2..];
     }
-    let text = String::from_utf8_lossy(&bytes);
-    match text {
-        Cow::Borrowed(text) => Ok(text.to_owned()),
-        Cow::Owned(_) => Err(wrong(format_args!("the {what} of the URI is not UTF-8"))),
-    }
+    Ok(bytes.into())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn with(text: &str) -> String {
+    fn with(text: &str) -> PgText {
         Conninfo::parse(text).unwrap().with_database("a'b\\c d=e")
     }
 
@@ -452,7 +488,7 @@ mod tests {
         ] {
             assert_eq!(
                 Conninfo::parse(text).unwrap().database(),
-                Some("x y"),
+                Some(&"x y".into()),
                 "{text}"
             );
         }
@@ -470,7 +506,7 @@ mod tests {
         ] {
             let conninfo = Conninfo::parse(text).unwrap();
             let mut command = Command::new("psql");
-            conninfo.apply(&mut command, Some("x"));
+            conninfo.apply(&mut command, Some(b"x"));
             let shown = format!(
                 "{conninfo:?} {} {:?}",
                 conninfo.with_database("x"),
@@ -499,7 +535,6 @@ mod tests {
             ("host=h pgpasswd=s3cret", "pgpasswd"),
             ("postgresql://h?sslpassword=s3cret", "sslpassword"),
             ("postgresql://h/%00", "dbname"),
-            ("postgresql://h/%ff", "dbname"),
             ("postgresql://h/%+1", "dbname"),
             ("postgresql://h/%é", "dbname"),
         ] {
@@ -513,7 +548,7 @@ mod tests {
     #[test]
     fn on_a_socket_of_one_s_own_the_environment_has_no_say() {
         let mut command = Command::new("psql");
-        Conninfo::socket("/tmp/a b", "o'b").lead(&mut command, Some("x"));
+        Conninfo::socket("/tmp/a b", &"o'b".into()).lead(&mut command, Some(b"x"));
         let told: Vec<_> = command.get_args().collect();
         assert_eq!(told, [r"--dbname=host='/tmp/a b' user='o\'b' dbname='x'"]);
         let gone = |name: &str| command.get_envs().any(|it| it == (name.as_ref(), None));
@@ -523,13 +558,13 @@ mod tests {
     #[test]
     fn sessions_begin_with_settings() {
         let options = |conninfo: Conninfo| {
-            let command = conninfo.command("psql", Some("x"));
+            let command = conninfo.command("psql", Some(b"x"));
             let mut found = command.get_envs().filter(|it| it.0 == "PGOPTIONS");
             found.next().and_then(|it| Some(it.1?.to_owned()))
         };
-        let socket = Conninfo::socket("/tmp", "me");
+        let socket = Conninfo::socket("/tmp", &"me".into());
         assert_eq!(options(socket.clone()), None);
-        let settings = [("search_path", r"a\ b"), ("role", "none")];
+        let settings = [("search_path", r"a\ b".into()), ("role", "none".into())];
         assert_eq!(
             options(socket.with_settings(&settings)),
             Some(r" -c search_path=a\\\ b -c role=none".into())
@@ -546,7 +581,41 @@ mod tests {
     #[test]
     fn an_environment_needs_no_argument() {
         let mut command = Command::new("psql");
-        Conninfo::default().apply(&mut command, None);
-        assert_eq!(command.get_args().collect::<Vec<_>>(), ["--no-password"]);
+        Conninfo::default().lead(&mut command, None);
+        assert_eq!(command.get_args().count(), 0);
+    }
+
+    #[test]
+    fn names_are_bytes() {
+        let name = PgText::from(&b"gr\xf6\xdfe"[..]);
+        for text in [
+            &b"gr\xf6\xdfe"[..],
+            b"host=h dbname=gr\xf6\xdfe",
+            b"dbname='gr\xf6\\\xdfe' host=h",
+            b"postgresql://h/gr\xf6%DFe",
+        ] {
+            let conninfo = Conninfo::parse(OsStr::from_bytes(text)).unwrap();
+            assert_eq!(conninfo.database(), Some(&name), "{name}");
+            let mut command = Command::new("psql");
+            conninfo.lead(&mut command, None);
+            let given = command.get_args().next().unwrap().as_bytes().to_vec();
+            assert!(given.ends_with(b"dbname='gr\xf6\xdfe'"), "{given:?}");
+        }
+    }
+
+    #[test]
+    fn the_server_hands_on_the_bytes_that_it_has() {
+        for text in ["client_encoding=UTF8 host=h", "host=h"] {
+            let mut command = Command::new("psql");
+            Conninfo::parse(text).unwrap().apply(&mut command, None);
+            let told: Vec<_> = command.get_args().collect();
+            assert_eq!(
+                told,
+                [
+                    "--dbname=host='h' client_encoding='SQL_ASCII'",
+                    "--no-password"
+                ]
+            );
+        }
     }
 }

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use crate::{UNHINDERED, quote_ident, quote_literal};
+use pg_text::PgText;
+
+use crate::{UNHINDERED, quote_ident, quote_literal, sql};
 
 /// Takes away, within a database, what keeps it from being dropped and may have come with its dump: that it is a
 /// template, subscriptions (that were never active: their slots belong to the database that was dumped), and event
@@ -50,20 +52,22 @@ END$$;";
 ///
 /// Nothing happens to a database that is not there, and to one whose drop was interrupted: the server ends a session
 /// that tries to alter that.
-pub fn open_database(name: &str) -> String {
-    altered(name, "ALLOW_CONNECTIONS true")
+pub fn open_database(name: impl AsRef<[u8]>) -> PgText {
+    altered(name.as_ref(), "ALLOW_CONNECTIONS true")
 }
 
 /// Drops a database, whoever is connected to it; not one that is not there.
 ///
 /// Nobody new gets in, those who are in it are disconnected, and those who may not be (a superuser's sessions, by a
 /// role that is none) are waited for. If it cannot be dropped all the same, it stays closed: [`open_database`].
-pub fn drop_database(name: &str) -> String {
+pub fn drop_database(name: impl AsRef<[u8]>) -> PgText {
+    let name = name.as_ref();
     let close = altered(name, "ALLOW_CONNECTIONS false IS_TEMPLATE false");
     let vacate = vacate(&[name], DROP_PATIENCE);
     let name = quote_ident(name);
-    format!(
-        "{UNHINDERED}SET client_min_messages = error;\n{close}{vacate}DROP DATABASE IF EXISTS {name} WITH (FORCE);\n"
+    sql(
+        "{}SET client_min_messages = error;\n{}{}DROP DATABASE IF EXISTS {} WITH (FORCE);\n",
+        &[&UNHINDERED.into(), &close, &vacate, &name],
     )
 }
 
@@ -73,10 +77,11 @@ const DROP_PATIENCE: Duration = Duration::from_secs(5);
 /// Disconnects whoever is connected to a database, as far as this role may, and does not wait for anything.
 ///
 /// Not autovacuum, which has no role: it gives way by itself.
-pub fn disconnect(name: &str) -> String {
+pub fn disconnect(name: impl AsRef<[u8]>) -> PgText {
     let disconnect = terminate(&[name]);
-    block(&format!(
-        "DECLARE stranger record; place name;\nBEGIN\n{disconnect}END"
+    block(&sql(
+        "DECLARE stranger record; place name;\nBEGIN\n{}END",
+        &[&disconnect],
     ))
 }
 
@@ -84,29 +89,30 @@ pub fn disconnect(name: &str) -> String {
 /// is still there after `patience` is an error of SQL (55006, object_in_use).
 ///
 /// Who has left stays away only if the databases are closed.
-pub fn vacate(names: &[&str], patience: Duration) -> String {
+pub fn vacate<N: AsRef<[u8]>>(names: &[N], patience: Duration) -> PgText {
     let looks = (patience.as_millis() / 50).max(1);
     let disconnect = terminate(names);
-    block(&format!(
+    block(&sql(
         "DECLARE stranger record; place name;
 BEGIN
-  FOR look IN 1..{looks} LOOP
+  FOR look IN 1..{} LOOP
     place := NULL;
-{disconnect}    EXIT WHEN place IS NULL;
+{}    EXIT WHEN place IS NULL;
     PERFORM pg_catalog.pg_sleep(0.05);
     PERFORM pg_catalog.pg_stat_clear_snapshot();
   END LOOP;
   IF place IS NOT NULL THEN
     RAISE EXCEPTION 'database \"%\" is being accessed by other users', place USING ERRCODE = 'object_in_use';
   END IF;
-END"
+END",
+        &[&looks.to_string().into(), &disconnect],
     ))
 }
 
 /// Leaves the name of a database that somebody is connected to in `place`.
-fn terminate(names: &[&str]) -> String {
-    let names: Vec<String> = names.iter().map(|name| quote_literal(name)).collect();
-    format!(
+fn terminate<N: AsRef<[u8]>>(names: &[N]) -> PgText {
+    let names = PgText::join(names.iter().map(quote_literal), ", ");
+    sql(
         "    FOR stranger IN SELECT pid, datname FROM pg_catalog.pg_stat_activity
      WHERE datname IN ({}) AND usesysid IS NOT NULL AND pid <> pg_catalog.pg_backend_pid() LOOP
       place := stranger.datname;
@@ -116,26 +122,30 @@ fn terminate(names: &[&str]) -> String {
       END;
     END LOOP;
 ",
-        names.join(", ")
+        &[&names],
     )
 }
 
-fn altered(name: &str, options: &str) -> String {
-    let alter = format!("ALTER DATABASE {} {options}", quote_ident(name));
-    let (alter, name) = (quote_literal(&alter), quote_literal(name));
-    block(&format!(
+fn altered(name: &[u8], options: &str) -> PgText {
+    let alter = sql(
+        "ALTER DATABASE {} {}",
+        &[&quote_ident(name), &options.into()],
+    );
+    let (alter, name) = (quote_literal(alter), quote_literal(name));
+    block(&sql(
         "BEGIN
-  IF EXISTS (SELECT FROM pg_catalog.pg_database WHERE datname = {name} AND datconnlimit <> -2) THEN
-    EXECUTE {alter};
+  IF EXISTS (SELECT FROM pg_catalog.pg_database WHERE datname = {} AND datconnlimit <> -2) THEN
+    EXECUTE {};
   END IF;
 EXCEPTION WHEN OTHERS THEN NULL;
-END"
+END",
+        &[&name, &alter],
     ))
 }
 
 /// A DO command. Its body is a string constant: any name may be in it, and no dollar tag has to be found for it.
-fn block(body: &str) -> String {
-    format!("DO {};\n", quote_literal(body))
+fn block(body: &PgText) -> PgText {
+    sql("DO {};\n", &[&quote_literal(body)])
 }
 
 #[cfg(test)]
@@ -145,9 +155,10 @@ mod tests {
     #[test]
     fn any_name_can_be_in_a_block() {
         for name in ["a$$b", "it's", "back\\slash", "\"quoted\""] {
-            let sql = open_database(name);
+            let sql = open_database(name).to_string();
             assert!(sql.starts_with("DO ") && sql.ends_with("';\n"), "{sql}");
         }
+        let vacate = |names: &[&str], patience| vacate(names, patience).to_string();
         assert!(vacate(&["a", "b"], Duration::from_secs(1)).contains("(''a'', ''b'')"));
         assert!(vacate(&["a"], Duration::ZERO).contains("1..1 "));
     }

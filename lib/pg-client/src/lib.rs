@@ -23,6 +23,6 @@ pub use key::random_key;
 pub use pipe_reader::PipeReader;
 pub use pooler::Answer;
 pub use program::command;
-pub use server::{Row, Server, quote_ident, quote_literal};
+pub use server::{Row, Server, quote_ident, quote_literal, sql};
 pub use unhindered::UNHINDERED;
 pub use version::Version;

@@ -5,7 +5,8 @@
 
 use job::Error;
 
-use crate::server::ask;
+use pg_text::PgText;
+
 use crate::{Row, Server};
 
 /// A setting that a libpq program asks for when it connects, if this variable says so. A server takes it from any
@@ -44,18 +45,21 @@ impl Server {
     ///
     /// # Errors
     /// As [`Server::query`].
-    pub fn ask(&self, database: Option<&str>, sql: &str) -> Result<Answer, Error> {
-        let probed = |sql: &str| {
-            let mut psql = self.psql(database);
-            psql.env(VARIABLE, "off");
-            ask(psql, &format!("{QUESTION}{sql}")).map(judged)
+    pub fn ask<N>(&self, database: Option<&N>, sql: impl AsRef<[u8]>) -> Result<Answer, Error>
+    where
+        N: AsRef<[u8]> + ?Sized,
+    {
+        let sql = sql.as_ref();
+        let probed = |sql: &[u8]| {
+            let psql = self.psql(database)?.env(VARIABLE, "off");
+            psql.ask(&[QUESTION.as_bytes(), sql].concat()).map(judged)
         };
         if let Ok(answer) = probed(sql) {
             return Ok(answer);
         }
         // What a server refuses, it refuses without the setting too.
         self.query(database, "")?;
-        match probed("") {
+        match probed(b"") {
             Ok(Answer::Server(_)) => probed(sql),
             Ok(Answer::Pooler) | Err(_) => Ok(Answer::Pooler),
         }
@@ -67,7 +71,8 @@ fn judged(mut rows: Vec<Row>) -> Answer {
         return Answer::Pooler;
     }
     let first = rows.remove(0);
-    let said: Vec<_> = first.iter().map(Option::as_deref).collect();
+    let said = first.iter().map(|it| it.as_ref().map(PgText::ascii));
+    let said: Vec<_> = said.collect();
     match said.as_slice() {
         [Some("off"), Some("client")] => Answer::Server(rows),
         _ => Answer::Pooler,

@@ -1,21 +1,31 @@
-use std::ffi::OsStr;
 use std::io::{Read, Write};
-use std::os::unix::ffi::OsStrExt;
+use std::iter::repeat_n;
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use job::{Error, say};
+use pg_text::PgText;
 
-use crate::{Child, Conninfo, Version};
+use crate::{Child, Conninfo, Version, random_key};
 
 /// One row of an answer; NULL is none.
-pub type Row = Vec<Option<String>>;
+pub type Row = Vec<Option<PgText>>;
 
-/// Between fields: a byte that no UTF-8 text has. Records end in a NUL byte.
-const FIELD: u8 = 0xff;
-/// For NULL: no name and no setting is this. psql takes bytes out of it that are not text.
-const NULL: &[u8] = b"\x02\x03NULL\x03\x02";
+/// What stands between the fields of an answer, and for NULL: words that nobody can know who gives something a name, which
+/// may have any bytes. Records end in a NUL byte, which no text has.
+#[derive(Debug)]
+struct Marks {
+    field: String,
+    null: String,
+}
+
+/// A psql that is asked something.
+#[derive(Debug)]
+pub(crate) struct Psql {
+    command: Command,
+    marks: Marks,
+}
 
 /// A server that is asked through `psql`.
 #[derive(Debug, Clone)]
@@ -47,7 +57,7 @@ impl Server {
             let left = timeout.saturating_sub(started.elapsed());
             if left.is_zero() {
                 // It says why; or it has come up in this moment.
-                return self.execute(None, "");
+                return self.execute::<str>(None, "");
             }
             if !said {
                 say!("waiting for the server (at most {} s)", timeout.as_secs());
@@ -77,35 +87,41 @@ impl Server {
     /// Runs `sql` (one statement or several, the rows of all of them) in `database`, or in the one
     /// that the conninfo or the environment names.
     ///
-    /// Values come in the encoding of that database: names of databases are bytes, and so they lead
-    /// back to where they came from.
+    /// The bytes of values are those that the server has, in whatever encoding: so names lead back to where they came
+    /// from. `sql` goes there as it is, too: what is in it must be text in that database's encoding.
     ///
     /// # Errors
-    /// With psql's own words; a value that is not UTF-8.
-    pub fn query(&self, database: Option<&str>, sql: &str) -> Result<Vec<Row>, Error> {
-        ask(self.psql(database), sql)
+    /// With psql's own words.
+    pub fn query<N>(&self, database: Option<&N>, sql: impl AsRef<[u8]>) -> Result<Vec<Row>, Error>
+    where
+        N: AsRef<[u8]> + ?Sized,
+    {
+        self.psql(database)?.ask(sql.as_ref())
     }
 
-    pub(crate) fn psql(&self, database: Option<&str>) -> Command {
-        let mut command = self.conninfo.command("psql", database);
+    pub(crate) fn psql<N>(&self, database: Option<&N>) -> Result<Psql, Error>
+    where
+        N: AsRef<[u8]> + ?Sized,
+    {
+        let marks = Marks::new()?;
+        let mut command = self.conninfo.command("psql", database.map(AsRef::as_ref));
         command.args(["--no-psqlrc", "--no-align", "--tuples-only", "--quiet"]);
         command.args(["--set=ON_ERROR_STOP=1", "--record-separator-zero"]);
-        command
-            .arg("--field-separator")
-            .arg(OsStr::from_bytes(&[FIELD]));
-        command
-            .arg("--pset")
-            .arg(OsStr::from_bytes(&[b"null=", NULL].concat()));
-        command.env("LC_ALL", "C").env_remove("PGCLIENTENCODING");
+        command.args(["--field-separator", &marks.field]);
+        command.args(["--pset", &format!("null={}", marks.null)]);
+        command.env("LC_ALL", "C");
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
-        command
+        Ok(Psql { command, marks })
     }
 
     /// As [`Server::query`] where nothing is asked: CREATE DATABASE, ALTER DATABASE.
     ///
     /// # Errors
     /// With psql's own words.
-    pub fn execute(&self, database: Option<&str>, sql: &str) -> Result<(), Error> {
+    pub fn execute<N>(&self, database: Option<&N>, sql: impl AsRef<[u8]>) -> Result<(), Error>
+    where
+        N: AsRef<[u8]> + ?Sized,
+    {
         self.query(database, sql).map(drop)
     }
 
@@ -113,75 +129,119 @@ impl Server {
     ///
     /// # Errors
     /// As [`Server::query`].
-    pub fn version(&self, database: Option<&str>) -> Result<Version, Error> {
+    pub fn version<N>(&self, database: Option<&N>) -> Result<Version, Error>
+    where
+        N: AsRef<[u8]> + ?Sized,
+    {
         let sql = "SELECT current_setting('server_version_num'), current_setting('server_version')";
         let rows = self.query(database, sql)?;
         if let [row] = rows.as_slice()
             && let [Some(number), Some(text)] = row.as_slice()
-            && let Ok(number) = number.parse()
+            && let Some(number) = number.parse()
         {
-            let text = text.clone();
+            let text = text.to_string();
             return Ok(Version { number, text });
         }
         Err(Error::failed("the server says no version"))
     }
 }
 
-/// Runs `sql` in a psql of [`Server::psql`].
-pub(crate) fn ask(psql: Command, sql: &str) -> Result<Vec<Row>, Error> {
-    let mut child = Child::spawn(psql)?;
-    // psql reads its input while it answers, and a pipe holds more than any question has.
-    let asked = match child.take_stdin() {
-        Some(mut stdin) => stdin.write_all(sql.as_bytes()),
-        None => Ok(()),
-    };
-    let mut answer = Vec::new();
-    let answered = match child.take_stdout() {
-        Some(mut stdout) => stdout.read_to_end(&mut answer).map(drop),
-        None => Ok(()),
-    };
-    child.wait()?;
-    asked
-        .and(answered)
-        .map_err(|error| Error::io("cannot ask psql", &error))?;
-    rows(&answer)
-}
-
-fn rows(answer: &[u8]) -> Result<Vec<Row>, Error> {
-    answer
-        .split_inclusive(|byte| *byte == 0)
-        .map(|record| {
-            let record = record.strip_suffix(&[0]).unwrap_or(record);
-            record.split(|byte| *byte == FIELD).map(field).collect()
-        })
-        .collect()
-}
-
-fn field(value: &[u8]) -> Result<Option<String>, Error> {
-    if value == NULL {
-        return Ok(None);
+impl Psql {
+    /// A variable of its environment.
+    pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
+        self.command.env(name, value);
+        self
     }
-    let text = std::str::from_utf8(value).map_err(|_| {
-        let shown = String::from_utf8_lossy(value).into_owned();
-        Error::failed(format!("the server says '{shown}', which is not UTF-8"))
-    })?;
-    Ok(Some(text.to_owned()))
+
+    /// Runs `sql`.
+    pub(crate) fn ask(self, sql: &[u8]) -> Result<Vec<Row>, Error> {
+        let mut child = Child::spawn(self.command)?;
+        // psql reads its input while it answers, and a pipe holds more than any question has.
+        let asked = match child.take_stdin() {
+            Some(mut stdin) => stdin.write_all(sql),
+            None => Ok(()),
+        };
+        let mut answer = Vec::new();
+        let answered = match child.take_stdout() {
+            Some(mut stdout) => stdout.read_to_end(&mut answer).map(drop),
+            None => Ok(()),
+        };
+        child.wait()?;
+        asked
+            .and(answered)
+            .map_err(|error| Error::io("cannot ask psql", &error))?;
+        Ok(self.marks.rows(&answer))
+    }
+}
+
+impl Marks {
+    fn new() -> Result<Self, Error> {
+        let key = random_key::<16>()?;
+        Ok(Self {
+            field: format!("|{key}|"),
+            null: format!("null {key}"),
+        })
+    }
+
+    fn rows(&self, answer: &[u8]) -> Vec<Row> {
+        let records = answer.split_inclusive(|byte| *byte == 0);
+        records.map(|record| self.row(record)).collect()
+    }
+
+    fn row(&self, record: &[u8]) -> Row {
+        let mut rest = record.strip_suffix(&[0]).unwrap_or(record);
+        let mut row = Vec::new();
+        let mark = self.field.as_bytes();
+        while let Some(at) = rest.windows(mark.len()).position(|bytes| bytes == mark) {
+            row.push(self.field(&rest[..at]));
+            rest = &rest[at + mark.len()..];
+        }
+        row.push(self.field(rest));
+        row
+    }
+
+    fn field(&self, value: &[u8]) -> Option<PgText> {
+        (value != self.null.as_bytes()).then(|| value.into())
+    }
 }
 
 /// A name as SQL takes it: `"a""b"`.
-pub fn quote_ident(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
+pub fn quote_ident(name: impl AsRef<[u8]>) -> PgText {
+    let quoted = doubled(name.as_ref(), b"\"");
+    [b"\"", quoted.as_slice(), b"\""].concat().into()
 }
 
 /// A string constant as SQL takes it, whatever `standard_conforming_strings` is: `'a''b'`, `E'a\\b'`.
-pub fn quote_literal(text: &str) -> String {
-    let quoted = text.replace('\'', "''");
-    if quoted.contains('\\') {
-        // The space in front keeps an identifier before it apart from the E.
-        format!(" E'{}'", quoted.replace('\\', "\\\\"))
-    } else {
-        format!("'{quoted}'")
+pub fn quote_literal(text: impl AsRef<[u8]>) -> PgText {
+    let text = text.as_ref();
+    let quoted = doubled(text, b"'\\");
+    // The space in front keeps an identifier before it apart from the E.
+    let begin: &[u8] = match text.contains(&b'\\') {
+        true => b" E'",
+        false => b"'",
+    };
+    [begin, &quoted, b"'"].concat().into()
+}
+
+/// Some SQL, in which each `{}` of the template stands for the next of the texts.
+pub fn sql(template: &str, texts: &[&PgText]) -> PgText {
+    let mut texts = texts.iter();
+    let mut filled = Vec::new();
+    for (at, part) in template.split("{}").enumerate() {
+        if at > 0 {
+            filled.extend_from_slice(texts.next().map_or(b"", |text| text.as_bytes()));
+        }
+        filled.extend_from_slice(part.as_bytes());
     }
+    filled.into()
+}
+
+fn doubled(text: &[u8], which: &[u8]) -> Vec<u8> {
+    let times = |byte| 1 + usize::from(which.contains(byte));
+    let bytes = text.iter();
+    bytes
+        .flat_map(|byte| repeat_n(*byte, times(byte)))
+        .collect()
 }
 
 #[cfg(test)]
@@ -190,14 +250,25 @@ mod tests {
 
     #[test]
     fn rows_and_fields() {
-        let some = |text: &str| Some(text.to_owned());
-        assert_eq!(rows(b"").unwrap(), Vec::<Row>::new());
-        assert_eq!(rows(b"\0").unwrap(), [[some("")]]);
+        let some = |bytes: &[u8]| Some(PgText::from(bytes));
+        let marks = Marks::new().unwrap();
+        let Marks { field, null } = &marks;
+        assert_eq!(marks.rows(b""), Vec::<Row>::new());
+        assert_eq!(marks.rows(b"\0"), [[some(b"")]]);
+        let answer = format!("a\nb{field}{null}\0{field}{field}\0");
         assert_eq!(
-            rows(b"a\nb\xff\x02\x03NULL\x03\x02\0\xff\xff\0").unwrap(),
-            [vec![some("a\nb"), None], vec![some(""), some(""), some("")]]
+            marks.rows(answer.as_bytes()),
+            [
+                vec![some(b"a\nb"), None],
+                vec![some(b""), some(b""), some(b"")]
+            ]
         );
-        assert!(rows(b"\xe9\0").unwrap_err().to_string().contains("UTF-8"));
+        // Any bytes are a value, and another question's marks too.
+        let other = Marks::new().unwrap();
+        let (mark, null) = (other.field.as_bytes(), other.null.as_bytes());
+        let odd = [b"\xff\xe9|", mark, null].concat();
+        let answer = [&odd, field.as_bytes(), b"\xff\0"].concat();
+        assert_eq!(marks.rows(&answer), [[some(&odd), some(b"\xff")]]);
     }
 
     #[test]
@@ -205,5 +276,14 @@ mod tests {
         assert_eq!(quote_ident("a\"b"), "\"a\"\"b\"");
         assert_eq!(quote_literal("it's"), "'it''s'");
         assert_eq!(quote_literal(r"a\'b"), r" E'a\\''b'");
+        assert_eq!(quote_ident(b"\xf6\"").as_bytes(), b"\"\xf6\"\"\"");
+        assert_eq!(quote_literal(b"\xf6'").as_bytes(), b"'\xf6'''");
+    }
+
+    #[test]
+    fn texts_in_sql() {
+        let name = PgText::from(&b"\xf6{}"[..]);
+        let filled = sql("a {} {} b", &[&name, &name]);
+        assert_eq!(filled.as_bytes(), b"a \xf6{} \xf6{} b");
     }
 }

@@ -2,6 +2,7 @@ use std::fmt;
 use std::process::{Command, Stdio};
 
 use job::Error;
+use pg_text::PgText;
 
 use crate::{child, program};
 
@@ -29,7 +30,7 @@ impl Version {
             .stdin(Stdio::null())
             .output()
             .map_err(|error| child::cannot_start(program, &error))?;
-        let said = String::from_utf8_lossy(&said.stdout);
+        let said = PgText::from(said.stdout).to_string();
         Self::parse(&said).ok_or_else(|| {
             let said = said.trim();
             Error::failed(format!("'{program} --version' says no version: '{said}'"))

@@ -20,7 +20,7 @@ fn cluster() -> Place {
         &place,
         "150018",
         "t",
-        "one\\377t\\377t\\0template1\\377t\\377t\\0two\\377t\\377t\\0",
+        "one\\377t\\377t\\377UTF8\\0template1\\377t\\377t\\377UTF8\\0two\\377t\\377t\\377LATIN1\\0",
     );
     let globals = format!("{GLOBALS}{CLOSING}").replace('\n', "\\n");
     place.client(
@@ -31,14 +31,19 @@ fn cluster() -> Place {
     place
 }
 
-/// What psql prints; first that the setting which a pooler would not hand on came from its client.
+/// What psql prints (with `\\377` between fields), first that the setting which a pooler would not hand on came from its
+/// client.
 fn answer(place: &Place, version: &str, passwords: &str, databases: &str) {
     let server = format!("off\\377client\\000{version}\\37715.18\\377{passwords}\\0");
     place.client(
         "psql",
-        &format!("cat > question; printf '{server}{databases}'"),
+        &format!("{MARK}cat > question; printf '{server}{databases}' | {MARKED}"),
     );
 }
+
+/// What is to stand between fields is an argument.
+const MARK: &str = "for argument; do case $before in --field-separator) mark=$argument;; esac; before=$argument; done\n";
+const MARKED: &str = "sed \"s/\\xff/$mark/g\"";
 
 /// pg_dump says which database it is, after it has done `first`; `$name` is its name.
 fn dump(place: &Place, first: &str) {
@@ -80,6 +85,8 @@ fn the_dump_is_put_together_as_pg_dumpall_does() {
     assert!(seen.stderr.contains("3 databases"), "{seen}");
     let arguments = |name: &str| fs::read_to_string(place.path(name)).unwrap();
     assert!(arguments("arguments-one").contains("--create"));
+    assert!(arguments("arguments-one").contains("--encoding=UTF8"));
+    assert!(arguments("arguments-two").contains("--encoding=LATIN1"));
     assert!(arguments("arguments-one").contains("--restrict-key=k3y"));
     assert!(!arguments("arguments-template1").contains("--create"));
     assert!(!arguments("globals-arguments").contains("--no-role-passwords"));
@@ -220,7 +227,7 @@ fn globals_that_fail_stop_the_first_dump_beside_them() {
 #[test]
 fn passwords_that_may_not_be_read() {
     let place = cluster();
-    answer(&place, "150018", "f", "one\\377t\\377t\\0");
+    answer(&place, "150018", "f", "one\\377t\\377t\\377UTF8\\0");
     let seen = place.run(["--jobs=1"]);
     seen.failed(1, "permission denied for table pg_authid");
     assert!(seen.stderr.contains("--no-role-passwords"), "{seen}");
@@ -242,7 +249,7 @@ fn passwords_that_may_not_be_read() {
 #[test]
 fn a_server_that_is_newer() {
     let place = cluster();
-    answer(&place, "180006", "t", "one\\377t\\377t\\0");
+    answer(&place, "180006", "t", "one\\377t\\377t\\377UTF8\\0");
     let seen = place.run(["--dir", "store"]);
     seen.failed(1, "newer");
     assert!(seen.stderr.contains("postgresql-client-18"), "{seen}");
@@ -255,7 +262,7 @@ fn a_pooler_is_refused() {
     let place = cluster();
     place.client(
         "psql",
-        "cat > question; printf 'on\\377default\\000150018\\37715.18\\377t\\0one\\377t\\377t\\0'",
+        &format!("{MARK}cat > question; printf 'on\\377default\\000150018\\37715.18\\377t\\0one\\377t\\377t\\377UTF8\\0' | {MARKED}"),
     );
     let seen = place.run(["--dir", "store"]);
     seen.failed(4, "a connection pooler");
@@ -269,13 +276,13 @@ fn a_pooler_is_refused() {
 #[test]
 fn databases_that_are_left_out() {
     let place = cluster();
-    // After the three columns of each database, one for each pattern.
+    // After the four columns of each database, one for each pattern.
     answer(
         &place,
         "150018",
         "t",
-        "one\\377t\\377t\\377f\\377f\\0template0\\377t\\377t\\377f\\377f\\0template1\\377t\\377t\\377f\\377f\\0\
-         two\\377t\\377f\\377t\\377f\\0three\\377f\\377t\\377f\\377f\\0",
+        "one\\377t\\377t\\377U\\377f\\377f\\0template0\\377t\\377t\\377U\\377f\\377f\\0template1\\377t\\377t\\377U\\377f\\377f\\0\
+         two\\377t\\377f\\377U\\377t\\377f\\0three\\377f\\377t\\377U\\377f\\377f\\0",
     );
     let seen = place
         .run(["--exclude-database", "T*o", "--exclude-database", "x"])
@@ -300,12 +307,12 @@ fn databases_that_are_left_out() {
 #[test]
 fn databases_that_cannot_be_dumped_are_named_first() {
     let place = cluster();
-    answer(&place, "150018", "t", "one\\377t\\377f\\0");
+    answer(&place, "150018", "t", "one\\377t\\377f\\377UTF8\\0");
     place.run(["--jobs=1"]).failed(
         1,
         "cannot dump database \"one\": the role has no CONNECT privilege",
     );
-    answer(&place, "150018", "t", "new\nline\\377t\\377t\\0");
+    answer(&place, "150018", "t", "new\nline\\377t\\377t\\377UTF8\\0");
     place.run(["--jobs=1"]).failed(1, "line break");
 }
 

@@ -106,7 +106,7 @@ fn clean(statement: &[u8]) -> Option<Clean> {
         return None;
     };
     let rest = &words[1..];
-    match verb.as_str() {
+    match verb.ascii() {
         "drop" => drops(statement, rest),
         "alter" => alters(statement, rest),
         "select" => unlinks(statement, rest),

@@ -1,6 +1,7 @@
 //! Under which settings a statement was written: they say how its bytes are read.
 
-use dump_text::{Token, tokens};
+use dump_text::{Token, client_encoding, tokens};
+use pg_client::{quote_literal, sql};
 
 /// The encoding, and whether backslashes in strings are ordinary characters, as the dump has set them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -17,6 +18,20 @@ impl Context {
             Some("client_encoding" | "names") => self.encoding = Some(statement.to_vec()),
             Some("standard_conforming_strings") => self.strings = Some(statement.to_vec()),
             _ => {}
+        }
+    }
+
+    /// The encoding that the dump has set.
+    pub(crate) fn encoding(&self) -> Option<String> {
+        client_encoding(self.encoding.as_deref()?)
+    }
+
+    /// The same, with another encoding.
+    pub(crate) fn with_encoding(&self, encoding: &str) -> Self {
+        let set = sql("SET client_encoding = {};", &[&quote_literal(encoding)]);
+        Self {
+            encoding: Some(set.as_bytes().to_vec()),
+            strings: self.strings.clone(),
         }
     }
 
@@ -40,7 +55,7 @@ fn setting(statement: &[u8]) -> Option<String> {
     if first.is("set") {
         return words.find_map(|word| match word {
             Token::Word(scope) if scope == "session" || scope == "local" => None,
-            Token::Word(name) | Token::Name(name) => Some(name.to_ascii_lowercase()),
+            Token::Word(name) | Token::Name(name) => Some(name.ascii().to_ascii_lowercase()),
             _ => Some(String::new()),
         });
     }
@@ -49,7 +64,7 @@ fn setting(statement: &[u8]) -> Option<String> {
     }
     let mut words = words.skip_while(|word| !word.is("set_config")).skip(1);
     match (words.next()?, words.next()?) {
-        (Token::Symbol(b'('), Token::Text(name)) => Some(name.to_ascii_lowercase()),
+        (Token::Symbol(b'('), Token::Text(name)) => Some(name.ascii().to_ascii_lowercase()),
         _ => None,
     }
 }

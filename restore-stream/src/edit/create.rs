@@ -3,10 +3,11 @@
 use std::ops::Range;
 
 use dump_text::{Spanned, Token, tokens};
+use pg_text::PgText;
 
 /// One option of `CREATE DATABASE`: `OWNER = bob`.
 struct Setting {
-    keyword: String,
+    keyword: PgText,
     value: Token,
     at: Range<usize>,
 }
@@ -16,11 +17,20 @@ struct Setting {
 pub(super) fn without(statement: &[u8], goes: impl Fn(&str, &Token) -> bool) -> Vec<u8> {
     let mut changed = statement.to_vec();
     for option in settings(statement) {
-        if goes(&option.keyword, &option.value) {
+        if goes(option.keyword.ascii(), &option.value) {
             changed[option.at].fill(b' ');
         }
     }
     changed
+}
+
+/// The encoding that a `CREATE DATABASE` says.
+pub(super) fn encoding(statement: &[u8]) -> Option<String> {
+    let said = settings(statement).find(|it| it.keyword == "encoding")?;
+    match said.value {
+        Token::Text(name) | Token::Word(name) | Token::Name(name) => name.utf8().map(str::to_owned),
+        _ => None,
+    }
 }
 
 /// The options (PostgreSQL's grammar, `createdb_opt_item`): a word, or `CONNECTION LIMIT`; perhaps `=`; a value, perhaps

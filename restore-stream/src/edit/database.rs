@@ -6,7 +6,8 @@ use dump_text::{
     Command, Named, Piece, Subject, Token, Verb, is_opening, is_setting, subject, tokens,
 };
 use job::Error;
-use pg_client::{quote_ident, quote_literal};
+use pg_client::{quote_ident, quote_literal, sql};
+use pg_text::PgText;
 
 use super::books::Books;
 use super::clean::{Clean, Cleaning};
@@ -58,7 +59,11 @@ enum Rows {
 #[derive(Debug)]
 pub(crate) struct DatabaseEdit {
     /// The name that the dump gives it; none if it does not say, as one database's dump does not.
-    name: Option<String>,
+    name: Option<PgText>,
+    /// What the dump of the database calls it, where that is in another encoding.
+    called: Option<PgText>,
+    /// The encoding that it is created with, where the dump says that.
+    own_encoding: Option<String>,
     place: Place,
     manner: Manner,
     books: Books,
@@ -88,9 +93,11 @@ pub(crate) struct DatabaseEdit {
 }
 
 impl DatabaseEdit {
-    pub(crate) fn new(name: Option<String>, place: Place, manner: Manner) -> Self {
+    pub(crate) fn new(name: Option<PgText>, place: Place, manner: Manner) -> Self {
         Self {
             name,
+            called: None,
+            own_encoding: None,
             place,
             manner,
             books: Books::default(),
@@ -149,7 +156,7 @@ impl DatabaseEdit {
             }
             Place::Early(working, name) => {
                 self.create(&working, out)?;
-                out.take_name(&working)?;
+                out.take_name(working.ascii())?;
                 out.connect(&name)?;
                 self.place = Place::Beside(name);
             }
@@ -168,14 +175,13 @@ impl DatabaseEdit {
     }
 
     /// Creates the database, if nothing of the dump has.
-    fn create(&mut self, working: &str, out: &mut dyn Out) -> Result<(), Error> {
+    fn create(&mut self, working: &PgText, out: &mut dyn Out) -> Result<(), Error> {
         if self.created {
             return Ok(());
         }
         self.created = true;
         let name = quote_ident(working);
-        let create = format!("CREATE DATABASE {name} TEMPLATE template0;\n");
-        out.write(create.as_bytes())
+        out.write(sql("CREATE DATABASE {} TEMPLATE template0;\n", &[&name]).as_bytes())
     }
 
     /// Statements that were written under other settings than what follows them.
@@ -208,7 +214,7 @@ impl DatabaseEdit {
     fn command(&mut self, command: &Command, out: &mut dyn Out) -> Result<(), Error> {
         match command {
             Command::Connect(database) => {
-                if self.name.as_ref().is_some_and(|name| name != database) {
+                if !self.is_its_name(database) {
                     return Err(self.another(database));
                 }
                 self.connect(out)
@@ -249,7 +255,7 @@ impl DatabaseEdit {
         named: &Named,
         out: &mut dyn Out,
     ) -> Result<bool, Error> {
-        if self.name.as_ref().is_some_and(|name| *name != named.name) {
+        if !self.is_its_name(&named.name) {
             return Err(self.another(&named.name));
         }
         match (&self.place, about.verb) {
@@ -272,6 +278,9 @@ impl DatabaseEdit {
             (Place::There(_), _) => self.now_or_last(statement.to_vec(), about, statement, out),
             (Place::Beside(working) | Place::Early(working, _), verb) => {
                 self.created |= verb == Verb::Create;
+                if verb == Verb::Create {
+                    self.own_encoding = create::encoding(statement);
+                }
                 let known = match verb {
                     Verb::Create => self.creation(statement),
                     _ => statement.to_vec(),
@@ -298,20 +307,48 @@ impl DatabaseEdit {
         as_dumped: &[u8],
         out: &mut dyn Out,
     ) -> Result<bool, Error> {
+        if let Some(context) = self.elsewhere(&statement) {
+            self.deferred.push(Deferred {
+                connected: false,
+                line: out.line(),
+                context,
+                statement,
+            });
+            return Ok(true);
+        }
+        let context = self.beside(&statement);
+        let statement = self.in_its_names(&statement).into_owned();
         let cut = !statement.ends_with(b";");
         if cut || !deferral::waits(as_dumped, about) {
-            return self.send(&statement, out);
+            return match context {
+                None => self.send(&statement, out),
+                Some(mut context) => {
+                    out.write(&context.sql())?;
+                    self.books.sent();
+                    self.guard
+                        .send(&statement, self.manner.wary, &mut context, out)?;
+                    out.write(&[b"\n", self.context.sql().as_slice()].concat())?;
+                    Ok(true)
+                }
+            };
         }
         self.deferred_size += statement.len();
         if self.deferred_size > DEFERRED_LIMIT {
             return Err(foreign("more settings of a database than any has"));
         }
+        if let Some(context) = &context {
+            out.write(&context.sql())?;
+        }
         self.try_out(&statement, out)?;
+        if context.is_some() {
+            out.write(&self.context.sql())?;
+        }
+        let context = context.unwrap_or_else(|| self.context.clone());
         let line = out.line();
         let deferred = |statement| Deferred {
             connected: self.connected,
             line,
-            context: self.context.clone(),
+            context: context.clone(),
             statement,
         };
         let held = deferral::while_filled(as_dumped, about).map(&deferred);
@@ -335,8 +372,8 @@ impl DatabaseEdit {
             self.apply_definitions(out)?;
         }
         match self.cleaning.judge(statement) {
-            None | Some(Clean::AsItIs) => self.send(statement, out),
-            Some(Clean::Changed(statement)) => self.send(&statement, out),
+            None | Some(Clean::AsItIs) => self.send(&self.in_its_names(statement), out),
+            Some(Clean::Changed(statement)) => self.send(&self.in_its_names(&statement), out),
             Some(Clean::LeftOut(what, why)) => {
                 self.books.leave_out(what, why);
                 Ok(false)
@@ -390,8 +427,8 @@ impl DatabaseEdit {
         }
     }
 
-    fn another(&self, database: &str) -> Error {
-        let name = self.name.as_deref().unwrap_or_default();
+    fn another(&self, database: &PgText) -> Error {
+        let name = self.name.clone().unwrap_or_default();
         foreign(&format!(
             "statements about the database '{database}' in the part of '{name}'"
         ))
@@ -456,7 +493,7 @@ impl Edit for DatabaseEdit {
     }
 }
 
-fn renamed(statement: &[u8], named: &Named, new: &str) -> Vec<u8> {
+fn renamed(statement: &[u8], named: &Named, new: &PgText) -> Vec<u8> {
     let new = match named.text {
         true => quote_literal(new),
         false => quote_ident(new),
@@ -483,5 +520,6 @@ fn is_copy_in(statement: &[u8]) -> bool {
         })
 }
 
+mod encodings;
 #[cfg(test)]
 mod tests;

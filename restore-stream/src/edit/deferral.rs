@@ -51,8 +51,8 @@ pub(super) fn while_filled(statement: &[u8], about: &Subject) -> Option<Vec<u8>>
     let (Token::Word(name) | Token::Name(name)) = words.next()? else {
         return None;
     };
-    let of_an_application = words.next()? == Token::Symbol(b'.') || name.contains('.');
-    let computing = COMPUTING.contains(&name.to_ascii_lowercase().as_str());
+    let of_an_application = words.next()? == Token::Symbol(b'.') || name.as_bytes().contains(&b'.');
+    let computing = COMPUTING.contains(&name.ascii().to_ascii_lowercase().as_str());
     (of_an_application || computing).then(|| rest.trim_ascii_start().to_vec())
 }
 

@@ -2,12 +2,14 @@ use std::collections::BTreeSet;
 
 use dump_text::{Command, Kind, Named, Piece, Subject, Verb, is_setting, subject, tokens};
 use job::Error;
+use pg_text::PgText;
 
 use super::books::Books;
 use super::context::Context;
 use super::grantors::{Change, Given, Grantors, Memberships};
 use super::guard::{Guard, Let, foreign};
 use super::{Edit, Out};
+use crate::encoding::Names;
 
 const NOTHING_IS_DROPPED: &str = "nothing that is there is dropped by a dump";
 const NOT_WHOEVER_RESTORES: &str = "a backup does not change the role that restores it";
@@ -20,7 +22,7 @@ const DEFINITIONS_LIMIT: usize = 16 << 20;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Definition {
     /// The database.
-    pub(crate) database: String,
+    pub(crate) database: PgText,
     /// The settings that it was written under.
     pub(crate) context: Context,
     pub(crate) statement: Vec<u8>,
@@ -36,8 +38,10 @@ impl Definition {
 /// Lets roles and tablespaces that are there be as they are.
 #[derive(Debug)]
 pub(crate) struct GlobalsEdit {
-    roles: BTreeSet<String>,
-    tablespaces: BTreeSet<String>,
+    roles: BTreeSet<PgText>,
+    tablespaces: BTreeSet<PgText>,
+    /// What the dump's names are on the server.
+    names: Names,
     /// Whether roles and tablespaces are restored; otherwise it is read for what it says of databases.
     wanted: bool,
     /// Whether roles that are there get the attributes and passwords of the dump.
@@ -57,8 +61,8 @@ pub(crate) struct GlobalsEdit {
 /// What a dump has created of what its cluster has.
 #[derive(Debug, Default)]
 pub(crate) struct Created {
-    pub(crate) roles: Vec<String>,
-    pub(crate) tablespaces: Vec<String>,
+    pub(crate) roles: Vec<PgText>,
+    pub(crate) tablespaces: Vec<PgText>,
 }
 
 /// What becomes of a statement.
@@ -66,20 +70,21 @@ enum Verdict {
     Keep,
     /// What is left out, and why.
     LeaveOut(String, &'static str),
-    ForDatabase(String),
+    ForDatabase(PgText),
 }
 
 impl GlobalsEdit {
     /// `roles` and `tablespaces` are there already.
     pub(crate) fn new(
-        roles: BTreeSet<String>,
-        tablespaces: BTreeSet<String>,
+        roles: BTreeSet<PgText>,
+        tablespaces: BTreeSet<PgText>,
         role_passwords: bool,
         wary: bool,
     ) -> Self {
         Self {
             roles,
             tablespaces,
+            names: Names::default(),
             wanted: true,
             role_passwords,
             wary,
@@ -103,6 +108,12 @@ impl GlobalsEdit {
         }
     }
 
+    /// On a server whose names may be in another encoding.
+    #[must_use]
+    pub(crate) fn on(self, names: Names) -> Self {
+        Self { names, ..self }
+    }
+
     /// Roles and tablespaces are not asked for: it is read for what it says of databases.
     #[must_use]
     pub(crate) fn for_definitions(self) -> Self {
@@ -121,7 +132,10 @@ impl GlobalsEdit {
     }
 
     fn create(&mut self, about: &Subject) {
-        let name = about.name.name.clone();
+        let encoding = self.context.encoding();
+        let Some(name) = self.names.here(&about.name.name, encoding.as_deref()) else {
+            return;
+        };
         match (about.verb, about.kind) {
             (Verb::Create, Kind::Role) => self.created.roles.push(name),
             (Verb::Create, Kind::Tablespace) => self.created.tablespaces.push(name),
@@ -129,7 +143,7 @@ impl GlobalsEdit {
         }
     }
 
-    fn define(&mut self, database: String, statement: &[u8]) -> Result<(), Error> {
+    fn define(&mut self, database: PgText, statement: &[u8]) -> Result<(), Error> {
         self.definitions_size += database.len() + statement.len();
         if self.definitions_size > DEFINITIONS_LIMIT {
             return Err(foreign("more about its databases than any cluster has"));
@@ -187,6 +201,12 @@ impl GlobalsEdit {
         Ok(())
     }
 
+    /// Whether the server has a name of the dump.
+    fn is_among(&self, there: &BTreeSet<PgText>, name: &PgText) -> bool {
+        let here = self.names.here(name, self.context.encoding().as_deref());
+        here.is_some_and(|name| there.contains(&name))
+    }
+
     fn judge(&self, about: &Subject, statement: &[u8]) -> Verdict {
         if let Some(database) = about.database() {
             return match about.verb {
@@ -199,12 +219,12 @@ impl GlobalsEdit {
         }
         let name = &about.name.name;
         if about.kind == Kind::Role && is_whoever_restores(&about.name, statement) {
-            let what = format!("role {}", name.to_uppercase());
+            let what = format!("role {}", name.to_string().to_uppercase());
             return Verdict::LeaveOut(what, NOT_WHOEVER_RESTORES);
         }
         let (noun, there) = match about.kind {
-            Kind::Role => ("role", self.roles.contains(name)),
-            _ => ("tablespace", self.tablespaces.contains(name)),
+            Kind::Role => ("role", self.is_among(&self.roles, name)),
+            _ => ("tablespace", self.is_among(&self.tablespaces, name)),
         };
         let keeps = there && !(about.kind == Kind::Role && self.role_passwords);
         let what = format!("{noun} '{name}'");
@@ -227,7 +247,7 @@ impl GlobalsEdit {
 
 /// Whether a role's name is `CURRENT_USER` or the like, which are no names if they are quoted.
 fn is_whoever_restores(role: &Named, statement: &[u8]) -> bool {
-    statement.get(role.at.start) != Some(&b'"') && WHOEVER_RESTORES.contains(&role.name.as_str())
+    statement.get(role.at.start) != Some(&b'"') && WHOEVER_RESTORES.contains(&role.name.ascii())
 }
 
 fn renames(about: &Subject, statement: &[u8]) -> bool {
@@ -320,7 +340,7 @@ mod tests {
     use crate::edit::tests::edited;
 
     fn edit_with(role_passwords: bool) -> GlobalsEdit {
-        let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        let names = |names: &[&str]| names.iter().map(|name| PgText::from(*name)).collect();
         GlobalsEdit::new(
             names(&["postgres", "odd \"one\""]),
             names(&["fast"]),
@@ -403,7 +423,7 @@ mod tests {
         let definitions = edit.take_definitions();
         let statements = definitions
             .iter()
-            .map(|it| (it.database.as_str(), it.statement.as_slice()));
+            .map(|it| (it.database.ascii(), it.statement.as_slice()));
         assert_eq!(
             statements.collect::<Vec<_>>(),
             [

@@ -9,6 +9,7 @@ use std::mem;
 use std::ops::Range;
 
 use dump_text::{Spanned, Token, tokens};
+use pg_text::PgText;
 
 use super::context::Context;
 
@@ -23,27 +24,27 @@ pub(crate) struct Grantors {
     /// The server's major version.
     pub(crate) server: u32,
     /// The superuser that initdb made.
-    pub(crate) first: String,
+    pub(crate) first: PgText,
     /// The role that restores.
-    pub(crate) own: String,
+    pub(crate) own: PgText,
     /// Whether that is a superuser.
     pub(crate) superuser: bool,
     /// Who has the ADMIN OPTION: a role and a member of it.
-    pub(crate) admins: BTreeSet<(String, String)>,
+    pub(crate) admins: BTreeSet<(PgText, PgText)>,
 }
 
 /// `GRANT role TO member … GRANTED BY grantor`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Membership {
-    roles: Vec<String>,
-    members: Vec<String>,
+    roles: Vec<PgText>,
+    members: Vec<PgText>,
     admin: bool,
     grantor: Option<Grantor>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Grantor {
-    name: String,
+    name: PgText,
     /// Where `GRANTED BY` stands in the statement, with the name.
     at: Range<usize>,
 }
@@ -183,7 +184,7 @@ impl Memberships {
         (given, change)
     }
 
-    fn why(&self, grantor: &str) -> String {
+    fn why(&self, grantor: &PgText) -> String {
         let Grantors { first, own, .. } = &self.grantors;
         match self.grantors.superuser {
             true => format!(
@@ -196,8 +197,8 @@ impl Memberships {
 
 impl Membership {
     /// Each role with each member.
-    fn pairs(&self) -> impl Iterator<Item = (String, String)> + '_ {
-        let of = |role: &'_ String| {
+    fn pairs(&self) -> impl Iterator<Item = (PgText, PgText)> + '_ {
+        let of = |role: &'_ PgText| {
             let role = role.clone();
             let members = self.members.iter();
             members.map(move |member| (role.clone(), member.clone()))
@@ -206,7 +207,7 @@ impl Membership {
     }
 
     /// Each role with the grantor.
-    fn needs(&self) -> impl Iterator<Item = (String, String)> + '_ {
+    fn needs(&self) -> impl Iterator<Item = (PgText, PgText)> + '_ {
         let grantor = self.grantor.iter();
         grantor.flat_map(|grantor| {
             let roles = self.roles.iter();
@@ -261,7 +262,7 @@ fn grantor(start: usize, words: &mut impl Iterator<Item = Spanned>) -> Option<Gr
 }
 
 /// Names with commas between them, and the token behind them.
-fn names(words: &mut impl Iterator<Item = Spanned>) -> Option<(Vec<String>, Spanned)> {
+fn names(words: &mut impl Iterator<Item = Spanned>) -> Option<(Vec<PgText>, Spanned)> {
     let mut names = Vec::new();
     loop {
         names.push(name(words.next()?.token)?);
@@ -272,7 +273,7 @@ fn names(words: &mut impl Iterator<Item = Spanned>) -> Option<(Vec<String>, Span
     }
 }
 
-fn name(token: Token) -> Option<String> {
+fn name(token: Token) -> Option<PgText> {
     match token {
         Token::Word(name) | Token::Name(name) => Some(name),
         _ => None,
@@ -284,7 +285,7 @@ mod tests {
     use super::*;
 
     fn memberships(server: u32, superuser: bool) -> Memberships {
-        let admins = [("old".to_owned(), "ann".to_owned())];
+        let admins = [("old".into(), "ann".into())];
         Memberships::new(Grantors {
             server,
             first: "postgres".into(),

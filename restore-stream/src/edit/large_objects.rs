@@ -43,7 +43,7 @@ pub(super) fn concern(statement: &[u8]) -> Concern {
     let Some(Token::Word(verb)) = words.next() else {
         return Concern::None;
     };
-    match verb.as_str() {
+    match verb.ascii() {
         "select" => call(words),
         "alter" | "comment" | "security" | "grant" | "revoke" => {
             let mut words = words.take(FAR).skip_while(|word| !word.is("large"));
@@ -61,7 +61,7 @@ pub(super) fn concern(statement: &[u8]) -> Concern {
 fn call(words: impl Iterator<Item = Token>) -> Concern {
     let mut words = words.skip_while(|it| it.is("pg_catalog") || *it == Token::Symbol(b'.'));
     let function = match words.next() {
-        Some(Token::Word(name)) => FUNCTIONS.contains(&name.as_str()),
+        Some(Token::Word(name)) => FUNCTIONS.contains(&name.ascii()),
         _ => false,
     };
     if !function || words.next() != Some(Token::Symbol(b'(')) {
@@ -69,7 +69,7 @@ fn call(words: impl Iterator<Item = Token>) -> Concern {
     }
     let is_value = |word: &Token| match word {
         Token::Text(_) | Token::Number | Token::Symbol(b',' | b'-' | b':') => true,
-        Token::Word(word) => TYPES.contains(&word.as_str()),
+        Token::Word(word) => TYPES.contains(&word.ascii()),
         _ => false,
     };
     let ends = [Token::Symbol(b')'), Token::Symbol(b';')];

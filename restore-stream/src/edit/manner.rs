@@ -1,12 +1,16 @@
 //! Where and how a database is restored.
 
+use pg_text::PgText;
+
+use crate::encoding::Names;
+
 /// Where a database is restored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Place {
     /// Into a new database of this name, which gets its own when all is done.
-    Beside(String),
+    Beside(PgText),
     /// Into a new database of the first name, which gets the second before it is filled.
-    Early(String, String),
+    Early(PgText, PgText),
     /// Into the database of its own name that is there.
     There(Transactions),
 }
@@ -37,9 +41,13 @@ pub(crate) struct Manner {
     /// What each connection begins with.
     pub(crate) settings: String,
     /// The database that what comes before the connection is said in.
-    pub(crate) maintenance: String,
+    pub(crate) maintenance: PgText,
     /// Whether what names a role is restored.
     pub(crate) owners: bool,
+    /// What the dump's names are on the server.
+    pub(crate) names: Names,
+    /// The encoding that the dump's names of databases are written in.
+    pub(crate) encoding: Option<String>,
     /// Whether it goes on after a statement that failed.
     pub(crate) goes_on: bool,
 }

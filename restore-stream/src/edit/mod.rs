@@ -13,6 +13,7 @@ mod large_objects;
 mod manner;
 mod older;
 mod owners;
+mod shared;
 mod transaction;
 
 pub(crate) use books::{Books, Skipped};
@@ -23,6 +24,7 @@ pub(crate) use manner::{Manner, Place, Transactions};
 
 use dump_text::Piece;
 use job::Error;
+use pg_text::PgText;
 
 /// Where edited SQL goes.
 pub(crate) trait Out {
@@ -32,7 +34,7 @@ pub(crate) trait Out {
     ///
     /// # Errors
     /// What came before is not whole, or there is no such connection.
-    fn connect(&mut self, database: &str) -> Result<(), Error>;
+    fn connect(&mut self, database: &PgText) -> Result<(), Error>;
 
     /// What is written next stands in this line of the dump.
     fn at(&mut self, _line: u64) {}
@@ -64,7 +66,7 @@ impl Out for Nowhere {
         Ok(())
     }
 
-    fn connect(&mut self, _: &str) -> Result<(), Error> {
+    fn connect(&mut self, _: &PgText) -> Result<(), Error> {
         Ok(())
     }
 
@@ -113,8 +115,8 @@ mod tests {
             Ok(())
         }
 
-        fn connect(&mut self, database: &str) -> Result<(), Error> {
-            self.write(connect_line(database).as_bytes())
+        fn connect(&mut self, database: &PgText) -> Result<(), Error> {
+            self.write(&connect_line(database))
         }
 
         fn take_name(&mut self, working: &str) -> Result<(), Error> {

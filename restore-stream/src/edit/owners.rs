@@ -11,7 +11,7 @@ pub(crate) fn names_a_role(statement: &[u8]) -> bool {
     let Some(Token::Word(verb)) = words.next() else {
         return false;
     };
-    match verb.as_str() {
+    match verb.ascii() {
         "grant" | "revoke" => true,
         "set" => words.next().is_some_and(|word| word.is("session")),
         "alter" => alters_owner(words),

@@ -24,7 +24,7 @@ pub(super) fn control(statement: &[u8]) -> Option<Control> {
     };
     let rest: Vec<Token> = words.take(4).collect();
     let second = |word: &str| rest.first().is_some_and(|it| it.is(word));
-    match first.as_str() {
+    match first.ascii() {
         "begin" => Some(Control::Begin),
         "start" if second("transaction") => Some(Control::Begin),
         "commit" | "end" => match second("prepared") || rest.iter().any(|it| it.is("chain")) {

@@ -51,13 +51,13 @@ fn medians() {
 fn of(databases: &[(&str, u64)]) -> Databases {
     let databases = databases.iter();
     databases
-        .map(|(name, size)| ((*name).to_owned(), *size))
+        .map(|(name, size)| ((*name).into(), *size))
         .collect()
 }
 
 fn became(newest: &[(&str, u64)], earlier: &[Databases]) -> Vec<(String, Change)> {
     let all = changes(&of(newest), earlier, 0.5).into_iter();
-    all.map(|database| (database.name, database.change))
+    all.map(|database| (database.name.to_string(), database.change))
         .collect()
 }
 
@@ -126,7 +126,12 @@ proptest! {
         newest in proptest::collection::btree_map("[a-e]", 1..1000_u64, 0..5),
         before in vec(proptest::collection::btree_map("[a-e]", 1..1000_u64, 0..5), 3..7),
     ) {
-        let mut named: Vec<String> = Vec::new();
+        let by_name = |it: BTreeMap<String, u64>| -> Databases {
+            it.into_iter().map(|(name, size)| (name.into(), size)).collect()
+        };
+        let newest = by_name(newest);
+        let before: Vec<Databases> = before.into_iter().map(by_name).collect();
+        let mut named: Vec<PgText> = Vec::new();
         for finding in databases(&newest, &before, 0.5) {
             if let Some(Figures::Databases { databases }) = finding.figures {
                 named.extend(databases.into_iter().map(|it| it.name));

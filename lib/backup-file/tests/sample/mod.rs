@@ -33,6 +33,7 @@ pub(crate) fn about() -> About {
     About {
         server_version: "15.18 (Debian 15.18-0+deb12u1)".into(),
         client_version: "15.18 (Debian 15.18-0+deb12u1)".into(),
+        encoding: None,
         started: moment("2025-11-23T02:00:00Z"),
         finished: moment("2025-11-23T02:00:07.25Z"),
     }
@@ -62,7 +63,7 @@ pub(crate) fn kind(at: usize, count: usize) -> SectionKind {
     match at {
         0 => SectionKind::Globals,
         last if last == count - 1 => SectionKind::End,
-        other => SectionKind::Database(format!("grün \"{other}\"\n\\connect x")),
+        other => SectionKind::Database(format!("grün \"{other}\"\n\\connect x").into()),
     }
 }
 

@@ -1,5 +1,7 @@
 //! Reading the statements that make changes.
 
+use pg_text::PgText;
+
 use super::{Change, Setting, Value, boolean};
 use crate::token::{Spanned, Token, tokens};
 
@@ -76,7 +78,7 @@ impl Words<'_> {
         self.at >= self.tokens.len()
     }
 
-    fn name(&mut self) -> Option<String> {
+    fn name(&mut self) -> Option<PgText> {
         match self.next()? {
             Token::Word(name) | Token::Name(name) => Some(name),
             _ => None,
@@ -87,7 +89,7 @@ impl Words<'_> {
         let Token::Word(verb) = self.next()? else {
             return None;
         };
-        match verb.as_str() {
+        match verb.ascii() {
             "set" => self.set(),
             "reset" => self.reset(),
             "discard" => self.takes("all").then_some(Change::DiscardAll),
@@ -158,7 +160,7 @@ impl Words<'_> {
             Some(Token::Number) => {
                 let number = at.and_then(|at| integer(&self.text[at]));
                 let number = number.filter(|number| !minus || *number == 0);
-                number.ok_or(())?.to_string()
+                number.ok_or(())?.to_string().into()
             }
             _ => return Err(()),
         };

@@ -29,7 +29,9 @@ impl Scanner {
         let read = self.line(text.through(end), end.is_some(), |line| {
             let known = known.insert(command(line));
             sink(match known {
-                Command::Encoding(name) if wary && Encoding::named(name) != Encoding::Safe => {
+                Command::Encoding(name)
+                    if wary && Encoding::named(name.as_bytes()) != Encoding::Safe =>
+                {
                     Piece::Ambiguous(line)
                 }
                 _ => Piece::Command(line),
@@ -46,7 +48,7 @@ impl Scanner {
             Some(Command::Connect(database)) => self.settings.connect(&database),
             Some(Command::Encoding(name)) => self.settings.change(Change::Set {
                 setting: Setting::ClientEncoding,
-                value: Some(Value::ClientEncoding(Encoding::named(&name))),
+                value: Some(Value::ClientEncoding(Encoding::named(name.as_bytes()))),
                 local: false,
             }),
             _ => {}

@@ -10,6 +10,8 @@ use std::collections::HashSet;
 use std::ops::Range;
 use std::sync::{PoisonError, RwLock};
 
+use pg_text::PgText;
+
 use letters::{Letter, essence, levels};
 use places::{Kind, places};
 
@@ -48,8 +50,9 @@ struct Known {
 
 /// Learns what the command line and the environment hold.
 pub(crate) fn learn_given() {
-    let lossy = |text: std::ffi::OsString| text.to_string_lossy().into_owned();
-    let variables = std::env::vars_os().map(|(name, value)| (lossy(name), lossy(value)));
+    // As they would be shown.
+    let shown = |text: std::ffi::OsString| PgText::from(text).to_string();
+    let variables = std::env::vars_os().map(|(name, value)| (shown(name), shown(value)));
     let variables: Vec<(String, String)> = variables.collect();
     let words: Vec<&str> = variables
         .iter()
@@ -69,7 +72,7 @@ pub(crate) fn learn_given() {
         }
     }
     let mut is_url = false;
-    for argument in std::env::args_os().skip(1).map(lossy) {
+    for argument in std::env::args_os().skip(1).map(shown) {
         learn(&argument);
         let (option, value) = match argument.split_once('=') {
             Some((option, value)) => (option, Some(value)),

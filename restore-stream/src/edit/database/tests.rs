@@ -3,6 +3,7 @@ use std::collections::BTreeSet;
 use super::*;
 use crate::edit::tests::edited;
 use crate::edit::{GlobalsEdit, Transactions};
+use crate::encoding::Names;
 
 const DUMP: &str = r#"--
 -- Database "sh""op" dump
@@ -36,6 +37,8 @@ fn manner(server: u32) -> Manner {
         maintenance: "m".into(),
         owners: true,
         goes_on: false,
+        names: Names::default(),
+        encoding: None,
     }
 }
 
@@ -52,7 +55,7 @@ fn definitions(statements: &[&str]) -> Vec<Definition> {
 
 fn beside(name: Option<&str>) -> DatabaseEdit {
     let place = Place::Beside("w's".into());
-    DatabaseEdit::new(name.map(str::to_owned), place, manner(17))
+    DatabaseEdit::new(name.map(PgText::from), place, manner(17))
 }
 
 fn in_place(manner: Manner) -> DatabaseEdit {
@@ -74,7 +77,7 @@ impl Out for Two {
         self.main.write(sql)
     }
 
-    fn connect(&mut self, database: &str) -> Result<(), Error> {
+    fn connect(&mut self, database: &PgText) -> Result<(), Error> {
         self.main.connect(database)
     }
 

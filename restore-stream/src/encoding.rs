@@ -1,0 +1,85 @@
+//! What a name of the backup is on this server: names are bytes in the encoding of whoever lists them, and the server's
+//! own may be in another one.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use pg_client::{Server, quote_literal, sql};
+use pg_text::PgText;
+
+/// Bytes that nothing is known of.
+const BYTES: &str = "SQL_ASCII";
+
+/// What is known of names, each in an encoding.
+type Known = HashMap<(PgText, String), Option<PgText>>;
+
+/// Asks the server, once for each name.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Names {
+    /// And the database to ask in, whose encoding is that of the cluster's names. None: the same bytes mean the same.
+    server: Option<(Server, PgText)>,
+    known: Arc<Mutex<Known>>,
+}
+
+impl Names {
+    pub(crate) fn new(server: &Server, database: &PgText) -> Self {
+        Self {
+            server: Some((server.clone(), database.clone())),
+            known: Arc::default(),
+        }
+    }
+
+    /// The bytes that a name is on the server, if it was written in `encoding` (none: in that of the server). None if it
+    /// cannot be there: its bytes are no text, or have no equivalent.
+    pub(crate) fn here(&self, name: &PgText, encoding: Option<&str>) -> Option<PgText> {
+        let Some(server) = self.server.as_ref().filter(|_| !name.is_ascii()) else {
+            return Some(name.clone());
+        };
+        let encoding = encoding.unwrap_or(BYTES).to_owned();
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = known.entry((name.clone(), encoding));
+        let found = found.or_insert_with_key(|(name, encoding)| asked(server, name, encoding));
+        found.clone()
+    }
+
+    /// Whether two names, each written in an encoding, are one on the server.
+    pub(crate) fn are_one(
+        &self,
+        (one, in_one): (&PgText, Option<&str>),
+        (other, in_other): (&PgText, Option<&str>),
+    ) -> bool {
+        if one == other {
+            return true;
+        }
+        if one.is_ascii() || other.is_ascii() {
+            return false;
+        }
+        let one = self.here(one, in_one);
+        one.is_some() && one == self.here(other, in_other)
+    }
+}
+
+fn asked((server, database): &(Server, PgText), name: &PgText, encoding: &str) -> Option<PgText> {
+    // As digits: what the name's bytes are is the question.
+    let question = sql(
+        "SELECT pg_catalog.encode(pg_catalog.convert_to(pg_catalog.convert_from('\\x{}'::pg_catalog.bytea, {}), pg_catalog.getdatabaseencoding()), 'hex')",
+        &[&name.hex().into(), &quote_literal(encoding)],
+    );
+    let rows = server.query(Some(database), question).ok()?;
+    let hex = rows.first()?.first()?.as_ref()?;
+    PgText::from_hex(hex.ascii())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_a_server_bytes_are_what_they_are() {
+        let names = Names::default();
+        let name = PgText::from(&b"gr\xf6\xdfe"[..]);
+        assert_eq!(names.here(&name, Some("LATIN1")), Some(name.clone()));
+        assert!(names.are_one((&name, None), (&name, Some("UTF8"))));
+        assert!(!names.are_one((&name, None), (&"größe".into(), None)));
+    }
+}
