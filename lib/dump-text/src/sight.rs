@@ -36,7 +36,10 @@ impl Sight {
         match ends.check() {
             Ok(()) if !several => Ok(Self::Whole),
             Ok(()) => Ok(Self::Several),
-            Err(Flaw::Cut) if several && ends.closes_any() => Ok(Self::Several),
+            Err(Flaw::Cut | Flaw::Followed) if several => match ends.closes_any() {
+                true => Ok(Self::Several),
+                false => Err(Flaw::Cut),
+            },
             Err(flaw) => Err(flaw),
         }
     }
