@@ -180,7 +180,16 @@ fn the_page_names_what_is_there() {
                 .chars()
                 .all(|c| c == '-' || c.is_ascii_lowercase())
     });
-    let others = ["--all", "--analyze-only", "--inserts", "--raw", "--file"];
+    // Those of pg_dump and other programs.
+    let others = [
+        "--all",
+        "--analyze-only",
+        "--clean",
+        "--create",
+        "--file",
+        "--inserts",
+        "--raw",
+    ];
     for option in options.filter(|option| !others.contains(option)) {
         assert!(help.contains(option), "{option}");
     }
