@@ -6,7 +6,7 @@ mod within;
 use memchr::{memchr, memchr2};
 
 use crate::body::Body;
-use crate::bytes::{continues_tag, is_space, starts_word};
+use crate::bytes::{VERTICAL_TAB, continues_tag, is_space, starts_word};
 use crate::number::Number;
 use crate::query::Query;
 use within::WORD_LIMIT;
@@ -390,8 +390,15 @@ impl Lexer {
         self.go(state)
     }
 
+    /// Whether a statement begins with a byte. A vertical tab is no white space for psql 15 and older, which make a
+    /// statement of it.
+    pub(crate) fn begins(&self, byte: u8) -> bool {
+        !is_space(byte) || self.wary && byte == VERTICAL_TAB
+    }
+
     /// White space, or the comment that is like it: whether a string may go on behind it.
     fn blank(&mut self, byte: u8) {
+        self.ambiguous |= self.wary && byte == VERTICAL_TAB;
         let Some(it) = &mut self.continuation else {
             return;
         };
@@ -402,8 +409,6 @@ impl Lexer {
                 return;
             }
             b'\r' => it.returned = true,
-            // Before psql 16 it was no white space.
-            0x0b => self.ambiguous = self.wary,
             _ => {}
         }
         it.fresh = false;

@@ -5,7 +5,6 @@ mod statements;
 use memchr::memmem::Finder;
 use memchr::{memchr, memchr2};
 
-use crate::bytes::is_space;
 use crate::encoding::{Blotter, Encoding};
 use crate::lexer::Lexer;
 use crate::settings::{Reading, Settings};
@@ -304,7 +303,7 @@ impl Scanner {
             }
             _ => {}
         }
-        let blank = text.seen.iter().position(|byte| !is_space(*byte));
+        let blank = text.seen.iter().position(|byte| self.lexer.begins(*byte));
         match blank {
             Some(0) => self.mode = Mode::Statement,
             Some(length) => sink(Piece::Space(&text.raw[..length]))?,
