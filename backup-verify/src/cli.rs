@@ -42,7 +42,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE", requires = "all")]
     pub(crate) state: Option<PathBuf>,
 
-    /// With --state: read a backup again when it was last read so long ago
+    /// With --state: read a backup again if it was last read more than AGE ago
     #[arg(long, value_name = "AGE", default_value = "30d", requires = "state", value_parser = parse_duration)]
     pub(crate) again_after: TimeDelta,
 
@@ -99,8 +99,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub(crate) threads: Option<u16>,
 
-    /// Give a request to the service up when it has been tried so long [default: 15m, 10s for a host
-    /// that never answers]
+    /// Stop retrying a request to the service after TIME [default: 15m, 10s for a host that never
+    /// answers]
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     pub(crate) deadline: Option<TimeDelta>,
 

@@ -55,8 +55,8 @@ pub(crate) struct Args {
     #[arg(long)]
     pub(crate) even_if_stale: bool,
 
-    /// Give a request to the service up when it has been tried so long [default: 15m, 10s for a host
-    /// that never answers]
+    /// Stop retrying a request to the service after TIME [default: 15m, 10s for a host that never
+    /// answers]
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     pub(crate) deadline: Option<TimeDelta>,
 

@@ -64,7 +64,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "T", value_parser = tier)]
     pub(crate) tier: Option<String>,
 
-    /// Let nobody change or delete the blob for so many days (the container needs version-level immutability)
+    /// Keep the blob from being changed or deleted for N days (the container needs version-level immutability)
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=146_000))]
     pub(crate) immutable_days: Option<u32>,
 
@@ -72,11 +72,11 @@ pub(crate) struct Args {
     #[arg(long, value_name = "K=V", value_parser = tag)]
     pub(crate) tag: Vec<(String, String)>,
 
-    /// Send so many blocks at once
+    /// Number of blocks to send at once
     #[arg(long, value_name = "N", default_value_t = 17, value_parser = clap::value_parser!(u16).range(1..=64))]
     pub(crate) concurrency: u16,
 
-    /// Use at most so much memory for blocks (from 16M)
+    /// Memory for blocks, at least 16M
     #[arg(long, value_name = "SIZE", default_value = "256M", value_parser = memory)]
     pub(crate) memory: u64,
 

@@ -160,8 +160,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     threads: Option<u16>,
 
-    /// Give a request to the service up when it has been tried so long [default: 15m, 10s for a host
-    /// that never answers]
+    /// Stop retrying a request to the service after TIME [default: 15m, 10s for a host that never
+    /// answers]
     #[arg(long, value_name = "TIME", value_parser = job::time::parse_duration)]
     deadline: Option<TimeDelta>,
 
