@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use crate::postgres::RESTRICT_KEY;
-use crate::{Cluster, Program, scratch};
+use crate::{Cluster, Program, Scratch, scratch};
 
 /// The first line of a backup's index.
 const INDEX_HEAD: &str = "-- index of this backup, one JSON object per line (format.md)\n";
@@ -27,6 +27,19 @@ pub fn dump(cluster: &Cluster, dir: impl AsRef<OsStr>) -> PathBuf {
     let path = PathBuf::from(seen.out());
     assert!(path.is_file(), "no file under the path printed\n{seen}");
     path
+}
+
+/// Makes a backup of a cluster with an index, and one of pg_dumpall and gzip without.
+///
+/// # Panics
+/// When that fails.
+pub fn both(cluster: &Cluster, dir: &Scratch) -> [PathBuf; 2] {
+    let foreign = dir.join("foreign.sql.gz");
+    Program::sh("pg_dumpall | gzip")
+        .on(cluster)
+        .stdout_file(&foreign)
+        .succeeds();
+    [dump(cluster, dir.path()), foreign]
 }
 
 /// A backup's text, as `gunzip -c` gives it.

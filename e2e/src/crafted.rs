@@ -34,6 +34,19 @@ pub fn taken(scratch: &Scratch, parts: &str) -> PathBuf {
     scratch.write(NAME, program.succeeds().stdout)
 }
 
+/// A dump of these parts as `pgdump-gz -- COMMAND` takes it, with an index, and one without.
+///
+/// # Panics
+/// When it is not taken.
+pub fn both(dir: &Scratch, parts: &str) -> [PathBuf; 2] {
+    let foreign = dir.join("foreign.sql.gz");
+    Program::other("gzip")
+        .stdin(format!("{OPENING}{parts}{CLOSING}"))
+        .stdout_file(&foreign)
+        .succeeds();
+    [taken(dir, parts), foreign]
+}
+
 /// A backup of one database, `shop`, whose index says this of its tables, and nothing of all else.
 ///
 /// # Panics

@@ -1,7 +1,7 @@
 //! Extensions as Debian has them: PostGIS, whose tables hold rows of its own and of the user's, and pg_cron, which insists
 //! on one database's name.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use e2e::{Cluster, Program, Scratch, Version, backup, compare};
 
@@ -42,23 +42,13 @@ fn tested(scratch: &Scratch, backup: &Path) -> Program {
         .env("TMPDIR", scratch.make("servers"))
 }
 
-/// The backup of a cluster: ours, and without an index.
-fn both(cluster: &Cluster, dir: &Scratch) -> [PathBuf; 2] {
-    let foreign = dir.join("foreign.sql.gz");
-    Program::other("gzip")
-        .stdin(cluster.dump_all::<&str>(&[]))
-        .stdout_file(&foreign)
-        .succeeds();
-    [backup::dump(cluster, dir.path()), foreign]
-}
-
 #[test]
 fn postgis_is_tested_and_comes_back() {
     let first = Cluster::start();
     first.sql("postgres", "create database city");
     first.sql("city", MAP);
     let dir = Scratch::new();
-    let [ours, foreign] = both(&first, &dir);
+    let [ours, foreign] = backup::both(&first, &dir);
     let seen = tested(&dir, &ours).succeeds();
     assert!(
         seen.out().contains("500 rows") || seen.out().contains("'city'"),

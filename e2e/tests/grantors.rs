@@ -1,6 +1,6 @@
 //! Memberships remember who granted them (PostgreSQL 16 and newer), and the first superuser may have another name.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use e2e::{Cluster, Program, Scratch, Version, backup};
 use serde_json::Value;
@@ -38,15 +38,6 @@ fn chain(cluster: &Cluster) {
     );
 }
 
-fn both(cluster: &Cluster, dir: &Scratch) -> [PathBuf; 2] {
-    let foreign = dir.join("foreign.sql.gz");
-    Program::sh("pg_dumpall | gzip")
-        .on(cluster)
-        .stdout_file(&foreign)
-        .succeeds();
-    [backup::dump(cluster, dir.path()), foreign]
-}
-
 #[test]
 fn a_first_superuser_of_another_name() {
     for (from, to) in [(16, [16, 17, 18].as_slice()), (18, &[18])] {
@@ -55,7 +46,7 @@ fn a_first_superuser_of_another_name() {
         let wanted = source.sql("postgres", MEMBERSHIPS);
         assert_eq!(wanted.lines().count(), 6, "{wanted}");
         let dir = Scratch::new();
-        let paths = both(&source, &dir);
+        let paths = backup::both(&source, &dir);
         for major in to {
             for path in &paths {
                 let target = Cluster::of(Version::of(*major));
@@ -93,7 +84,7 @@ fn a_first_superuser_of_the_same_name() {
     let source = Cluster::of(Version::of(16));
     chain(&source);
     let dir = Scratch::new();
-    for path in both(&source, &dir) {
+    for path in backup::both(&source, &dir) {
         let target = Cluster::of(Version::of(16));
         let seen = restore(&path, &target).succeeds();
         seen.hides("changed:");
@@ -115,7 +106,7 @@ fn grantors_of_an_older_server() {
          set session authorization zzz; grant r2 to aaa;",
     );
     let dir = Scratch::new();
-    for path in both(&source, &dir) {
+    for path in backup::both(&source, &dir) {
         let target = Cluster::of(Version::of(16));
         let seen = restore(&path, &target).succeeds();
         seen.says("memberships that 'root me' has granted: here 'postgres'")

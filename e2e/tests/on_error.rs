@@ -1,6 +1,6 @@
 //! `restore-stream --on-error continue`: goes on after statements that fail, as psql does, and says each of them.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use e2e::{Cluster, Program, Scratch, Version, crafted};
 use serde_json::Value;
@@ -10,16 +10,6 @@ fn restore(backup: &Path, cluster: &Cluster) -> Program {
         .arg(backup)
         .args(["--on-error", "continue"])
         .on(cluster)
-}
-
-/// A dump, with an index and without.
-fn both(dir: &Scratch, parts: &str) -> [PathBuf; 2] {
-    let foreign = dir.join("foreign.sql.gz");
-    Program::other("gzip")
-        .stdin(format!("{}{parts}{}", crafted::OPENING, crafted::CLOSING))
-        .stdout_file(&foreign)
-        .succeeds();
-    [crafted::taken(dir, parts), foreign]
 }
 
 const SHOP: &str = "SET client_encoding = 'UTF8';
@@ -100,7 +90,7 @@ fn every_statement_that_fails_is_listed() {
         + &crafted::part("shop", SHOP);
     for major in [14, 15, 18] {
         let cluster = Cluster::of(Version::of(major));
-        for path in both(&dir, &parts) {
+        for path in crafted::both(&dir, &parts) {
             let before = restore(&path, &cluster).args(["--on-error", "stop"]);
             let before = before.run();
             assert_ne!(before.code(), Some(0), "{before}");
@@ -182,7 +172,7 @@ fn roles_and_databases_in_place() {
         .find(|it| it.starts_with("CREATE DATABASE"))
         .unwrap();
     let part = part.replace(create, "");
-    for path in both(&dir, &format!("{roles}{part}")) {
+    for path in crafted::both(&dir, &format!("{roles}{part}")) {
         let cluster = Cluster::start();
         let seen = restore(&path, &cluster).arg("--json").fails(1);
         seen.hides("secret-1").says("roles and tablespaces: line ");
@@ -214,7 +204,7 @@ fn what_is_no_failed_statement_ends_it() {
         ("before a COPY", copy),
         ("plain", plain),
     ] {
-        for path in both(&dir, &crafted::part("shop", &sql)) {
+        for path in crafted::both(&dir, &crafted::part("shop", &sql)) {
             let seen = restore(&path, &cluster).run();
             assert_eq!(seen.code(), Some(3), "{what}\n{seen}");
             assert_eq!(cluster.databases(), ["postgres"], "{what}\n{seen}");
@@ -229,7 +219,7 @@ fn what_is_no_failed_statement_ends_it() {
     // A database that cannot be created has nothing to connect to.
     let part = crafted::part("shop", "CREATE TABLE t (a int);\n")
         .replace("ENCODING = 'UTF8'", "ENCODING = 'UTF9'");
-    for path in both(&dir, &part) {
+    for path in crafted::both(&dir, &part) {
         restore(&path, &cluster)
             .fails(1)
             .says("is not a valid encoding name");

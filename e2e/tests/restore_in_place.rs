@@ -2,34 +2,13 @@
 //! locks, and what insists on its database's name.
 #![expect(clippy::unwrap_used, reason = "test code, all of it")]
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use e2e::{Cluster, Program, Scratch, Version, backup, crafted};
 use rustix::process::Signal;
 
 fn restore(backup: &Path, cluster: &Cluster) -> Program {
     Program::new("restore-stream").arg(backup).on(cluster)
-}
-
-/// A backup of the cluster with an index, and one of pg_dumpall without.
-fn both(cluster: &Cluster, dir: &Scratch) -> [PathBuf; 2] {
-    let foreign = dir.join("foreign.sql.gz");
-    Program::sh("pg_dumpall | gzip")
-        .on(cluster)
-        .stdout_file(&foreign)
-        .succeeds();
-    [backup::dump(cluster, dir.path()), foreign]
-}
-
-/// A dump of these parts, with an index and without.
-fn crafted_ones(dir: &Scratch, parts: &str) -> [PathBuf; 2] {
-    let whole = format!("{}{parts}{}", crafted::OPENING, crafted::CLOSING);
-    let foreign = dir.join("foreign.sql.gz");
-    Program::other("gzip")
-        .stdin(whole)
-        .stdout_file(&foreign)
-        .succeeds();
-    [crafted::taken(dir, parts), foreign]
 }
 
 /// The part of a database that is there.
@@ -75,7 +54,7 @@ fn more_large_objects_than_locks_in_place() {
         many_large_objects(&first);
         let wanted = first.sql("postgres", LARGE_OBJECTS);
         let dir = Scratch::new();
-        for path in both(&first, &dir) {
+        for path in backup::both(&first, &dir) {
             let second = few_locks(Version::of(major));
             restore(&path, &second).succeeds();
             assert_eq!(second.sql("postgres", LARGE_OBJECTS), wanted);
@@ -134,7 +113,7 @@ fn large_objects_of_a_restore_that_fails_are_gone() {
         let end = "select pg_terminate_backend(pid) from pg_stat_activity where application_name like 'restore-stream%'";
         second.sql("postgres", end).is_empty().then_some(())
     });
-    let whole = both(&first, &dir)[1].clone();
+    let whole = backup::both(&first, &dir)[1].clone();
     restore(&whole, &second)
         .fails(4)
         .says("large objects and nothing else")
@@ -158,7 +137,7 @@ fn more_tables_than_locks_in_place() {
         .collect();
     let dir = Scratch::new();
     let count = "select count(*) from pg_class where relname ~ '^t[0-9]+$'";
-    for path in crafted_ones(&dir, &part_in_place("postgres", &tables)) {
+    for path in crafted::both(&dir, &part_in_place("postgres", &tables)) {
         let cluster = few_locks(Version::debian());
         let seen = restore(&path, &cluster).fails(1);
         seen.says("max_locks_per_transaction")
@@ -178,7 +157,7 @@ fn more_tables_than_locks_in_place() {
     for database in ["postgres", "template1"] {
         let broken = format!("CREATE TABLE t1 (a int);\nSELECT 1/0;\n{tables}");
         let dir = Scratch::new();
-        for path in crafted_ones(&dir, &part_in_place(database, &broken)) {
+        for path in crafted::both(&dir, &part_in_place(database, &broken)) {
             let cluster = Cluster::start();
             let seen = restore(&path, &cluster)
                 .args(["--in-place", database])
@@ -212,7 +191,7 @@ const INSISTS: &str = "CREATE TABLE t (a int, CONSTRAINT here CHECK ((current_da
 fn a_database_that_insists_on_its_name() {
     let dir = Scratch::new();
     let second = crafted::part("other", "CREATE TABLE u AS SELECT 1 AS one;\n");
-    for path in crafted_ones(&dir, &(crafted::part("shop", INSISTS) + &second)) {
+    for path in crafted::both(&dir, &(crafted::part("shop", INSISTS) + &second)) {
         let cluster = Cluster::start();
         restore(&path, &cluster)
             .fails(1)
@@ -287,7 +266,7 @@ fn what_fails_under_its_own_name_leaves_what_was_there() {
         assert_eq!(cluster.sql("postgres", sql), there);
     };
     for (sql, signal) in [(&broken, None), (&slow, Some(Signal::TERM))] {
-        for path in crafted_ones(&dir, &crafted::part("shop", sql)) {
+        for path in crafted::both(&dir, &crafted::part("shop", sql)) {
             for there in ["", "shop the old one"] {
                 if !there.is_empty() {
                     empty();
@@ -329,7 +308,7 @@ fn pg_cron_gets_the_database_that_it_insists_on() {
         "select cron.schedule('nightly', '0 3 * * *', 'vacuum')",
     );
     let dir = Scratch::new();
-    for path in both(&first, &dir) {
+    for path in backup::both(&first, &dir) {
         let second = Cluster::with(Version::debian(), &[], settings);
         let sql =
             "select (select string_agg(jobname, ' ') from cron.job), (select count(*) from t)";
@@ -373,7 +352,7 @@ fn what_ends_with_a_database_is_said() {
     let settings = "shared_preload_libraries = 'pg_cron'\ncron.database_name = 'shop'\n";
     let dir = Scratch::new();
     let slow = "CREATE EXTENSION pg_cron;\nDO 'BEGIN LOOP PERFORM pg_stat_clear_snapshot(); EXIT WHEN EXISTS (SELECT FROM pg_stat_activity WHERE backend_type = ''pg_cron launcher''); PERFORM pg_sleep(0.05); END LOOP; END';\nSELECT 1/0;\n";
-    for path in crafted_ones(&dir, &crafted::part("shop", slow)) {
+    for path in crafted::both(&dir, &crafted::part("shop", slow)) {
         let cluster = Cluster::with(Version::debian(), &[], settings);
         let seen = restore(&path, &cluster).fails(1);
         seen.says("division by zero")

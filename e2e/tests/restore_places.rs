@@ -2,23 +2,13 @@
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use e2e::{Cluster, Program, Scratch, Seen, Version, backup, compare, sample};
 use serde_json::Value;
 
 fn restore(backup: &Path, cluster: &Cluster) -> Program {
     Program::new("restore-stream").arg(backup).on(cluster)
-}
-
-/// A backup of the cluster with an index, and one of pg_dumpall without.
-fn both(cluster: &Cluster, dir: &Scratch) -> [PathBuf; 2] {
-    let foreign = dir.join("foreign.sql.gz");
-    Program::sh("pg_dumpall | gzip")
-        .on(cluster)
-        .stdout_file(&foreign)
-        .succeeds();
-    [backup::dump(cluster, dir.path()), foreign]
 }
 
 /// 60 bytes and more that all of them begin with.
@@ -46,7 +36,7 @@ fn names_that_begin_alike_stay_apart() {
         cluster.sql(name, &table);
     }
     let dir = Scratch::new();
-    for (path, jobs) in both(&cluster, &dir).iter().zip(["3", "1"]) {
+    for (path, jobs) in backup::both(&cluster, &dir).iter().zip(["3", "1"]) {
         for name in &names {
             cluster.sql(name, "update t set name = 'old ' || name");
         }
@@ -91,7 +81,7 @@ fn what_is_connected_to_is_not_what_is_replaced() {
     sample::company(&cluster);
     let before = cluster.dump_all::<&str>(&[]);
     let dir = Scratch::new();
-    let [path, foreign] = both(&cluster, &dir);
+    let [path, foreign] = backup::both(&cluster, &dir);
     for path in [&path, &foreign] {
         for place in ["PGDATABASE", "-d", "-d conninfo"] {
             cluster.sql("shop", "drop schema public cascade");
@@ -123,7 +113,7 @@ fn a_server_without_the_database_postgres() {
     let first = Cluster::start();
     sample::company(&first);
     let dir = Scratch::new();
-    let [path, foreign] = both(&first, &dir);
+    let [path, foreign] = backup::both(&first, &dir);
     let second = Cluster::start();
     second.sql("template1", "drop database postgres");
     let names = |cluster: &Cluster| {
@@ -169,7 +159,7 @@ fn what_cannot_succeed_is_refused_before_loading() {
     );
     cluster.sql("shop", "create table t as select 1 as one");
     let dir = Scratch::new();
-    let [path, foreign] = both(&cluster, &dir);
+    let [path, foreign] = backup::both(&cluster, &dir);
     cluster.sql(
         "postgres",
         "create role poor login; create role keeper login createdb connection limit 2; \
