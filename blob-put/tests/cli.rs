@@ -396,18 +396,23 @@ fn a_token_that_has_expired_is_told_before_anything_is_read() {
     assert_eq!(service.count(Kind::Probe), 1);
 }
 
+/// An upload with a token that expires so many days from now.
+fn with_token_of_days(service: &Service, days: i64) -> Command {
+    let expires = chrono::Utc::now() + chrono::TimeDelta::days(days);
+    let expires = expires.format("%Y-%m-%d").to_string();
+    let mut command = program(&["-", &format!("{}/x.sql.gz", service.url())]);
+    command.env(
+        "AZURE_STORAGE_SAS_TOKEN",
+        token("cw").replace("2999-01-01", &expires),
+    );
+    command
+}
+
 #[test]
 fn a_token_that_has_expired_by_our_clock_alone_is_taken() {
     let service = Service::start();
     service.change(|state| state.ahead = chrono::TimeDelta::days(-2));
-    let yesterday = chrono::Utc::now() - chrono::TimeDelta::days(1);
-    let yesterday = yesterday.format("%Y-%m-%d").to_string();
-    let url = format!("{}/x.sql.gz", service.url());
-    let mut command = program(&["-", &url]);
-    command.env(
-        "AZURE_STORAGE_SAS_TOKEN",
-        token("cw").replace("2999-01-01", &yesterday),
-    );
+    let mut command = with_token_of_days(&service, -1);
     fed(&mut command, &backup()).is(0, "warning: by this machine's clock the SAS token expired");
     assert_eq!(service.blob("x.sql.gz").unwrap().bytes, backup());
 }
@@ -444,15 +449,7 @@ fn what_is_no_sidecar_ends_soon() {
 #[test]
 fn a_token_that_expires_soon_is_told() {
     let service = Service::start();
-    let soon = (chrono::Utc::now() + chrono::TimeDelta::days(9))
-        .format("%Y-%m-%d")
-        .to_string();
-    let url = format!("{}/x.sql.gz", service.url());
-    let mut command = program(&["-", &url]);
-    command.env(
-        "AZURE_STORAGE_SAS_TOKEN",
-        token("cw").replace("2999-01-01", &soon),
-    );
+    let mut command = with_token_of_days(&service, 9);
     fed(&mut command, &backup()).is(0, "warning: the SAS token expires in 8 days");
     let ended = fed(
         command.args(["--overwrite", "--warn-expiry", "5d"]),

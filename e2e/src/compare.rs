@@ -13,6 +13,17 @@ pub fn same_clusters(one: &Cluster, other: &Cluster) {
     );
 }
 
+/// Compares two databases, each by its cluster and its name.
+///
+/// # Panics
+/// When they differ; the first lines that differ are shown.
+pub fn same_databases(one: (&Cluster, &str), other: (&Cluster, &str)) {
+    same_text(
+        (one.1, &one.0.dump_one(one.1)),
+        (other.1, &other.0.dump_one(other.1)),
+    );
+}
+
 /// Compares two texts, line by line when they differ.
 ///
 /// # Panics

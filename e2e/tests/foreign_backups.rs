@@ -110,10 +110,7 @@ fn one_database_is_taken_out_of_it() {
             }
             restore.succeeds();
             let restored = renamed.unwrap_or(database);
-            compare::same_text(
-                (line, &first.dump_one(database)),
-                (restored, &second.dump_one(restored)),
-            );
+            compare::same_databases((&first, database), (&second, restored));
         }
         assert_eq!(second.databases(), ["2", "postgres", "tricky"]);
     }
@@ -172,10 +169,7 @@ fn it_is_uploaded_only_as_what_it_is() {
         .env("AZURE_STORAGE_SAS_TOKEN", container.token())
         .on(&second)
         .succeeds();
-    compare::same_text(
-        ("before", &first.dump_one("tricky")),
-        ("after", &second.dump_one("tricky")),
-    );
+    compare::same_databases((&first, "tricky"), (&second, "tricky"));
 }
 
 /// Roles and two databases, which are of one of them.
@@ -243,7 +237,7 @@ fn dumps_in_one_file_are_restored_each_into_its_database() {
         let crlf = line.contains("\\r");
         for (from, to) in [("one", "one"), ("two", "two"), ("two", "copy")] {
             if !crlf {
-                compare::same_text((from, &first.dump_one(from)), (to, &second.dump_one(to)));
+                compare::same_databases((&first, from), (&second, to));
             }
         }
         let owner = "select pg_get_userbyid(datdba) from pg_database where datname = 'one'";
@@ -347,10 +341,7 @@ fn dumps_in_one_file_are_published_as_they_came() {
         .env("AZURE_STORAGE_SAS_TOKEN", container.token())
         .on(&second)
         .succeeds();
-    compare::same_text(
-        ("one", &first.dump_one("one")),
-        ("two", &second.dump_one("one")),
-    );
+    compare::same_databases((&first, "one"), (&second, "one"));
 }
 
 #[test]
@@ -367,10 +358,7 @@ fn a_dump_that_names_no_database_goes_where_psql_puts_it() {
         .args(["--database", "x"])
         .succeeds()
         .says("another dump follows");
-    compare::same_text(
-        ("one", &first.dump_one("one")),
-        ("x", &second.dump_one("x")),
-    );
+    compare::same_databases((&first, "one"), (&second, "x"));
     // Behind one that names its own.
     let path = made_by(
         "(pg_dump -C -s one; pg_dump -a one; pg_dump -C two) | gzip",
@@ -378,10 +366,7 @@ fn a_dump_that_names_no_database_goes_where_psql_puts_it() {
         &dir,
     );
     restore(&path).succeeds().says("another dump follows");
-    compare::same_text(
-        ("one", &first.dump_one("one")),
-        ("one", &second.dump_one("one")),
-    );
+    compare::same_databases((&first, "one"), (&second, "one"));
     // The same database twice, with another between.
     let path = made_by(
         "(pg_dump -C one; pg_dump -C two; pg_dump -C one) | gzip",
@@ -408,10 +393,7 @@ fn a_dump_that_names_no_database_goes_where_psql_puts_it() {
         .on(&fourth)
         .succeeds()
         .says("left out: role 'app'");
-    compare::same_text(
-        ("one", &first.dump_one("one")),
-        ("one", &fourth.dump_one("one")),
-    );
+    compare::same_databases((&first, "one"), (&fourth, "one"));
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The transactions of a dump, in a database that is restored in one, in several, or beside its name.
 
 use job::Error;
+use pg_text::PgText;
 
 use super::super::guard::foreign;
 use super::super::large_objects::{self, Concern};
@@ -81,7 +82,7 @@ impl DatabaseEdit {
     ) -> Result<bool, Error> {
         let one = self.is_one_transaction();
         let what = || {
-            let word = String::from_utf8_lossy(&statement[..statement.len().min(40)]).into_owned();
+            let word = PgText::from(&statement[..statement.len().min(40)]);
             let place = match one {
                 true => ", although all of it is restored in one transaction",
                 false => "",
