@@ -1,4 +1,4 @@
-//! Numbers as a person reads them.
+//! Numbers, and errors of the system, as a person reads them.
 
 use std::time::Duration;
 
@@ -45,6 +45,15 @@ pub fn count(number: usize, noun: &str) -> String {
     match number {
         1 => format!("1 {noun}"),
         _ => format!("{number} {noun}s"),
+    }
+}
+
+/// The words of a system error without Rust's `(os error N)`.
+pub fn reason(error: &std::io::Error) -> String {
+    let text = error.to_string();
+    match text.rfind(" (os error ") {
+        Some(at) => text[..at].to_owned(),
+        None => text,
     }
 }
 
