@@ -9,6 +9,19 @@ pub fn bytes(bytes: u64) -> String {
     BinaryBytes(bytes).to_string()
 }
 
+/// Reads a number of bytes, written with `M`, `G` or `T` (of 1024) behind it: `500M`, `2t`.
+pub fn parse_bytes(text: &str) -> Option<u64> {
+    let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    let shift = match unit {
+        "M" | "m" => 20,
+        "G" | "g" => 30,
+        "T" | "t" => 40,
+        _ => return None,
+    };
+    let number: u32 = number.parse().ok()?;
+    u64::from(number).checked_mul(1 << shift)
+}
+
 /// Bytes a second.
 pub fn rate(bytes: u64, elapsed: Duration) -> String {
     let seconds = elapsed.as_secs_f64().max(0.001);
@@ -60,6 +73,27 @@ pub fn reason(error: &std::io::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sizes_have_a_unit() {
+        assert_eq!(parse_bytes("16M"), Some(16 << 20));
+        assert_eq!(parse_bytes("2g"), Some(2 << 30));
+        assert_eq!(parse_bytes("16777215T"), Some(16_777_215 << 40));
+        for text in [
+            "",
+            "M",
+            "5",
+            "5K",
+            "-5M",
+            "1.5G",
+            "5 G",
+            "5GB",
+            "5é",
+            "16777216T",
+        ] {
+            assert_eq!(parse_bytes(text), None, "{text}");
+        }
+    }
 
     #[test]
     fn figures_are_short() {
