@@ -8,11 +8,11 @@ use std::process::{Command, Stdio};
 use backup_file::{About, SectionKind};
 use chrono::{DateTime, Utc};
 use job::{Error, Progress};
-use pg_client::{Child, Conninfo, Killer, PipeReader};
+use pg_client::{Child, Conninfo, Killer, PipeReader, is_error_line};
 use pg_text::PgText;
 
 use crate::cli::Args;
-use crate::holding::Holding;
+use crate::contents::ContentsCounter;
 use crate::output::{Output, Section};
 use crate::preflight::{self, Cluster, Database};
 use dump_text::{CLUSTER_CLOSING, Flaw, Text, Watch};
@@ -82,8 +82,8 @@ impl<'a> Dump<'a> {
         }
     }
 
-    /// Hands the globals on, and says whether they began as a cluster's dump begins, and whether they ended with the
-    /// comment that closes it, which comes only after the databases.
+    /// Writes the globals, without the comment that closes a cluster's dump, as that comes after the databases. Tells whether
+    /// they began as a cluster's dump begins, and whether they ended with that comment.
     fn all_but_the_closing(
         &self,
         mut stdout: impl Read,
@@ -140,7 +140,7 @@ impl<'a> Dump<'a> {
         } = running;
         section.write(&heading(name))?;
         let mut watch = Watch::default();
-        let mut holding = Holding::default();
+        let mut holding = ContentsCounter::default();
         section.copy_from(&mut stdout, &mut |piece| {
             watch.see(piece);
             holding.see(piece);
@@ -162,7 +162,7 @@ impl<'a> Dump<'a> {
         Ok(())
     }
 
-    /// The program speaks `encoding` with the server, whatever settings and the environment say.
+    /// Starts a dump program, whose client encoding is `encoding`, whatever settings and the environment say.
     fn start(&self, mut command: Command, encoding: &str) -> Result<(Child, PipeReader), Error> {
         command.arg(format!("--encoding={encoding}"));
         if let Some(key) = &self.args.restrict_key
@@ -196,13 +196,12 @@ impl<'a> Dump<'a> {
     }
 }
 
-/// Hands on what a dump command says until it fails: then its last words are the error's.
+/// Passes on what a dump command says, until it reports an error: from there on its words become the error's, so that
+/// they are said once.
 pub(crate) fn warnings() -> impl FnMut(&str) + Send + 'static {
     let mut failing = false;
     move |line| {
-        failing |= ["error:", "ERROR:", "FATAL:"]
-            .iter()
-            .any(|mark| line.contains(mark));
+        failing |= is_error_line(line);
         if !failing {
             job::pass_on(line);
         }
