@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use job::{Error, Exit, say};
 use pg_client::{
-    UNHINDERED, disconnect, drop_database, open_database, quote_ident, quote_literal, sql, vacate,
+    NEUTRAL_SETTINGS, disconnect, drop_database, open_database, quote_ident, quote_literal, sql,
+    vacate,
 };
 use pg_text::PgText;
 
@@ -38,7 +39,7 @@ pub(crate) fn swap(cluster: &Cluster, args: &Args, targets: &[Target]) -> Result
     // Its commit waits for the disk, for all that came before it too.
     let sql = sql(
         "{}SET synchronous_commit = on;\nBEGIN;\n{}{}COMMIT;\n",
-        &[&UNHINDERED.into(), &vacate, &renames],
+        &[&NEUTRAL_SETTINGS.into(), &vacate, &renames],
     );
     let mut tries = 0;
     let mut waiting = None;
@@ -83,7 +84,7 @@ fn working(target: &Target) -> Option<&str> {
 /// Not earlier: the workers of a parallel index build connect too, and older servers let them in no more than others.
 fn close(cluster: &Cluster, working: &[&str]) -> Result<Vec<String>, Error> {
     let mut sql = format!(
-        "{UNHINDERED}SELECT datname FROM pg_catalog.pg_database WHERE datallowconn AND datname IN ({});\n",
+        "{NEUTRAL_SETTINGS}SELECT datname FROM pg_catalog.pg_database WHERE datallowconn AND datname IN ({});\n",
         literals(working)
     );
     for name in working {
@@ -127,7 +128,7 @@ fn literals(names: &[&str]) -> String {
 }
 
 /// Whether the names were changed although the answer to that was lost: the names tell.
-fn is_done(cluster: &Cluster, working: &[&str], lost: &Error) -> Result<bool, Error> {
+fn is_done(cluster: &Cluster, working: &[&str], lost: &pg_client::Error) -> Result<bool, Error> {
     let sql = format!(
         "SELECT count(*) FROM pg_catalog.pg_database WHERE datname IN ({})",
         literals(working)
@@ -173,7 +174,7 @@ fn say_who_is_waited_for(strangers: &[Session]) {
 }
 
 /// They did not leave.
-fn not_ours(strangers: &[Session], error: &Error) -> Error {
+fn not_ours(strangers: &[Session], error: &pg_client::Error) -> Error {
     Error::refused(format!(
         "the restored databases cannot get their names, and nothing was changed: {error}"
     ))
@@ -184,7 +185,12 @@ fn not_ours(strangers: &[Session], error: &Error) -> Error {
 }
 
 /// Who stands in the way, if that is why.
-fn explained(cluster: &Cluster, args: &Args, targets: &[Target], error: &Error) -> Error {
+fn explained(
+    cluster: &Cluster,
+    args: &Args,
+    targets: &[Target],
+    error: &pg_client::Error,
+) -> Error {
     let replaced = targets.iter().filter(|target| target.old != Old::None);
     let replaced: Vec<&PgText> = replaced.map(|target| &target.name).collect();
     let sessions = cluster.sessions(&replaced).unwrap_or_default();
