@@ -1,6 +1,6 @@
 use std::time::Instant;
 
-use azure_blob::Need;
+use azure_blob::Permission;
 use backup_file::BackupName;
 use job::Error;
 use store::{Backup, Source, Store, total_size};
@@ -70,7 +70,7 @@ fn verify_store(args: &Args, report: &mut Report) -> Result<(), Error> {
         if let Some(expires) = client.expires() {
             report.metrics().set_moment(Family::TokenExpiry, expires);
         }
-        client.check(&[Need::List, Need::Read])?;
+        client.check(&[Permission::List, Permission::Read])?;
         report.add(checks::token(client, now, args.limits.warn_expiry))?;
     }
     let backups = store.list()?;

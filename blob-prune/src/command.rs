@@ -1,4 +1,4 @@
-use azure_blob::Need;
+use azure_blob::Permission;
 use chrono::Utc;
 use job::text::{age, count};
 use job::{Error, say};
@@ -21,7 +21,7 @@ fn prune(args: &Args) -> Result<(), Error> {
     }
     let store = Store::open_with(&args.store, args.patience())?;
     if let Some(client) = store.container() {
-        let needs = [Need::List, Need::Delete];
+        let needs = [Permission::List, Permission::Delete];
         client.check(if args.dry_run { &needs[..1] } else { &needs })?;
     }
     let now = args.now.unwrap_or_else(Utc::now);

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use azure_blob::Need;
+use azure_blob::Permission;
 use backup_file::BackupName;
 use chrono::{DateTime, Utc};
 use job::{Error, say};
@@ -40,7 +40,7 @@ impl Survey {
             not_good: BTreeMap::new(),
         };
         if let Some(client) = store.container()
-            && let Err(error) = client.check(&[Need::Read])
+            && let Err(error) = client.check(&[Permission::Read])
         {
             survey.read_nothing(&error.to_string());
             survey.decisions = decide(&survey.candidates, now, policy);

@@ -106,7 +106,8 @@ impl ContainerUrl {
         format!("{}{}", self.origin(), self.path())
     }
 
-    fn origin(&self) -> String {
+    /// Scheme and host.
+    pub(crate) fn origin(&self) -> String {
         let scheme = if self.https { "https" } else { "http" };
         format!("{scheme}://{}", self.authority)
     }
@@ -192,8 +193,7 @@ fn scheme(text: &str) -> Option<(bool, &str)> {
 
 /// Whether a URL's path ends in a slash, encoded perhaps: then no name follows.
 pub fn ends_in_slash(text: &str) -> bool {
-    let path = path_of(text);
-    path.ends_with('/') || path.to_ascii_lowercase().ends_with("%2f")
+    percent_decode_str(path_of(text)).last() == Some(b'/')
 }
 
 fn http_allowed() -> bool {

@@ -1,7 +1,7 @@
 use std::io::{self, Read};
 use std::path::Path;
 
-use azure_blob::{Blob, Client, Need, Options, is_url};
+use azure_blob::{Blob, Client, Options, Permission, is_url};
 use backup_file::{ReadAt, ReadError, Sha256};
 use job::Error;
 
@@ -44,7 +44,7 @@ impl Source {
         }
         if is_url(text) {
             let (client, name) = Client::open_blob(text, options)?;
-            client.check(&[Need::Read])?;
+            client.check(&[Permission::Read])?;
             return Ok(Self::blob(client.blob(&name)?));
         }
         Self::file(path(text)?)

@@ -5,7 +5,7 @@ use std::env;
 use percent_encoding::percent_decode_str;
 use ureq::{Proxy, ProxyProtocol};
 
-use crate::no_proxy::is_direct;
+use super::no_proxy::is_direct;
 use crate::{Error, ErrorKind};
 
 /// curl's port for a proxy that has none.

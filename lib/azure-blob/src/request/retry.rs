@@ -1,64 +1,28 @@
-//! What passes and what does not, and how long it is waited for: decided here and nowhere else.
+//! Which faults are worth another attempt, and when: decided here and nowhere else.
 
-use std::fmt;
 use std::time::Duration;
 
-use crate::refusal::Refusal;
-use crate::{Error, Options};
-
-/// What an attempt met instead of what was asked for.
-#[derive(Debug)]
-pub(crate) enum Fault {
-    /// The service answered that it does not do it.
-    Refused(Box<Refusal>),
-    /// No connection: name, route, port, TLS.
-    Unreachable(String),
-    /// The connection was cut or stood still. Whether the service has done it, is not known.
-    Broken(String),
-    /// A whole answer that is not the service's.
-    Malformed(String),
-    /// Nothing that another attempt changes.
-    Final(Error),
-}
-
-impl fmt::Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Refused(refusal) => refusal.fmt(f),
-            Self::Unreachable(what) | Self::Broken(what) => f.write_str(what),
-            Self::Malformed(what) => write!(f, "the answer is not the service's: {what}"),
-            Self::Final(error) => error.fmt(f),
-        }
-    }
-}
+use super::fault::Fault;
+use crate::Options;
 
 impl Fault {
-    /// Whether the service may have done what was asked although it did not say so.
-    pub(crate) fn leaves_doubt(&self) -> bool {
-        match self {
-            Self::Refused(refusal) => refusal.status >= 500,
-            Self::Broken(_) | Self::Malformed(_) => true,
-            Self::Unreachable(_) | Self::Final(_) => false,
-        }
-    }
-
-    /// How often it may be met at most.
-    fn attempts(&self) -> u32 {
+    /// How many attempts it may end before it is final.
+    fn most_attempts(&self) -> u32 {
         match self {
             Self::Refused(refusal) => match (refusal.status, refusal.code.as_str()) {
                 (408 | 429, _) => u32::MAX,
-                // The bytes were changed on their way: sent again, they may arrive as they are. Bad
-                // memory would change them each time.
+                // The bytes were changed on their way, and may arrive unchanged the next time. Bad memory
+                // here would change them every time.
                 (400, "Crc64Mismatch") => 3,
-                // A proxy that knows no `Expect`: the next attempt is made without it.
+                // A proxy that does not know `Expect`: the next attempt goes without it.
                 (417, _) => 3,
                 (501 | 505, _) => 1,
                 (500.., _) => u32::MAX,
-                // 400, 401, 403, 404, 409, 412, 416: it will say the same again.
+                // 400, 401, 403, 404, 409, 412, 416: the answer would be the same.
                 _ => 1,
             },
             Self::Unreachable(_) | Self::Broken(_) => u32::MAX,
-            // A proxy's page, perhaps for a moment.
+            // Perhaps a proxy's error page, which may pass.
             Self::Malformed(_) => 3,
             Self::Final(_) => 1,
         }
@@ -72,11 +36,11 @@ impl Fault {
     }
 }
 
-/// How long one request has been tried.
+/// The attempts at one request so far.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Tried {
-    /// Attempts, this one counted.
-    pub(crate) attempts: u32,
+pub(crate) struct Attempts {
+    /// How many, this one included.
+    pub(crate) count: u32,
     /// Since the first one began.
     pub(crate) elapsed: Duration,
     /// Whether the host has ever answered anything.
@@ -88,31 +52,32 @@ pub(crate) struct Tried {
 pub(crate) enum Verdict {
     /// Try again after this pause.
     Again(Duration),
-    /// It does not pass.
+    /// Give up: another attempt would end the same way.
     Final,
-    /// It may pass, but not in time.
+    /// Give up: it may pass, but not before the deadline.
     TooLate,
 }
 
-/// Decides. `chance` (0 to 1) spreads the pauses of many clients that met the same fault at once.
-pub(crate) fn judge(fault: &Fault, tried: Tried, options: &Options, chance: f64) -> Verdict {
-    if tried.attempts >= fault.attempts() {
+/// Decides. `chance` (0 to 1) spreads the pauses, so that clients which met the same fault at the same moment do
+/// not come back at the same moment.
+pub(crate) fn judge(fault: &Fault, attempts: Attempts, options: &Options, chance: f64) -> Verdict {
+    if attempts.count >= fault.most_attempts() {
         return Verdict::Final;
     }
-    // A host that never answered is probably not the right one, or the network is not there: that is
-    // told soon. What worked a moment ago is waited for.
+    // A host that has never answered is probably the wrong one, or the network is closed: the user hears of it
+    // soon. One that worked a moment ago is waited for.
     let limit = match fault {
-        Fault::Unreachable(_) if !tried.reached => options.first_contact,
-        // It took the connection, so something is there: perhaps of another kind (TLS on a plain port).
-        Fault::Broken(_) if !tried.reached => options.first_contact + options.stall_timeout,
+        Fault::Unreachable(_) if !attempts.reached => options.first_contact,
+        // Something took the connection, perhaps another kind of server (TLS on a plain port).
+        Fault::Broken(_) if !attempts.reached => options.first_contact + options.stall_timeout,
         _ => options.deadline,
     }
     .min(options.deadline);
-    let left = limit.saturating_sub(tried.elapsed);
+    let left = limit.saturating_sub(attempts.elapsed);
     if left.is_zero() || fault.retry_after() > left {
         return Verdict::TooLate;
     }
-    let doublings = tried.attempts.saturating_sub(1).min(16);
+    let doublings = attempts.count.saturating_sub(1).min(16);
     let pause = options.first_pause.saturating_mul(1 << doublings);
     let pause = pause
         .min(options.max_pause)
@@ -125,7 +90,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::ErrorKind;
+    use crate::request::Refusal;
+    use crate::{Error, ErrorKind};
 
     fn refused(status: u16, code: &str) -> Fault {
         Fault::Refused(Box::new(Refusal {
@@ -146,9 +112,9 @@ mod tests {
         }
     }
 
-    fn tried(attempts: u32, seconds: u64) -> Tried {
-        Tried {
-            attempts,
+    fn tried(count: u32, seconds: u64) -> Attempts {
+        Attempts {
+            count,
             elapsed: Duration::from_secs(seconds),
             reached: true,
         }
@@ -211,7 +177,7 @@ mod tests {
     #[test]
     fn a_host_that_never_answered_is_given_up_soon() {
         let fault = Fault::Unreachable("connection refused".into());
-        let never = |elapsed| Tried {
+        let never = |elapsed| Attempts {
             reached: false,
             ..tried(4, elapsed)
         };

@@ -2,27 +2,25 @@
 
 use ureq::http::Method;
 
-use crate::cancel::Cancel;
-use crate::exchange::{Call, GivenUp};
+use super::options::UploadOptions;
+use super::target::Target;
 use crate::properties::write_sha256;
-use crate::refusal::Asked;
-use crate::token::Need;
-use crate::upload::Target;
+use crate::request::{Call, Cancel, GivenUp, Operation};
 use crate::url::encode_value;
-use crate::{BlobUrl, Error, ErrorKind, Sha256, UploadOptions};
+use crate::{BlobUrl, Error, ErrorKind, Permission, Sha256};
 
-/// All blocks are there; only the list of them is missing.
+/// The service has all blocks; only the list of them is missing.
 #[derive(Debug)]
 #[must_use = "nothing is published before it is committed"]
-pub struct Ready {
-    pub(crate) target: Target,
-    pub(crate) options: UploadOptions,
-    pub(crate) count: u64,
-    pub(crate) size: u64,
-    pub(crate) sha256: Sha256,
+pub struct Staged {
+    pub(super) target: Target,
+    pub(super) options: UploadOptions,
+    pub(super) count: u64,
+    pub(super) size: u64,
+    pub(super) sha256: Sha256,
 }
 
-impl Ready {
+impl Staged {
     /// Bytes.
     pub fn size(&self) -> u64 {
         self.size
@@ -33,15 +31,15 @@ impl Ready {
         &self.sha256
     }
 
-    /// Makes the blob visible (Put Block List). An answer that is lost is resolved by looking.
+    /// Makes the blob visible (Put Block List). After a lost answer it looks whether the blob is there.
     ///
     /// # Errors
     /// As every request; kind [`Exists`](crate::ErrorKind::Exists) if the name is taken.
     pub fn commit(self) -> Result<Uploaded, Error> {
         let needs = self.options.needs();
-        let doing = format!("cannot commit block list of '{}'", self.target.name);
-        let asked = Asked::new(doing, &needs);
-        let etag = match self.put_list(&asked, "Uncommitted", !self.options.overwrite) {
+        let cannot = format!("cannot commit block list of '{}'", self.target.name);
+        let operation = Operation::new(cannot, &needs);
+        let etag = match self.put_list(&operation, "Uncommitted", !self.options.overwrite) {
             Ok(etag) => etag,
             Err(given_up) if given_up.in_doubt => match self.committed_etag() {
                 Some(etag) => etag,
@@ -57,7 +55,7 @@ impl Ready {
         })
     }
 
-    /// An unmet `If-None-Match: *` may also be said as 412.
+    /// The service may also say 412 of an unmet `If-None-Match: *`.
     fn name_taken(&self, error: Error) -> Error {
         match error.kind() {
             ErrorKind::Changed if !self.options.overwrite => error.of_kind(ErrorKind::Exists),
@@ -69,7 +67,7 @@ impl Ready {
         )
     }
 
-    /// As [`name_taken`](Self::name_taken), after an answer was lost: where nobody may look, the blob that is
+    /// As [`name_taken`](Self::name_taken) after a lost answer: where the token may not read, the blob that is
     /// there may be this one.
     fn doubtful(&self, error: Error) -> Error {
         let error = self.name_taken(error);
@@ -88,20 +86,25 @@ impl Ready {
             Ok(there) => {
                 (there.size == self.size && there.sha256 == Some(self.sha256)).then_some(there.etag)
             }
-            // The token may write and not read: a list of committed blocks is taken only if the blob
-            // that is there is made of these, and nobody else has their IDs.
+            // The token may write, but not read. The service takes a list of committed blocks only if the blob that
+            // is there consists of them, and only ours have these IDs.
             Err(error) if error.kind() == ErrorKind::Token && self.count > 0 => {
-                let needs = [Need::Overwrite];
-                let doing = format!("cannot confirm '{}'", self.target.name);
-                self.put_list(&Asked::new(doing, &needs), "Committed", false)
+                let needs = [Permission::Overwrite];
+                let cannot = format!("cannot confirm '{}'", self.target.name);
+                self.put_list(&Operation::new(cannot, &needs), "Committed", false)
                     .ok()
             }
             Err(_) => None,
         }
     }
 
-    /// Gives the ETag.
-    fn put_list(&self, asked: &Asked, which: &str, only_new: bool) -> Result<String, GivenUp> {
+    /// Puts the list, and returns the blob's ETag.
+    fn put_list(
+        &self,
+        operation: &Operation,
+        which: &str,
+        only_new: bool,
+    ) -> Result<String, GivenUp> {
         let body = self.block_list(which);
         let client = &self.target.client;
         let mut call = Call::new(
@@ -128,10 +131,11 @@ impl Ready {
         if !self.options.tags.is_empty() {
             call = call.header("x-ms-tags", tags(&self.options.tags));
         }
-        // Fifty thousand blocks take their time to be listed.
+        // The service takes its time over a list of fifty thousand blocks.
         call.expected = (self.count + 1) << 8;
-        client.retry(asked, &Cancel::default(), |token| {
-            let answer = client.send(&call, token)?;
+        let exchange = client.exchange();
+        exchange.retry(operation, &Cancel::default(), |token| {
+            let answer = exchange.send(&call, token)?;
             let etag = answer
                 .headers()
                 .get("etag")

@@ -8,42 +8,9 @@ use percent_encoding::percent_decode_str;
 
 use job::secret;
 
-use crate::secret::Secret;
+use super::permission::Permission;
+use super::secret::Secret;
 use crate::{ContainerUrl, Error, ErrorKind};
-
-/// What is going to be done, so that the token can be asked whether it allows it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Need {
-    /// Read blobs and their properties: `r`.
-    Read,
-    /// List the container: `l`.
-    List,
-    /// Write a blob that is not there yet: `c` or `w`.
-    Create,
-    /// Write over a blob: `w`.
-    Overwrite,
-    /// Delete blobs: `d`.
-    Delete,
-    /// Set tags: `t`.
-    Tag,
-    /// Set an immutability policy: `i`.
-    Immutability,
-}
-
-impl Need {
-    /// The permissions of which any one is enough, and how a message says so.
-    fn permissions(self) -> (&'static str, &'static str) {
-        match self {
-            Self::Read => ("r", "'r'"),
-            Self::List => ("l", "'l'"),
-            Self::Create => ("cw", "'c' or 'w'"),
-            Self::Overwrite => ("w", "'w'"),
-            Self::Delete => ("d", "'d'"),
-            Self::Tag => ("t", "'t'"),
-            Self::Immutability => ("i", "'i'"),
-        }
-    }
-}
 
 /// A SAS token. Neither `Debug` nor any error shows its signature.
 #[derive(Clone, PartialEq, Eq)]
@@ -57,9 +24,9 @@ struct Parts {
     fields: Fields,
 }
 
-/// Why a token is not valid at a time.
+/// Why a token is not valid at some moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Untimely {
+pub(crate) struct NotValid {
     /// `expired at 2026-01-01 00:00:00 UTC`
     pub(crate) said: String,
     pub(crate) remedy: &'static str,
@@ -88,8 +55,9 @@ struct Fields {
 }
 
 impl Token {
-    /// Reads a token: the query of a URL, with or without its `?` (or the whole URL, or a connection string), white
-    /// space around it ignored. A `+` is itself and no space: what was decoded on its way here is encoded again.
+    /// Reads a token: a URL's query with or without its `?`, the whole URL, or a connection string. White space around
+    /// it is ignored. A `+` stands for itself, not for a space: somebody decoded it on its way here, and it is
+    /// encoded again.
     ///
     /// # Errors
     /// What is missing; never the token itself.
@@ -97,7 +65,7 @@ impl Token {
         let text = text.trim_start_matches('\u{feff}').trim();
         secret::learn_token(text);
         let text = text.trim_matches(['"', '\'']).trim();
-        // A connection string, as the portal shows it beside the token.
+        // A connection string: the portal shows one beside the token.
         let text = match text.split_once("SharedAccessSignature=") {
             Some((_, rest)) => rest.split(';').next().unwrap_or_default(),
             None => text,
@@ -135,52 +103,51 @@ impl Token {
         })
     }
 
-    /// When it expires; none if it does not say itself (a stored access policy does).
+    /// When it expires; none if it does not say (a stored access policy does).
     pub fn expires(&self) -> Option<DateTime<Utc>> {
         self.parts.fields.expires
     }
 
-    /// Whether it allows all `needs` in `container`, as far as it says itself. Whether it is valid now only
-    /// the service knows, whose clock may be another.
+    /// Whether the token itself allows all of `needs` in `container`. Only the service, whose clock may differ, knows
+    /// whether it is valid now.
     ///
     /// # Errors
     /// What it lacks.
-    pub fn check(&self, needs: &[Need], container: &ContainerUrl) -> Result<(), Error> {
+    pub fn check(&self, needs: &[Permission], container: &ContainerUrl) -> Result<(), Error> {
         let fields = &self.parts.fields;
         if fields.expires.is_none() && fields.policy.is_none() {
             return Err(unusable("does not say when it expires (se)"));
         }
-        self.check_place(needs, container)?;
+        self.check_scope(needs, container)?;
         for need in needs {
-            if let Some(lack) = self.lack(*need) {
+            if let Some(missing) = self.lacks(*need) {
                 return Err(
-                    Error::new(ErrorKind::Token, format!("the SAS token's {lack}")).hint(format!(
-                        "make a token with the permission {}",
-                        need.permissions().1
-                    )),
+                    Error::new(ErrorKind::Token, format!("the SAS token's {missing}")).hint(
+                        format!("make a token with the permission {}", need.letters().1),
+                    ),
                 );
             }
         }
         Ok(())
     }
 
-    /// Why it is not valid at `now`, and what to do about it, if it says so itself.
-    pub(crate) fn untimely(&self, now: DateTime<Utc>) -> Option<Untimely> {
+    /// Why it is not valid at `now` and what to do about it; none if it says nothing against it.
+    pub(crate) fn not_valid_at(&self, now: DateTime<Utc>) -> Option<NotValid> {
         let fields = &self.parts.fields;
         if let Some(expires) = fields.expires.filter(|expires| *expires <= now) {
-            return Some(Untimely {
+            return Some(NotValid {
                 said: format!("expired at {}", moment(expires)),
                 remedy: "make a new one and put it where this one came from",
             });
         }
         let starts = fields.starts.filter(|starts| *starts > now)?;
-        Some(Untimely {
+        Some(NotValid {
             said: format!("is not valid before {}", moment(starts)),
             remedy: "make one with an earlier start, or without a start",
         })
     }
 
-    fn check_place(&self, needs: &[Need], container: &ContainerUrl) -> Result<(), Error> {
+    fn check_scope(&self, needs: &[Permission], container: &ContainerUrl) -> Result<(), Error> {
         let fields = &self.parts.fields;
         if let Some(protocols) = &fields.protocols
             && !container.is_https()
@@ -203,8 +170,8 @@ impl Token {
             .hint("make a token with az storage container generate-sas")
         };
         match fields.resource.as_deref() {
-            // A token for one blob can read that blob; which one it is, it does not say.
-            Some("b" | "bs" | "bv") if needs == [Need::Read] => {}
+            // A token for one blob can read that blob. Which one that is, it does not say.
+            Some("b" | "bs" | "bv") if needs == [Permission::Read] => {}
             Some(one @ ("b" | "bs" | "bv")) => {
                 return Err(wrong(format!("for one blob (sr={one})")));
             }
@@ -219,7 +186,7 @@ impl Token {
         if let Some(types) = &fields.types {
             for need in needs {
                 let (kind, what) = match need {
-                    Need::List => ('c', "containers"),
+                    Permission::List => ('c', "containers"),
                     _ => ('o', "blobs"),
                 };
                 if !types.contains(kind) {
@@ -230,19 +197,19 @@ impl Token {
         Ok(())
     }
 
-    /// What its permissions lack for `need`: `sp=r lacks 'c' or 'w'`.
-    pub(crate) fn lack(&self, need: Need) -> Option<String> {
-        let (any, words) = need.permissions();
+    /// What it lacks for `need`, if anything: `sp=r lacks 'c' or 'w'`.
+    pub(crate) fn lacks(&self, need: Permission) -> Option<String> {
+        let (any, words) = need.letters();
         match (&self.parts.fields.permissions, &self.parts.fields.policy) {
             (Some(permissions), _) if permissions.contains(|c| any.contains(c)) => None,
-            // A policy may add what the token itself does not say.
+            // The policy may allow what the token itself does not.
             (_, Some(_)) => None,
             (Some(permissions), None) => Some(format!("sp={permissions} lacks {words}")),
             (None, None) => Some(format!("permissions (sp) are missing: it lacks {words}")),
         }
     }
 
-    /// Whether it says that it has the permission.
+    /// Whether it says itself that it has the permission.
     pub(crate) fn has(&self, permission: char) -> bool {
         let permissions = self.parts.fields.permissions.as_deref();
         permissions.is_some_and(|all| all.contains(permission))
@@ -337,12 +304,14 @@ mod tests {
         url
     }
 
-    /// What it lacks, and then whether it is valid at a time.
-    fn check(token: &str, needs: &[Need], now: &str) -> Result<(), String> {
+    /// What it lacks, or why it is not valid at `now`.
+    fn check(token: &str, needs: &[Permission], now: &str) -> Result<(), String> {
         let token = Token::parse(token).unwrap();
         let checked = token.check(needs, &container());
         checked.map_err(|error| error.to_string())?;
-        token.untimely(at(now)).map_or(Ok(()), |it| Err(it.said))
+        token
+            .not_valid_at(at(now))
+            .map_or(Ok(()), |it| Err(it.said))
     }
 
     #[test]
@@ -391,67 +360,70 @@ mod tests {
     #[test]
     fn what_a_token_lacks_is_said() {
         let now = "2025-06-01T00:00:00Z";
-        assert_eq!(check(PLAIN, &[Need::Create, Need::Overwrite], now), Ok(()));
+        assert_eq!(
+            check(PLAIN, &[Permission::Create, Permission::Overwrite], now),
+            Ok(())
+        );
         for (token, needs, now, said) in [
             (
                 PLAIN.to_owned(),
-                Need::Create,
+                Permission::Create,
                 "2026-01-01T00:00:00Z",
                 "expired at 2026-01-01 00:00:00 UTC",
             ),
             (
                 PLAIN.to_owned(),
-                Need::Create,
+                Permission::Create,
                 "2024-12-31T23:59:59Z",
                 "not valid before 2025-01-01",
             ),
-            (PLAIN.to_owned(), Need::Read, now, "sp=cw lacks 'r'"),
-            (PLAIN.to_owned(), Need::List, now, "sp=cw lacks 'l'"),
+            (PLAIN.to_owned(), Permission::Read, now, "sp=cw lacks 'r'"),
+            (PLAIN.to_owned(), Permission::List, now, "sp=cw lacks 'l'"),
             (
                 PLAIN.replace("sp=cw", "sp=rl"),
-                Need::Create,
+                Permission::Create,
                 now,
                 "sp=rl lacks 'c' or 'w'",
             ),
             (
                 PLAIN.replace("sp=cw", "sp=c"),
-                Need::Overwrite,
+                Permission::Overwrite,
                 now,
                 "sp=c lacks 'w'",
             ),
             (
                 PLAIN.replace("&sp=cw", ""),
-                Need::Create,
+                Permission::Create,
                 now,
                 "permissions (sp) are missing",
             ),
             (
                 PLAIN.replace("sr=c", "sr=b"),
-                Need::Create,
+                Permission::Create,
                 now,
                 "for one blob (sr=b), not for the container 'backups'",
             ),
             (
                 PLAIN.replace("sr=c", "ss=f&srt=o"),
-                Need::Create,
+                Permission::Create,
                 now,
                 "for other services",
             ),
             (
                 PLAIN.replace("sr=c", "ss=b&srt=s"),
-                Need::Create,
+                Permission::Create,
                 now,
                 "not for blobs",
             ),
             (
                 PLAIN.replace("se=2026-01-01T00%3A00Z&", ""),
-                Need::Create,
+                Permission::Create,
                 now,
                 "does not say when it expires",
             ),
             (
                 format!("{PLAIN}&ske=2025-05-01T00:00:00Z"),
-                Need::Create,
+                Permission::Create,
                 now,
                 "expired at 2025-05-01",
             ),
@@ -462,7 +434,7 @@ mod tests {
         assert_eq!(
             check(
                 &PLAIN.replace("sr=c", "sr=b").replace("cw", "r"),
-                &[Need::Read],
+                &[Permission::Read],
                 now
             ),
             Ok(())
@@ -488,7 +460,7 @@ mod tests {
     fn an_account_s_token_is_for_all_that_is_needed() {
         let now = "2025-06-01T00:00:00Z";
         let of = |types: &str| PLAIN.replace("sr=c&sp=cw", &format!("ss=b&srt={types}&sp=rdl"));
-        let needs = [Need::List, Need::Delete];
+        let needs = [Permission::List, Permission::Delete];
         assert_eq!(check(&of("co"), &needs, now), Ok(()));
         assert_eq!(check(&of("c"), &needs[..1], now), Ok(()));
         let lacks = |types: &str| check(&of(types), &needs, now).unwrap_err();
@@ -511,7 +483,7 @@ mod tests {
         assert_eq!(
             check(
                 "sv=1&sr=c&si=nightly&sig=x",
-                &[Need::Create, Need::List],
+                &[Permission::Create, Permission::List],
                 now
             ),
             Ok(())
@@ -555,18 +527,18 @@ mod tests {
             let token = Token::parse(&token).unwrap();
             prop_assert_eq!(token.expires(), Some(moment(expires)));
             let (need, any) = [
-                (Need::Read, "r"),
-                (Need::List, "l"),
-                (Need::Create, "cw"),
-                (Need::Overwrite, "w"),
-                (Need::Delete, "d"),
-                (Need::Tag, "t"),
-                (Need::Immutability, "i"),
+                (Permission::Read, "r"),
+                (Permission::List, "l"),
+                (Permission::Create, "cw"),
+                (Permission::Overwrite, "w"),
+                (Permission::Delete, "d"),
+                (Permission::Tag, "t"),
+                (Permission::Immutability, "i"),
             ][which];
             let allowed = permissions.chars().any(|permission| any.contains(permission));
             let checked = token.check(&[need], &container());
             prop_assert_eq!(checked.is_ok(), allowed, "{:?}", checked);
-            let timely = token.untimely(moment(now)).is_none();
+            let timely = token.not_valid_at(moment(now)).is_none();
             prop_assert_eq!(timely, (starts..expires).contains(&now));
         }
 

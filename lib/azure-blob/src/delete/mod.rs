@@ -1,4 +1,7 @@
-//! Blob Batch, and Delete Blob where the service does not take that.
+//! Blob Batch, and Delete Blob where the service takes no batches.
+
+mod batch;
+mod deletion;
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError, mpsc};
@@ -6,61 +9,46 @@ use std::thread;
 
 use ureq::http::Method;
 
-use crate::batch;
-use crate::exchange::Call;
-use crate::refusal::Asked;
-use crate::retry::Fault;
-use crate::token::Need;
-use crate::{Client, Error, ErrorKind};
+pub use deletion::Deletion;
 
-/// What became of a blob that was to be deleted.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Deletion {
-    /// It is deleted.
-    Deleted,
-    /// It was not there any more.
-    Gone,
-    /// An immutability policy, a legal hold or a lease retains it: which (`immutability policy`,
-    /// `legal hold`, `lease`).
-    Retained(String),
-    /// It is still there: why.
-    Failed(Error),
-}
+use crate::request::{Call, Fault, Operation};
+use crate::{Client, Error, ErrorKind, Permission};
 
 impl Client {
-    /// Deletes blobs, many in a request where the service takes that, and tells `told` what became of
-    /// each (by its place in `names`) as soon as it is known.
+    /// Deletes blobs, many in one request where the service takes that. Calls `done` with what became of each (by
+    /// its index in `names`) as soon as it is known.
     ///
     /// # Errors
-    /// Only what concerns all of them (no network, a token without `d`); then those that `told` has not
-    /// heard of may still be there.
+    /// Only what concerns all of them (no network, a token without `d`). The blobs that `done` was not called for
+    /// may still be there then.
     pub fn delete(
         &self,
         names: &[&str],
-        told: &mut dyn FnMut(usize, Deletion),
+        done: &mut dyn FnMut(usize, Deletion),
     ) -> Result<(), Error> {
-        self.check(&[Need::Delete])?;
+        self.check(&[Permission::Delete])?;
         let mut batches = true;
-        for (number, part) in names.chunks(batch::MOST).enumerate() {
-            let first = number * batch::MOST;
-            let mut told_here = |at: usize, deletion| told(first + at, deletion);
+        for (number, part) in names.chunks(batch::MAX_PARTS).enumerate() {
+            let first = number * batch::MAX_PARTS;
+            let mut done_here = |at: usize, deletion| done(first + at, deletion);
             let mut singly: Vec<usize> = (0..part.len()).collect();
-            // One alone is deleted as quickly without a batch.
+            // A batch of one is no quicker than the one.
             if batches && part.len() > 1 {
                 match self.delete_batch(part)? {
-                    Some(deletions) => singly = tell(deletions, &mut told_here),
+                    Some(deletions) => singly = report(deletions, &mut done_here),
                     None => batches = false,
                 }
             }
-            self.delete_singly(part, singly, &mut told_here)?;
+            self.delete_singly(part, singly, &mut done_here)?;
         }
         Ok(())
     }
 
-    /// What became of each, as far as the batch's answer says so; none if the service takes no batches.
+    /// What became of each, as far as the answer to the batch says so; none if the service takes no batches.
     fn delete_batch(&self, names: &[&str]) -> Result<Option<Vec<Option<Deletion>>>, Error> {
-        let asked = Asked::new("cannot delete a batch of blobs", &[Need::Delete]);
-        let deleted = self.ask(&asked, |token| {
+        let operation = Operation::new("cannot delete a batch of blobs", &[Permission::Delete]);
+        let exchange = self.exchange();
+        let deleted = exchange.ask(&operation, |token| {
             let (boundary, body) = batch::request(self, names, token);
             let call = Call::new(
                 Method::POST,
@@ -72,7 +60,7 @@ impl Client {
                 format!("multipart/mixed; boundary={boundary}"),
             )
             .body(body.as_bytes());
-            let answer = self.send(&call, token)?;
+            let answer = exchange.send(&call, token)?;
             batch::answers(answer, names.len())
         });
         match deleted {
@@ -81,18 +69,18 @@ impl Client {
                 ErrorKind::Unreachable | ErrorKind::Deadline | ErrorKind::ContainerNotFound => {
                     Err(error)
                 }
-                // Another kind of service, or a token that does not allow it in this form.
+                // Another kind of service, or a token that does not allow batches.
                 _ => Ok(None),
             },
         }
     }
 
-    /// Those at the places `at` of `names`, several at once.
+    /// Deletes those at the indexes `at` of `names`, several at once.
     fn delete_singly(
         &self,
         names: &[&str],
         at: Vec<usize>,
-        told: &mut dyn FnMut(usize, Deletion),
+        done: &mut dyn FnMut(usize, Deletion),
     ) -> Result<(), Error> {
         let threads = self.options().concurrency.min(at.len());
         let todo = Mutex::new(VecDeque::from(at));
@@ -122,7 +110,7 @@ impl Client {
                         todo.lock().unwrap_or_else(PoisonError::into_inner).clear();
                         ended = Err(error);
                     }
-                    deletion => told(at, deletion),
+                    deletion => done(at, deletion),
                 }
             }
         });
@@ -131,9 +119,10 @@ impl Client {
 
     fn delete_one(&self, name: &str) -> Deletion {
         let call = Call::new(Method::DELETE, self.url(name).path(), "");
-        let asked = Asked::new(format!("cannot delete '{name}'"), &[Need::Delete]);
+        let operation = Operation::new(format!("cannot delete '{name}'"), &[Permission::Delete]);
+        let exchange = self.exchange();
         let mut retained = None;
-        let deleted = self.ask(&asked, |token| match self.send(&call, token) {
+        let deleted = exchange.ask(&operation, |token| match exchange.send(&call, token) {
             Ok(_) => Ok(Deletion::Deleted),
             Err(Fault::Refused(refusal)) => {
                 retained = refusal.retained();
@@ -160,12 +149,12 @@ fn concerns_all(error: &Error) -> bool {
     )
 }
 
-/// Tells what is known, and gives the places of which nothing is.
-fn tell(deletions: Vec<Option<Deletion>>, told: &mut dyn FnMut(usize, Deletion)) -> Vec<usize> {
+/// Reports what is known, and returns the indexes of the blobs of which nothing is.
+fn report(deletions: Vec<Option<Deletion>>, done: &mut dyn FnMut(usize, Deletion)) -> Vec<usize> {
     let mut unknown = Vec::new();
     for (at, deletion) in deletions.into_iter().enumerate() {
         match deletion {
-            Some(deletion) => told(at, deletion),
+            Some(deletion) => done(at, deletion),
             None => unknown.push(at),
         }
     }

@@ -3,15 +3,15 @@
 use std::env;
 use std::io::ErrorKind as Io;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
 
-use crate::{Error, ErrorKind, Token};
+use super::token::Token;
+use crate::{Error, ErrorKind};
 
 /// The variable that names the token's file.
 const FILE_VARIABLE: &str = "AZURE_STORAGE_SAS_TOKEN_FILE";
 /// The variable that holds the token.
 const VARIABLE: &str = "AZURE_STORAGE_SAS_TOKEN";
-/// No token is longer; the file may be one that never ends.
+/// No token is longer. The name may lead to something that never ends.
 const LONGEST: usize = 64 << 10;
 
 /// Where the token comes from.
@@ -25,10 +25,10 @@ pub enum TokenSource {
 
 impl TokenSource {
     /// `AZURE_STORAGE_SAS_TOKEN_FILE`, else `AZURE_STORAGE_SAS_TOKEN`, else the URL's own query.
-    /// A variable that is empty counts as not there.
+    /// An empty variable counts as unset.
     ///
     /// # Errors
-    /// None of them is there, or it cannot be understood.
+    /// None of them is set, or it cannot be understood.
     pub fn find(query: Option<&str>) -> Result<Self, Error> {
         let set = |name| env::var_os(name).filter(|value| !value.is_empty());
         if let Some(path) = set(FILE_VARIABLE) {
@@ -45,7 +45,7 @@ impl TokenSource {
         }
     }
 
-    fn read(&self) -> Result<Token, Error> {
+    pub(super) fn read(&self) -> Result<Token, Error> {
         match self {
             Self::Given(token) => Ok(token.clone()),
             Self::File(path) => read_file(path),
@@ -71,39 +71,6 @@ fn read_file(path: &Path) -> Result<Token, Error> {
     Token::parse(&text).map_err(|error| error.within(format_args!("'{path_shown}'")))
 }
 
-/// The token in use, and its source.
-#[derive(Debug)]
-pub(crate) struct Tokens {
-    source: TokenSource,
-    current: Mutex<Token>,
-}
-
-impl Tokens {
-    pub(crate) fn new(source: TokenSource) -> Result<Self, Error> {
-        let current = Mutex::new(source.read()?);
-        Ok(Self { source, current })
-    }
-
-    pub(crate) fn current(&self) -> Token {
-        self.current
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
-    }
-
-    /// After `refused` was refused: whether there is another one now. A file that cannot be read at this
-    /// moment, or holds half a token, has not changed yet.
-    pub(crate) fn renewed(&self, refused: &Token) -> bool {
-        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
-        if *current == *refused
-            && let Ok(token) = self.source.read()
-        {
-            *current = token;
-        }
-        *current != *refused
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::fs;
@@ -124,24 +91,5 @@ mod tests {
         assert!(said.contains("it is longer than 64.00 KiB"), "{said}");
         fs::write(&path, format!("\u{feff}{PLAIN}\r\n")).unwrap();
         assert_eq!(read_file(&path).unwrap(), Token::parse(PLAIN).unwrap());
-    }
-
-    #[test]
-    fn a_rotated_file_is_read_again() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("token");
-        fs::write(&path, PLAIN).unwrap();
-        let tokens = Tokens::new(TokenSource::File(path.clone())).unwrap();
-        let first = tokens.current();
-        assert!(!tokens.renewed(&first));
-        fs::write(&path, "").unwrap();
-        assert!(!tokens.renewed(&first));
-        fs::write(&path, PLAIN.replace("ab", "xy")).unwrap();
-        assert!(tokens.renewed(&first));
-        assert!(
-            tokens.renewed(&first),
-            "another thread was refused with the old one too"
-        );
-        assert!(!tokens.renewed(&tokens.current()));
     }
 }

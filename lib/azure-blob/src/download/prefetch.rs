@@ -1,54 +1,56 @@
-//! Ranges of a blob, fetched by several threads ahead of the one that reads.
+//! Ranges of a blob, fetched by several threads before they are read.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-use crate::cancel::Cancel;
-use crate::upload::spawn;
-use crate::{Blob, Error};
+use super::pinned::PinnedBlob;
+use crate::Error;
+use crate::request::Cancel;
+use crate::worker::spawn;
 
-/// The first range is small, so that reading begins soon.
+/// The first range: small, so that reading begins soon.
 const SMALLEST: u64 = 256 << 10;
-/// Large enough for the round trip not to matter with some at once, small enough for these in little memory.
-pub(crate) const LARGEST: u64 = 1 << 20;
+/// The largest range: so long that the round trip does not matter when several are fetched at once, so short that
+/// several take little memory.
+const LARGEST: u64 = 1 << 20;
 
-/// The ranges of a part of a blob, in their order.
+/// The ranges of a part of a blob, in order.
 #[derive(Debug)]
-pub(crate) struct Ranges {
+pub(super) struct Prefetch {
     shared: Arc<Shared>,
     workers: usize,
 }
 
 #[derive(Debug)]
 struct Shared {
-    blob: Blob,
+    blob: PinnedBlob,
     start: u64,
     end: u64,
-    /// How many ranges may be fetched or ready at once.
+    /// The most ranges that are being fetched or are ready.
     concurrency: usize,
-    state: Mutex<State>,
+    state: Mutex<Fetched>,
     changed: Condvar,
     cancel: Cancel,
 }
 
 #[derive(Debug)]
-struct State {
-    /// Where the next range to be fetched begins.
+struct Fetched {
+    /// Where the next range to fetch begins.
     next: u64,
-    /// Where the next range to be read begins.
+    /// Where the next range to read begins.
     wanted: u64,
     ready: BTreeMap<u64, Vec<u8>>,
-    /// Ranges that are fetched or ready.
+    /// How many ranges are being fetched or are ready.
     live: usize,
     free: Vec<Vec<u8>>,
     failure: Option<Error>,
 }
 
-impl Ranges {
-    /// Nothing is fetched before the first is wanted.
-    pub(crate) fn new(blob: Blob, part: Range<u64>, concurrency: usize) -> Self {
-        let state = State {
+impl Prefetch {
+    /// Fetches nothing before the first range is asked for.
+    pub(super) fn new(blob: PinnedBlob, part: Range<u64>, concurrency: usize) -> Self {
+        let state = Fetched {
             next: part.start,
             wanted: part.start,
             ready: BTreeMap::new(),
@@ -70,9 +72,9 @@ impl Ranges {
         }
     }
 
-    /// The next range's bytes; none at the end. `done` is a buffer that is not needed any more.
-    pub(crate) fn next(&mut self, done: Vec<u8>) -> Result<Option<Vec<u8>>, Error> {
-        self.hire()?;
+    /// The bytes of the next range; none at the end. `done` is a buffer to be used again.
+    pub(super) fn next(&mut self, done: Vec<u8>) -> Result<Option<Vec<u8>>, Error> {
+        self.start_workers()?;
         let shared = &self.shared;
         let mut state = shared.lock();
         if done.capacity() > 0 {
@@ -82,11 +84,11 @@ impl Ranges {
             return Ok(None);
         }
         let wanted = state.wanted;
-        let ready =
-            |state: &mut State| !state.ready.contains_key(&wanted) && state.failure.is_none();
+        let missing =
+            |state: &mut Fetched| !state.ready.contains_key(&wanted) && state.failure.is_none();
         let mut state = shared
             .changed
-            .wait_while(state, ready)
+            .wait_while(state, missing)
             .unwrap_or_else(PoisonError::into_inner);
         match (state.ready.remove(&wanted), &state.failure) {
             (Some(bytes), _) => {
@@ -100,9 +102,8 @@ impl Ranges {
         }
     }
 
-    /// As many threads as there are ranges to be fetched, at once: a round trip is not waited for to begin
-    /// the next.
-    fn hire(&mut self) -> Result<(), Error> {
+    /// Starts a thread for each range that may be fetched now, so that none waits for another's round trip.
+    fn start_workers(&mut self) -> Result<(), Error> {
         let (start, end) = (self.shared.start, self.shared.end);
         let mut next = self.shared.lock().next;
         while self.workers < self.shared.concurrency && next < end {
@@ -115,10 +116,10 @@ impl Ranges {
     }
 }
 
-impl Drop for Ranges {
+impl Drop for Prefetch {
     fn drop(&mut self) {
         self.shared.cancel.cancel();
-        // Whoever waits for room sees it.
+        // Threads that wait for room see that there is nothing left to fetch.
         self.shared.lock().next = self.shared.end;
         self.shared.changed.notify_all();
     }
@@ -132,7 +133,7 @@ impl Shared {
             match fetched {
                 Ok(()) => drop(state.ready.insert(offset, bytes)),
                 Err(error) => {
-                    // The first in the blob's order would be better, but the first in time is as true.
+                    // The first failure in time; the first in the blob's order would be no truer.
                     state.failure.get_or_insert(error);
                     state.next = self.end;
                     self.cancel.cancel();
@@ -142,10 +143,10 @@ impl Shared {
         }
     }
 
-    /// The next range to be fetched, and its buffer; none at the end. Waits for room.
+    /// The next range to fetch and a buffer for it; none at the end. Waits for room.
     fn take(&self) -> Option<(u64, Vec<u8>)> {
         let state = self.lock();
-        let full = |state: &mut State| state.next < self.end && state.live >= self.concurrency;
+        let full = |state: &mut Fetched| state.next < self.end && state.live >= self.concurrency;
         let mut state = self
             .changed
             .wait_while(state, full)
@@ -163,12 +164,12 @@ impl Shared {
         Some((offset, bytes))
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, Fetched> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The length of the range after `before` bytes, with `left` bytes to come.
+/// The length of the range after the first `before` bytes, with `left` bytes to come.
 fn range_length(before: u64, left: u64) -> u64 {
     before.clamp(SMALLEST, LARGEST).min(left)
 }

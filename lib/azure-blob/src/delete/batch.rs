@@ -5,20 +5,18 @@ use std::fmt::Write;
 use ureq::Body;
 use ureq::http::{HeaderMap, Response, StatusCode};
 
-use crate::exchange::body_of;
-use crate::refusal::Refusal;
-use crate::retry::Fault;
-use crate::token::Token;
-use crate::{Client, Deletion};
+use super::deletion::Deletion;
+use crate::request::{Fault, Refusal, body_of};
+use crate::{Client, Token};
 
-/// Requests in a batch, at most.
-pub(crate) const MOST: usize = 256;
-/// 256 answers of some hundred bytes each.
-const ANSWER: u64 = 4 << 20;
+/// The most requests in a batch.
+pub(super) const MAX_PARTS: usize = 256;
+/// The answer has 256 parts of some hundred bytes.
+const LONGEST_ANSWER: u64 = 4 << 20;
 const BOUNDARY: &str = "batch_c62c1b6f6d7b4e5f";
 
-/// The batch that deletes `names`: its boundary and its body. A secret: each part carries the token.
-pub(crate) fn request(client: &Client, names: &[&str], token: &Token) -> (&'static str, String) {
+/// The batch that deletes `names`: its boundary and its body. The body is a secret: each part holds the token.
+pub(super) fn request(client: &Client, names: &[&str], token: &Token) -> (&'static str, String) {
     let mut body = String::new();
     for (at, name) in names.iter().enumerate() {
         let path = client.url(name).path();
@@ -36,8 +34,8 @@ pub(crate) fn request(client: &Client, names: &[&str], token: &Token) -> (&'stat
     (BOUNDARY, body)
 }
 
-/// What became of each of `count` blobs, as far as the answer says so for certain.
-pub(crate) fn answers(
+/// What became of each of `count` blobs; none where the answer leaves that open.
+pub(super) fn answers(
     answer: Response<Body>,
     count: usize,
 ) -> Result<Vec<Option<Deletion>>, Fault> {
@@ -46,7 +44,7 @@ pub(crate) fn answers(
         .get("content-type")
         .and_then(|value| value.to_str().ok());
     let boundary = content_type.and_then(boundary).map(ToOwned::to_owned);
-    let body = body_of(answer.into_body(), ANSWER)?;
+    let body = body_of(answer.into_body(), LONGEST_ANSWER)?;
     let Some(boundary) = boundary else {
         return Err(Fault::Malformed(
             "a batch's answer without a boundary".into(),
@@ -72,7 +70,8 @@ fn parse(body: &str, boundary: &str, count: usize) -> Vec<Option<Deletion>> {
     deletions
 }
 
-/// A part's Content-ID and what it says; what is neither done nor retained is asked for again singly.
+/// A part's Content-ID, and what became of the blob: none if it is neither deleted nor retained, as it is then asked
+/// for again alone.
 fn read_part(part: &str) -> Option<(usize, Option<Deletion>)> {
     let mut lines = part.lines();
     let id = |line: &str| {

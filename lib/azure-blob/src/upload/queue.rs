@@ -1,50 +1,50 @@
-//! The blocks under way: filled by one thread, hashed by another, sent by several, in bounded memory.
+//! The blocks on their way: one thread fills them, another hashes them, several send them, in bounded memory.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use sha2::{Digest, Sha256 as Hasher};
 
-use crate::cancel::Cancel;
-use crate::plan::{AT_ONCE, FIRST_BLOCK};
+use super::block_size::{FIRST_BLOCK, IN_MEMORY};
+use crate::request::Cancel;
 use crate::{Error, Sha256};
 
-/// A block that is full, or the stream's last.
+/// A full block, or the last one of the stream.
 #[derive(Debug)]
-pub(crate) struct Block {
+pub(super) struct Block {
     /// From 0.
-    pub(crate) index: u64,
-    pub(crate) bytes: Vec<u8>,
-    /// How many of `bytes` are the block's.
-    pub(crate) length: usize,
+    pub(super) index: u64,
+    pub(super) bytes: Vec<u8>,
+    /// How many of `bytes` belong to it; the buffer may be larger.
+    pub(super) length: usize,
 }
 
 impl Block {
-    pub(crate) fn data(&self) -> &[u8] {
+    pub(super) fn data(&self) -> &[u8] {
         self.bytes.get(..self.length).unwrap_or(&self.bytes)
     }
 }
 
 #[derive(Debug)]
-pub(crate) struct Blocks {
-    /// Threads that send, at most.
+pub(super) struct BlockQueue {
+    /// The most threads that send.
     concurrency: usize,
-    /// Bytes of buffers, at most.
+    /// The most bytes in buffers.
     memory: usize,
-    state: Mutex<State>,
+    state: Mutex<Queued>,
     changed: Condvar,
     cancel: Cancel,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct Queued {
     to_hash: VecDeque<Arc<Block>>,
     to_send: VecDeque<Arc<Block>>,
-    /// Buffers to be filled again.
+    /// Buffers that can be filled again.
     free: Vec<Vec<u8>>,
-    /// Bytes of the buffers that are not free.
+    /// Bytes in buffers that are in use.
     taken: usize,
-    /// Blocks that are not sent yet.
+    /// Blocks that the service does not have yet.
     unsent: usize,
     workers: usize,
     idle: usize,
@@ -52,8 +52,8 @@ struct State {
     closed: bool,
 }
 
-impl Blocks {
-    pub(crate) fn new(concurrency: usize, memory: u64) -> Self {
+impl BlockQueue {
+    pub(super) fn new(concurrency: usize, memory: u64) -> Self {
         Self {
             concurrency,
             memory: usize::try_from(memory).unwrap_or(usize::MAX),
@@ -63,32 +63,32 @@ impl Blocks {
         }
     }
 
-    /// A buffer of `size` bytes. Waits while all memory is under way.
-    pub(crate) fn buffer(&self, size: usize) -> Result<Vec<u8>, Error> {
-        let most = self.most(size).max(size);
+    /// A buffer of `size` bytes. Waits while all memory is in use.
+    pub(super) fn buffer(&self, size: usize) -> Result<Vec<u8>, Error> {
+        let most = self.limit(size).max(size);
         let mut state = self.wait(|state| state.failure.is_some() || state.taken + size <= most);
         if let Some(failure) = &state.failure {
             return Err(failure.clone());
         }
         state.taken += size;
-        // Smaller ones will not be needed again.
+        // Blocks never shrink: smaller buffers are not needed again.
         state.free.retain(|buffer| buffer.len() == size);
         let buffer = state.free.pop();
         drop(state);
         Ok(buffer.unwrap_or_else(|| vec![0; size]))
     }
 
-    /// Bytes of buffers of this size, at most: as many as are sent at once, and once blocks have grown, as few as
-    /// keep the link busy. The last one is filled while the others are sent: more would only be memory.
-    fn most(&self, size: usize) -> usize {
+    /// The most bytes in buffers of this size. Small blocks: one for each thread. Large ones: only as many as keep
+    /// the link busy while another is being filled, as more would cost memory and gain nothing.
+    fn limit(&self, size: usize) -> usize {
         let at_once = self.concurrency.max(2);
-        let few = size.saturating_mul(at_once.min(AT_ONCE as usize));
+        let few = size.saturating_mul(at_once.min(IN_MEMORY as usize));
         let small = at_once.saturating_mul(FIRST_BLOCK as usize);
         self.memory.min(few.max(small))
     }
 
-    /// Takes a block on. True if there should be a thread more to send it.
-    pub(crate) fn add(&self, block: Block) -> Result<bool, Error> {
+    /// Queues a block; true if another thread should be started to send it.
+    pub(super) fn add(&self, block: Block) -> Result<bool, Error> {
         let block = Arc::new(block);
         let mut state = self.lock();
         if let Some(failure) = &state.failure {
@@ -103,25 +103,25 @@ impl Blocks {
         Ok(more)
     }
 
-    /// What a block met.
-    pub(crate) fn failure(&self) -> Option<Error> {
+    /// The first failure of a block.
+    pub(super) fn failure(&self) -> Option<Error> {
         self.lock().failure.clone()
     }
 
     /// Waits until all blocks are sent.
-    pub(crate) fn settle(&self) -> Result<(), Error> {
+    pub(super) fn settle(&self) -> Result<(), Error> {
         let state = self.wait(|state| state.unsent == 0 || state.failure.is_some());
         state.failure.clone().map_or(Ok(()), Err)
     }
 
-    /// No more blocks come: the threads end.
-    pub(crate) fn close(&self) {
+    /// No more blocks will come: the threads may end.
+    pub(super) fn close(&self) {
         self.lock().closed = true;
         self.changed.notify_all();
     }
 
-    /// Nobody wants the blocks any more.
-    pub(crate) fn abandon(&self) {
+    /// Nobody wants the blocks any more: the threads stop.
+    pub(super) fn abandon(&self) {
         self.cancel.cancel();
         let mut state = self.lock();
         state.closed = true;
@@ -130,8 +130,8 @@ impl Blocks {
         self.changed.notify_all();
     }
 
-    /// Hashes all blocks in their order; one thread's work.
-    pub(crate) fn hash(&self) -> Sha256 {
+    /// Hashes all blocks in order: the work of one thread.
+    pub(super) fn hash(&self) -> Sha256 {
         let mut hasher = Hasher::new();
         loop {
             let mut state = self.wait(|state| state.closed || !state.to_hash.is_empty());
@@ -144,8 +144,8 @@ impl Blocks {
         }
     }
 
-    /// Sends blocks until there are no more; the work of each of several threads.
-    pub(crate) fn work(&self, send: impl Fn(&Block, &Cancel) -> Result<(), Error>) {
+    /// Sends blocks until there are no more: the work of each sending thread.
+    pub(super) fn work(&self, send: impl Fn(&Block, &Cancel) -> Result<(), Error>) {
         loop {
             let mut state = self.lock();
             state.idle += 1;
@@ -169,7 +169,7 @@ impl Blocks {
         }
     }
 
-    /// The buffer can be filled again when the block is both hashed and sent.
+    /// The buffer is free when the block is both hashed and sent.
     fn release(&self, block: Arc<Block>) {
         if let Some(block) = Arc::into_inner(block) {
             let mut state = self.lock();
@@ -179,21 +179,21 @@ impl Blocks {
         }
     }
 
-    fn wait(&self, until: impl Fn(&State) -> bool) -> MutexGuard<'_, State> {
+    fn wait(&self, until: impl Fn(&Queued) -> bool) -> MutexGuard<'_, Queued> {
         self.wait_on(self.lock(), until)
     }
 
     fn wait_on<'a>(
         &self,
-        state: MutexGuard<'a, State>,
-        until: impl Fn(&State) -> bool,
-    ) -> MutexGuard<'a, State> {
+        state: MutexGuard<'a, Queued>,
+        until: impl Fn(&Queued) -> bool,
+    ) -> MutexGuard<'a, Queued> {
         self.changed
             .wait_while(state, |state| !until(state))
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, Queued> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
