@@ -9,7 +9,7 @@ pub fn random_key<const LENGTH: usize>() -> Result<String, Error> {
     let mut random = [0; LENGTH];
     getrandom(&mut random, GetRandomFlags::empty())
         .map_err(|error| Error::io("cannot get random numbers", &error.into()))?;
-    Ok(random.iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(hex::encode(random))
 }
 
 #[cfg(test)]
