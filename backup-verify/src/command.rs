@@ -118,7 +118,7 @@ fn verify_newest<'a>(
     while let Some((newest, older)) = left.split_last() {
         let finding = match store.source(newest) {
             Ok(source) => backup::check(&source, args.threads()),
-            Err(error) => Finding::bad("backup", error),
+            Err(error) => Finding::bad("backup", error.into()),
         };
         let is_bad = matches!(finding.grade, Grade::Bad(_));
         if is_bad && store.is_gone(newest).unwrap_or(false) {
@@ -181,7 +181,7 @@ fn judge_newest(
         let address = restore_test::address(&args.target, store, &backups[at]);
         match store.source(&backups[at]) {
             Ok(source) => restore_test::run(&address, &source, args, report)?,
-            Err(error) => report.add(Finding::bad("restore", error))?,
+            Err(error) => report.add(Finding::bad("restore", error.into()))?,
         }
     }
     Ok(())

@@ -92,12 +92,13 @@ fn delete(store: &Store, survey: &Survey, report: &mut Report) -> Result<(), Err
     let mut printed = Ok(());
     let deleted = store.delete(&goes, &mut |backup, deletion| {
         if let Deletion::Failed(error) = &deletion {
-            job::say_error(error);
+            job::say_error(&error.clone().into());
         }
         let line = report.went(backup.name, deletion);
         if printed.is_ok() {
             printed = line;
         }
     });
-    deleted.and(printed)
+    deleted?;
+    printed
 }

@@ -8,6 +8,7 @@ mod container;
 mod destination;
 mod directory;
 mod members;
+mod report;
 mod source;
 
 use std::process::ExitCode;

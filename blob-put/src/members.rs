@@ -1,34 +1,35 @@
-//! Whether a stream is a whole backup, seen while it passes: members that follow each other without a
-//! gap (BGZF, SAM specification §4.1), and at the end the marker.
+//! Whether a stream is a whole backup, checked while it is read: members that follow each other without a gap (BGZF,
+//! SAM specification §4.1), and the marker at the end.
 
 use backup_file::MARKER;
 
-/// A member's head up to its BC subfield: the fixed 12 bytes of gzip, then the extra field, which in a
-/// backup is only that subfield.
+/// The length of a member's head: the fixed 12 bytes of gzip and the extra field, which in a backup holds only the
+/// subfield BC.
 const HEAD: usize = 18;
 
-/// Follows members.
+/// Follows the members of a stream.
 #[derive(Debug, Default)]
 pub(crate) struct Members {
-    /// Bytes before the member that is passing.
+    /// Bytes before the current member.
     offset: u64,
-    /// Its head, as far as it has come.
+    /// The part of its head that has been read.
     head: Vec<u8>,
-    /// Its bytes after the head that are still to come.
+    /// How many of its bytes after the head are still to come.
     left: usize,
     /// Whether it may still turn out to be the marker.
     may_be_marker: bool,
-    /// How many of its bytes have passed.
+    /// How many of its bytes have been read.
     passed: usize,
     /// Its last four bytes: the length of its text.
     tail: [u8; 4],
-    /// Bytes of text, all members together.
+    /// Bytes of text in all members together.
     text: u64,
+    /// Whether the last member is the marker.
     marker: bool,
 }
 
 impl Members {
-    /// Follows the next bytes; an error says what they are not.
+    /// Follows the next bytes. An error says what is wrong with the stream: `is damaged at byte 12`.
     pub(crate) fn pass(&mut self, mut bytes: &[u8]) -> Result<(), String> {
         while !bytes.is_empty() {
             if self.left == 0 {
@@ -42,7 +43,12 @@ impl Members {
         Ok(())
     }
 
-    /// What the stream is not, at its end.
+    /// Bytes of text in all members so far.
+    pub(crate) fn text(&self) -> u64 {
+        self.text
+    }
+
+    /// Says what is wrong with the stream, which has ended, if anything is.
     pub(crate) fn end(&self) -> Result<(), String> {
         let whole = self.left == 0 && self.head.is_empty();
         match (self.offset, whole && self.marker) {

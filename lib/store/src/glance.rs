@@ -2,9 +2,8 @@
 
 use backup_file::{Ends, Index, MARKER, ReadAt, ReadError, Tail, read_tail};
 use dump_text::{Flaw, Sight};
-use job::Error;
 
-use crate::{Backup, Source, Store};
+use crate::{Backup, Error, Source, Store};
 
 /// The bytes that all BGZF members begin with (`docs/format.md`).
 const HEAD: usize = 16;

@@ -132,7 +132,8 @@ fn what_the_service_says_is_not_lost_on_its_way() {
     assert_eq!(own.kind(), ErrorKind::Changed);
     let said = source.io_error(&error);
     assert!(said.to_string().contains("412 ConditionNotMet"), "{said}");
-    assert_eq!(said.exit(), job::Exit::Failed);
+    assert_eq!(said.kind(), store::ErrorKind::Service(ErrorKind::Changed));
+    assert_eq!(job::Error::from(said.clone()).exit(), job::Exit::Failed);
     // An I/O error that has lost what it carried, on its way through another's code.
     let bare = std::io::Error::other("the input ended");
     assert!(source.io_error(&bare).to_string().contains("412"), "{said}");

@@ -1,11 +1,12 @@
-//! The SHA-256 that was recorded of a backup when it was made, and that of the bytes that are read.
+//! Whether the bytes of a backup have the SHA-256 that was recorded when it was made.
 
 use std::io::{self, Read};
 use std::sync::{Arc, OnceLock};
 
 use backup_file::Sha256;
-use job::Error;
 use sha2::Digest;
+
+use crate::{Error, ErrorKind};
 
 /// What was recorded of a backup, and what its bytes gave when they were read ([`crate::Source::checked_reader`]).
 #[derive(Debug)]
@@ -16,8 +17,8 @@ pub struct Recorded {
 }
 
 impl Recorded {
-    /// Hashes what is read of `input`.
-    pub(crate) fn new(
+    /// A check, and the reader through which `input` must be read to its end for it.
+    pub(super) fn new(
         label: String,
         sha256: Sha256,
         input: Box<dyn Read + Send>,
@@ -36,20 +37,27 @@ impl Recorded {
         (recorded, Box::new(hashed))
     }
 
-    /// Whether the bytes, read to their end, are those that were recorded; their SHA-256.
+    /// The SHA-256 of the bytes, if it is the recorded one.
     ///
     /// # Errors
-    /// They are others (exit code 3), or were not read to their end.
+    /// Kind [`NotGood`](ErrorKind::NotGood) if it is another; kind [`Unread`](ErrorKind::Unread) if the bytes were not
+    /// read to their end.
     pub fn check(&self) -> Result<Sha256, Error> {
         let label = &self.label;
         match self.read.get() {
             Some(read) if *read == self.sha256 => Ok(*read),
-            Some(read) => Err(Error::not_good(format!(
-                "'{label}' is not the one that was made: its SHA-256 is {}, recorded was {}",
-                hex(read),
-                hex(&self.sha256)
-            ))),
-            None => Err(Error::failed(format!("'{label}' was not read to its end"))),
+            Some(read) => Err(Error::new(
+                ErrorKind::NotGood,
+                format!(
+                    "'{label}' is not the one that was made: its SHA-256 is {}, recorded was {}",
+                    hex(read),
+                    hex(&self.sha256)
+                ),
+            )),
+            None => Err(Error::new(
+                ErrorKind::Unread,
+                format!("'{label}' was not read to its end"),
+            )),
         }
     }
 }
@@ -59,7 +67,7 @@ pub fn hex(digest: &Sha256) -> String {
     hex::encode(digest)
 }
 
-/// Hashes what is read; at its end the digest is there.
+/// Hashes what is read. The digest is there at the end.
 struct Hashed {
     input: Box<dyn Read + Send>,
     hasher: sha2::Sha256,
@@ -72,7 +80,7 @@ impl Read for Hashed {
         self.hasher.update(&buffer[..count]);
         if count == 0 && !buffer.is_empty() {
             let digest = std::mem::take(&mut self.hasher).finalize();
-            // At the end for the second time: the first is right.
+            // Reading at the end a second time hashes nothing: the first digest is right.
             let _ = self.digest.set(digest.into());
         }
         Ok(count)

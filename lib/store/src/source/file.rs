@@ -1,4 +1,4 @@
-//! A backup in a file, and one that comes through a pipe.
+//! A backup in a file, or one that comes through a pipe.
 
 use std::fs::File;
 use std::io::{self, IsTerminal, Read};
@@ -9,22 +9,22 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use backup_file::{ReadAt, Sha256, sidecar_name, sidecar_sha256};
-use job::Error;
 
 use crate::permission::{Access, path_error};
 use crate::sidecar::read_sidecar;
+use crate::{Error, ErrorKind};
 
 /// A file that can be read anywhere.
 #[derive(Debug)]
-pub(crate) struct Seekable {
+pub(super) struct Seekable {
     path: PathBuf,
     file: Arc<File>,
     size: u64,
 }
 
-/// A pipe, a socket, a device: it can be read once, from its beginning to its end.
+/// A pipe, a socket or a device: it can be read once, from its beginning to its end.
 #[derive(Debug)]
-pub(crate) struct Stream {
+pub(super) struct Stream {
     label: String,
     file: File,
     taken: AtomicBool,
@@ -32,20 +32,21 @@ pub(crate) struct Stream {
 
 /// What a path leads to.
 #[derive(Debug)]
-pub(crate) enum Opened {
+pub(super) enum Opened {
     Seekable(Seekable),
     Stream(Stream),
 }
 
 /// Opens a file, or a pipe by its name (`/dev/fd/63`).
-pub(crate) fn open(path: &Path) -> Result<Opened, Error> {
+pub(super) fn open(path: &Path) -> Result<Opened, Error> {
     let doing = || format!("cannot open '{}'", path.display());
     let file = File::open(path).map_err(|error| path_error(doing(), path, Access::Read, &error))?;
     let found = file
         .metadata()
         .map_err(|error| Error::io(doing(), &error))?;
     if found.is_dir() {
-        return Err(Error::failed(format!("{}: it is a directory", doing())));
+        let kind = ErrorKind::System(io::ErrorKind::IsADirectory);
+        return Err(Error::new(kind, format!("{}: it is a directory", doing())));
     }
     if found.is_file() {
         return Ok(Opened::Seekable(Seekable {
@@ -61,15 +62,15 @@ pub(crate) fn open(path: &Path) -> Result<Opened, Error> {
 }
 
 impl Seekable {
-    pub(crate) fn label(&self) -> String {
+    pub(super) fn label(&self) -> String {
         self.path.display().to_string()
     }
 
-    pub(crate) fn file_name(&self) -> Option<&str> {
+    pub(super) fn file_name(&self) -> Option<&str> {
         self.path.file_name()?.to_str()
     }
 
-    pub(crate) fn recorded_sha256(&self) -> Result<Option<Sha256>, Error> {
+    pub(super) fn recorded_sha256(&self) -> Result<Option<Sha256>, Error> {
         let Some(name) = self.file_name() else {
             return Ok(None);
         };
@@ -79,18 +80,18 @@ impl Seekable {
         };
         match sidecar_sha256(&text, name) {
             Some(digest) => Ok(Some(digest)),
-            None => Err(Error::not_good(format!(
-                "'{}' gives no SHA-256 of '{name}'",
-                path.display()
-            ))
+            None => Err(Error::new(
+                ErrorKind::NotGood,
+                format!("'{}' gives no SHA-256 of '{name}'", path.display()),
+            )
             .hint(
                 "`sha256sum NAME > NAME.sha256` writes it anew, if the backup is good without it",
             )),
         }
     }
 
-    /// The bytes from `offset` on, `length` of them or all to the end; each reader has its own place.
-    pub(crate) fn reader(&self, offset: u64, length: Option<u64>) -> Window {
+    /// The bytes from `offset` on, `length` of them or all to the end. Each reader has its own position.
+    pub(super) fn reader(&self, offset: u64, length: Option<u64>) -> Window {
         Window {
             file: Arc::clone(&self.file),
             offset,
@@ -113,7 +114,7 @@ impl ReadAt for Seekable {
 
 /// A part of a file, read without moving the file's own position.
 #[derive(Debug)]
-pub(crate) struct Window {
+pub(super) struct Window {
     file: Arc<File>,
     offset: u64,
     left: u64,
@@ -140,13 +141,14 @@ impl Stream {
         }
     }
 
-    pub(crate) fn standard_input() -> Result<Self, Error> {
+    pub(super) fn standard_input() -> Result<Self, Error> {
         let stdin = io::stdin();
         if stdin.is_terminal() {
-            return Err(Error::usage("standard input is a terminal, not a backup")
+            let said = "standard input is a terminal, not a backup";
+            return Err(Error::new(ErrorKind::Usage, said)
                 .hint("redirect or pipe the backup into it, or give its name instead of -"));
         }
-        // Its own descriptor: std's has a buffer in front that is of no use here.
+        // A descriptor of its own: std's standard input has a buffer that is of no use here.
         let descriptor = stdin
             .as_fd()
             .try_clone_to_owned()
@@ -154,13 +156,14 @@ impl Stream {
         Ok(Self::new("standard input".to_owned(), descriptor.into()))
     }
 
-    pub(crate) fn label(&self) -> &str {
+    pub(super) fn label(&self) -> &str {
         &self.label
     }
 
-    pub(crate) fn reader(&self) -> Result<File, Error> {
+    pub(super) fn reader(&self) -> Result<File, Error> {
         if self.taken.swap(true, Ordering::Relaxed) {
-            return Err(Error::failed(format!("{} can be read once", self.label)));
+            let said = format!("{} can be read once", self.label);
+            return Err(Error::new(ErrorKind::NotSeekable, said));
         }
         self.file
             .try_clone()

@@ -6,24 +6,24 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use azure_blob::{Blob, Download};
 use backup_file::{ReadAt, Sha256};
 
-/// The last error of a blob's readers. An I/O error on its way through other code may lose what it
-/// carried; here it is not lost.
+/// The last error of a blob's readers. An I/O error may lose what it holds on its way through other code; here it is
+/// kept.
 type LastError = Arc<Mutex<Option<azure_blob::Error>>>;
 
-/// How much of a blob's end is fetched at once: the locator, the marker, and most indexes whole.
+/// How much of a blob's end is fetched in one request: the locator, the marker, and most indexes as a whole.
 const TAIL: u64 = 16 << 10;
 
 /// A blob that can be read anywhere.
 #[derive(Debug)]
-pub(crate) struct RemoteBlob {
+pub(super) struct RemoteBlob {
     blob: Blob,
-    /// Its last bytes, once they were read: locator and index are one round trip, not two.
+    /// Its last bytes, kept once they were read, so that locator and index take one round trip, not two.
     tail: OnceLock<Vec<u8>>,
     last_error: LastError,
 }
 
 impl RemoteBlob {
-    pub(crate) fn new(blob: Blob) -> Self {
+    pub(super) fn new(blob: Blob) -> Self {
         Self {
             blob,
             tail: OnceLock::new(),
@@ -31,31 +31,31 @@ impl RemoteBlob {
         }
     }
 
-    pub(crate) fn label(&self) -> String {
+    pub(super) fn label(&self) -> String {
         self.blob.url().to_string()
     }
 
-    pub(crate) fn file_name(&self) -> &str {
+    pub(super) fn file_name(&self) -> &str {
         self.blob.name()
     }
 
-    pub(crate) fn recorded_sha256(&self) -> Option<Sha256> {
+    pub(super) fn recorded_sha256(&self) -> Option<Sha256> {
         self.blob.properties().sha256
     }
 
-    pub(crate) fn is_archived(&self) -> bool {
+    pub(super) fn is_archived(&self) -> bool {
         self.blob.properties().archived()
     }
 
-    pub(crate) fn reader(&self, offset: u64, length: u64) -> RemoteReader {
+    pub(super) fn reader(&self, offset: u64, length: u64) -> RemoteReader {
         RemoteReader {
             download: self.blob.range(offset, length),
             last_error: Arc::clone(&self.last_error),
         }
     }
 
-    /// What the client said, where `error` is the client's.
-    pub(crate) fn error(&self, error: &io::Error) -> Option<azure_blob::Error> {
+    /// The client's error, if `error` comes from the client.
+    pub(super) fn error(&self, error: &io::Error) -> Option<azure_blob::Error> {
         let own = azure_blob::Error::from_io(error).cloned();
         own.or_else(|| lock(&self.last_error).clone())
     }
@@ -89,7 +89,7 @@ impl ReadAt for RemoteBlob {
 
 /// A part of a blob.
 #[derive(Debug)]
-pub(crate) struct RemoteReader {
+pub(super) struct RemoteReader {
     download: Download,
     last_error: LastError,
 }

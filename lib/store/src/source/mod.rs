@@ -1,31 +1,37 @@
+//! What a backup is read from.
+
+mod blob;
+mod digest;
+mod file;
+
 use std::io::{self, Read};
 use std::path::Path;
 
 use azure_blob::{Blob, Client, Options, Permission, is_url};
 use backup_file::{ReadAt, ReadError, Sha256};
-use job::Error;
+use blob::RemoteBlob;
+pub use digest::{Recorded, hex};
+use file::{Opened, Seekable, Stream};
 
-use crate::Recorded;
-use crate::file::{self, Opened, Seekable, Stream};
-use crate::remote::RemoteBlob;
-use crate::store::path;
+use crate::address::local_path;
+use crate::{Error, ErrorKind};
 
 /// Something that a backup is read from: a file, a blob, or standard input.
 #[derive(Debug)]
 pub struct Source {
-    kind: Kind,
+    input: Input,
 }
 
 #[derive(Debug)]
-enum Kind {
+enum Input {
     File(Seekable),
     Blob(RemoteBlob),
     Stream(Stream),
 }
 
 impl Source {
-    /// Opens what `text` names: `-`, a blob's URL, or a file (a pipe's name too: then it is read as
-    /// standard input is).
+    /// Opens what `text` names: `-`, a blob's URL, a file, or a pipe (`/dev/fd/63`), which is read as standard input
+    /// is.
     ///
     /// # Errors
     /// What is not there, cannot be read, or is a directory; a token that does not allow to read.
@@ -33,59 +39,59 @@ impl Source {
         Self::open_with(text, Options::default())
     }
 
-    /// As [`Source::open`], with the patience of one's own for a blob.
+    /// As [`Source::open`], with these options for a blob.
     ///
     /// # Errors
     /// As [`Source::open`].
     pub fn open_with(text: &str, options: Options) -> Result<Self, Error> {
         if text == "-" {
-            let kind = Kind::Stream(Stream::standard_input()?);
-            return Ok(Self { kind });
+            let input = Input::Stream(Stream::standard_input()?);
+            return Ok(Self { input });
         }
         if is_url(text) {
             let (client, name) = Client::open_blob(text, options)?;
             client.check(&[Permission::Read])?;
             return Ok(Self::blob(client.blob(&name)?));
         }
-        Self::file(path(text)?)
+        Self::file(local_path(text)?)
     }
 
     pub(crate) fn blob(blob: Blob) -> Self {
-        let kind = Kind::Blob(RemoteBlob::new(blob));
-        Self { kind }
+        let input = Input::Blob(RemoteBlob::new(blob));
+        Self { input }
     }
 
     pub(crate) fn file(path: &Path) -> Result<Self, Error> {
-        let kind = match file::open(path)? {
-            Opened::Seekable(file) => Kind::File(file),
-            Opened::Stream(stream) => Kind::Stream(stream),
+        let input = match file::open(path)? {
+            Opened::Seekable(file) => Input::File(file),
+            Opened::Stream(stream) => Input::Stream(stream),
         };
-        Ok(Self { kind })
+        Ok(Self { input })
     }
 
     /// Its name for people.
     pub fn label(&self) -> String {
-        match &self.kind {
-            Kind::File(file) => file.label(),
-            Kind::Blob(blob) => blob.label(),
-            Kind::Stream(stream) => stream.label().to_owned(),
+        match &self.input {
+            Input::File(file) => file.label(),
+            Input::Blob(blob) => blob.label(),
+            Input::Stream(stream) => stream.label().to_owned(),
         }
     }
 
     /// Whether it is an archived blob, which must be rehydrated before it can be read.
     pub fn is_archived(&self) -> bool {
-        match &self.kind {
-            Kind::Blob(blob) => blob.is_archived(),
+        match &self.input {
+            Input::Blob(blob) => blob.is_archived(),
             _ => false,
         }
     }
 
     /// The last part of its name (`postgresql_backup_….sql.gz`); none for standard input.
     pub fn file_name(&self) -> Option<&str> {
-        match &self.kind {
-            Kind::File(file) => file.file_name(),
-            Kind::Blob(blob) => Some(blob.file_name()),
-            Kind::Stream(_) => None,
+        match &self.input {
+            Input::File(file) => file.file_name(),
+            Input::Blob(blob) => Some(blob.file_name()),
+            Input::Stream(_) => None,
         }
     }
 
@@ -97,12 +103,12 @@ impl Source {
     /// The SHA-256 that was recorded when it was made (`NAME.sha256`, the blob's metadata).
     ///
     /// # Errors
-    /// What was recorded cannot be read, or is no SHA-256 of this backup (exit code 3).
+    /// The record cannot be read. Kind [`NotGood`](ErrorKind::NotGood): it has no SHA-256 of this backup.
     pub fn recorded_sha256(&self) -> Result<Option<Sha256>, Error> {
-        match &self.kind {
-            Kind::File(file) => file.recorded_sha256(),
-            Kind::Blob(blob) => Ok(blob.recorded_sha256()),
-            Kind::Stream(_) => Ok(None),
+        match &self.input {
+            Input::File(file) => file.recorded_sha256(),
+            Input::Blob(blob) => Ok(blob.recorded_sha256()),
+            Input::Stream(_) => Ok(None),
         }
     }
 
@@ -111,18 +117,17 @@ impl Source {
     /// # Errors
     /// It cannot be read, or was read already and cannot be read twice.
     pub fn reader(&self) -> Result<Box<dyn Read + Send>, Error> {
-        Ok(match &self.kind {
-            Kind::File(file) => Box::new(file.reader(0, None)),
-            Kind::Blob(blob) => Box::new(blob.reader(0, blob.size())),
-            Kind::Stream(stream) => Box::new(stream.reader()?),
+        Ok(match &self.input {
+            Input::File(file) => Box::new(file.reader(0, None)),
+            Input::Blob(blob) => Box::new(blob.reader(0, blob.size())),
+            Input::Stream(stream) => Box::new(stream.reader()?),
         })
     }
 
-    /// All its bytes, and what its SHA-256 is to be compared with, where one was recorded when it was
-    /// made (`NAME.sha256`, the blob's metadata).
+    /// All its bytes, and the check of their SHA-256, where one was recorded when the backup was made.
     ///
     /// # Errors
-    /// As [`Source::reader`]; what was recorded cannot be read, or is no SHA-256 of this backup (exit code 3).
+    /// As [`Source::reader`] and [`Source::recorded_sha256`].
     pub fn checked_reader(&self) -> Result<(Box<dyn Read + Send>, Option<Recorded>), Error> {
         let recorded = self.recorded_sha256()?;
         let reader = self.reader()?;
@@ -140,44 +145,45 @@ impl Source {
     /// # Errors
     /// It cannot be read, or not from anywhere.
     pub fn range(&self, offset: u64, length: u64) -> Result<Box<dyn Read + Send>, Error> {
-        match &self.kind {
-            Kind::File(file) => Ok(Box::new(file.reader(offset, Some(length)))),
-            Kind::Blob(blob) => Ok(Box::new(blob.reader(offset, length))),
-            Kind::Stream(stream) => Err(Error::failed(format!(
-                "{} can only be read from its beginning",
-                stream.label()
-            ))),
+        match &self.input {
+            Input::File(file) => Ok(Box::new(file.reader(offset, Some(length)))),
+            Input::Blob(blob) => Ok(Box::new(blob.reader(offset, length))),
+            Input::Stream(stream) => Err(Error::new(
+                ErrorKind::NotSeekable,
+                format!("{} can only be read from its beginning", stream.label()),
+            )),
         }
     }
 
-    /// It, if it can be read anywhere (not standard input).
+    /// The same, if it can be read at any offset (not standard input).
     pub fn read_at(&self) -> Option<&dyn ReadAt> {
-        match &self.kind {
-            Kind::File(file) => Some(file),
-            Kind::Blob(blob) => Some(blob),
-            Kind::Stream(_) => None,
+        match &self.input {
+            Input::File(file) => Some(file),
+            Input::Blob(blob) => Some(blob),
+            Input::Stream(_) => None,
         }
     }
 
-    /// What ended the reading of it, for a person: bytes that did not come are exit code 1, bytes that
-    /// are no good backup exit code 3.
+    /// What ended the reading of it, for a person. Bytes that are no good backup are kind
+    /// [`NotGood`](ErrorKind::NotGood), bytes that did not arrive another.
     pub fn read_error(&self, error: &ReadError) -> Error {
         match error {
             ReadError::Io(error) => self.io_error(error),
             ReadError::Damaged(what) => {
-                Error::not_good(format!("'{}' is not good: {what}", self.label()))
+                let said = format!("'{}' is not good: {what}", self.label());
+                Error::new(ErrorKind::NotGood, said)
             }
         }
     }
 
-    /// That bytes of it did not come: exit code 1.
+    /// Why bytes of it did not arrive, for a person.
     pub fn io_error(&self, error: &io::Error) -> Error {
-        let remote = match &self.kind {
-            Kind::Blob(blob) => blob.error(error),
+        let remote = match &self.input {
+            Input::Blob(blob) => blob.error(error),
             _ => None,
         };
         match remote {
-            // It names the blob, and says what to do.
+            // It names the blob, and has a hint.
             Some(error) => error.into(),
             None => Error::io(format_args!("cannot read '{}'", self.label()), error),
         }

@@ -1,6 +1,6 @@
-//! How a file gets its name without taking it from another one.
+//! How a file gets its name without overwriting another, and how that is made durable.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::path::Path;
 
@@ -13,14 +13,13 @@ pub(crate) enum Naming {
     Rename,
     /// link(2); the other name is removed afterwards.
     Link,
-    /// Neither (FUSE, s3fs, some network file systems): a look, then rename(2). Two programs could look at
-    /// once: it is safe only while the directory is locked.
+    /// Neither (FUSE, s3fs, some network file systems): a check, then rename(2). Two programs could check at the
+    /// same time, so this is safe only while the directory is locked.
     Locked,
 }
 
 impl Naming {
-    /// Finds out, with a file `from` that is there and a name `to` that is free, which is left to it in
-    /// the end.
+    /// Finds out by renaming the file `from` to `to`, a name that is free.
     ///
     /// # Errors
     /// Files cannot be renamed there at all.
@@ -33,7 +32,7 @@ impl Naming {
         }
     }
 
-    /// Gives a file another name. The old one may stay beside it ([`Naming::Link`]).
+    /// Gives a file another name. With [`Naming::Link`] it keeps the old one as well.
     ///
     /// # Errors
     /// Of the kind [`AlreadyExists`](io::ErrorKind::AlreadyExists) if the name is taken.
@@ -46,6 +45,22 @@ impl Naming {
             }
             Self::Locked => fs::rename(from, to),
         }
+    }
+}
+
+/// Makes the renames and removals in a directory durable.
+pub(crate) fn flush(directory: &Path) -> io::Result<()> {
+    match File::open(directory)?.sync_all() {
+        // Some network file systems have nothing to flush, and answer with an error.
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported
+            ) =>
+        {
+            Ok(())
+        }
+        flushed => flushed,
     }
 }
 

@@ -1,14 +1,26 @@
+//! The directory that a dump is written into.
+
+mod lock;
+mod naming;
+mod publication;
+mod removal;
+mod temporary;
+
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use job::Error;
 use rustix::fs::{FlockOperation, flock};
 
+pub use lock::DirectoryLock;
+pub(crate) use naming::flush;
+pub use publication::{FilePublication, Published};
+pub(crate) use removal::{cannot_remove, remove};
+use temporary::is_temporary;
+
+use crate::Error;
 use crate::permission::{Access, path_error};
-use crate::publication::is_temporary;
-use crate::{DirectoryLock, FilePublication};
 
 /// A directory of backups.
 #[derive(Debug, Clone)]
@@ -29,10 +41,10 @@ pub struct Unfinished {
 
 /// A regular file in the directory.
 #[derive(Debug)]
-pub(crate) struct Entry {
+pub(crate) struct FoundFile {
     pub(crate) name: String,
     pub(crate) size: u64,
-    /// Its inode and when that was changed, in nanoseconds.
+    /// Its inode and time of modification: another file, or a changed one, has another version.
     pub(crate) version: String,
 }
 
@@ -53,16 +65,17 @@ impl Directory {
         &self.path
     }
 
-    /// Locks it against another program that calls this; reading and pruning go on.
+    /// Locks it against other programs that write backups; reading and pruning go on.
     ///
     /// # Errors
-    /// Exit code 4 if another program holds the lock, or something else is where its file should be.
+    /// Kind [`Locked`](crate::ErrorKind::Locked) if another program holds the lock, or something else is where the
+    /// lock's file should be.
     pub fn lock(&self) -> Result<DirectoryLock, Error> {
         DirectoryLock::take(&self.path)
     }
 
-    /// Removes the temporary files of programs that were killed, not those that are being written, and
-    /// gives the names of those removed.
+    /// Removes the temporary files that killed programs left, not those that are being written. Returns their
+    /// names.
     ///
     /// # Errors
     /// The directory cannot be read, or a file cannot be removed.
@@ -70,7 +83,7 @@ impl Directory {
         let mut removed = Vec::new();
         for entry in self.temporaries()? {
             let path = self.path.join(&entry.name);
-            // NFS locks exclusively only what is open for writing.
+            // NFS gives an exclusive lock only on a file that is open for writing.
             let opened = OpenOptions::new().read(true).write(true).open(&path);
             let file = match opened {
                 Ok(file) => file,
@@ -98,9 +111,9 @@ impl Directory {
     pub fn unfinished(&self) -> Result<Vec<Unfinished>, Error> {
         let found = self.temporaries()?.into_iter();
         Ok(found
-            .map(|Entry { name, size, .. }| {
+            .map(|FoundFile { name, size, .. }| {
                 let file = File::open(self.path.join(&name));
-                // Only one that could be locked is known to have no writer.
+                // Only a file that can be locked is known to have no writer.
                 let alive = !file
                     .is_ok_and(|file| flock(&file, FlockOperation::NonBlockingLockShared).is_ok());
                 Unfinished { name, size, alive }
@@ -108,27 +121,27 @@ impl Directory {
             .collect())
     }
 
-    /// Begins a file that becomes visible as `name` when it is whole. Nothing of that name may be
-    /// there. What the file system can do is found out here: where no name can be given without perhaps
-    /// taking it from another file, the directory is locked until the end.
+    /// Begins a file that becomes visible as `name` when it is whole. If the file system cannot rename without
+    /// perhaps overwriting another file, the directory is locked until the end.
     ///
     /// # Errors
-    /// Exit code 4 if the name is taken, or the directory must be locked and is.
+    /// Kind [`Exists`](crate::ErrorKind::Exists) if the name is taken; kind [`Locked`](crate::ErrorKind::Locked) if
+    /// the directory must be locked and another program holds the lock.
     pub fn publish(&self, name: &str) -> Result<FilePublication, Error> {
-        FilePublication::begin(self, name, None)
+        FilePublication::begin(&self.path, name, None)
     }
 
-    /// As [`publish`](Self::publish), by who has locked the directory.
+    /// As [`publish`](Self::publish), for a program that holds the directory's lock.
     ///
     /// # Errors
-    /// Exit code 4 if the name is taken.
+    /// Kind [`Exists`](crate::ErrorKind::Exists) if the name is taken.
     pub fn publish_under(&self, lock: DirectoryLock, name: &str) -> Result<FilePublication, Error> {
-        FilePublication::begin(self, name, Some(lock))
+        FilePublication::begin(&self.path, name, Some(lock))
     }
 
-    /// The regular files in it whose names are wanted: no symbolic links, no directories, no names that are
-    /// no text.
-    pub(crate) fn files(&self, wanted: impl Fn(&str) -> bool) -> Result<Vec<Entry>, Error> {
+    /// The regular files whose names are wanted, ordered by name: no symbolic links, no directories, no names that
+    /// are not UTF-8.
+    pub(crate) fn files(&self, wanted: impl Fn(&str) -> bool) -> Result<Vec<FoundFile>, Error> {
         let mut files = Vec::new();
         for entry in self.read()? {
             let entry = entry.map_err(|error| self.cannot_read(&error))?;
@@ -138,9 +151,9 @@ impl Directory {
             if !wanted(&name) {
                 continue;
             }
-            // Of the entry itself: a link is not followed.
+            // This does not follow a link.
             match entry.metadata() {
-                Ok(found) if found.is_file() => files.push(Entry {
+                Ok(found) if found.is_file() => files.push(FoundFile {
                     name,
                     size: found.len(),
                     version: format!(
@@ -159,7 +172,7 @@ impl Directory {
         Ok(files)
     }
 
-    fn temporaries(&self) -> Result<Vec<Entry>, Error> {
+    fn temporaries(&self) -> Result<Vec<FoundFile>, Error> {
         self.files(is_temporary)
     }
 
@@ -175,20 +188,4 @@ impl Directory {
             error,
         )
     }
-}
-
-/// Removes a file; says whether it was there.
-pub(crate) fn remove(path: &Path) -> io::Result<bool> {
-    match fs::remove_file(path) {
-        Ok(()) => Ok(true),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(error),
-    }
-}
-
-pub(crate) fn cannot_remove(path: &Path, error: &io::Error) -> Error {
-    // It is the directory that has to allow it.
-    let directory = path.parent().unwrap_or(path);
-    let doing = format_args!("cannot remove '{}'", path.display());
-    path_error(doing, directory, Access::Write, error)
 }

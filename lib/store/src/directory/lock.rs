@@ -1,26 +1,26 @@
 //! The lock of the one program that writes backups into a directory.
 //!
-//! It is on a file of our own, not on the directory: whoever may open a directory may lock it, and would
-//! keep every dump from running. The file may be opened only by those who may write into the directory,
-//! and could stop a dump in any case. It is empty, and stays: removing it would let a second program lock
-//! a new one while the first still holds the old one.
+//! It is on a file of our own, not on the directory: anybody who may open a directory may lock it, and could keep
+//! every dump from running. Only those who may write into the directory can open our file, and they could stop a
+//! dump anyway. The file is empty and is never removed: otherwise a second program could lock a new file while the
+//! first still holds the old one.
 
 use std::fs::{self, File, Metadata, OpenOptions, Permissions};
 use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::Path;
 
-use job::Error;
 use rustix::fs::{FlockOperation, OFlags, flock};
 use rustix::io::Errno;
 use rustix::process::geteuid;
 
 use crate::permission::{Access, path_error};
+use crate::{Error, ErrorKind};
 
 const LOCK_FILE: &str = ".pgdump-gz.lock";
 
-/// Held by the one program that writes into a directory; released when it is dropped, and by the
-/// kernel when the program ends in any way.
+/// Held by the one program that writes into a directory. Dropping it releases the lock; the kernel does so when the
+/// program ends in any way.
 #[derive(Debug)]
 #[must_use = "the directory is unlocked when this is dropped"]
 pub struct DirectoryLock(#[expect(dead_code, reason = "the lock goes with it")] File);
@@ -34,10 +34,13 @@ impl DirectoryLock {
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
             Err(Errno::WOULDBLOCK) => {
-                return Err(Error::refused(format!(
-                    "another program is writing a backup into '{}'",
-                    directory.display()
-                ))
+                return Err(Error::new(
+                    ErrorKind::Locked,
+                    format!(
+                        "another program is writing a backup into '{}'",
+                        directory.display()
+                    ),
+                )
                 .hint("wait until it has ended; its lock goes with it"));
             }
             Err(errno) => {
@@ -49,7 +52,7 @@ impl DirectoryLock {
     }
 }
 
-/// Opens the lock's file, made where it is not there; never through a link, and never what would block.
+/// Opens the lock's file, or creates it. It never follows a link, and never opens what would block.
 fn open(directory: &Path, path: &Path, doing: &str) -> Result<File, Error> {
     let io = |error: &io::Error| path_error(doing, directory, Access::Write, error);
     let there = fs::metadata(directory).map_err(|error| io(&error))?;
@@ -87,10 +90,10 @@ fn open(directory: &Path, path: &Path, doing: &str) -> Result<File, Error> {
 }
 
 fn no_lock(path: &Path, what: &str) -> Error {
-    Error::refused(format!(
-        "cannot lock the directory: '{}' {what}",
-        path.display()
-    ))
+    Error::new(
+        ErrorKind::Locked,
+        format!("cannot lock the directory: '{}' {what}", path.display()),
+    )
     .hint("remove it if no pgdump-gz runs there: it is made anew")
 }
 
@@ -100,8 +103,8 @@ fn is_trusted(file: &Metadata, directory: &Metadata) -> bool {
     owners.contains(&file.uid()) || directory.mode() & 0o022 != 0
 }
 
-/// Lets those who may write into the directory open it, and nobody else. What is not ours to change
-/// stays as it is.
+/// Lets those who may write into the directory open the file, and nobody else. What we may not change stays as it
+/// is.
 fn share(file: &File, found: &Metadata, directory: &Metadata) {
     if geteuid().is_root() && found.uid() != directory.uid() {
         // A run by root must not keep the directory's owner out afterwards.
