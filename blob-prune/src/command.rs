@@ -32,12 +32,12 @@ fn prune(args: &Args) -> Result<(), Error> {
         return Err(error);
     }
     if args.dry_run {
-        report.would()?;
+        report.print_plan()?;
         return report.end();
     }
-    report.kept()?;
+    report.print_kept()?;
     let deleted = delete(&store, &survey, &mut report);
-    // What was deleted before an error is told all the same.
+    // What was deleted before an error is reported all the same.
     let ended = report.end();
     deleted.and(ended)
 }
@@ -77,7 +77,7 @@ fn allowed(
     Ok(())
 }
 
-/// Deletes what no rule keeps, the oldest first, so that a prune that is cut short leaves the newest.
+/// Deletes what no rule keeps, oldest first, so that a prune which is cut short leaves the newest.
 fn delete(store: &Store, survey: &Survey, report: &mut Report) -> Result<(), Error> {
     let goes: Vec<Backup> = survey
         .backups
@@ -94,7 +94,7 @@ fn delete(store: &Store, survey: &Survey, report: &mut Report) -> Result<(), Err
         if let Deletion::Failed(error) = &deletion {
             job::say_error(&error.clone().into());
         }
-        let line = report.went(backup.name, deletion);
+        let line = report.deletion(backup.name, deletion);
         if printed.is_ok() {
             printed = line;
         }

@@ -13,8 +13,9 @@
 mod address;
 mod directory;
 mod error;
-mod glance;
+
 mod permission;
+mod quick_check;
 mod sidecar;
 mod source;
 mod space;
@@ -22,9 +23,9 @@ mod store;
 
 pub use directory::{Directory, DirectoryLock, FilePublication, Published, Unfinished};
 pub use error::{Error, ErrorKind};
-pub use glance::{Glance, flaw_at};
 pub use permission::{Access, path_error};
+pub use quick_check::{QuickCheck, flaw_at};
 pub use sidecar::read_sidecar;
-pub use source::{Recorded, Source, hex};
+pub use source::{DigestCheck, Source, hex};
 pub use space::Space;
 pub use store::{Backup, Deletion, Store, total_size};

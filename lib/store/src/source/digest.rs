@@ -10,13 +10,13 @@ use crate::{Error, ErrorKind};
 
 /// What was recorded of a backup, and what its bytes gave when they were read ([`crate::Source::checked_reader`]).
 #[derive(Debug)]
-pub struct Recorded {
+pub struct DigestCheck {
     label: String,
     sha256: Sha256,
     read: Arc<OnceLock<Sha256>>,
 }
 
-impl Recorded {
+impl DigestCheck {
     /// A check, and the reader through which `input` must be read to its end for it.
     pub(super) fn new(
         label: String,
@@ -93,8 +93,8 @@ mod tests {
 
     use super::*;
 
-    fn recorded(sha256: Sha256) -> (Recorded, Box<dyn Read + Send>) {
-        Recorded::new("x".into(), sha256, Box::new(Cursor::new(b"dump".to_vec())))
+    fn recorded(sha256: Sha256) -> (DigestCheck, Box<dyn Read + Send>) {
+        DigestCheck::new("x".into(), sha256, Box::new(Cursor::new(b"dump".to_vec())))
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::path::Path;
 use azure_blob::{Blob, Client, Options, Permission, is_url};
 use backup_file::{ReadAt, ReadError, Sha256};
 use blob::RemoteBlob;
-pub use digest::{Recorded, hex};
+pub use digest::{DigestCheck, hex};
 use file::{Opened, Seekable, Stream};
 
 use crate::address::local_path;
@@ -128,12 +128,12 @@ impl Source {
     ///
     /// # Errors
     /// As [`Source::reader`] and [`Source::recorded_sha256`].
-    pub fn checked_reader(&self) -> Result<(Box<dyn Read + Send>, Option<Recorded>), Error> {
+    pub fn checked_reader(&self) -> Result<(Box<dyn Read + Send>, Option<DigestCheck>), Error> {
         let recorded = self.recorded_sha256()?;
         let reader = self.reader()?;
         Ok(match recorded {
             Some(sha256) => {
-                let (recorded, reader) = Recorded::new(self.label(), sha256, reader);
+                let (recorded, reader) = DigestCheck::new(self.label(), sha256, reader);
                 (reader, Some(recorded))
             }
             None => (reader, None),

@@ -4,7 +4,7 @@
 use std::fs;
 
 use backup_file::{About, BackupName, MARKER, Options, SectionKind, Writer};
-use store::{Backup, Glance, Store};
+use store::{Backup, QuickCheck, Store};
 
 const NAME: &str = "postgresql_backup_20251123_020000.sql.gz";
 
@@ -31,31 +31,31 @@ fn whole() -> Vec<u8> {
     writer().finish(about).unwrap()
 }
 
-fn glance(bytes: &[u8]) -> Glance {
+fn quick_check(bytes: &[u8]) -> QuickCheck {
     let home = tempfile::tempdir().unwrap();
     fs::write(home.path().join(NAME), bytes).unwrap();
     let store = Store::open(home.path().to_str().unwrap()).unwrap();
     let backups = store.list().unwrap();
-    store.glance(&backups[0]).unwrap()
+    store.quick_check(&backups[0]).unwrap()
 }
 
 #[track_caller]
 fn is_not_good(bytes: &[u8], words: &str) {
-    let found = glance(bytes);
+    let found = quick_check(bytes);
     assert!(
-        matches!(&found, Glance::NotGood(why) if why.contains(words)),
+        matches!(&found, QuickCheck::NotGood(why) if why.contains(words)),
         "{found:?}"
     );
 }
 
 #[test]
 fn a_whole_backup() {
-    let Glance::Whole(Some(index)) = glance(&whole()) else {
+    let QuickCheck::Whole(Some(index)) = quick_check(&whole()) else {
         panic!("no index");
     };
     assert_eq!(index.about.server_version, "15.18");
     let other = writer().finish_without_index().unwrap();
-    assert_eq!(glance(&other), Glance::Whole(None));
+    assert_eq!(quick_check(&other), QuickCheck::Whole(None));
 }
 
 #[test]
@@ -81,7 +81,7 @@ fn a_marker_after_a_cut_dump() {
             "\u{feff}",
         ] {
             for line_end in ["\n", "\r\n"] {
-                let glance_at = |text: &str| {
+                let check_of = |text: &str| {
                     let text = format!("{before}{text}").replace('\n', line_end);
                     let options = Options {
                         level: 1,
@@ -90,17 +90,17 @@ fn a_marker_after_a_cut_dump() {
                     let mut writer = Writer::new(Vec::new(), options);
                     writer.begin(SectionKind::Globals).unwrap();
                     writer.write_all(text.as_bytes()).unwrap();
-                    glance(&writer.finish_without_index().unwrap())
+                    quick_check(&writer.finish_without_index().unwrap())
                 };
                 assert_eq!(
-                    glance_at(dump),
-                    Glance::Whole(None),
+                    check_of(dump),
+                    QuickCheck::Whole(None),
                     "{before} {line_end:?}"
                 );
                 for cut in [6, 30, end] {
-                    let found = glance_at(&dump[..dump.len() - cut]);
+                    let found = check_of(&dump[..dump.len() - cut]);
                     assert!(
-                        matches!(&found, Glance::NotGood(why) if why.contains("closing line")),
+                        matches!(&found, QuickCheck::NotGood(why) if why.contains("closing line")),
                         "{found:?}: {before} {line_end:?} {cut}"
                     );
                 }
@@ -119,7 +119,10 @@ fn what_is_no_backup_at_all() {
 #[test]
 fn a_backup_of_another_program() {
     let head = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3];
-    assert_eq!(glance(&[&head[..], &[7; 100]].concat()), Glance::Foreign);
+    assert_eq!(
+        quick_check(&[&head[..], &[7; 100]].concat()),
+        QuickCheck::Foreign
+    );
 }
 
 #[test]
@@ -132,7 +135,7 @@ fn a_backup_that_is_gone() {
         sha256: None,
         version: String::new(),
     };
-    assert_eq!(store.glance(&gone).unwrap(), Glance::Gone);
+    assert_eq!(store.quick_check(&gone).unwrap(), QuickCheck::Gone);
     assert!(store.is_gone(&gone).unwrap());
     std::fs::create_dir(home.path().join(NAME)).unwrap();
     assert!(!store.is_gone(&gone).unwrap());

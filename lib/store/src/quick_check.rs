@@ -5,46 +5,46 @@ use dump_text::{Flaw, Sight};
 
 use crate::{Backup, Error, Source, Store};
 
-/// The bytes that all BGZF members begin with (`docs/format.md`).
+/// How many bytes all BGZF members begin with (`docs/format.md`).
 const HEAD: usize = 16;
 
-/// What a glance at a backup tells: two or three small reads. Of its contents only the ends are read, and only where
-/// it has a marker but no index: a dump that was cut may have been given one.
+/// What two or three small reads tell of a backup. Of its contents only the two ends are read, and only if it has a
+/// marker but no index: a dump that was cut may have been given a marker.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Glance {
-    /// Its dump was whole: it ends in the marker, and what looks like a dump ends as one. With its index, where there
-    /// is one.
+pub enum QuickCheck {
+    /// Its dump was whole: it ends in the marker, and what begins like a dump ends like one. With its index, if it has
+    /// one.
     Whole(Option<Box<Index>>),
-    /// A gzip file made by another program, or of several dumps: whether it is whole cannot be seen from its ends.
+    /// A gzip file by another program, or of several dumps: its ends do not show whether it is whole.
     Foreign,
-    /// It is no whole backup: why.
+    /// It is no whole backup, and why.
     NotGood(String),
     /// It is archived: it must be rehydrated before anything can be read of it.
     Archived,
-    /// It is not there any more: deleted since the store was listed.
+    /// It was deleted since the store was listed.
     Gone,
-    /// Backups of this store may not be read (a token without `r`): what the service says.
+    /// Backups of this store may not be read (a token without `r`), and what the service says.
     NotAllowed(String),
 }
 
 impl Store {
-    /// Glances at one of its backups.
+    /// Looks at the ends of one of its backups.
     ///
     /// # Errors
     /// The service does not answer.
-    pub fn glance(&self, backup: &Backup) -> Result<Glance, Error> {
+    pub fn quick_check(&self, backup: &Backup) -> Result<QuickCheck, Error> {
         match self.container() {
             None => match self.source(backup) {
-                Ok(source) => glance_at(&source).or_else(|error| not_read(&source, &error)),
+                Ok(source) => check_ends(&source).or_else(|error| not_read(&source, &error)),
                 Err(error) => Ok(match self.is_gone(backup) {
-                    Ok(true) => Glance::Gone,
-                    Ok(false) | Err(_) => Glance::NotGood(error.to_string()),
+                    Ok(true) => QuickCheck::Gone,
+                    Ok(false) | Err(_) => QuickCheck::NotGood(error.to_string()),
                 }),
             },
             Some(client) => match client.blob(&backup.name.to_string()) {
                 Ok(blob) => {
                     let source = Source::blob(blob);
-                    glance_at(&source).or_else(|error| not_read(&source, &error))
+                    check_ends(&source).or_else(|error| not_read(&source, &error))
                 }
                 Err(error) => not_answered(&error),
             },
@@ -52,8 +52,8 @@ impl Store {
     }
 }
 
-fn glance_at(source: &Source) -> Result<Glance, ReadError> {
-    let not_good = |why: &str| Ok(Glance::NotGood(why.to_owned()));
+fn check_ends(source: &Source) -> Result<QuickCheck, ReadError> {
+    let not_good = |why: &str| Ok(QuickCheck::NotGood(why.to_owned()));
     let Some(file) = source.read_at() else {
         return not_good("it is no regular file");
     };
@@ -64,28 +64,28 @@ fn glance_at(source: &Source) -> Result<Glance, ReadError> {
         return not_good("it holds nothing");
     }
     match read_tail(file)? {
-        Tail::Index(index) => Ok(Glance::Whole(Some(Box::new(index)))),
+        Tail::Index(index) => Ok(QuickCheck::Whole(Some(Box::new(index)))),
         Tail::NoMarker => not_good("its end is missing"),
         tail @ (Tail::Marker | Tail::Foreign) => match Head::read(file)? {
-            // The marker says nothing of members before the blocks that it ends.
+            // The marker only ends the members before it: the dump in them may have been cut.
             Head::Bgzf if tail == Tail::Marker => at_the_ends(&Ends::of(file)?),
-            Head::Bgzf | Head::Gzip => Ok(Glance::Foreign),
+            Head::Bgzf | Head::Gzip => Ok(QuickCheck::Foreign),
             Head::Other => not_good("it is no gzip file"),
         },
     }
 }
 
-/// What the ends tell of a file of BGZF members that has a marker, but no index.
-fn at_the_ends(ends: &Ends) -> Result<Glance, ReadError> {
+/// What the ends tell of a file of BGZF members that has a marker but no index.
+fn at_the_ends(ends: &Ends) -> Result<QuickCheck, ReadError> {
     Ok(match sight(ends)? {
-        Ok(Sight::Whole) => Glance::Whole(None),
-        Ok(Sight::Several) => Glance::Foreign,
-        Err(flaw) => Glance::NotGood(flaw.to_string()),
+        Ok(Sight::Whole) => QuickCheck::Whole(None),
+        Ok(Sight::Several) => QuickCheck::Foreign,
+        Err(flaw) => QuickCheck::NotGood(flaw.to_string()),
     })
 }
 
-/// What is wrong with the dump in a file of BGZF members without an index, as far as its ends tell: nothing, too, if it
-/// is no dump.
+/// What is wrong with the dump in a file of BGZF members without an index, as far as its ends show. None if nothing is,
+/// or if it holds no dump.
 ///
 /// # Errors
 /// The ends are damaged.
@@ -120,24 +120,24 @@ impl Head {
     }
 }
 
-fn not_read(source: &Source, error: &ReadError) -> Result<Glance, Error> {
+fn not_read(source: &Source, error: &ReadError) -> Result<QuickCheck, Error> {
     match error {
-        ReadError::Damaged(what) => Ok(Glance::NotGood(what.clone())),
+        ReadError::Damaged(what) => Ok(QuickCheck::NotGood(what.clone())),
         ReadError::Io(error) => match azure_blob::Error::from_io(error) {
             Some(error) => not_answered(error),
-            // A file that cannot be read is of no use.
-            None => Ok(Glance::NotGood(source.io_error(error).to_string())),
+            // A file that cannot be read is no backup to rely on.
+            None => Ok(QuickCheck::NotGood(source.io_error(error).to_string())),
         },
     }
 }
 
-fn not_answered(error: &azure_blob::Error) -> Result<Glance, Error> {
+fn not_answered(error: &azure_blob::Error) -> Result<QuickCheck, Error> {
     use azure_blob::ErrorKind::{Archived, Changed, NotFound, Refused, Token};
     match error.kind() {
-        Archived => Ok(Glance::Archived),
-        Token | Refused => Ok(Glance::NotAllowed(error.to_string())),
-        NotFound => Ok(Glance::Gone),
-        Changed => Ok(Glance::NotGood(error.to_string())),
+        Archived => Ok(QuickCheck::Archived),
+        Token | Refused => Ok(QuickCheck::NotAllowed(error.to_string())),
+        NotFound => Ok(QuickCheck::Gone),
+        Changed => Ok(QuickCheck::NotGood(error.to_string())),
         _ => Err(error.clone().into()),
     }
 }
