@@ -1,6 +1,6 @@
 use std::fmt;
 
-/// A text that is not shown.
+/// A text that `Debug` does not show.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Secret(String);
 

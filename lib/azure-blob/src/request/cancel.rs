@@ -1,7 +1,7 @@
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
-/// Tells threads that pause that nobody waits for them any more.
+/// Wakes threads from their pauses when nobody wants their work any more.
 #[derive(Debug, Default)]
 pub(crate) struct Cancel {
     cancelled: Mutex<bool>,
@@ -17,7 +17,7 @@ impl Cancel {
         self.changed.notify_all();
     }
 
-    /// Waits so long; true, at once, if cancelled.
+    /// Waits for this long. Returns true, without waiting further, once it is cancelled.
     pub(crate) fn wait(&self, pause: Duration) -> bool {
         let cancelled = self
             .cancelled

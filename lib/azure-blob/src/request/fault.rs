@@ -159,9 +159,9 @@ mod tests {
 
     use super::*;
 
-    fn fault(error: ureq::Error) -> Fault {
+    fn fault(error: &ureq::Error) -> Fault {
         let (url, _) = ContainerUrl::parse("https://acc.blob.core.windows.net/backups").unwrap();
-        Fault::of(&error, &url)
+        Fault::of(error, &url)
     }
 
     fn wrapped(error: rustls::Error) -> ureq::Error {
@@ -173,7 +173,7 @@ mod tests {
         let untrusted = || rustls::Error::InvalidCertificate(UnknownIssuer);
         for error in [ureq::Error::Rustls(untrusted()), wrapped(untrusted())] {
             assert!(is_certificate_error(&error));
-            match fault(error) {
+            match fault(&error) {
                 Fault::Final(error) => assert!(error.to_string().contains("not trusted")),
                 other => panic!("{other:?}"),
             }
@@ -184,7 +184,7 @@ mod tests {
     fn another_tls_error_may_pass() {
         let error = wrapped(rustls::Error::HandshakeNotComplete);
         assert!(!is_certificate_error(&error));
-        match fault(error) {
+        match fault(&error) {
             Fault::Unreachable(said) => assert!(said.starts_with("TLS: "), "{said}"),
             other => panic!("{other:?}"),
         }
@@ -193,9 +193,9 @@ mod tests {
     #[test]
     fn a_connection_that_was_made_may_have_done_it() {
         let refused = io::Error::from(io::ErrorKind::ConnectionRefused);
-        assert!(!fault(ureq::Error::Io(refused)).leaves_doubt());
+        assert!(!fault(&ureq::Error::Io(refused)).leaves_doubt());
         let reset = io::Error::from(io::ErrorKind::ConnectionReset);
-        assert!(fault(ureq::Error::Io(reset)).leaves_doubt());
-        assert!(!fault(ureq::Error::HostNotFound).leaves_doubt());
+        assert!(fault(&ureq::Error::Io(reset)).leaves_doubt());
+        assert!(!fault(&ureq::Error::HostNotFound).leaves_doubt());
     }
 }

@@ -4,9 +4,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Whether a host (a name, or an address without brackets) is reached without a proxy.
 ///
-/// `*` alone means every host. Otherwise a name, with or without a dot before it, means itself and all
-/// that is under it; an address means itself, with `/BITS` its network. Ports and other wildcards mean
-/// nothing, as curl has them mean nothing.
+/// `*` alone means every host. Otherwise a name, with or without a leading dot, means itself and every name under it;
+/// an address means itself, or with `/BITS` its network. Ports and other wildcards mean nothing, as in curl.
 pub(crate) fn is_direct(host: &str, list: &str) -> bool {
     if list == "*" {
         return true;
@@ -53,7 +52,7 @@ fn is_in(address: IpAddr, entry: &str) -> bool {
     }
 }
 
-/// Whether the first `bits` are the same; all of them if it is 0, as in curl.
+/// Whether the first `bits` bits are equal; 0 means all of them, as in curl.
 fn agree(one: u128, other: u128, bits: u32, width: u32) -> bool {
     let rest = match bits {
         0 => 0,

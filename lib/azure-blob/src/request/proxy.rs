@@ -1,4 +1,4 @@
-//! Which proxy leads to a host: what the environment says, read as curl reads it.
+//! Which proxy leads to a host: what the environment says, as curl reads it.
 
 use std::env;
 
@@ -12,13 +12,13 @@ use crate::{Error, ErrorKind};
 const PORT: u16 = 1080;
 const TLS_PORT: u16 = 443;
 
-/// The proxy for a host (with a port perhaps), by `https_proxy` (`http_proxy` for plain http) or
-/// `all_proxy`, unless `no_proxy` excepts the host; in capitals too, but `HTTP_PROXY`, which a web
-/// server sets to what its client sends.
+/// The proxy for a host (perhaps with a port): `https_proxy` (`http_proxy` for plain http), else `all_proxy`, unless
+/// `no_proxy` lists the host. The variables may be in capitals, except `HTTP_PROXY`: a web server sets that to a
+/// header of its client's.
 ///
 /// # Errors
-/// A proxy that cannot be understood or used (kind [`Usage`](ErrorKind::Usage)): it was set so that nothing
-/// goes past it.
+/// Kind [`Usage`](ErrorKind::Usage): a proxy that cannot be understood or used. Whoever set it wants nothing to
+/// bypass it.
 pub fn proxy(https: bool, host: &str) -> Result<Option<Proxy>, Error> {
     let set = |name: &str| {
         let value = env::var_os(name)?.to_string_lossy().into_owned();
@@ -30,7 +30,7 @@ pub fn proxy(https: bool, host: &str) -> Result<Option<Proxy>, Error> {
     }
 }
 
-/// The variable that counts, and what it says.
+/// The variable that counts, and its value.
 fn named(
     https: bool,
     host: &str,
@@ -57,7 +57,7 @@ fn without_port(host: &str) -> &str {
     }
 }
 
-/// `[SCHEME://][USER[:PASSWORD]@]HOST[:PORT][/…]`. No error shows it: it may hold a password.
+/// Reads `[SCHEME://][USER[:PASSWORD]@]HOST[:PORT][/…]`. It may hold a password, so no error shows it.
 fn read(name: &str, text: &str) -> Result<Proxy, Error> {
     let wrong = |what: &str| {
         Error::new(ErrorKind::Usage, format!("{name} {what}")).hint(
