@@ -176,8 +176,9 @@ impl Throwaway {
         // What it does not take away is said when it is dropped.
         let release = [UNHINDERED, RELEASE].concat();
         let _ = self.server.execute(Some(name), release);
-        self.server
-            .execute(Some(&self.maintenance), drop_database(name))
+        Ok(self
+            .server
+            .execute(Some(&self.maintenance), drop_database(name))?)
     }
 }
 
@@ -211,8 +212,8 @@ fn serve(command: Command) -> Result<Child, Error> {
     }
 }
 
-fn unmade(error: Error) -> Error {
-    error.within("cannot make a server for the test").hint(
+fn unmade(error: impl Into<Error>) -> Error {
+    error.into().within("cannot make a server for the test").hint(
         "--work-dir names another directory for it, --pg-bindir other programs, --into a server that is there",
     )
 }
