@@ -4,11 +4,9 @@ use std::fs::File;
 use std::io::{self, IsTerminal, Read, Stdin};
 use std::path::{Path, PathBuf};
 
-use backup_file::{Ends, Sha256, sidecar_name, sidecar_sha256};
+use backup_file::{FirstAndLast, PassingMembers, Sha256, sidecar_name, sidecar_sha256};
 use job::{Error, Progress};
 use store::{Access, flaw_at, path_error};
-
-use crate::members::Members;
 
 /// A file or standard input.
 pub(crate) struct Source {
@@ -103,19 +101,19 @@ pub(crate) struct Intake {
 /// What is looked at while the bytes pass.
 #[derive(Default)]
 struct Looks {
-    members: Members,
-    ends: Ends,
+    members: PassingMembers,
+    ends: FirstAndLast,
 }
 
 impl Looks {
     fn pass(&mut self, bytes: &[u8]) -> Result<(), String> {
         self.ends.see(bytes);
-        self.members.pass(bytes)
+        self.members.pass(bytes).map_err(|flaw| flaw.to_string())
     }
 
     /// What the stream is not, at its end.
     fn end(&self) -> Result<(), String> {
-        self.members.end()?;
+        self.members.end().map_err(|flaw| flaw.to_string())?;
         // Another program's marker (bgzip's) does not mean that the dump ended well.
         match flaw_at(&self.ends) {
             Ok(Some(flaw)) => Err(format!("is not good: {flaw}")),

@@ -1,13 +1,10 @@
 //! What a backup's first and last bytes tell of it, without reading it through.
 
-use backup_file::{Ends, Index, MARKER, ReadAt, ReadError, Tail, read_tail};
+use backup_file::{FileKind, FirstAndLast, Index, MARKER, ReadAt, ReadError, Tail, read_tail};
 use dump_text::{Flaw, Sight};
 use job::Error;
 
 use crate::{Backup, Source, Store};
-
-/// The bytes that all BGZF members begin with (`docs/format.md`).
-const HEAD: usize = 16;
 
 /// What a glance at a backup tells: two or three small reads. Of its contents only the ends are read, and only where
 /// it has a marker but no index: a dump that was cut may have been given one.
@@ -67,17 +64,17 @@ fn glance_at(source: &Source) -> Result<Glance, ReadError> {
     match read_tail(file)? {
         Tail::Index(index) => Ok(Glance::Whole(Some(Box::new(index)))),
         Tail::NoMarker => not_good("its end is missing"),
-        tail @ (Tail::Marker | Tail::Foreign) => match Head::read(file)? {
+        tail @ (Tail::Marker | Tail::Foreign) => match kind(file)? {
             // The marker says nothing of members before the blocks that it ends.
-            Head::Bgzf if tail == Tail::Marker => at_the_ends(&Ends::of(file)?),
-            Head::Bgzf | Head::Gzip => Ok(Glance::Foreign),
-            Head::Other => not_good("it is no gzip file"),
+            FileKind::Bgzf if tail == Tail::Marker => at_the_ends(&FirstAndLast::of(file)?),
+            FileKind::Bgzf | FileKind::Gzip => Ok(Glance::Foreign),
+            FileKind::Other => not_good("it is no gzip file"),
         },
     }
 }
 
 /// What the ends tell of a file of BGZF members that has a marker, but no index.
-fn at_the_ends(ends: &Ends) -> Result<Glance, ReadError> {
+fn at_the_ends(ends: &FirstAndLast) -> Result<Glance, ReadError> {
     Ok(match sight(ends)? {
         Ok(Sight::Whole) => Glance::Whole(None),
         Ok(Sight::Several) => Glance::Foreign,
@@ -90,35 +87,20 @@ fn at_the_ends(ends: &Ends) -> Result<Glance, ReadError> {
 ///
 /// # Errors
 /// The ends are damaged.
-pub fn flaw_at(ends: &Ends) -> Result<Option<Flaw>, ReadError> {
+pub fn flaw_at(ends: &FirstAndLast) -> Result<Option<Flaw>, ReadError> {
     Ok(sight(ends)?.err())
 }
 
-fn sight(ends: &Ends) -> Result<Result<Sight, Flaw>, ReadError> {
+fn sight(ends: &FirstAndLast) -> Result<Result<Sight, Flaw>, ReadError> {
     let text = ends.text()?;
     Ok(text.map_or(Ok(Sight::Whole), |[first, last]| Sight::of(&first, &last)))
 }
 
-enum Head {
-    Bgzf,
-    Gzip,
-    Other,
-}
-
-impl Head {
-    fn read(file: &dyn ReadAt) -> Result<Self, ReadError> {
-        let head = file.read_at(0, HEAD).map_err(ReadError::Io)?;
-        let subfield = 12..14;
-        Ok(
-            if head[..4] == MARKER[..4] && head[subfield.clone()] == MARKER[subfield] {
-                Self::Bgzf
-            } else if head[..3] == MARKER[..3] {
-                Self::Gzip
-            } else {
-                Self::Other
-            },
-        )
-    }
+fn kind(file: &dyn ReadAt) -> Result<FileKind, ReadError> {
+    let first = file.read_at(0, FileKind::BYTES);
+    first
+        .map(|first| FileKind::of(&first))
+        .map_err(ReadError::Io)
 }
 
 fn not_read(source: &Source, error: &ReadError) -> Result<Glance, Error> {

@@ -1,9 +1,11 @@
+//! What a backup says of itself.
+
 use std::fmt;
 
 use chrono::{DateTime, Utc};
 use pg_text::PgText;
 
-use crate::Contents;
+use super::contents::Contents;
 
 /// What a backup says of itself in its last lines.
 #[derive(Debug, Clone, PartialEq)]
@@ -80,4 +82,9 @@ impl Index {
             |section| matches!(&section.kind, SectionKind::Database(it) if it.as_bytes() == name),
         )
     }
+}
+
+/// Seconds rounded to the three decimals that the index has, so that what is read back equals what was written.
+pub(crate) fn milliseconds(seconds: f64) -> f64 {
+    (seconds * 1000.0).round() / 1000.0
 }

@@ -1,13 +1,14 @@
 //! The `NAME.sha256` beside a backup in a directory, as `sha256sum` writes and reads it.
 
-use crate::Sha256;
+/// A SHA-256 digest.
+pub type Sha256 = [u8; 32];
 
 /// The name of the file that holds a backup's SHA-256.
 pub fn sidecar_name(backup: &str) -> String {
     format!("{backup}.sha256")
 }
 
-/// The line of `sha256sum`: digest, two spaces, name, line feed.
+/// The line that `sha256sum` writes: digest, two spaces, name, line feed.
 pub fn sidecar_line(backup: &str, digest: &Sha256) -> String {
     use std::fmt::Write;
     let mut line = String::with_capacity(66 + backup.len());
@@ -18,18 +19,18 @@ pub fn sidecar_line(backup: &str, digest: &Sha256) -> String {
     line + "  " + backup + "\n"
 }
 
-/// The digest that a sidecar's text gives for `backup`; none if it gives none.
+/// The digest of `backup` in a sidecar's text, if that has one.
 pub fn sidecar_sha256(text: &str, backup: &str) -> Option<Sha256> {
     text.lines().find_map(|line| {
         let (hex, name) = line.split_at_checked(64)?;
         let name = name
             .strip_prefix("  ")
             .or_else(|| name.strip_prefix(" *"))?;
-        (name == backup).then(|| digest(hex)).flatten()
+        (name == backup).then(|| parse_hex(hex)).flatten()
     })
 }
 
-fn digest(hex: &str) -> Option<Sha256> {
+fn parse_hex(hex: &str) -> Option<Sha256> {
     let mut digest = [0; 32];
     for (byte, pair) in digest.iter_mut().zip(hex.as_bytes().chunks_exact(2)) {
         let pair = std::str::from_utf8(pair).ok()?;

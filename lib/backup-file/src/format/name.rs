@@ -1,3 +1,5 @@
+//! The name of a backup.
+
 use std::fmt;
 
 use chrono::{DateTime, NaiveDateTime, SubsecRound, Timelike, Utc};

@@ -1,38 +1,58 @@
-//! Whether a stream is a whole backup, seen while it passes: members that follow each other without a
-//! gap (BGZF, SAM specification §4.1), and at the end the marker.
+//! Whether a file is a whole backup, seen while its bytes pass: its members follow each other without a gap, and the
+//! last one is the marker. What they hold is not looked at.
 
-use backup_file::MARKER;
+use std::fmt;
 
-/// A member's head up to its BC subfield: the fixed 12 bytes of gzip, then the extra field, which in a
-/// backup is only that subfield.
-const HEAD: usize = 18;
+use crate::format::marker::MARKER;
+use crate::format::member::{BEFORE, as_u64, foreign_block_length};
 
-/// Follows members.
+/// Follows the members of a file while its bytes pass.
 #[derive(Debug, Default)]
-pub(crate) struct Members {
+pub struct PassingMembers {
     /// Bytes before the member that is passing.
     offset: u64,
-    /// Its head, as far as it has come.
-    head: Vec<u8>,
-    /// Its bytes after the head that are still to come.
+    /// Its header, as far as it has come.
+    header: Vec<u8>,
+    /// Its bytes after the header that are still to come.
     left: usize,
     /// Whether it may still turn out to be the marker.
     may_be_marker: bool,
     /// How many of its bytes have passed.
     passed: usize,
     /// Its last four bytes: the length of its text.
-    tail: [u8; 4],
-    /// Bytes of text, all members together.
+    isize: [u8; 4],
+    /// Bytes of text in all members.
     text: u64,
+    /// The last member was the marker.
     marker: bool,
 }
 
-impl Members {
-    /// Follows the next bytes; an error says what they are not.
-    pub(crate) fn pass(&mut self, mut bytes: &[u8]) -> Result<(), String> {
+/// Why a file is no whole backup. Its text goes on after the file's name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NotWhole {
+    /// It has no bytes.
+    Empty,
+    /// It does not begin with a BGZF block.
+    NoBackup,
+    /// What follows the members before this byte is no member.
+    DamagedAt(u64),
+    /// There is more after the marker, from this byte on.
+    AfterMarker(u64),
+    /// It does not end in the marker.
+    NoMarker,
+    /// Its members are empty.
+    NoText,
+}
+
+impl PassingMembers {
+    /// Follows the next bytes.
+    ///
+    /// # Errors
+    /// What follows cannot make it a whole backup.
+    pub fn pass(&mut self, mut bytes: &[u8]) -> Result<(), NotWhole> {
         while !bytes.is_empty() {
             if self.left == 0 {
-                bytes = self.pass_head(bytes)?;
+                bytes = self.pass_header(bytes)?;
             } else {
                 let (body, rest) = bytes.split_at(self.left.min(bytes.len()));
                 self.pass_body(body);
@@ -42,37 +62,37 @@ impl Members {
         Ok(())
     }
 
-    /// What the stream is not, at its end.
-    pub(crate) fn end(&self) -> Result<(), String> {
-        let whole = self.left == 0 && self.head.is_empty();
+    /// Whether all bytes that have passed are a whole backup.
+    ///
+    /// # Errors
+    /// They are not.
+    pub fn end(&self) -> Result<(), NotWhole> {
+        let whole = self.left == 0 && self.header.is_empty();
         match (self.offset, whole && self.marker) {
-            (0, _) if self.head.is_empty() => Err("is empty".into()),
-            (_, false) => Err(
-                "does not end in the marker of a whole backup: its dump failed, or it was cut"
-                    .into(),
-            ),
-            (_, true) if self.text == 0 => Err("is a backup of nothing".into()),
+            (0, _) if self.header.is_empty() => Err(NotWhole::Empty),
+            (_, false) => Err(NotWhole::NoMarker),
+            (_, true) if self.text == 0 => Err(NotWhole::NoText),
             (_, true) => Ok(()),
         }
     }
 
-    fn pass_head<'a>(&mut self, bytes: &'a [u8]) -> Result<&'a [u8], String> {
-        let missing = HEAD - self.head.len();
-        let (head, rest) = bytes.split_at(missing.min(bytes.len()));
-        self.head.extend_from_slice(head);
-        let Ok(head) = <[u8; HEAD]>::try_from(self.head.as_slice()) else {
+    fn pass_header<'a>(&mut self, bytes: &'a [u8]) -> Result<&'a [u8], NotWhole> {
+        let missing = BEFORE - self.header.len();
+        let (header, rest) = bytes.split_at(missing.min(bytes.len()));
+        self.header.extend_from_slice(header);
+        let Ok(header) = <[u8; BEFORE]>::try_from(self.header.as_slice()) else {
             return Ok(rest);
         };
         if self.marker {
-            return Err(format!("goes on after its marker, at byte {}", self.offset));
+            return Err(NotWhole::AfterMarker(self.offset));
         }
-        let size = member_size(&head).ok_or_else(|| match self.offset {
-            0 => "is no backup of pgdump-gz".to_owned(),
-            offset => format!("is damaged at byte {offset}"),
+        let length = foreign_block_length(&header).ok_or(match self.offset {
+            0 => NotWhole::NoBackup,
+            offset => NotWhole::DamagedAt(offset),
         })?;
-        self.left = size - HEAD;
-        self.passed = HEAD;
-        self.may_be_marker = size == MARKER.len() && MARKER.starts_with(&head);
+        self.left = length - BEFORE;
+        self.passed = BEFORE;
+        self.may_be_marker = length == MARKER.len() && MARKER.starts_with(&header);
         Ok(rest)
     }
 
@@ -80,39 +100,36 @@ impl Members {
         let wanted = MARKER.get(self.passed..self.passed + body.len());
         self.may_be_marker = self.may_be_marker && wanted == Some(body);
         for byte in body.iter().skip(body.len().saturating_sub(4)) {
-            self.tail.rotate_left(1);
-            self.tail[3] = *byte;
+            self.isize.rotate_left(1);
+            self.isize[3] = *byte;
         }
         self.passed += body.len();
         self.left -= body.len();
         if self.left == 0 {
-            self.offset += self.passed as u64;
-            self.text += u64::from(u32::from_le_bytes(self.tail));
+            self.offset += as_u64(self.passed);
+            self.text += u64::from(u32::from_le_bytes(self.isize));
             self.marker = self.may_be_marker;
-            self.head.clear();
+            self.header.clear();
         }
     }
 }
 
-/// The member's size in bytes; none if this is no head of a member of a backup.
-fn member_size(head: &[u8; HEAD]) -> Option<usize> {
-    let fixed = [
-        (0, 0x1f),
-        (1, 0x8b),
-        (2, 8),
-        (3, 4),
-        (10, 6),
-        (11, 0),
-        (12, b'B'),
-        (13, b'C'),
-        (14, 2),
-        (15, 0),
-    ];
-    let proper = fixed.iter().all(|(at, byte)| head.get(*at) == Some(byte));
-    let size = usize::from(u16::from_le_bytes([head[16], head[17]])) + 1;
-    // After the head: at least an empty deflate stream of two bytes, CRC-32, length.
-    (proper && size >= HEAD + 10).then_some(size)
+impl fmt::Display for NotWhole {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Empty => f.write_str("is empty"),
+            Self::NoBackup => f.write_str("is no backup of pgdump-gz"),
+            Self::DamagedAt(byte) => write!(f, "is damaged at byte {byte}"),
+            Self::AfterMarker(byte) => write!(f, "goes on after its marker, at byte {byte}"),
+            Self::NoMarker => f.write_str(
+                "does not end in the marker of a whole backup: its dump failed, or it was cut",
+            ),
+            Self::NoText => f.write_str("is a backup of nothing"),
+        }
+    }
 }
+
+impl std::error::Error for NotWhole {}
 
 #[cfg(test)]
 mod tests {
@@ -122,7 +139,7 @@ mod tests {
     fn member(length: u32) -> Vec<u8> {
         let mut member = MARKER[..16].to_vec();
         let body = vec![7; 40];
-        let size = u16::try_from(HEAD + body.len() + 8 - 1).unwrap();
+        let size = u16::try_from(BEFORE + body.len() + 8 - 1).unwrap();
         member.extend(size.to_le_bytes());
         member.extend(&body);
         member.extend([1, 2, 3, 4]);
@@ -134,8 +151,8 @@ mod tests {
         [member(65280), member(12), MARKER.to_vec()].concat()
     }
 
-    fn pass(bytes: &[u8], piece: usize) -> Result<(), String> {
-        let mut members = Members::default();
+    fn pass(bytes: &[u8], piece: usize) -> Result<(), NotWhole> {
+        let mut members = PassingMembers::default();
         for piece in bytes.chunks(piece) {
             members.pass(piece)?;
         }
@@ -194,7 +211,7 @@ mod tests {
             ),
             (b"short".to_vec(), "does not end in the marker"),
         ] {
-            let error = pass(&bytes, 10).unwrap_err();
+            let error = pass(&bytes, 10).unwrap_err().to_string();
             assert!(error.contains(said), "{said}: {error}");
         }
     }

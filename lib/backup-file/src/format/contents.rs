@@ -1,10 +1,12 @@
+//! What the dump of a database held.
+
 use pg_text::PgText;
 use serde::{Deserialize, Serialize};
 
 /// What the dump of a database held, counted while it was written: what a restore of it must bring back.
 /// `docs/format.md` says of each number what it counts, and what a restored database says to it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "Line", into = "Line")]
+#[serde(try_from = "ContentsLine", into = "ContentsLine")]
 pub struct Contents {
     /// Its tables: in the dump's order those whose names are UTF-8, then the others. None where the list would have been
     /// too long: only the numbers are kept then.
@@ -34,7 +36,7 @@ pub struct TableRows {
 }
 
 impl TableRows {
-    /// A table with so many rows.
+    /// A table with this many rows.
     pub fn new(name: impl Into<PgText>, rows: impl Into<Option<u64>>) -> Self {
         Self {
             name: name.into(),
@@ -42,7 +44,7 @@ impl TableRows {
         }
     }
 
-    /// At least as many as its bytes in the index.
+    /// How many bytes it takes in the index at most.
     fn weight(&self) -> usize {
         let escaped = |byte: &u8| byte.is_ascii_control() || matches!(byte, b'"' | b'\\');
         let bytes = self.name.as_bytes();
@@ -57,9 +59,9 @@ impl TableRows {
     }
 }
 
-/// As the index has it.
+/// The same as it stands in the index.
 #[derive(Serialize, Deserialize)]
-struct Line {
+struct ContentsLine {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     tables: Option<Vec<(String, Option<u64>)>>,
     /// Those whose names are not UTF-8, by these in hexadecimal digits.
@@ -73,7 +75,7 @@ struct Line {
     large_objects: u64,
 }
 
-impl From<Contents> for Line {
+impl From<Contents> for ContentsLine {
     fn from(contents: Contents) -> Self {
         let (mut tables, mut tables_hex) = (Vec::new(), Vec::new());
         let listed = contents.tables.is_some();
@@ -96,10 +98,10 @@ impl From<Contents> for Line {
     }
 }
 
-impl TryFrom<Line> for Contents {
+impl TryFrom<ContentsLine> for Contents {
     type Error = String;
 
-    fn try_from(line: Line) -> Result<Self, String> {
+    fn try_from(line: ContentsLine) -> Result<Self, String> {
         let text = line.tables.map(|tables| {
             let tables = tables.into_iter();
             tables.map(|(name, rows)| TableRows::new(name, rows))
@@ -122,18 +124,18 @@ impl TryFrom<Line> for Contents {
     }
 }
 
-/// What all lists of tables may take in an index, so that it stays below its limit.
-const MOST: usize = 8 << 20;
+/// How many bytes all lists of tables may take in an index, so that the index stays below its own limit.
+const MOST_LISTS: usize = 8 << 20;
 
-/// Leaves out the longest lists until the rest takes at most 8 MiB. What is left depends on the contents alone,
-/// not on the order in which they came.
+/// Leaves out the longest lists until the rest takes at most 8 MiB. Which lists are left depends on the contents alone,
+/// not on the order in which the databases were dumped.
 pub(crate) fn shorten<'a>(contents: impl Iterator<Item = &'a mut Contents>) {
     let weight = |it: &Contents| it.tables.iter().flatten().map(TableRows::weight).sum();
     let mut lists: Vec<(usize, &mut Contents)> = contents.map(|it| (weight(it), it)).collect();
     // Equal ones stay in the file's order.
     lists.sort_by_key(|(weight, _)| *weight);
     let mut sum: usize = lists.iter().map(|(weight, _)| weight).sum();
-    while sum > MOST
+    while sum > MOST_LISTS
         && let Some((weight, longest)) = lists.pop()
     {
         longest.tables = None;
