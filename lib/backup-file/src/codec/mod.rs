@@ -3,40 +3,41 @@
 #[cfg(feature = "isal")]
 mod isal;
 mod zlib_compressor;
-// Where ISA-L decompresses, the tests still compare the two.
+// With ISA-L, only the tests use it: they compare the two.
 #[cfg(any(test, not(feature = "isal")))]
 mod zlib_decompressor;
 
 use std::ops::RangeInclusive;
 
-/// The levels that `--level` takes: the fastest to the smallest. With ISA-L, 1 to 3 are ISA-L's and the
-/// higher ones zlib-rs'; without it, all are. Beyond 8 zlib-rs takes longer and gains nothing in blocks of 64 KiB.
+/// The compression levels, from the fastest to the smallest. With ISA-L, levels 1 to 3 are ISA-L's and the others
+/// zlib-rs's; without it, all are zlib-rs's. Level 9 of zlib-rs takes longer and gains nothing in blocks of 64 KiB.
 pub const LEVELS: RangeInclusive<u8> = 1..=8;
-/// The level that the figures of `docs/performance.md` justify: ISA-L's 1 takes a seventh less time than its 2 and
-/// less than half of its 3's, for less than 1 % more bytes; zlib-rs' 1 is half as large again as its 2.
+/// The level to take where none is asked for. ISA-L's level 1 takes a seventh less time than its 2 and less than half the
+/// time of its 3, for less than 1 % more bytes. What zlib-rs writes at level 1 is half as large again as at its 2. The
+/// figures are in `docs/performance.md`.
 pub const DEFAULT_LEVEL: u8 = if cfg!(feature = "isal") { 1 } else { 2 };
 
 /// Compresses blocks. For a few blocks ISA-L gives one result in one run and another in the next: what comes out is
 /// always right, but not always the same bytes.
 pub(crate) trait Compress: Send {
-    /// Writes the deflate stream of `block` to `out` and says its length; none if `out` is too small.
+    /// Writes the deflate stream of `block` to `out` and returns its length; none if `out` is too small.
     fn compress(&mut self, block: &[u8], out: &mut [u8]) -> Option<usize>;
 }
 
 /// Decompresses.
 pub(crate) trait Decompress: Send {
-    /// Decompresses a whole deflate stream: exactly `deflate` in, exactly `out` out.
+    /// Decompresses a whole deflate stream. It is an error if it does not take exactly `deflate` or fill exactly `out`.
     fn block(&mut self, deflate: &[u8], out: &mut [u8]) -> Result<(), Corrupt>;
 
-    /// Begins a gzip member, after its header, that comes in pieces.
+    /// Begins a gzip member that comes in pieces; its header has been read.
     fn restart(&mut self);
 
-    /// Goes on with it: reads some of `input`, fills some of `out`, and checks the CRC-32 and the
-    /// length at its end.
+    /// Decompresses some of that member: reads some of `input`, fills some of `out`, and at the member's end checks its
+    /// CRC-32 and its length.
     fn stream(&mut self, input: &[u8], out: &mut [u8]) -> Result<Step, Corrupt>;
 }
 
-/// How far a member got.
+/// What one call of [`Decompress::stream`] did.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Step {
     /// Bytes of the input that were used.
@@ -50,13 +51,13 @@ pub(crate) struct Step {
 /// What is wrong with compressed data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Corrupt {
-    /// It is no deflate stream, or not of the length that was given.
+    /// It is no deflate stream, or one of another length.
     Data,
-    /// What came out has another CRC-32 or another length than the trailer says.
+    /// What came out has not the CRC-32 or the length that the trailer says.
     Sum,
 }
 
-/// The compressor of a level (of `LEVELS`).
+/// The compressor of a level, one of [`LEVELS`].
 #[cfg(feature = "isal")]
 pub(crate) fn compressor(level: u8) -> Box<dyn Compress> {
     match isal::Compressor::new(level) {
@@ -65,7 +66,7 @@ pub(crate) fn compressor(level: u8) -> Box<dyn Compress> {
     }
 }
 
-/// The compressor of a level (of `LEVELS`).
+/// The compressor of a level, one of [`LEVELS`].
 #[cfg(not(feature = "isal"))]
 pub(crate) fn compressor(level: u8) -> Box<dyn Compress> {
     Box::new(zlib_compressor::Compressor::new(level))

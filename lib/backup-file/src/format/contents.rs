@@ -3,23 +3,23 @@
 use pg_text::PgText;
 use serde::{Deserialize, Serialize};
 
-/// What the dump of a database held, counted while it was written: what a restore of it must bring back.
-/// `docs/format.md` says of each number what it counts, and what a restored database says to it.
+/// What the dump of a database held, counted while it was written. A restore must bring all of it back. `docs/format.md`
+/// says what each number counts, and how to ask a restored database for the same number.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "ContentsLine", into = "ContentsLine")]
 pub struct Contents {
-    /// Its tables: in the dump's order those whose names are UTF-8, then the others. None where the list would have been
-    /// too long: only the numbers are kept then.
+    /// Its tables in the dump's order, those with names in UTF-8 before the others. None where the list would have been too
+    /// long: then there are only the numbers.
     pub tables: Option<Vec<TableRows>>,
-    /// How many tables it has, those that the list leaves out included.
+    /// How many tables it has, also where there is no list of them.
     pub table_count: u64,
-    /// How many rows all of its tables have. None where that of one is not known.
+    /// How many rows all its tables have. None where the number of one table is not known.
     pub rows: Option<u64>,
-    /// How many `CREATE INDEX` it has. The index of a constraint is no such.
+    /// How many `CREATE INDEX` it has. The index of a constraint does not count.
     pub indexes: u64,
     /// How many primary keys, unique, exclusion and foreign key constraints it adds.
     pub constraints: u64,
-    /// The extensions that it creates, by their names (not quoted), in the dump's order.
+    /// The names (not quoted) of the extensions that it creates, in the dump's order.
     pub extensions: Vec<String>,
     /// How many large objects it creates.
     pub large_objects: u64,
@@ -28,10 +28,10 @@ pub struct Contents {
 /// A table of a dump.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TableRows {
-    /// Its name as SQL: with its schema (unless the dump does not say it), quoted where the dump quotes it
+    /// Its name as the dump has it: with its schema (unless the dump leaves that out), quoted where the dump quotes it
     /// (`public."Größe"`).
     pub name: PgText,
-    /// How many rows the dump has for it itself (`FROM ONLY`). None where they are not counted.
+    /// How many rows of its own (`FROM ONLY`) the dump has. None where they were not counted.
     pub rows: Option<u64>,
 }
 
@@ -64,7 +64,7 @@ impl TableRows {
 struct ContentsLine {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     tables: Option<Vec<(String, Option<u64>)>>,
-    /// Those whose names are not UTF-8, by these in hexadecimal digits.
+    /// Those whose names are not UTF-8, with these in hexadecimal digits.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     tables_hex: Vec<(String, Option<u64>)>,
     table_count: u64,

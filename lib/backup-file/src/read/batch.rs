@@ -1,7 +1,8 @@
 //! Some whole members of a file, on their way from its bytes to their SQL.
 
-use std::io::{self, Read};
+use std::io::Read;
 
+use super::input::read;
 use crate::codec::Decompress;
 use crate::format::error::{ReadError, damaged_member};
 use crate::format::member::{self, LIMIT, as_u64};
@@ -38,14 +39,14 @@ pub(super) struct Batch {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stop {
     /// The file has ended, with this member.
-    End(Last),
+    End(LastMember),
     /// Something else follows this member: members of another program, or padding.
-    Other(Last),
+    Other(LastMember),
 }
 
 /// The member that came last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Last {
+pub(super) enum LastMember {
     /// A BGZF block that is not the marker.
     Block,
     /// The end-of-file marker.
@@ -153,15 +154,5 @@ impl Batch {
         self.index = false;
         self.sql_filled = 0;
         self.end = None;
-    }
-}
-
-/// Reads once, and again if a signal interrupts it.
-pub(super) fn read(input: &mut dyn Read, buffer: &mut [u8]) -> Result<usize, ReadError> {
-    loop {
-        match input.read(buffer) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            done => return done.map_err(ReadError::Io),
-        }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::io::Read;
 
-use super::batch::read;
+use super::input::read_full;
 use crate::format::error::ReadError;
 use crate::workers::read_ahead::Source;
 
@@ -32,18 +32,6 @@ impl Chunk {
     pub(super) fn bytes(&self) -> &[u8] {
         &self.bytes[..self.filled]
     }
-
-    fn fill(&mut self, input: &mut dyn Read) -> Result<(), ReadError> {
-        self.filled = 0;
-        while self.filled < self.bytes.len() {
-            let count = read(input, &mut self.bytes[self.filled..])?;
-            if count == 0 {
-                break;
-            }
-            self.filled += count;
-        }
-        Ok(())
-    }
 }
 
 impl Source for Chunks {
@@ -63,8 +51,10 @@ impl Source for Chunks {
     fn new_tool() {}
 
     fn fetch(&mut self, chunk: &mut Chunk) -> bool {
-        chunk.error = chunk.fill(self.input.as_mut()).err();
-        chunk.error.is_none() && chunk.filled > 0
+        let filled = read_full(self.input.as_mut(), &mut chunk.bytes);
+        chunk.filled = *filled.as_ref().unwrap_or(&0);
+        chunk.error = filled.err();
+        chunk.filled > 0
     }
 
     fn finish(_: &mut Chunk, (): &mut ()) {}

@@ -6,7 +6,7 @@
 use std::io::{self, Read};
 
 use super::audit::Audit;
-use super::batch::Last;
+use super::batch::LastMember;
 use super::inflater::{Inflater, Totals};
 use super::report::Ending;
 use crate::format::error::ReadError;
@@ -35,7 +35,7 @@ impl Foreign {
         input: Box<dyn Read + Send>,
         threads: usize,
         audit: Audit,
-        last: Option<Last>,
+        last: Option<LastMember>,
     ) -> io::Result<Self> {
         // One reads, one decompresses; more have nothing to do.
         let threads = threads.min(2);

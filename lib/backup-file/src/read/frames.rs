@@ -3,7 +3,7 @@
 use std::io::{self, Cursor, Read};
 use std::mem;
 
-use super::batch::{Batch, Last, Stop};
+use super::batch::{Batch, LastMember, Stop};
 use crate::codec::{self, Decompress};
 use crate::format::error::{ReadError, cut, damaged_member};
 use crate::format::marker::{MARKER, after_the_marker, damaged_marker, is_damaged_marker};
@@ -148,10 +148,10 @@ impl Frames {
         Ok(Stop::End(self.last()))
     }
 
-    fn last(&self) -> Last {
+    fn last(&self) -> LastMember {
         match self.marker {
-            Some(_) => Last::Marker,
-            None => Last::Block,
+            Some(_) => LastMember::Marker,
+            None => LastMember::Block,
         }
     }
 }

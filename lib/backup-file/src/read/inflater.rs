@@ -2,7 +2,7 @@
 
 use std::io::{self, Read};
 
-use super::batch::Last;
+use super::batch::LastMember;
 use super::chunks::{Chunk, Chunks};
 use super::padding::{MOST_PADDING, too_much_padding};
 use super::report::Ending;
@@ -33,7 +33,7 @@ pub(super) struct Inflater {
     members: u64,
     sql_size: u64,
     /// The member that came last.
-    last: Option<Last>,
+    last: Option<LastMember>,
     /// Whether any member was no BGZF block.
     plain: bool,
     /// The index's first member.
@@ -66,7 +66,7 @@ impl Inflater {
         input: Box<dyn Read + Send>,
         threads: usize,
         start: u64,
-        last: Option<Last>,
+        last: Option<LastMember>,
     ) -> io::Result<Self> {
         Ok(Self {
             chunks: ReadAhead::new(Chunks::new(input), threads)?,
@@ -97,9 +97,9 @@ impl Inflater {
 
     fn ending(&self) -> Ending {
         match self.last {
-            Some(Last::Block) => Ending::NoMarker,
+            Some(LastMember::Block) => Ending::NoMarker,
             // A marker ends the BGZF blocks before it, and says nothing of other members.
-            Some(Last::Marker) if !self.plain => Ending::Marker,
+            Some(LastMember::Marker) if !self.plain => Ending::Marker,
             _ => Ending::Foreign,
         }
     }
@@ -160,17 +160,19 @@ impl Inflater {
             return Err(damaged_marker(start));
         }
         let kind = match self.raw.starts_with(&HEADER) {
-            true if self.raw == MARKER => Last::Marker,
-            true => Last::Block,
-            false => Last::Plain,
+            true if self.raw == MARKER => LastMember::Marker,
+            true => LastMember::Block,
+            false => LastMember::Plain,
         };
-        if kind == Last::Block && Header::of(&self.raw) != Header::Block(self.length_since(start)) {
+        if kind == LastMember::Block
+            && Header::of(&self.raw) != Header::Block(self.length_since(start))
+        {
             return Err(damaged_member(
                 start,
                 "it is a BGZF block of another length",
             ));
         }
-        self.plain |= kind == Last::Plain;
+        self.plain |= kind == LastMember::Plain;
         self.last = Some(kind);
         Ok(())
     }

@@ -8,6 +8,7 @@ pub(crate) mod first_and_last;
 mod foreign;
 mod frames;
 mod inflater;
+mod input;
 mod padding;
 pub(crate) mod passing;
 pub(crate) mod reader;

@@ -4,10 +4,11 @@ use std::fmt;
 use std::io::{Cursor, Read};
 
 use super::audit::Audit;
-use super::batch::{Last, Stop, read};
+use super::batch::{LastMember, Stop};
 use super::bgzf::Bgzf;
 use super::foreign::Foreign;
 use super::frames::Frames;
+use super::input::read_full;
 use super::report::{Ending, Report};
 use crate::format::error::{ReadError, damaged};
 use crate::format::index::Section;
@@ -76,11 +77,11 @@ impl Reader {
                 continue;
             }
             match self.source.advance() {
-                Ok(Step::Other(last)) => self.read_foreign(last),
-                Ok(Step::Sql { index }) if index && self.sql_only => {}
-                Ok(Step::Sql { .. }) if self.source.sql().is_empty() => {}
-                Ok(Step::Sql { .. }) => return Ok(Some(self.source.sql())),
-                Ok(Step::End(ending)) => self.ended = Some(Ok(ending)),
+                Ok(Advance::Other(last)) => self.read_foreign(last),
+                Ok(Advance::Sql { index }) if index && self.sql_only => {}
+                Ok(Advance::Sql { .. }) if self.source.sql().is_empty() => {}
+                Ok(Advance::Sql { .. }) => return Ok(Some(self.source.sql())),
+                Ok(Advance::End(ending)) => self.ended = Some(Ok(ending)),
                 Err(error) => self.ended = Some(Err(error)),
             }
         }
@@ -119,7 +120,7 @@ impl Reader {
     }
 
     /// Reads what follows the BGZF members of a file without index, which is something else, as gunzip does.
-    fn read_foreign(&mut self, last: Last) {
+    fn read_foreign(&mut self, last: LastMember) {
         let source = std::mem::replace(&mut self.source, Source::None);
         self.set(source.into_foreign(self.threads, last));
     }
@@ -149,13 +150,13 @@ enum Source {
 }
 
 /// What a source gives next.
-enum Step {
+enum Advance {
     Sql {
         /// It is the index's.
         index: bool,
     },
     /// Something else than a BGZF member; the last member was one.
-    Other(Last),
+    Other(LastMember),
     End(Ending),
 }
 
@@ -166,14 +167,7 @@ impl Source {
         section: bool,
     ) -> Result<Self, ReadError> {
         let mut first = [0; BEFORE];
-        let mut filled = 0;
-        while filled < first.len() {
-            let count = read(input.as_mut(), &mut first[filled..])?;
-            if count == 0 {
-                break;
-            }
-            filled += count;
-        }
+        let filled = read_full(input.as_mut(), &mut first)?;
         let first = &first[..filled];
         if first.is_empty() && !section {
             return Err(damaged("the file is empty"));
@@ -196,14 +190,14 @@ impl Source {
         input: Box<dyn Read + Send>,
         threads: usize,
         audit: Audit,
-        last: Option<Last>,
+        last: Option<LastMember>,
     ) -> Result<Self, ReadError> {
         let foreign = Foreign::new(input, threads, audit, last);
         foreign.map(Self::Foreign).map_err(ReadError::Io)
     }
 
     /// What follows the BGZF members, of which `last` is the last one.
-    fn into_foreign(self, threads: usize, last: Last) -> Result<Self, ReadError> {
+    fn into_foreign(self, threads: usize, last: LastMember) -> Result<Self, ReadError> {
         let Self::Bgzf(bgzf) = self else {
             return Err(ReadError::Io(lost()));
         };
@@ -212,20 +206,20 @@ impl Source {
     }
 
     /// Gets the next SQL.
-    fn advance(&mut self) -> Result<Step, ReadError> {
+    fn advance(&mut self) -> Result<Advance, ReadError> {
         match self {
             Self::Bgzf(bgzf) => {
                 let batch = bgzf.next().map_err(ReadError::Io)?;
                 Ok(match batch.end.take().transpose()? {
-                    Some(Stop::End(Last::Marker)) => Step::End(Ending::Marker),
-                    Some(Stop::End(_)) => Step::End(Ending::NoMarker),
-                    Some(Stop::Other(last)) => Step::Other(last),
-                    None => Step::Sql { index: batch.index },
+                    Some(Stop::End(LastMember::Marker)) => Advance::End(Ending::Marker),
+                    Some(Stop::End(_)) => Advance::End(Ending::NoMarker),
+                    Some(Stop::Other(last)) => Advance::Other(last),
+                    None => Advance::Sql { index: batch.index },
                 })
             }
             Self::Foreign(foreign) => Ok(match foreign.next()? {
-                Some(ending) => Step::End(ending),
-                None => Step::Sql { index: false },
+                Some(ending) => Advance::End(ending),
+                None => Advance::Sql { index: false },
             }),
             Self::Input(_) | Self::None => Err(ReadError::Io(lost())),
         }

@@ -26,19 +26,19 @@ pub trait ReadAt {
 pub enum Tail {
     /// A whole backup with its index.
     Index(Index),
-    /// Ends in the marker, without an index (output of some other command).
+    /// The marker without an index: the output of some other command.
     Marker,
-    /// Its members are BGZF blocks, the last ones at least, but no marker follows: it was cut, or its dump failed.
+    /// BGZF blocks without the marker: the file was cut, or its dump failed.
     NoMarker,
-    /// Ends in something else: made by another program, if it is gzip at all.
+    /// Something else: another program made the file, if it is gzip at all.
     Foreign,
 }
 
-/// Reads the index from the tail of a file, in two reads; without one, two or three tell how it ends.
+/// Reads the index from the tail of a file in two reads. Without an index, two or three reads tell how the file ends.
 ///
 /// # Errors
-/// [`ReadError::Damaged`] if there is an index but it is not good, or of a newer format; what the sections hold
-/// is not looked at. [`ReadError::Io`] if the file cannot be read.
+/// [`ReadError::Damaged`] if there is an index but it is damaged, or of a newer format. What the sections hold is not read.
+/// [`ReadError::Io`] if the file cannot be read.
 pub fn read_tail(file: &dyn ReadAt) -> Result<Tail, ReadError> {
     let last = file.size().min(as_u64(LOCATOR_AND_MARKER));
     let last_bytes = fetch(file, file.size() - last, last)?;
@@ -63,7 +63,7 @@ pub fn read_tail(file: &dyn ReadAt) -> Result<Tail, ReadError> {
     parse_index(&bytes, &locator).map(Tail::Index)
 }
 
-/// The tail of a file whose last bytes are not the marker: there may be zero bytes after it.
+/// The tail of a file whose last bytes are not the marker. Zero bytes may follow the marker.
 fn without_marker(file: &dyn ReadAt) -> Result<Tail, ReadError> {
     let unpadded = unpadded(file)?;
     if let Some(end) = marker_end(file, unpadded)? {
@@ -79,12 +79,12 @@ fn without_marker(file: &dyn ReadAt) -> Result<Tail, ReadError> {
     })
 }
 
-/// Where the last member of a file without index ends: before the zero bytes that may follow its marker.
+/// Where the last member of a file without index ends. Zero bytes may follow it.
 pub(crate) fn end_of_members(file: &dyn ReadAt) -> Result<u64, ReadError> {
     Ok(marker_end(file, unpadded(file)?)?.unwrap_or(file.size()))
 }
 
-/// How long a file is without the zero bytes that it ends with.
+/// How long a file is without the zero bytes at its end.
 fn unpadded(file: &dyn ReadAt) -> Result<u64, ReadError> {
     let mut end = file.size();
     let mut step = as_u64(LOCATOR_AND_MARKER);
@@ -105,7 +105,7 @@ fn unpadded(file: &dyn ReadAt) -> Result<u64, ReadError> {
     Ok(end)
 }
 
-/// Where the marker ends whose last byte that is not zero comes before `unpadded`, if that is one.
+/// Where the marker ends, if the bytes before `unpadded` are a marker's up to its own zero bytes.
 fn marker_end(file: &dyn ReadAt, unpadded: u64) -> Result<Option<u64>, ReadError> {
     let zeros = MARKER.iter().rev().take_while(|byte| **byte == 0).count();
     let (start, end) = MARKER.split_at(MARKER.len() - zeros);
@@ -138,8 +138,8 @@ fn ends_in_a_block(file: &dyn ReadAt, unpadded: u64) -> Result<bool, ReadError> 
     Ok(starts.any(|at| blocks_to_the_end(&last[at..])))
 }
 
-/// Whether from here on there are BGZF blocks, the last of them whole or cut, and at most zero bytes after them; or the
-/// end of an index, after which nothing else may come.
+/// Whether these bytes are BGZF blocks, the last of them whole or cut, with nothing but zero bytes after them; or blocks
+/// up to a locator, whatever follows it: only we write those.
 fn blocks_to_the_end(mut bytes: &[u8]) -> bool {
     loop {
         let length = match Header::of(bytes) {
