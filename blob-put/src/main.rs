@@ -7,7 +7,6 @@ mod command;
 mod container;
 mod destination;
 mod directory;
-mod members;
 mod report;
 mod source;
 

@@ -4,11 +4,9 @@ use std::fs::File;
 use std::io::{self, IsTerminal, Read, Stdin};
 use std::path::{Path, PathBuf};
 
-use backup_file::{Ends, Sha256, sidecar_name, sidecar_sha256};
+use backup_file::{FirstAndLast, PassingMembers, Sha256, sidecar_name, sidecar_sha256};
 use job::{Error, Progress};
 use store::{Access, flaw_at, path_error};
-
-use crate::members::Members;
 
 /// A file or standard input.
 pub(crate) struct Source {
@@ -104,19 +102,19 @@ pub(crate) struct CheckedInput {
 /// What is checked of the bytes while they are read.
 #[derive(Default)]
 struct StreamChecks {
-    members: Members,
-    ends: Ends,
+    members: PassingMembers,
+    ends: FirstAndLast,
 }
 
 impl StreamChecks {
     fn pass(&mut self, bytes: &[u8]) -> Result<(), String> {
         self.ends.see(bytes);
-        self.members.pass(bytes)
+        self.members.pass(bytes).map_err(|flaw| flaw.to_string())
     }
 
     /// Why the stream, which has ended, is no backup to publish.
     fn end(&self) -> Result<(), String> {
-        self.members.end()?;
+        self.members.end().map_err(|flaw| flaw.to_string())?;
         // bgzip writes the same marker, whatever the dump that it compresses ends with.
         match flaw_at(&self.ends) {
             Ok(Some(flaw)) => Err(format!("is not good: {flaw}")),

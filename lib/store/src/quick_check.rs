@@ -1,12 +1,9 @@
 //! What a backup's first and last bytes tell of it, without reading it through.
 
-use backup_file::{Ends, Index, MARKER, ReadAt, ReadError, Tail, read_tail};
+use backup_file::{FileKind, FirstAndLast, Index, MARKER, ReadAt, ReadError, Tail, read_tail};
 use dump_text::{Flaw, Sight};
 
 use crate::{Backup, Error, Source, Store};
-
-/// How many bytes all BGZF members begin with (`docs/format.md`).
-const HEAD: usize = 16;
 
 /// What two or three small reads tell of a backup. Of its contents only the two ends are read, and only if it has a
 /// marker but no index: a dump that was cut may have been given a marker.
@@ -66,17 +63,17 @@ fn check_ends(source: &Source) -> Result<QuickCheck, ReadError> {
     match read_tail(file)? {
         Tail::Index(index) => Ok(QuickCheck::Whole(Some(Box::new(index)))),
         Tail::NoMarker => not_good("its end is missing"),
-        tail @ (Tail::Marker | Tail::Foreign) => match Head::read(file)? {
+        tail @ (Tail::Marker | Tail::Foreign) => match kind(file)? {
             // The marker only ends the members before it: the dump in them may have been cut.
-            Head::Bgzf if tail == Tail::Marker => at_the_ends(&Ends::of(file)?),
-            Head::Bgzf | Head::Gzip => Ok(QuickCheck::Foreign),
-            Head::Other => not_good("it is no gzip file"),
+            FileKind::Bgzf if tail == Tail::Marker => at_the_ends(&FirstAndLast::of(file)?),
+            FileKind::Bgzf | FileKind::Gzip => Ok(QuickCheck::Foreign),
+            FileKind::Other => not_good("it is no gzip file"),
         },
     }
 }
 
 /// What the ends tell of a file of BGZF members that has a marker but no index.
-fn at_the_ends(ends: &Ends) -> Result<QuickCheck, ReadError> {
+fn at_the_ends(ends: &FirstAndLast) -> Result<QuickCheck, ReadError> {
     Ok(match sight(ends)? {
         Ok(Sight::Whole) => QuickCheck::Whole(None),
         Ok(Sight::Several) => QuickCheck::Foreign,
@@ -89,35 +86,20 @@ fn at_the_ends(ends: &Ends) -> Result<QuickCheck, ReadError> {
 ///
 /// # Errors
 /// The ends are damaged.
-pub fn flaw_at(ends: &Ends) -> Result<Option<Flaw>, ReadError> {
+pub fn flaw_at(ends: &FirstAndLast) -> Result<Option<Flaw>, ReadError> {
     Ok(sight(ends)?.err())
 }
 
-fn sight(ends: &Ends) -> Result<Result<Sight, Flaw>, ReadError> {
+fn sight(ends: &FirstAndLast) -> Result<Result<Sight, Flaw>, ReadError> {
     let text = ends.text()?;
     Ok(text.map_or(Ok(Sight::Whole), |[first, last]| Sight::of(&first, &last)))
 }
 
-enum Head {
-    Bgzf,
-    Gzip,
-    Other,
-}
-
-impl Head {
-    fn read(file: &dyn ReadAt) -> Result<Self, ReadError> {
-        let head = file.read_at(0, HEAD).map_err(ReadError::Io)?;
-        let subfield = 12..14;
-        Ok(
-            if head[..4] == MARKER[..4] && head[subfield.clone()] == MARKER[subfield] {
-                Self::Bgzf
-            } else if head[..3] == MARKER[..3] {
-                Self::Gzip
-            } else {
-                Self::Other
-            },
-        )
-    }
+fn kind(file: &dyn ReadAt) -> Result<FileKind, ReadError> {
+    let first = file.read_at(0, FileKind::BYTES);
+    first
+        .map(|first| FileKind::of(&first))
+        .map_err(ReadError::Io)
 }
 
 fn not_read(source: &Source, error: &ReadError) -> Result<QuickCheck, Error> {

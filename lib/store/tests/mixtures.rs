@@ -3,7 +3,7 @@
 
 use std::fs;
 
-use backup_file::{Ends, MARKER, Options, SectionKind, Writer};
+use backup_file::{FirstAndLast, MARKER, Options, SectionKind, Writer};
 use store::{QuickCheck, Store, flaw_at};
 
 const NAME: &str = "postgresql_backup_20251123_020000.sql.gz";
@@ -90,7 +90,7 @@ fn of_several_dumps_the_ends_do_not_tell_all() {
     let two = bgzf(&(long("a") + &long("b")));
     assert_eq!(quick_check(&two), QuickCheck::Foreign);
     // What is published is not refused for that.
-    let mut ends = Ends::default();
+    let mut ends = FirstAndLast::default();
     ends.see(&two);
     assert_eq!(flaw_at(&ends).unwrap(), None);
     let cut = long("a") + &long("b");

@@ -1,12 +1,12 @@
-//! One member: a BGZF block, to the bit as `docs/format.md` has it.
+//! One member: a BGZF block (SAM specification §4.1), bit for bit as `docs/format.md` has it.
 
 use crate::codec::{self, Compress, Decompress};
 
 /// How many bytes of SQL a member holds, unless it is a section's last.
 pub(crate) const BLOCK: usize = 65_280;
-/// The most that a member of anybody's BGZF holds uncompressed, and the most that it takes in the file.
+/// The most that any program's BGZF block holds uncompressed, and the most that it takes in the file.
 pub(crate) const LIMIT: usize = 65_536;
-/// What every header begins with; BSIZE follows.
+/// The first bytes of every header; BSIZE follows.
 pub(crate) const HEADER: [u8; 16] = [
     0x1f, 0x8b, 0x08, 0x04, 0, 0, 0, 0, 0, 0xff, 0x06, 0, 0x42, 0x43, 0x02, 0,
 ];
@@ -14,14 +14,14 @@ pub(crate) const HEADER: [u8; 16] = [
 pub(crate) const BEFORE: usize = 18;
 /// Bytes after the deflate stream: CRC-32 and ISIZE.
 pub(crate) const AFTER: usize = 8;
-/// Bytes that a stored block takes beside what it stores.
+/// Bytes that a stored deflate block takes beside what it stores.
 pub(crate) const STORED: usize = 5;
 
-/// What a section's block must not be, for it is the index's first member.
+/// The text of the index's first member, by which readers know the index: no block of a section may be the same.
 pub(crate) const HEAD_LINE: &[u8] =
     b"-- index of this backup, one JSON object per line (format.md)\n";
 
-/// The blocks of SQL, each to be a member. `last`: the section ends here.
+/// Cuts SQL into blocks, each to be a member. `last`: the section ends with this SQL.
 pub(crate) fn blocks(sql: &[u8], last: bool) -> impl Iterator<Item = &[u8]> {
     let tail = match sql.chunks(BLOCK).next_back() {
         Some(block) if last && (block.len() == BLOCK || block == HEAD_LINE) => 1,
@@ -34,7 +34,7 @@ pub(crate) fn blocks(sql: &[u8], last: bool) -> impl Iterator<Item = &[u8]> {
 /// Makes members.
 pub(crate) struct Packer {
     codec: Box<dyn Compress>,
-    /// Where a deflate stream comes to be: as large as the stored block that would take its place.
+    /// Room for one deflate stream, no larger than the stored block that takes its place where compression gains nothing.
     deflate: Box<[u8]>,
 }
 
@@ -51,9 +51,9 @@ impl Packer {
         let room = &mut self.deflate[..STORED + block.len()];
         match self.codec.compress(block, room) {
             Some(length) => {
-                let start = open(out);
+                let start = begin(out);
                 out.extend_from_slice(&room[..length]);
-                close(out, start, block);
+                end(out, start, block);
             }
             None => stored(out, block),
         }
@@ -62,24 +62,24 @@ impl Packer {
 
 /// Appends a member that stores `block` (at most [`BLOCK`] bytes) as it is.
 pub(crate) fn stored(out: &mut Vec<u8>, block: &[u8]) {
-    let start = open(out);
+    let start = begin(out);
     let length = u16::try_from(block.len()).unwrap_or(u16::MAX);
     out.push(1);
     out.extend_from_slice(&length.to_le_bytes());
     out.extend_from_slice(&(!length).to_le_bytes());
     out.extend_from_slice(block);
-    close(out, start, block);
+    end(out, start, block);
 }
 
-/// Leaves room for a header, and says where.
-fn open(out: &mut Vec<u8>) -> usize {
+/// Leaves room for a header, and returns where it begins.
+fn begin(out: &mut Vec<u8>) -> usize {
     let start = out.len();
     out.resize(start + BEFORE, 0);
     start
 }
 
 /// Writes header and trailer around the deflate stream of the member that begins at `start`.
-fn close(out: &mut Vec<u8>, start: usize, block: &[u8]) {
+fn end(out: &mut Vec<u8>, start: usize, block: &[u8]) {
     let size = u32::try_from(block.len()).unwrap_or(u32::MAX);
     out.extend_from_slice(&crc32fast::hash(block).to_le_bytes());
     out.extend_from_slice(&size.to_le_bytes());
@@ -88,10 +88,10 @@ fn close(out: &mut Vec<u8>, start: usize, block: &[u8]) {
     out[start + HEADER.len()..start + BEFORE].copy_from_slice(&bsize.to_le_bytes());
 }
 
-/// What the first bytes of a member say.
+/// What the first bytes of a member say, read strictly: in a file of ours another bit of the header is damage.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Header {
-    /// A BGZF block of so many bytes.
+    /// A BGZF block of this many bytes.
     Block(usize),
     /// Not enough bytes to tell; what there is could begin a BGZF block.
     Short,
@@ -108,16 +108,36 @@ impl Header {
         let Some(bsize) = bytes.get(HEADER.len()..BEFORE) else {
             return Self::Short;
         };
-        let size = usize::from(u16::from_le_bytes([bsize[0], bsize[1]])) + 1;
-        // The shortest deflate stream has two bytes.
-        if size < BEFORE + 2 + AFTER {
-            return Self::Other;
-        }
-        Self::Block(size)
+        block_length([bsize[0], bsize[1]]).map_or(Self::Other, Self::Block)
     }
 }
 
-/// Decompresses a member (whole) to `out`, as long as its ISIZE says; the error says what is wrong with it.
+/// Whether a member that begins with these bytes is a BGZF block of any program's: its header's time, flags and
+/// operating system do not count.
+pub(crate) fn is_bgzf(first: &[u8]) -> bool {
+    let subfield = 12..14;
+    first.starts_with(&HEADER[..4]) && first.get(subfield.clone()) == Some(&HEADER[subfield])
+}
+
+/// The length of any program's BGZF block by its header; none if the header is no such.
+pub(crate) fn foreign_block_length(header: &[u8; BEFORE]) -> Option<usize> {
+    let from_extra_length = 10..16;
+    let proper = header[..4] == HEADER[..4]
+        && header[from_extra_length.clone()] == HEADER[from_extra_length];
+    proper
+        .then(|| block_length([header[16], header[17]]))
+        .flatten()
+}
+
+/// The length of a block by its header's BSIZE; none if it is too short for a block.
+fn block_length(bsize: [u8; 2]) -> Option<usize> {
+    // The shortest deflate stream has two bytes.
+    const SHORTEST: usize = BEFORE + 2 + AFTER;
+    let length = usize::from(u16::from_le_bytes(bsize)) + 1;
+    (length >= SHORTEST).then_some(length)
+}
+
+/// Decompresses a whole member into `out`, which is as long as its ISIZE says. The error says what is wrong with it.
 pub(crate) fn unpack(
     member: &[u8],
     out: &mut [u8],
@@ -133,13 +153,13 @@ pub(crate) fn unpack(
     Ok(())
 }
 
-/// How many bytes the member (whole, at least 28 bytes) says it holds.
-pub(crate) fn isize(member: &[u8]) -> usize {
+/// How many bytes of SQL a whole member (of at least 28 bytes) holds, by its ISIZE.
+pub(crate) fn sql_length(member: &[u8]) -> usize {
     usize::try_from(last_u32(member, 0)).unwrap_or(usize::MAX)
 }
 
-/// A length in memory as one in a file.
-pub(crate) fn size(length: usize) -> u64 {
+/// A length in memory as a length in a file.
+pub(crate) fn as_u64(length: usize) -> u64 {
     u64::try_from(length).unwrap_or(u64::MAX)
 }
 
@@ -147,6 +167,21 @@ fn last_u32(bytes: &[u8], before_end: usize) -> u32 {
     bytes[..bytes.len() - before_end]
         .last_chunk()
         .map_or(0, |four| u32::from_le_bytes(*four))
+}
+
+/// What each of these members holds.
+#[cfg(test)]
+pub(crate) fn unpack_all(mut members: &[u8]) -> Vec<Vec<u8>> {
+    let mut blocks = Vec::new();
+    while let Header::Block(length) = Header::of(members) {
+        let (member, rest) = members.split_at(length);
+        let mut block = vec![0; sql_length(member)];
+        unpack(member, &mut block, codec::decompressor().as_mut()).unwrap();
+        blocks.push(block);
+        members = rest;
+    }
+    assert!(members.is_empty());
+    blocks
 }
 
 #[cfg(test)]
@@ -180,14 +215,14 @@ mod tests {
 
     #[test]
     fn what_gains_nothing_is_stored() {
-        // Each byte differs from what was there before in no way that can be told shorter.
+        // Noise, so that no byte can be told by those before it.
         let mut state = 1_u32;
         let mut random = move || {
             state = state.wrapping_mul(747_796_405).wrapping_add(2_891_336_453);
             (state >> 24).to_le_bytes()[0]
         };
         let block: Vec<u8> = (0..BLOCK).map(|_| random()).collect();
-        for level in crate::LEVELS {
+        for level in codec::LEVELS {
             let mut member = Vec::new();
             Packer::new(level).pack(&mut member, &block);
             assert!(
@@ -195,7 +230,7 @@ mod tests {
                 "level {level}"
             );
             assert_eq!(Header::of(&member), Header::Block(member.len()));
-            let mut out = vec![0; isize(&member)];
+            let mut out = vec![0; sql_length(&member)];
             unpack(&member, &mut out, codec::decompressor().as_mut()).unwrap();
             assert!(out == block);
         }

@@ -1,18 +1,19 @@
 //! The `NAME.sha256` beside a backup in a directory, as `sha256sum` writes and reads it.
 
-use crate::Sha256;
+/// A SHA-256 digest.
+pub type Sha256 = [u8; 32];
 
 /// The name of the file that holds a backup's SHA-256.
 pub fn sidecar_name(backup: &str) -> String {
     format!("{backup}.sha256")
 }
 
-/// The line of `sha256sum`: digest, two spaces, name, line feed.
+/// The line that `sha256sum` writes: digest, two spaces, name, line feed.
 pub fn sidecar_line(backup: &str, digest: &Sha256) -> String {
     format!("{}  {backup}\n", hex::encode(digest))
 }
 
-/// The digest that a sidecar's text gives for `backup`; none if it gives none.
+/// The digest of `backup` in a sidecar's text, if that has one.
 pub fn sidecar_sha256(text: &str, backup: &str) -> Option<Sha256> {
     text.lines().find_map(|line| {
         let (digits, name) = line.split_at_checked(64)?;

@@ -6,13 +6,14 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use pg_text::PgText;
 use serde::{Deserialize, Serialize};
 
-use crate::member::HEAD_LINE;
-use crate::reader::damaged;
-use crate::{About, Contents, Index, ReadError, Section, SectionKind};
+use super::contents::Contents;
+use super::error::{ReadError, damaged};
+use super::index::{About, Index, Section, SectionKind, milliseconds};
+use super::member::HEAD_LINE;
 
 /// The format this program writes, and the newest it reads.
 const FORMAT: u64 = 1;
-/// What every line of the index begins with: it makes it an SQL comment.
+/// The beginning of every line of the index, which makes it an SQL comment.
 const COMMENT: &str = "-- ";
 
 /// The index's lines, after the head.
@@ -183,9 +184,4 @@ impl SectionLine {
             contents: self.contents,
         })
     }
-}
-
-/// Seconds to three decimals: what is written is what is read back.
-pub(crate) fn milliseconds(seconds: f64) -> f64 {
-    (seconds * 1000.0).round() / 1000.0
 }

@@ -1,49 +1,45 @@
+//! Writes a backup, or one section of it.
+
 use std::collections::HashSet;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 
-use crate::member::Packer;
-use crate::output::{End, Part};
-use crate::press::{Batch, Press};
-use crate::{About, Contents, SectionKind};
-
-/// The levels that `--level` takes: the fastest to the smallest. With ISA-L, 1 to 3 are ISA-L's and the
-/// higher ones zlib-rs'; without it, all are. Beyond 8 zlib-rs takes longer and gains nothing in blocks of 64 KiB.
-pub const LEVELS: RangeInclusive<u8> = 1..=8;
-/// The level that the figures of `docs/performance.md` justify: ISA-L's 1 takes a seventh less time than its 2 and
-/// less than half of its 3's, for less than 1 % more bytes; zlib-rs' 1 is half as large again as its 2.
-pub const DEFAULT_LEVEL: u8 = if cfg!(feature = "isal") { 1 } else { 2 };
+use super::buffer::SqlBuffer;
+use super::compressor::Compressor;
+use super::output::{Part, SectionEnd};
+use crate::codec::LEVELS;
+use crate::format::contents::Contents;
+use crate::format::index::{About, SectionKind};
+use crate::format::member::Packer;
 
 /// How to compress.
 #[derive(Debug, Clone, Copy)]
 pub struct Options {
-    /// One of [`LEVELS`]; one beyond them counts as the nearest.
+    /// One of [`LEVELS`]; any other counts as the nearest of them.
     pub level: u8,
-    /// How many threads compress when the calling thread, which does it itself as long as it keeps up, does not.
-    /// With 1 it always does. Each takes about 1 MiB of memory, twice.
+    /// How many threads compress when the calling thread does not keep up. As long as it does, it compresses itself;
+    /// with 1 it always does. Each thread takes about 2 MiB of memory.
     pub threads: usize,
 }
 
-/// Writes a backup: SQL in, members out, in order, with bounded memory. Nothing that was written is a
-/// whole backup before [`Writer::finish`] has written the marker; a writer that is dropped never writes it,
-/// and ends its threads before it is gone.
+/// Writes a backup: SQL in, members out, in order, with bounded memory. What was written is no whole backup before
+/// [`Writer::finish`] has written the marker. A writer that is dropped never writes it, and waits for its threads to end.
 ///
-/// When the sink fails, the call that finds out or the next one gives the error, and so does every later one.
+/// If the sink fails, the call that finds out or the next one returns the error, and so does every later one.
 pub struct Writer<W: Write> {
-    press: Press<W>,
-    /// SQL that was not given to the press yet.
-    batch: Batch,
-    section: Option<Open>,
-    /// Of the sections so far.
+    compressor: Compressor<W>,
+    /// SQL that the compressor has not got yet.
+    buffer: SqlBuffer,
+    section: Option<OpenSection>,
+    /// The kinds of the sections so far.
     kinds: HashSet<SectionKind>,
     level: u8,
 }
 
 /// The section that is open.
-struct Open {
+struct OpenSection {
     since: Instant,
     took: Option<Duration>,
     contents: Option<Contents>,
@@ -54,27 +50,27 @@ impl<W: Write> Writer<W> {
     pub fn new(sink: W, options: Options) -> Self {
         let level = options.level.clamp(*LEVELS.start(), *LEVELS.end());
         Self {
-            press: Press::new(sink, level, options.threads),
-            batch: Batch::new(),
+            compressor: Compressor::new(sink, level, options.threads),
+            buffer: SqlBuffer::new(),
             section: None,
             kinds: HashSet::new(),
             level,
         }
     }
 
-    /// Begins a section; all SQL up to the next belongs to it. It starts a new member.
+    /// Begins a section, in a new member. All SQL up to the next section belongs to it.
     ///
     /// # Errors
     /// The sink's, or that there was one of its kind and name.
     pub fn begin(&mut self, kind: SectionKind) -> io::Result<()> {
         self.end()?;
-        self.once(&kind)?;
-        self.section = Some(Open {
+        self.check_new(&kind)?;
+        self.section = Some(OpenSection {
             since: Instant::now(),
             took: None,
             contents: None,
         });
-        self.press.begin(kind)
+        self.compressor.begin(kind)
     }
 
     /// Adds SQL to the section.
@@ -83,7 +79,7 @@ impl<W: Write> Writer<W> {
     /// The sink's.
     pub fn write_all(&mut self, mut sql: &[u8]) -> io::Result<()> {
         while !sql.is_empty() {
-            let room = self.batch.room();
+            let room = self.buffer.room();
             let (now, later) = sql.split_at(sql.len().min(room.len()));
             room[..now.len()].copy_from_slice(now);
             self.filled(now.len())?;
@@ -92,7 +88,7 @@ impl<W: Write> Writer<W> {
         Ok(())
     }
 
-    /// Reads `input` to its end straight into the blocks, showing each piece to `watch`, and says how many bytes came.
+    /// Reads `input` to its end straight into the blocks, and returns how many bytes came. `watch` sees each piece.
     ///
     /// # Errors
     /// The input's and the sink's.
@@ -103,7 +99,7 @@ impl<W: Write> Writer<W> {
     ) -> io::Result<u64> {
         let mut sum = 0;
         loop {
-            let room = self.batch.room();
+            let room = self.buffer.room();
             let count = match input.read(room) {
                 Ok(0) => return Ok(sum),
                 Ok(count) => count,
@@ -116,77 +112,77 @@ impl<W: Write> Writer<W> {
         }
     }
 
-    /// Adds a section that was compressed apart (same bytes as if it had been written here, if the level is the same).
+    /// Adds a section that was compressed apart. It has the same blocks as if it had been written here.
     ///
     /// # Errors
     /// The sink's, or that the part's file cannot be read or has changed, or that there was one of its name.
     pub fn append(&mut self, part: Part) -> io::Result<()> {
         self.end()?;
-        self.once(part.kind())?;
-        self.press.append(part)
+        self.check_new(part.kind())?;
+        self.compressor.append(part)
     }
 
-    /// Says how long the dump of the section that is open took (default: from its beginning to its end).
+    /// Sets how long the dump of the open section took. By default it is the time from its beginning to its end.
     pub fn took(&mut self, time: Duration) {
         if let Some(open) = &mut self.section {
             open.took = Some(time);
         }
     }
 
-    /// Says what the dump in the section that is open held. Lists of tables that take more than 8 MiB in
-    /// all are left out of the index, the longest first.
+    /// Sets what the dump in the open section held. If the lists of tables of all sections take more than 8 MiB, the
+    /// longest are left out of the index.
     pub fn holds(&mut self, contents: Contents) {
         if let Some(open) = &mut self.section {
             open.contents = Some(contents);
         }
     }
 
-    /// Ends a backup of a cluster: the index, its locator, the marker. Flushes, and gives the sink back.
+    /// Ends a backup of a cluster with the index, its locator and the marker. Flushes the sink and gives it back.
     ///
     /// # Errors
     /// The sink's, or that SQL was written before the first section began, or that the index would be larger than 16 MiB.
     pub fn finish(mut self, about: About) -> io::Result<W> {
         self.end()?;
         let mut packer = Packer::new(self.level);
-        self.press.close()?.finish(about, &mut packer)
+        self.compressor.close()?.finish(about, &mut packer)
     }
 
-    /// Ends the output of some other command: no index, only the marker.
+    /// Ends the output of some other command with the marker alone, without an index.
     ///
     /// # Errors
     /// The sink's.
     pub fn finish_without_index(mut self) -> io::Result<W> {
         self.end()?;
-        self.press.close()?.finish_without_index()
+        self.compressor.close()?.finish_without_index()
     }
 
-    /// An index that has one name twice would lead to one of two places.
-    fn once(&mut self, kind: &SectionKind) -> io::Result<()> {
+    /// Checks that there was no such section yet: a name in the index must lead to one place.
+    fn check_new(&mut self, kind: &SectionKind) -> io::Result<()> {
         match self.kinds.insert(kind.clone()) {
             true => Ok(()),
             false => Err(io::Error::other(format!("the dump has {kind} twice"))),
         }
     }
 
-    /// Counts `count` bytes that were put into the batch.
+    /// Counts `count` bytes that were put into the buffer.
     fn filled(&mut self, count: usize) -> io::Result<()> {
-        if self.batch.fill(count) {
-            let first = self.batch.overflow();
-            self.press.press(&mut self.batch)?;
-            self.batch.room()[0] = first;
-            self.batch.fill(1);
+        if self.buffer.fill(count) {
+            let first = self.buffer.take_overflow();
+            self.compressor.take(&mut self.buffer)?;
+            self.buffer.room()[0] = first;
+            self.buffer.fill(1);
         }
         Ok(())
     }
 
     /// Ends the section that is open.
     fn end(&mut self) -> io::Result<()> {
-        if !self.batch.is_empty() {
-            self.batch.end();
-            self.press.press(&mut self.batch)?;
+        if !self.buffer.is_empty() {
+            self.buffer.end_section();
+            self.compressor.take(&mut self.buffer)?;
         }
         match self.section.take() {
-            Some(open) => self.press.end(End {
+            Some(open) => self.compressor.end(SectionEnd {
                 took: open.took.unwrap_or_else(|| open.since.elapsed()),
                 contents: open.contents,
             }),
@@ -205,7 +201,7 @@ impl<W: Write> fmt::Debug for Writer<W> {
 #[derive(Debug)]
 pub struct PartWriter {
     writer: Writer<File>,
-    /// The error of the beginning, if there was one.
+    /// The error of beginning the section, which `finish` returns.
     begun: io::Result<()>,
 }
 
@@ -250,6 +246,6 @@ impl PartWriter {
         self.begun?;
         self.writer.took(time);
         self.writer.end()?;
-        self.writer.press.close()?.into_part()
+        self.writer.compressor.close()?.into_part()
     }
 }

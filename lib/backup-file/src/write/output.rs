@@ -1,22 +1,23 @@
-//! Where a writer's members go: the sink, and the account of what it has got.
+//! Where a writer's members go: the sink, and the account of what it was given.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
 use std::time::Duration;
 
-use crate::index_text::milliseconds;
-use crate::member::{Packer, size};
-use crate::tail;
-use crate::{About, Contents, Index, MARKER, Section, SectionKind, contents};
+use crate::format::contents::{self, Contents};
+use crate::format::index::{About, Index, Section, SectionKind, milliseconds};
+use crate::format::marker::MARKER;
+use crate::format::member::{Packer, as_u64};
+use crate::format::tail;
 
-/// A sink that keeps the account of its sections.
+/// A sink, and the account of the sections in it.
 #[derive(Debug)]
-pub(crate) struct Output<W> {
+pub(super) struct Output<W> {
     sink: W,
     /// The sections that have ended, in order.
     sections: Vec<Section>,
-    /// The open one, as far as it has come.
-    open: Option<Open>,
+    /// The section that has begun and not ended.
+    open: Option<OpenSection>,
     /// Where the next member goes.
     offset: u64,
     sql_offset: u64,
@@ -24,13 +25,13 @@ pub(crate) struct Output<W> {
 
 /// What is known of a section when it ends.
 #[derive(Debug)]
-pub(crate) struct End {
-    pub(crate) took: Duration,
-    pub(crate) contents: Option<Contents>,
+pub(super) struct SectionEnd {
+    pub(super) took: Duration,
+    pub(super) contents: Option<Contents>,
 }
 
 #[derive(Debug)]
-struct Open {
+struct OpenSection {
     kind: SectionKind,
     offset: u64,
     sql_offset: u64,
@@ -38,7 +39,7 @@ struct Open {
 }
 
 impl<W: Write> Output<W> {
-    pub(crate) fn new(sink: W) -> Self {
+    pub(super) fn new(sink: W) -> Self {
         Self {
             sink,
             sections: Vec::new(),
@@ -49,8 +50,8 @@ impl<W: Write> Output<W> {
     }
 
     /// Begins a section; the one before has ended.
-    pub(crate) fn begin(&mut self, kind: SectionKind) {
-        self.open = Some(Open {
+    pub(super) fn begin(&mut self, kind: SectionKind) {
+        self.open = Some(OpenSection {
             kind,
             offset: self.offset,
             sql_offset: self.sql_offset,
@@ -59,17 +60,17 @@ impl<W: Write> Output<W> {
     }
 
     /// Adds whole members that hold `sql` bytes.
-    pub(crate) fn members(&mut self, members: &[u8], sql: usize) -> io::Result<()> {
+    pub(super) fn members(&mut self, members: &[u8], sql: usize) -> io::Result<()> {
         if let Some(open) = &mut self.open {
             open.crc32.update(members);
         }
-        self.offset += size(members.len());
-        self.sql_offset += size(sql);
+        self.offset += as_u64(members.len());
+        self.sql_offset += as_u64(sql);
         self.sink.write_all(members)
     }
 
     /// Ends the section that is open.
-    pub(crate) fn end(&mut self, end: End) {
+    pub(super) fn end(&mut self, end: SectionEnd) {
         if let Some(open) = self.open.take() {
             self.sections.push(Section {
                 kind: open.kind,
@@ -84,19 +85,19 @@ impl<W: Write> Output<W> {
         }
     }
 
-    /// Adds a section that is in a file already.
-    pub(crate) fn append(&mut self, part: Part) -> io::Result<()> {
+    /// Adds a section that was compressed into a file of its own.
+    pub(super) fn append(&mut self, part: Part) -> io::Result<()> {
         let Part { mut file, section } = part;
         let mut crc32 = crc32fast::Hasher::new();
         let mut piece = vec![0; 256 << 10];
         let mut left = section.length;
         file.rewind()?;
         while left > 0 {
-            let most = usize::try_from(left).unwrap_or(usize::MAX).min(piece.len());
-            file.read_exact(&mut piece[..most])?;
-            crc32.update(&piece[..most]);
-            self.sink.write_all(&piece[..most])?;
-            left -= size(most);
+            let next = usize::try_from(left).unwrap_or(usize::MAX).min(piece.len());
+            file.read_exact(&mut piece[..next])?;
+            crc32.update(&piece[..next]);
+            self.sink.write_all(&piece[..next])?;
+            left -= as_u64(next);
         }
         if crc32.finalize() != section.crc32 {
             return Err(io::Error::other(format!(
@@ -116,7 +117,7 @@ impl<W: Write> Output<W> {
     }
 
     /// Writes the index, its locator, the marker.
-    pub(crate) fn finish(mut self, about: About, packer: &mut Packer) -> io::Result<W> {
+    pub(super) fn finish(mut self, about: About, packer: &mut Packer) -> io::Result<W> {
         let covered: u64 = self.sections.iter().map(|section| section.length).sum();
         if covered != self.offset {
             return Err(io::Error::other(
@@ -138,8 +139,8 @@ impl<W: Write> Output<W> {
         self.flush()
     }
 
-    /// Writes the marker only.
-    pub(crate) fn finish_without_index(mut self) -> io::Result<W> {
+    /// Writes only the marker.
+    pub(super) fn finish_without_index(mut self) -> io::Result<W> {
         self.sink.write_all(&MARKER)?;
         self.flush()
     }
@@ -152,7 +153,7 @@ impl<W: Write> Output<W> {
 
 impl Output<File> {
     /// The one section that was written, as a part of another output.
-    pub(crate) fn into_part(mut self) -> io::Result<Part> {
+    pub(super) fn into_part(mut self) -> io::Result<Part> {
         let section = self
             .sections
             .pop()

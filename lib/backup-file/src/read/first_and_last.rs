@@ -1,28 +1,28 @@
-//! The text at both ends of a file of BGZF members without an index, of which nothing between is read: enough to
-//! see whether it is a dump, and whether that ends as one.
+//! The text at the beginning and at the end of a file of BGZF members without an index. Nothing between is read: this
+//! is enough to see whether it is a dump, and whether it ends as one.
 
+use super::tail::{ReadAt, end_of_members};
 use crate::codec;
-use crate::member::{self, HEADER, Header, LIMIT};
-use crate::reader::damaged;
-use crate::tail::{end_of_members, is_located};
-use crate::{ReadAt, ReadError};
+use crate::format::error::{ReadError, damaged};
+use crate::format::locator::Locator;
+use crate::format::member::{self, HEADER, Header, LIMIT, as_u64};
 
-/// Bytes of a file that have its first members: one at least.
+/// How many first bytes of a file hold at least one whole member.
 const FIRST: usize = LIMIT;
-/// Bytes of a file that have its last members: the marker and two at least.
+/// How many last bytes of a file hold at least two whole members and the marker.
 const LAST: usize = 3 * LIMIT;
 
-/// The bytes at both ends of a file that passes by.
+/// The first and the last bytes of a file.
 #[derive(Debug, Default)]
-pub struct Ends {
+pub struct FirstAndLast {
     size: u64,
     first: Vec<u8>,
     /// Up to twice as many as are needed, so that they are seldom moved.
     last: Vec<u8>,
 }
 
-impl Ends {
-    /// Those of a file that can be read anywhere.
+impl FirstAndLast {
+    /// Reads those of a file that can be read anywhere.
     ///
     /// # Errors
     /// It cannot be read.
@@ -30,7 +30,7 @@ impl Ends {
         let end = end_of_members(file)?;
         let part = |wanted: usize| usize::try_from(end).unwrap_or(wanted).min(wanted);
         let (first, last) = (part(FIRST), part(LAST));
-        let from = end - member::size(last);
+        let from = end - as_u64(last);
         Ok(Self {
             size: end,
             // Of a small file the last bytes are all.
@@ -42,9 +42,9 @@ impl Ends {
         })
     }
 
-    /// The next bytes.
+    /// Takes note of the next bytes of a file that is read from its beginning to its end.
     pub fn see(&mut self, bytes: &[u8]) {
-        self.size += member::size(bytes.len());
+        self.size += as_u64(bytes.len());
         let missing = (FIRST - self.first.len()).min(bytes.len());
         self.first.extend_from_slice(&bytes[..missing]);
         if self.last.len() + bytes.len() > 2 * LAST {
@@ -55,17 +55,17 @@ impl Ends {
         self.last.extend_from_slice(&bytes[wanted..]);
     }
 
-    /// The text that the file begins with, and that it ends with; of a short file all of it is the second. None
-    /// if it has an index: then that says what it is, and whoever wrote it has looked at the dump.
+    /// The text that the file begins with, and the text that it ends with; of a short file the second is all of it. None
+    /// if the file has an index, which was written only after the dump had been checked.
     ///
     /// # Errors
     /// [`ReadError::Damaged`]: these members are not what was written.
     pub fn text(&self) -> Result<Option<[Vec<u8>; 2]>, ReadError> {
         let last = &self.last[self.last.len().saturating_sub(LAST)..];
-        if is_located(last) {
+        if Locator::at_end_of(last).is_some() {
             return Ok(None);
         }
-        if member::size(last.len()) == self.size {
+        if as_u64(last.len()) == self.size {
             return Ok(Some([Vec::new(), text(last)?]));
         }
         let begins = (0..last.len()).find(|at| {
@@ -95,7 +95,7 @@ fn text(bytes: &[u8]) -> Result<Vec<u8>, ReadError> {
     while let Header::Block(length) = Header::of(rest) {
         let (member, others) = rest.split_at(length);
         let start = text.len();
-        text.resize(start + member::isize(member).min(LIMIT), 0);
+        text.resize(start + member::sql_length(member).min(LIMIT), 0);
         member::unpack(member, &mut text[start..], codec.as_mut())
             .map_err(|what| damaged(format!("a member at one of its ends is damaged: {what}")))?;
         rest = others;
@@ -134,7 +134,7 @@ mod tests {
 
     impl ReadAt for Bytes {
         fn size(&self) -> u64 {
-            member::size(self.0.len())
+            as_u64(self.0.len())
         }
 
         fn read_at(&self, offset: u64, length: usize) -> std::io::Result<Vec<u8>> {
@@ -158,18 +158,18 @@ mod tests {
         for length in [1, 10, 65_279, 65_280, 65_281, 130_000, 200_000, 700_000] {
             for text in [noise(length), vec![b'x'; 40 * length]] {
                 let file = file(&text, false);
-                let seen = |piece: usize| {
-                    let mut ends = Ends::default();
-                    file.chunks(piece).for_each(|piece| ends.see(piece));
-                    ends
+                let in_pieces = |piece: usize| {
+                    let mut seen = FirstAndLast::default();
+                    file.chunks(piece).for_each(|piece| seen.see(piece));
+                    seen
                 };
-                for ends in [
-                    Ends::of(&Bytes(file.clone())).unwrap(),
-                    seen(1000),
-                    seen(100_000),
-                    seen(1 << 24),
+                for bytes in [
+                    FirstAndLast::of(&Bytes(file.clone())).unwrap(),
+                    in_pieces(1000),
+                    in_pieces(100_000),
+                    in_pieces(1 << 24),
                 ] {
-                    let [first, last] = ends.text().unwrap().unwrap();
+                    let [first, last] = bytes.text().unwrap().unwrap();
                     assert!(text.starts_with(&first), "{length}");
                     assert!(text.ends_with(&last), "{length}");
                     let enough = text.len().min(60_000);
@@ -183,7 +183,7 @@ mod tests {
     #[test]
     fn one_with_an_index_speaks_for_itself() {
         let file = Bytes(file(&noise(300_000), true));
-        assert_eq!(Ends::of(&file).unwrap().text().unwrap(), None);
+        assert_eq!(FirstAndLast::of(&file).unwrap().text().unwrap(), None);
     }
 
     #[test]
@@ -192,7 +192,10 @@ mod tests {
         for at in [100, good.len() - 100, good.len() - 100_000] {
             let mut bad = good.clone();
             bad[at] ^= 1;
-            assert!(Ends::of(&Bytes(bad)).unwrap().text().is_err(), "{at}");
+            assert!(
+                FirstAndLast::of(&Bytes(bad)).unwrap().text().is_err(),
+                "{at}"
+            );
         }
     }
 }

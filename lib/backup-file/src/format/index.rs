@@ -1,27 +1,29 @@
+//! What a backup says of itself.
+
 use std::fmt;
 
 use chrono::{DateTime, Utc};
 use pg_text::PgText;
 
-use crate::Contents;
+use super::contents::Contents;
 
 /// What a backup says of itself in its last lines.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Index {
-    /// Of which server, by which client, when.
+    /// The server, the client and the time.
     pub about: About,
     /// Everything that the file holds before its index, in order, without a gap.
     pub sections: Vec<Section>,
 }
 
-/// Of which server a backup is, by which client it was made, and when.
+/// The server that was dumped, the client that dumped it, and when.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct About {
-    /// The server's version as it says it (`15.18 (Debian 15.18-0+deb12u1)`).
+    /// The server's version in its own words (`15.18 (Debian 15.18-0+deb12u1)`).
     pub server_version: String,
     /// The version of `pg_dump`.
     pub client_version: String,
-    /// The encoding that the names of databases are in, and those of the globals; none if that is not said.
+    /// The encoding of the names of databases and of all names in the globals; none if the index does not say it.
     pub encoding: Option<String>,
     /// When the dump started (UTC); the backup's name says the same to the second.
     pub started: DateTime<Utc>,
@@ -46,16 +48,16 @@ pub struct Section {
     pub crc32: u32,
     /// How long its dump took, in seconds.
     pub seconds: f64,
-    /// What a database's dump held, where that was counted: backups of earlier versions do not say it.
+    /// What a database's dump held, where that was counted. Backups of earlier versions do not have it.
     pub contents: Option<Contents>,
 }
 
 /// What a section is.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum SectionKind {
-    /// Roles, memberships, tablespaces: all up to the first database, the dump's opening lines included.
+    /// All up to the first database: the dump's opening lines, roles, memberships, tablespaces.
     Globals,
-    /// One database, by its name as the cluster has it, from its `-- Database "…" dump` comment on.
+    /// One database by its name in the cluster, from its `-- Database "…" dump` comment on.
     Database(PgText),
     /// The dump's closing lines.
     End,
@@ -65,7 +67,7 @@ impl fmt::Display for SectionKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Globals => f.write_str("the globals"),
-            // Quoted with what may not reach a terminal escaped.
+            // In quotes, with what must not reach a terminal escaped.
             Self::Database(name) => write!(f, "database {name:?}"),
             Self::End => f.write_str("the closing lines"),
         }
@@ -80,4 +82,9 @@ impl Index {
             |section| matches!(&section.kind, SectionKind::Database(it) if it.as_bytes() == name),
         )
     }
+}
+
+/// Seconds rounded to the three decimals that the index has, so that what is read back equals what was written.
+pub(crate) fn milliseconds(seconds: f64) -> f64 {
+    (seconds * 1000.0).round() / 1000.0
 }

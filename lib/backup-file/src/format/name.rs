@@ -1,25 +1,27 @@
+//! The name of a backup.
+
 use std::fmt;
 
 use chrono::{DateTime, NaiveDateTime, SubsecRound, Timelike, Utc};
 
-const FORM: &str = "postgresql_backup_%Y%m%d_%H%M%S.sql.gz";
+const PATTERN: &str = "postgresql_backup_%Y%m%d_%H%M%S.sql.gz";
 const LENGTH: usize = "postgresql_backup_YYYYMMDD_HHMMSS.sql.gz".len();
 
-/// A backup's proper name: `postgresql_backup_YYYYMMDD_HHMMSS.sql.gz`, the moment (UTC) the dump started.
-/// Ordered by that moment.
+/// The name of a backup: `postgresql_backup_YYYYMMDD_HHMMSS.sql.gz`, by the moment (UTC) when the dump started. Names are
+/// ordered by that moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BackupName(DateTime<Utc>);
 
 impl BackupName {
-    /// The name of a backup that was started at `moment`, whole seconds counted.
+    /// The name of a backup that was started at `moment`, without fractions of a second.
     pub fn new(moment: DateTime<Utc>) -> Self {
         Self(moment.trunc_subsecs(0))
     }
 
-    /// Reads a name (no directory before it); none if it is not exactly of the form.
+    /// Reads a name without a directory; none if it is not exactly of this form.
     pub fn parse(name: &str) -> Option<Self> {
-        // The parser also takes fewer digits, a sign and a leap second; a backup's name is written one way.
-        let moment = NaiveDateTime::parse_from_str(name, FORM).ok()?;
+        // The parser also takes fewer digits, a sign and a leap second, but a name is written in one way only.
+        let moment = NaiveDateTime::parse_from_str(name, PATTERN).ok()?;
         let leap = moment.nanosecond() >= 1_000_000_000;
         if leap || name.len() != LENGTH {
             return None;
@@ -36,7 +38,7 @@ impl BackupName {
 
 impl fmt::Display for BackupName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0.format(FORM))
+        write!(f, "{}", self.0.format(PATTERN))
     }
 }
 

@@ -1,16 +1,20 @@
-//! The account of what was read: sums, and whether the index is true.
+//! Keeps account of what was read: its sums, and whether the index tells the truth about them.
 
-use crate::frames::Batch;
-use crate::member::{self, BLOCK, size};
-use crate::reader::damaged;
-use crate::tail;
-use crate::{Ending, Index, ReadError, Report, Section};
+use super::batch::Batch;
+use super::inflater::Totals;
+use super::report::{Ending, Report};
+use crate::format::error::{ReadError, damaged};
+use crate::format::index::{Index, Section};
+use crate::format::locator::is_locator;
+use crate::format::member::{self, BLOCK, as_u64};
+use crate::format::tail::{self, MOST_INDEX};
 
-/// The most runs that are kept: more than any cluster has sections. A file with more has short members all
-/// over, as some other program makes them, and no index.
+/// The most runs that are kept: more than any cluster has sections. A file with more runs is full of short members of
+/// some other program, and has no index.
 const MOST_RUNS: usize = 1 << 17;
 
-/// Members of which only the last is shorter than [`BLOCK`]: a section is one such run, or two.
+/// Members of which only the last is shorter than [`BLOCK`]. A section is one or two runs: its end is a short member, and
+/// nothing else is known of where sections end before the index has been read.
 struct Run {
     offset: u64,
     length: u64,
@@ -18,22 +22,22 @@ struct Run {
     crc32: crc32fast::Hasher,
 }
 
-/// Takes all batches, in order.
-pub(crate) struct Audit {
+/// The account of a file. It takes all batches, in order.
+pub(super) struct Audit {
     size: u64,
     sql_size: u64,
     members: u64,
     runs: Vec<Run>,
-    /// The last run goes on.
+    /// The next member belongs to the last run.
     open: bool,
     /// Where the index begins, and all bytes from there on.
     tail: Option<(u64, Vec<u8>)>,
-    /// A locator was seen where no index is.
-    stray: bool,
+    /// There was a locator without an index before it.
+    stray_locator: bool,
 }
 
 impl Audit {
-    pub(crate) fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self {
             size: 0,
             sql_size: 0,
@@ -41,71 +45,67 @@ impl Audit {
             runs: Vec::new(),
             open: false,
             tail: None,
-            stray: false,
+            stray_locator: false,
         }
     }
 
     /// Takes the next batch.
-    pub(crate) fn take(&mut self, batch: &Batch) {
+    pub(super) fn take(&mut self, batch: &Batch) {
         let bytes = batch.bytes();
-        self.size += size(bytes.len());
-        self.sql_size += size(batch.sql().len());
+        self.size += as_u64(bytes.len());
+        self.sql_size += as_u64(batch.sql().len());
         if batch.index {
             let (_, tail) = self.tail.get_or_insert((batch.offset, Vec::new()));
-            if tail.len() <= tail::MOST {
+            if tail.len() <= MOST_INDEX {
                 tail.extend_from_slice(bytes);
             }
         }
         for (offset, member) in batch.members() {
             self.members += 1;
             if !batch.index {
-                self.run(offset, member);
-                self.stray |= tail::is_locator(member);
+                self.add_to_run(offset, member);
+                self.stray_locator |= is_locator(member);
             }
         }
     }
 
-    /// Counts what a stream gave, whose bytes were taken as batches without members.
-    pub(crate) fn stream(&mut self, members: u64, sql_size: u64) {
-        self.members += members;
-        self.sql_size += sql_size;
+    /// Adds what follows the members of the batches, or all of a file without any.
+    pub(super) fn add_foreign(&mut self, totals: &Totals) {
+        self.size += totals.size;
+        self.members += totals.members;
+        self.sql_size += totals.sql_size;
     }
 
     /// Bytes so far.
-    pub(crate) fn size(&self) -> u64 {
+    pub(super) fn size(&self) -> u64 {
         self.size
     }
 
-    fn run(&mut self, offset: u64, member: &[u8]) {
+    fn add_to_run(&mut self, offset: u64, member: &[u8]) {
         if !self.open {
             if self.runs.len() == MOST_RUNS {
                 self.runs.clear();
             }
-            self.runs.push(Run {
-                offset,
-                length: 0,
-                sql_length: 0,
-                crc32: crc32fast::Hasher::new(),
-            });
+            self.runs.push(Run::new(offset));
         }
-        let sql = member::isize(member);
+        let sql = member::sql_length(member);
         if let Some(run) = self.runs.last_mut() {
-            run.length += size(member.len());
-            run.sql_length += size(sql);
+            run.length += as_u64(member.len());
+            run.sql_length += as_u64(sql);
             run.crc32.update(member);
         }
         self.open = sql >= BLOCK;
     }
 
     /// The report on a whole file.
-    pub(crate) fn whole(self, ending: Ending) -> Result<Report, ReadError> {
+    pub(super) fn whole(self, ending: Ending) -> Result<Report, ReadError> {
         let index = match (&self.tail, ending) {
             (Some((start, bytes)), Ending::Marker) => {
-                let index = tail::read(bytes, *start)?;
+                let index = tail::parse(bytes, *start)?;
                 self.check(&index)?;
                 Some(index)
             }
-            (None, Ending::Marker | Ending::Foreign) if self.stray => {
+            (None, Ending::Marker | Ending::Foreign) if self.stray_locator => {
                 return Err(damaged("the index is damaged: its first member is missing"));
             }
             _ => None,
@@ -114,7 +114,7 @@ impl Audit {
     }
 
     /// The report on a section, which is what the index says.
-    pub(crate) fn section(self, expected: &Section) -> Result<Report, ReadError> {
+    pub(super) fn section(self, expected: &Section) -> Result<Report, ReadError> {
         let what = &expected.kind;
         if self.size != expected.length {
             return Err(damaged(format!(
@@ -122,29 +122,18 @@ impl Audit {
                 self.size, expected.length
             )));
         }
-        let whole = Run {
-            offset: expected.offset,
-            length: 0,
-            sql_length: 0,
-            crc32: crc32fast::Hasher::new(),
-        };
-        let whole = self.runs.iter().fold(whole, Run::and);
+        let whole = self.runs.iter().fold(Run::new(expected.offset), Run::join);
         whole.check(expected)?;
         Ok(self.report(Ending::Marker, None))
     }
 
-    /// Checks that each section is what the index says; that they leave no gap was seen when it was read.
+    /// Checks that each section is what the index says. That they leave no gap was checked when the index was read.
     fn check(&self, index: &Index) -> Result<(), ReadError> {
         let mut runs = self.runs.iter().peekable();
         for section in &index.sections {
-            let mut found = Run {
-                offset: section.offset,
-                length: 0,
-                sql_length: 0,
-                crc32: crc32fast::Hasher::new(),
-            };
+            let mut found = Run::new(section.offset);
             while let Some(run) = runs.next_if(|run| run.offset < section.offset + section.length) {
-                found = found.and(run);
+                found = found.join(run);
             }
             found.check(section)?;
         }
@@ -169,8 +158,17 @@ impl Audit {
 }
 
 impl Run {
+    fn new(offset: u64) -> Self {
+        Self {
+            offset,
+            length: 0,
+            sql_length: 0,
+            crc32: crc32fast::Hasher::new(),
+        }
+    }
+
     /// This run and the one after it as one.
-    fn and(mut self, next: &Self) -> Self {
+    fn join(mut self, next: &Self) -> Self {
         self.length += next.length;
         self.sql_length += next.sql_length;
         self.crc32.combine(&next.crc32);

@@ -1,98 +1,54 @@
 //! Decompresses gzip members of any kind, one after the other.
 
-use std::io::Read;
-use std::sync::mpsc::{Receiver, Sender};
+use std::io::{self, Read};
 
-use crate::audit::Audit;
-use crate::blocks::thread_lost;
+use super::batch::LastMember;
+use super::chunks::{Chunk, Chunks};
+use super::padding::{MOST_PADDING, too_much_padding};
+use super::report::Ending;
 use crate::codec::{self, Corrupt, Decompress};
-use crate::frames::{Batch, Last, cut, damaged_marker, is_damaged_marker};
-use crate::member::{BEFORE, HEADER, Header, size};
-use crate::reader::damaged;
-use crate::tail::{LOCATOR, MOST_PADDING, head, is_locator};
-use crate::{Ending, MARKER, ReadError};
-
-/// The file's bytes, a batch at a time.
-pub(crate) enum Chunks {
-    Here {
-        input: Box<dyn Read + Send>,
-        batch: Batch,
-        audit: Audit,
-    },
-    Pool {
-        batches: Receiver<Result<Batch, ReadError>>,
-        batch: Option<Batch>,
-        give_free: Sender<Batch>,
-        audit: Receiver<Audit>,
-    },
-}
-
-impl Chunks {
-    /// Goes on to the next bytes.
-    fn advance(&mut self, offset: u64) -> Result<(), ReadError> {
-        match self {
-            Self::Here {
-                input,
-                batch,
-                audit,
-            } => {
-                batch.read(input.as_mut(), offset)?;
-                audit.take(batch);
-            }
-            Self::Pool {
-                batches,
-                batch,
-                give_free,
-                ..
-            } => {
-                if let Some(seen) = batch.take() {
-                    // At the file's end nobody takes it any more.
-                    let _ = give_free.send(seen);
-                }
-                *batch = Some(batches.recv().unwrap_or_else(|_| Err(thread_lost()))?);
-            }
-        }
-        Ok(())
-    }
-
-    /// The bytes at hand.
-    fn bytes(&self) -> &[u8] {
-        match self {
-            Self::Here { batch, .. } => batch.bytes(),
-            Self::Pool { batch, .. } => batch.as_ref().map_or(&[], Batch::bytes),
-        }
-    }
-
-    fn audit(self) -> Result<Audit, ReadError> {
-        match self {
-            Self::Here { audit, .. } => Ok(audit),
-            Self::Pool { audit, .. } => audit.recv().map_err(|_| thread_lost()),
-        }
-    }
-}
+use crate::format::error::{ReadError, cut, damaged, damaged_member};
+use crate::format::locator::{LOCATOR, is_locator};
+use crate::format::marker::{MARKER, damaged_marker, is_damaged_marker};
+use crate::format::member::{BEFORE, HEADER, Header, as_u64};
+use crate::format::tail::head;
+use crate::workers::read_ahead::ReadAhead;
 
 /// Decompresses member after member.
-pub(crate) struct Inflater {
-    chunks: Chunks,
+pub(super) struct Inflater {
+    chunks: ReadAhead<Chunks>,
     /// How much of the bytes at hand was used.
     at: usize,
-    /// The same in the file.
+    /// Where the next byte is in the file.
     offset: u64,
+    /// Where the first byte was in the file.
+    start: u64,
     /// There are no more bytes.
     ended: bool,
     codec: Box<dyn Decompress>,
-    /// Where the member begins that is being read, its header done.
+    /// Where the member begins whose header was read and whose end was not.
     member: Option<u64>,
-    /// Its first bytes: as many as tell what of ours it may be.
+    /// The first bytes of that member: enough to recognize the members that only we write.
     raw: Vec<u8>,
     members: u64,
     sql_size: u64,
     /// The member that came last.
-    last: Option<Last>,
+    last: Option<LastMember>,
     /// Whether any member was no BGZF block.
     plain: bool,
     /// The index's first member.
     head: Vec<u8>,
+}
+
+/// What an inflater has read when it has ended.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Totals {
+    /// Bytes of the file.
+    pub(super) size: u64,
+    pub(super) members: u64,
+    pub(super) sql_size: u64,
+    /// How the file has ended.
+    pub(super) ending: Ending,
 }
 
 const DATA: &str = "its compressed data is not what was written";
@@ -104,11 +60,19 @@ const FCOMMENT: u8 = 16;
 const RESERVED: u8 = 0xe0;
 
 impl Inflater {
-    pub(crate) fn new(chunks: Chunks, offset: u64, last: Option<Last>) -> Self {
-        Self {
-            chunks,
+    /// Reads what is left of a file from its byte `start` on; `last` is the BGZF member before it, if there is one.
+    /// `threads` read ahead, the one that decompresses among them.
+    pub(super) fn new(
+        input: Box<dyn Read + Send>,
+        threads: usize,
+        start: u64,
+        last: Option<LastMember>,
+    ) -> io::Result<Self> {
+        Ok(Self {
+            chunks: ReadAhead::new(Chunks::new(input), threads)?,
             at: 0,
-            offset,
+            offset: start,
+            start,
             ended: false,
             codec: codec::decompressor(),
             member: None,
@@ -118,27 +82,30 @@ impl Inflater {
             last,
             plain: false,
             head: head(),
+        })
+    }
+
+    /// What was read, when all was.
+    pub(super) fn totals(&self) -> Totals {
+        Totals {
+            size: self.offset - self.start,
+            members: self.members,
+            sql_size: self.sql_size,
+            ending: self.ending(),
         }
     }
 
-    pub(crate) fn audit(self) -> Result<Audit, ReadError> {
-        let mut audit = self.chunks.audit()?;
-        audit.stream(self.members, self.sql_size);
-        Ok(audit)
-    }
-
-    /// How the file has ended.
-    pub(crate) fn ending(&self) -> Ending {
+    fn ending(&self) -> Ending {
         match self.last {
-            Some(Last::Block) => Ending::NoMarker,
-            // It is the marker of the BGZF blocks before it, and says nothing of the others.
-            Some(Last::Marker) if !self.plain => Ending::Marker,
+            Some(LastMember::Block) => Ending::NoMarker,
+            // A marker ends the BGZF blocks before it, and says nothing of other members.
+            Some(LastMember::Marker) if !self.plain => Ending::Marker,
             _ => Ending::Foreign,
         }
     }
 
     /// Fills `out`, or as much of it as there is; says how much.
-    pub(crate) fn fill(&mut self, out: &mut [u8]) -> Result<usize, ReadError> {
+    pub(super) fn fill(&mut self, out: &mut [u8]) -> Result<usize, ReadError> {
         let mut filled = 0;
         while filled < out.len() {
             match self.member {
@@ -153,25 +120,25 @@ impl Inflater {
                 }
             }
         }
-        self.sql_size += size(filled);
+        self.sql_size += as_u64(filled);
         Ok(filled)
     }
 
-    /// Goes on with a member after its header, up to its end or the end of the bytes at hand.
+    /// Decompresses more of a member, up to its end or the end of the bytes at hand.
     fn body(&mut self, member: u64, out: &mut [u8]) -> Result<usize, ReadError> {
         if !self.more()? {
             return Err(cut(self.offset, member));
         }
-        let input = &self.chunks.bytes()[self.at..];
+        let input = &at_hand(&self.chunks)[self.at..];
         let step = self
             .codec
             .stream(input, out)
             .map_err(|corrupt| match corrupt {
-                Corrupt::Data => wrong(member, DATA),
-                Corrupt::Sum => wrong(member, "its CRC-32 or its length is wrong"),
+                Corrupt::Data => damaged_member(member, DATA),
+                Corrupt::Sum => damaged_member(member, "its CRC-32 or its length is wrong"),
             })?;
         if step.read == 0 && step.written == 0 && !step.ended {
-            return Err(wrong(member, DATA));
+            return Err(damaged_member(member, DATA));
         }
         self.used(step.read);
         if step.ended {
@@ -180,7 +147,7 @@ impl Inflater {
         Ok(step.written)
     }
 
-    /// A member has ended: what kind it was.
+    /// A member has ended: tells by its first bytes of what kind it was.
     fn end_member(&mut self, start: u64) -> Result<(), ReadError> {
         self.members += 1;
         self.member = None;
@@ -193,31 +160,36 @@ impl Inflater {
             return Err(damaged_marker(start));
         }
         let kind = match self.raw.starts_with(&HEADER) {
-            true if self.raw == MARKER => Last::Marker,
-            true => Last::Block,
-            false => Last::Plain,
+            true if self.raw == MARKER => LastMember::Marker,
+            true => LastMember::Block,
+            false => LastMember::Plain,
         };
-        if kind == Last::Block && Header::of(&self.raw) != Header::Block(self.length(start)) {
-            return Err(wrong(start, "it is a BGZF block of another length"));
+        if kind == LastMember::Block
+            && Header::of(&self.raw) != Header::Block(self.length_since(start))
+        {
+            return Err(damaged_member(
+                start,
+                "it is a BGZF block of another length",
+            ));
         }
-        self.plain |= kind == Last::Plain;
+        self.plain |= kind == LastMember::Plain;
         self.last = Some(kind);
         Ok(())
     }
 
-    /// How many bytes were used since then.
-    fn length(&self, start: u64) -> usize {
+    /// How many bytes were used since byte `start` of the file.
+    fn length_since(&self, start: u64) -> usize {
         usize::try_from(self.offset - start).unwrap_or(usize::MAX)
     }
 
-    /// Whether nothing but zero bytes follow the last member: a tape's or a disk's padding, which gunzip passes over.
+    /// Whether nothing but zero bytes follow the last member: the padding of a tape or a disk, which gunzip ignores.
     fn is_padding(&mut self) -> Result<bool, ReadError> {
         let start = self.offset;
-        if self.last.is_none() || self.chunks.bytes()[self.at] != 0 {
+        if self.last.is_none() || at_hand(&self.chunks)[self.at] != 0 {
             return Ok(false);
         }
         while self.more()? {
-            let rest = &self.chunks.bytes()[self.at..];
+            let rest = &at_hand(&self.chunks)[self.at..];
             let zeros = rest.iter().take_while(|byte| **byte == 0).count();
             if zeros < rest.len() {
                 return Err(no_gzip(start));
@@ -245,7 +217,7 @@ impl Inflater {
         self.keep(8, start, &mut header)?;
         let flags = header[3];
         if header[2] != 8 || flags & RESERVED != 0 {
-            return Err(wrong(start, "its header is not gzip's"));
+            return Err(damaged_member(start, "its header is not gzip's"));
         }
         if flags & FEXTRA != 0 {
             self.keep(2, start, &mut header)?;
@@ -262,12 +234,13 @@ impl Inflater {
         if flags & FHCRC != 0 {
             let wanted = u32::from(u16::from_le_bytes(self.take(start)?));
             if wanted != sum.finalize() & 0xffff {
-                return Err(wrong(start, "its header's CRC-16 is wrong"));
+                return Err(damaged_member(start, "its header's CRC-16 is wrong"));
             }
         }
         Ok(start)
     }
 
+    /// Reads `count` more bytes of a header.
     fn keep(&mut self, count: usize, member: u64, header: &mut Vec<u8>) -> Result<(), ReadError> {
         for _ in 0..count {
             let [byte] = self.take(member)?;
@@ -276,7 +249,7 @@ impl Inflater {
         Ok(())
     }
 
-    /// Passes over a text that ends in a zero byte.
+    /// Skips a text that ends in a zero byte.
     fn skip_text(&mut self, member: u64, sum: &mut crc32fast::Hasher) -> Result<(), ReadError> {
         loop {
             let byte = self.take::<1>(member)?;
@@ -294,7 +267,7 @@ impl Inflater {
             if !self.more()? {
                 return Err(cut(self.offset, member));
             }
-            *byte = self.chunks.bytes()[self.at];
+            *byte = at_hand(&self.chunks)[self.at];
             self.used(1);
         }
         Ok(taken)
@@ -302,37 +275,35 @@ impl Inflater {
 
     /// Whether there are bytes at hand; gets more if need be.
     fn more(&mut self) -> Result<bool, ReadError> {
-        if self.at == self.chunks.bytes().len() && !self.ended {
-            self.chunks.advance(self.offset)?;
+        if self.at == at_hand(&self.chunks).len() && !self.ended {
+            let chunk = self.chunks.next().map_err(ReadError::Io)?;
+            if let Some(error) = chunk.error.take() {
+                return Err(error);
+            }
             self.at = 0;
-            self.ended = self.chunks.bytes().is_empty();
+            self.ended = chunk.bytes().is_empty();
         }
         Ok(!self.ended)
     }
 
+    /// `count` more of the bytes at hand were used.
     fn used(&mut self, count: usize) {
-        // One more than the longest of ours, so that what is longer is none.
+        // One more than the longest member that only we write: what is longer is none of them.
         let wanted = (LOCATOR + 1 - self.raw.len()).min(count);
-        let used = &self.chunks.bytes()[self.at..self.at + wanted];
+        let used = &at_hand(&self.chunks)[self.at..self.at + wanted];
         self.raw.extend_from_slice(used);
         self.at += count;
-        self.offset += size(count);
+        self.offset += as_u64(count);
     }
+}
+
+/// The bytes that were read last, used or not.
+fn at_hand(chunks: &ReadAhead<Chunks>) -> &[u8] {
+    chunks.current().map_or(&[], Chunk::bytes)
 }
 
 fn no_gzip(at: u64) -> ReadError {
     damaged(format!(
         "at byte {at}, after the last member, there are bytes that are no gzip"
     ))
-}
-
-/// More than any medium pads with is a file system's way to lose a tail.
-pub(crate) fn too_much_padding(at: u64) -> ReadError {
-    damaged(format!(
-        "from byte {at} on, after the last member, there are more than 64 MiB of zero bytes"
-    ))
-}
-
-fn wrong(member: u64, what: &str) -> ReadError {
-    damaged(format!("the member at byte {member} is damaged: {what}"))
 }

@@ -1,23 +1,25 @@
+//! What the dump of a database held.
+
 use pg_text::PgText;
 use serde::{Deserialize, Serialize};
 
-/// What the dump of a database held, counted while it was written: what a restore of it must bring back.
-/// `docs/format.md` says of each number what it counts, and what a restored database says to it.
+/// What the dump of a database held, counted while it was written. A restore must bring all of it back. `docs/format.md`
+/// says what each number counts, and how to ask a restored database for the same number.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "Line", into = "Line")]
+#[serde(try_from = "ContentsLine", into = "ContentsLine")]
 pub struct Contents {
-    /// Its tables: in the dump's order those whose names are UTF-8, then the others. None where the list would have been
-    /// too long: only the numbers are kept then.
+    /// Its tables in the dump's order, those with names in UTF-8 before the others. None where the list would have been too
+    /// long: then there are only the numbers.
     pub tables: Option<Vec<TableRows>>,
-    /// How many tables it has, those that the list leaves out included.
+    /// How many tables it has, also where there is no list of them.
     pub table_count: u64,
-    /// How many rows all of its tables have. None where that of one is not known.
+    /// How many rows all its tables have. None where the number of one table is not known.
     pub rows: Option<u64>,
-    /// How many `CREATE INDEX` it has. The index of a constraint is no such.
+    /// How many `CREATE INDEX` it has. The index of a constraint does not count.
     pub indexes: u64,
     /// How many primary keys, unique, exclusion and foreign key constraints it adds.
     pub constraints: u64,
-    /// The extensions that it creates, by their names (not quoted), in the dump's order.
+    /// The names (not quoted) of the extensions that it creates, in the dump's order.
     pub extensions: Vec<String>,
     /// How many large objects it creates.
     pub large_objects: u64,
@@ -26,15 +28,15 @@ pub struct Contents {
 /// A table of a dump.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TableRows {
-    /// Its name as SQL: with its schema (unless the dump does not say it), quoted where the dump quotes it
+    /// Its name as the dump has it: with its schema (unless the dump leaves that out), quoted where the dump quotes it
     /// (`public."Größe"`).
     pub name: PgText,
-    /// How many rows the dump has for it itself (`FROM ONLY`). None where they are not counted.
+    /// How many rows of its own (`FROM ONLY`) the dump has. None where they were not counted.
     pub rows: Option<u64>,
 }
 
 impl TableRows {
-    /// A table with so many rows.
+    /// A table with this many rows.
     pub fn new(name: impl Into<PgText>, rows: impl Into<Option<u64>>) -> Self {
         Self {
             name: name.into(),
@@ -42,7 +44,7 @@ impl TableRows {
         }
     }
 
-    /// At least as many as its bytes in the index.
+    /// How many bytes it takes in the index at most.
     fn weight(&self) -> usize {
         let escaped = |byte: &u8| byte.is_ascii_control() || matches!(byte, b'"' | b'\\');
         let bytes = self.name.as_bytes();
@@ -57,12 +59,12 @@ impl TableRows {
     }
 }
 
-/// As the index has it.
+/// The same as it stands in the index.
 #[derive(Serialize, Deserialize)]
-struct Line {
+struct ContentsLine {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     tables: Option<Vec<(String, Option<u64>)>>,
-    /// Those whose names are not UTF-8, by these in hexadecimal digits.
+    /// Those whose names are not UTF-8, with these in hexadecimal digits.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     tables_hex: Vec<(String, Option<u64>)>,
     table_count: u64,
@@ -73,7 +75,7 @@ struct Line {
     large_objects: u64,
 }
 
-impl From<Contents> for Line {
+impl From<Contents> for ContentsLine {
     fn from(contents: Contents) -> Self {
         let (mut tables, mut tables_hex) = (Vec::new(), Vec::new());
         let listed = contents.tables.is_some();
@@ -96,10 +98,10 @@ impl From<Contents> for Line {
     }
 }
 
-impl TryFrom<Line> for Contents {
+impl TryFrom<ContentsLine> for Contents {
     type Error = String;
 
-    fn try_from(line: Line) -> Result<Self, String> {
+    fn try_from(line: ContentsLine) -> Result<Self, String> {
         let text = line.tables.map(|tables| {
             let tables = tables.into_iter();
             tables.map(|(name, rows)| TableRows::new(name, rows))
@@ -122,18 +124,18 @@ impl TryFrom<Line> for Contents {
     }
 }
 
-/// What all lists of tables may take in an index, so that it stays below its limit.
-const MOST: usize = 8 << 20;
+/// How many bytes all lists of tables may take in an index, so that the index stays below its own limit.
+const MOST_LISTS: usize = 8 << 20;
 
-/// Leaves out the longest lists until the rest takes at most 8 MiB. What is left depends on the contents alone,
-/// not on the order in which they came.
+/// Leaves out the longest lists until the rest takes at most 8 MiB. Which lists are left depends on the contents alone,
+/// not on the order in which the databases were dumped.
 pub(crate) fn shorten<'a>(contents: impl Iterator<Item = &'a mut Contents>) {
     let weight = |it: &Contents| it.tables.iter().flatten().map(TableRows::weight).sum();
     let mut lists: Vec<(usize, &mut Contents)> = contents.map(|it| (weight(it), it)).collect();
     // Equal ones stay in the file's order.
     lists.sort_by_key(|(weight, _)| *weight);
     let mut sum: usize = lists.iter().map(|(weight, _)| weight).sum();
-    while sum > MOST
+    while sum > MOST_LISTS
         && let Some((weight, longest)) = lists.pop()
     {
         longest.tables = None;
