@@ -10,7 +10,7 @@ use job::text::{bytes, count};
 use job::{Error, Progress};
 use pg_text::PgText;
 use serde::Serialize;
-use store::{Backup, Recorded, Source, Store, hex};
+use store::{Backup, DigestCheck, Source, Store, hex};
 
 use crate::checks::size::Databases;
 use crate::report::{Finding, Grade};
@@ -143,7 +143,7 @@ fn read(
     source: &Source,
     threads: usize,
     progress: &Arc<Progress>,
-) -> Result<(Report, Watch, Option<Recorded>), Error> {
+) -> Result<(Report, Watch, Option<DigestCheck>), Error> {
     let (input, recorded) = source.checked_reader()?;
     let input = Counted {
         input,

@@ -10,7 +10,7 @@ use backup_file::BackupName;
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use job::text::{age as words, bytes};
 use job::{Error, say};
-use store::{Backup, Directory, Glance, Store};
+use store::{Backup, Directory, QuickCheck, Store};
 
 use crate::figures::Figures;
 use crate::report::Finding;
@@ -112,7 +112,11 @@ pub(crate) fn token(client: &Client, now: DateTime<Utc>, warning: TimeDelta) -> 
 
 /// The newest of the older backups that looks whole from its ends: what to take instead of a bad one.
 pub(crate) fn instead(store: &Store, older: &[Backup]) -> Option<BackupName> {
-    let looks_whole =
-        |backup: &&Backup| matches!(store.glance(backup), Ok(Glance::Whole(_) | Glance::Foreign));
+    let looks_whole = |backup: &&Backup| {
+        matches!(
+            store.quick_check(backup),
+            Ok(QuickCheck::Whole(_) | QuickCheck::Foreign)
+        )
+    };
     older.iter().rev().find(looks_whole).map(|it| it.name)
 }

@@ -1,6 +1,6 @@
 use std::time::Instant;
 
-use azure_blob::Need;
+use azure_blob::Permission;
 use backup_file::BackupName;
 use job::Error;
 use store::{Backup, Source, Store, total_size};
@@ -70,7 +70,7 @@ fn verify_store(args: &Args, report: &mut Report) -> Result<(), Error> {
         if let Some(expires) = client.expires() {
             report.metrics().set_moment(Family::TokenExpiry, expires);
         }
-        client.check(&[Need::List, Need::Read])?;
+        client.check(&[Permission::List, Permission::Read])?;
         report.add(checks::token(client, now, args.limits.warn_expiry))?;
     }
     let backups = store.list()?;
@@ -118,7 +118,7 @@ fn verify_newest<'a>(
     while let Some((newest, older)) = left.split_last() {
         let finding = match store.source(newest) {
             Ok(source) => backup::check(&source, args.threads()),
-            Err(error) => Finding::bad("backup", error),
+            Err(error) => Finding::bad("backup", error.into()),
         };
         let is_bad = matches!(finding.grade, Grade::Bad(_));
         if is_bad && store.is_gone(newest).unwrap_or(false) {
@@ -181,7 +181,7 @@ fn judge_newest(
         let address = restore_test::address(&args.target, store, &backups[at]);
         match store.source(&backups[at]) {
             Ok(source) => restore_test::run(&address, &source, args, report)?,
-            Err(error) => report.add(Finding::bad("restore", error))?,
+            Err(error) => report.add(Finding::bad("restore", error.into()))?,
         }
     }
     Ok(())

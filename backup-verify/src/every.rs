@@ -123,7 +123,7 @@ impl Work<'_> {
 
     fn one(&self, backup: &Backup) -> Finding {
         match self.store.source(backup) {
-            Err(error) => Finding::bad("backup", error),
+            Err(error) => Finding::bad("backup", error.into()),
             Ok(source) if source.is_archived() => Finding::ok(
                 "backup",
                 format!("'{}' is archived: it is not read", backup.name),

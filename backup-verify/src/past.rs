@@ -2,7 +2,7 @@
 
 use backup_file::{Index, SectionKind};
 use job::Error;
-use store::{Backup, Glance, Store};
+use store::{Backup, QuickCheck, Store};
 
 use crate::checks::size::{COMPARED, Databases};
 
@@ -29,14 +29,14 @@ impl Past {
             if past.sizes.len() == COMPARED {
                 break;
             }
-            match store.glance(backup)? {
-                Glance::NotGood(_) | Glance::Gone => continue,
-                Glance::Whole(Some(index)) => past.databases.push(databases(&index)),
+            match store.quick_check(backup)? {
+                QuickCheck::NotGood(_) | QuickCheck::Gone => continue,
+                QuickCheck::Whole(Some(index)) => past.databases.push(databases(&index)),
                 // Their sizes count, as far as is known.
-                Glance::Whole(None)
-                | Glance::Foreign
-                | Glance::Archived
-                | Glance::NotAllowed(_) => {}
+                QuickCheck::Whole(None)
+                | QuickCheck::Foreign
+                | QuickCheck::Archived
+                | QuickCheck::NotAllowed(_) => {}
             }
             past.sizes.push(backup.size);
         }

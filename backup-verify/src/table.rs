@@ -8,7 +8,7 @@ use std::thread;
 use backup_file::{BackupName, Index, SectionKind};
 use chrono::{DateTime, Utc};
 use job::text::{age, bytes};
-use store::{Backup, Glance, Store};
+use store::{Backup, QuickCheck, Store};
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use crate::report::{Finding, Grade};
@@ -95,13 +95,15 @@ impl State {
 
     /// Of a backup that was glanced at.
     fn glanced(store: &Store, backup: &Backup) -> Self {
-        let (databases, words) = match store.glance(backup) {
-            Ok(Glance::Whole(index)) => (index.map(|index| databases(&index)), "whole".to_owned()),
-            Ok(Glance::Foreign) => (None, "of another program".to_owned()),
-            Ok(Glance::NotGood(why)) => (None, format!("bad: {why}")),
-            Ok(Glance::Archived) => (None, "archived".to_owned()),
-            Ok(Glance::Gone) => (None, "gone".to_owned()),
-            Ok(Glance::NotAllowed(_)) | Err(_) => (None, "not read".to_owned()),
+        let (databases, words) = match store.quick_check(backup) {
+            Ok(QuickCheck::Whole(index)) => {
+                (index.map(|index| databases(&index)), "whole".to_owned())
+            }
+            Ok(QuickCheck::Foreign) => (None, "of another program".to_owned()),
+            Ok(QuickCheck::NotGood(why)) => (None, format!("bad: {why}")),
+            Ok(QuickCheck::Archived) => (None, "archived".to_owned()),
+            Ok(QuickCheck::Gone) => (None, "gone".to_owned()),
+            Ok(QuickCheck::NotAllowed(_)) | Err(_) => (None, "not read".to_owned()),
         };
         Self { databases, words }
     }

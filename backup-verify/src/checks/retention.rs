@@ -6,8 +6,8 @@ use backup_file::BackupName;
 use chrono::{DateTime, TimeDelta, Utc};
 use job::Error;
 use job::text::count;
-use retention::{Candidate, Decision, Policy, State, decide, newest};
-use store::{Backup, Glance, Store};
+use retention::{Candidate, Decision, Policy, Soundness, decide, newest};
+use store::{Backup, QuickCheck, Store};
 
 use crate::figures::Figures;
 use crate::report::Finding;
@@ -32,7 +32,7 @@ pub(crate) fn check(
         .iter()
         .map(|backup| Candidate {
             name: backup.name,
-            state: State::Unread,
+            soundness: Soundness::Unread,
         })
         .collect();
     loop {
@@ -78,15 +78,17 @@ fn look(
 ) -> Result<bool, Error> {
     let mut looked = false;
     for (at, decision) in decisions.iter().enumerate() {
-        if candidates[at].state != State::Unread || !decision.is_relied_on() {
+        if candidates[at].soundness != Soundness::Unread || !decision.is_relied_on() {
             continue;
         }
         looked = true;
-        candidates[at].state = match store.glance(backups[at])? {
-            Glance::Whole(_) => State::Good,
-            Glance::NotGood(_) => State::Bad,
-            Glance::Foreign | Glance::Archived | Glance::NotAllowed(_) => State::Unknown,
-            Glance::Gone => {
+        candidates[at].soundness = match store.quick_check(backups[at])? {
+            QuickCheck::Whole(_) => Soundness::Good,
+            QuickCheck::NotGood(_) => Soundness::Bad,
+            QuickCheck::Foreign | QuickCheck::Archived | QuickCheck::NotAllowed(_) => {
+                Soundness::Unknown
+            }
+            QuickCheck::Gone => {
                 backups.remove(at);
                 candidates.remove(at);
                 break;
@@ -130,7 +132,7 @@ mod tests {
         days.rev()
             .map(|back| Candidate {
                 name: BackupName::new(utc("2025-11-23T02:00:00Z") - TimeDelta::days(back)),
-                state: State::Unread,
+                soundness: Soundness::Unread,
             })
             .collect()
     }
