@@ -152,6 +152,12 @@ impl Child {
         self.take_stdout().map(PipeReader::new)
     }
 
+    /// Whether it has ended, in whatever way; how, [`Child::ended`] tells.
+    pub fn has_ended(&self) -> bool {
+        let status = exit_of(Pid::from_child(&self.process), WaitIdOptions::NOHANG);
+        !matches!(status, Ok(None))
+    }
+
     /// A handle to kill it with, from any thread.
     pub fn killer(&self) -> Killer {
         self.killer.clone()
