@@ -1,4 +1,4 @@
-//! Where the outcome is reported over HTTP: a URL that holds a secret, perhaps, and is never shown whole.
+//! A service that hears over HTTP how a run went: a URL that may hold a secret, and is never shown whole.
 
 use std::path::Path;
 use std::time::Duration;
@@ -11,10 +11,10 @@ use ureq::http::{StatusCode, Uri};
 use ureq::tls::TlsConfig;
 use ureq::{Agent, Proxy};
 
-/// No URL is longer.
+/// A file with a URL in it is no longer than this, in bytes.
 const LONGEST: usize = 64 << 10;
 
-/// A URL. Displayed without what may be secret: a check's UUID in the path, a password, the query.
+/// A URL. It is displayed without what may be secret: a check's UUID in the path, a password, the query.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Endpoint {
     https: bool,
@@ -26,43 +26,43 @@ pub(crate) struct Endpoint {
     query: Option<String>,
 }
 
-/// How long a report may take, so that a backup never waits for its monitoring: with three tries of
-/// ten seconds, half a minute.
+/// How long a report may take. With the default, three tries of ten seconds, a backup waits half a minute for its
+/// monitoring at most.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Patience {
-    /// For one try, from the name's resolution to the end of the answer.
-    pub(crate) once: Duration,
-    /// Before the second try; twice as long before the third.
+pub(crate) struct RetryPolicy {
+    /// The limit of one try, from the name's resolution to the end of the answer.
+    pub(crate) timeout: Duration,
+    /// The pause before the second try; it doubles with each further try.
     pub(crate) pause: Duration,
-    /// How many tries; at least 1.
+    /// The number of tries, at least 1.
     pub(crate) tries: u32,
 }
 
-impl Default for Patience {
+impl Default for RetryPolicy {
     fn default() -> Self {
         Self {
-            once: Duration::from_secs(10),
+            timeout: Duration::from_secs(10),
             pause: Duration::from_secs(1),
             tries: 3,
         }
     }
 }
 
-/// Why nobody could be told.
+/// Why a report did not arrive.
 #[derive(Debug)]
 enum Fault {
-    /// It may pass.
+    /// Another try may help.
     Passing(String),
-    /// It stays.
+    /// No try helps.
     Final(String),
 }
 
 impl Endpoint {
-    /// The URL that an option gives; else what is in the file that the variable `NAME_FILE` names; else
-    /// the variable `NAME`. An empty variable is as good as none.
+    /// The URL that an option gives; or the one in the file that the variable `NAME_FILE` names; or the one in the
+    /// variable `NAME`. An empty variable counts as none.
     ///
     /// # Errors
-    /// A file that cannot be read, what is no URL.
+    /// A file that cannot be read, a text that is no URL.
     pub(crate) fn find(option: Option<&str>, name: &str) -> Result<Option<Self>, Error> {
         let variable = |name: &str| env::var_os(name).filter(|it| !it.is_empty());
         let file = format!("{name}_FILE");
@@ -83,7 +83,7 @@ impl Endpoint {
         secret::learn_url(&text);
         match Self::parse(text.trim()) {
             Some(endpoint) => Ok(Some(endpoint)),
-            // Not shown: it may be a secret with a typing error.
+            // It is not shown, as it may be a mistyped secret.
             None => Err(Error::usage(format!("{from} is no URL"))
                 .hint("it begins with https:// or http://, and has no spaces")),
         }
@@ -122,7 +122,7 @@ impl Endpoint {
             .then_some(endpoint)
     }
 
-    /// With more at the end of its path; the query stays.
+    /// The URL with `more` at the end of its path, and the same query.
     #[must_use]
     pub(crate) fn under(&self, more: &str) -> Self {
         Self {
@@ -145,14 +145,14 @@ impl Endpoint {
     ///
     /// # Errors
     /// Why it did not arrive, in words without a secret.
-    pub(crate) fn post(&self, kind: &str, text: &str, patience: Patience) -> Result<(), String> {
-        let agent = self.agent(patience).map_err(|error| error.to_string())?;
-        let mut pause = patience.pause;
+    pub(crate) fn post(&self, kind: &str, text: &str, policy: RetryPolicy) -> Result<(), String> {
+        let agent = self.agent(policy).map_err(|error| error.to_string())?;
+        let mut pause = policy.pause;
         let mut tries = 1;
         loop {
             match self.post_once(&agent, kind, text) {
                 Ok(()) => return Ok(()),
-                Err(Fault::Passing(_)) if tries < patience.tries => {}
+                Err(Fault::Passing(_)) if tries < policy.tries => {}
                 Err(Fault::Passing(why)) if tries > 1 => {
                     return Err(format!("{why} (tried {tries} times)"));
                 }
@@ -183,23 +183,21 @@ impl Endpoint {
         }
     }
 
-    /// The same TLS and the same certificates as the store's.
-    fn agent(&self, patience: Patience) -> Result<Agent, azure_blob::Error> {
+    /// An agent that trusts the same certificates as the store's client.
+    fn agent(&self, policy: RetryPolicy) -> Result<Agent, azure_blob::Error> {
         let mut config = Agent::config_builder()
             .http_status_as_error(false)
             .proxy(self.proxy()?)
             .user_agent(format!("{}/{}", job::program(), env!("CARGO_PKG_VERSION")))
-            .timeout_global(Some(patience.once));
+            .timeout_global(Some(policy.timeout));
         if self.https {
             let roots = azure_blob::root_certs()?;
             config = config.tls_config(TlsConfig::builder().root_certs(roots).build());
         }
         Ok(config.build().new_agent())
     }
-}
 
-impl Endpoint {
-    /// No proxy reaches this machine's own ports.
+    /// The proxy that the environment names; none for this machine's own ports, which no proxy reaches.
     fn proxy(&self) -> Result<Option<Proxy>, azure_blob::Error> {
         let host = self.host.rsplit_once(':').map_or(&*self.host, |it| it.0);
         match host {
@@ -227,16 +225,29 @@ fn percent_decoded(text: &str) -> Vec<u8> {
 }
 
 fn fault(error: &ureq::Error) -> Fault {
-    let said = words(error);
-    match said.contains("certificate") {
+    let words = words(error);
+    match rejects_certificate(error) {
         true => Fault::Final(format!(
-            "{said} (SSL_CERT_FILE names a file of certificates to trust)"
+            "{words} (SSL_CERT_FILE names a file of certificates to trust)"
         )),
-        false => Fault::Passing(said),
+        false => Fault::Passing(words),
     }
 }
 
-/// An error's words, of which none may be the URL.
+/// Whether the service's certificate is not one to trust. What rustls says during the handshake comes as an I/O error.
+fn rejects_certificate(error: &ureq::Error) -> bool {
+    let said = match error {
+        ureq::Error::Rustls(said) => Some(said),
+        ureq::Error::Io(error) => error.get_ref().and_then(|inner| inner.downcast_ref()),
+        _ => None,
+    };
+    matches!(
+        said,
+        Some(rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented)
+    )
+}
+
+/// An error's words, without the URL.
 fn words(error: &ureq::Error) -> String {
     use ureq::Error as Kind;
     match error {

@@ -1,18 +1,22 @@
 //! Who else hears how it went: a file of metrics, a Pushgateway, a dead-man's switch.
 
+mod endpoint;
+mod ping;
+mod push;
+
 use std::path::{Path, PathBuf};
 
 use job::{Error, print, say_error};
 use store::Store;
 
 use crate::cli::Args;
-use crate::endpoint::Endpoint;
-use crate::metrics::Metrics;
-use crate::ping::ping;
-use crate::push::push;
-use crate::report::Output;
+use crate::show::metrics::Metrics;
+use crate::show::{Output, is_stdout};
+use endpoint::Endpoint;
+use ping::ping;
+use push::push;
 
-/// Where to tell it.
+/// Everybody who is told how a run went.
 #[derive(Debug)]
 pub(crate) struct Monitoring {
     file: Option<PathBuf>,
@@ -21,10 +25,10 @@ pub(crate) struct Monitoring {
 }
 
 impl Monitoring {
-    /// As the command line and the environment say.
+    /// Reads the command line and the environment.
     ///
     /// # Errors
-    /// Metrics of what is no store, two things on one standard output, what is no URL.
+    /// Metrics wanted of a backup, JSON and metrics both wanted on standard output, a URL that is none (exit code 2).
     pub(crate) fn new(args: &Args) -> Result<Self, Error> {
         let is_store = Store::is_store(&args.target);
         for (option, given) in [
@@ -37,22 +41,22 @@ impl Monitoring {
                 )));
             }
         }
-        if args.json && output(args) == Output::Metrics {
+        if args.json && Output::of(args) == Output::Metrics {
             return Err(
                 Error::usage("--json and --metrics - both want standard output")
                     .hint("give --metrics a file"),
             );
         }
-        let push = Endpoint::find(args.push.as_deref(), crate::push::VARIABLE)?;
+        let push = Endpoint::find(args.push.as_deref(), push::VARIABLE)?;
         Ok(Self {
             file: args.metrics.clone(),
             push: push.filter(|_| is_store),
-            ping: Endpoint::find(args.ping.as_deref(), crate::ping::VARIABLE)?,
+            ping: Endpoint::find(args.ping.as_deref(), ping::VARIABLE)?,
         })
     }
 
-    /// Tells everyone. That nobody on the network can be told is only said; metrics that cannot be
-    /// written are a failure, but a lesser one than what was found.
+    /// Tells everybody. A service that cannot be reached is a warning; a file of metrics that cannot be written is a
+    /// failure, but a lesser one than what was found.
     pub(crate) fn tell(
         &self,
         metrics: &Metrics,
@@ -85,22 +89,9 @@ impl Monitoring {
     }
 }
 
-/// What standard output is for.
-pub(crate) fn output(args: &Args) -> Output {
-    match &args.metrics {
-        Some(file) if is_stdout(file) => Output::Metrics,
-        _ if args.json => Output::Json,
-        _ => Output::Lines,
-    }
-}
-
 fn write(metrics: &Metrics, file: &Path) -> Result<(), Error> {
     if is_stdout(file) {
         return print(&metrics.shown());
     }
     metrics.clone().write(file)
-}
-
-fn is_stdout(file: &Path) -> bool {
-    file == Path::new("-")
 }

@@ -16,11 +16,11 @@ use chrono::{DateTime, Utc};
 use job::secret::hidden;
 use job::{Error, is_unseen, say};
 
-/// All names begin so.
+/// How all names begin.
 const PREFIX: &str = "postgresql_backup_";
 /// The file's reader, Prometheus' node exporter, is another user.
 const MODE: u32 = 0o644;
-/// Of some thousand stores.
+/// The metrics of some thousand stores.
 const LARGEST: usize = 16 << 20;
 
 macro_rules! families {
@@ -91,7 +91,7 @@ families! {
 /// What one run measured of one store.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Metrics {
-    /// As people read it: without a token.
+    /// The label as people read it: without a token.
     store: String,
     samples: BTreeMap<Family, Vec<String>>,
 }
@@ -116,12 +116,12 @@ impl Metrics {
         self.samples.insert(family, vec![line]);
     }
 
-    /// The store's one value: a moment.
+    /// The store's one value, which is a moment.
     pub(crate) fn set_moment(&mut self, family: Family, moment: DateTime<Utc>) {
         self.set(family, moment.timestamp() as f64);
     }
 
-    /// One of several, told apart by a label (`database`, `check`).
+    /// One of several values, told apart by a label (`database`, `check`).
     pub(crate) fn add(&mut self, family: Family, label: &'static str, name: &str, value: f64) {
         let series = self.series(family, Some((label, name)));
         let lines = self.samples.entry(family).or_default();
@@ -131,7 +131,7 @@ impl Metrics {
         }
     }
 
-    /// All of it, each family with its help and type.
+    /// All metrics, each family with its help and type.
     pub(crate) fn text(&self) -> String {
         let mut text = String::new();
         for (family, lines) in &self.samples {
@@ -146,8 +146,8 @@ impl Metrics {
         text
     }
 
-    /// As [`Metrics::text`], for standard output, which may be a terminal: what that would obey is written as
-    /// elsewhere, with a backslash that is escaped as the format has it.
+    /// As [`Metrics::text`], for standard output, which may be a terminal: characters that it would obey are written as
+    /// everywhere (`\u{1b}`), with the backslash escaped as the format wants it.
     pub(crate) fn shown(&self) -> String {
         let mut shown = String::new();
         for char in self.text().chars() {
@@ -159,7 +159,7 @@ impl Metrics {
         shown
     }
 
-    /// Puts it in place of a file, at once. What was not measured is kept from the file that is there.
+    /// Puts the metrics in place of a file, in one step. What was not measured is kept from the file that is there.
     ///
     /// # Errors
     /// The file cannot be written, or something else is there.
@@ -173,7 +173,7 @@ impl Metrics {
             Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
                 return Err(cannot(&error).hint("name a file, or - for standard output"));
             }
-            // What it said is lost, what is known now is not.
+            // What this run measured is written all the same.
             Err(error) => say!(
                 "warning: what '{}' said before is lost: {}",
                 path.display(),
@@ -183,7 +183,7 @@ impl Metrics {
         replace(path, &self.text()).map_err(|error| cannot(&error))
     }
 
-    /// Takes the families over that this run has not measured, as an earlier text has them of this store.
+    /// Takes over the families that this run has not measured, as an earlier text has them for this store.
     fn keep(&mut self, before: &str) {
         for family in Family::ALL {
             let one = self.series(*family, None);
@@ -199,7 +199,7 @@ impl Metrics {
         }
     }
 
-    /// A series as the format has it.
+    /// A series, as it begins a line.
     fn series(&self, family: Family, label: Option<(&str, &str)>) -> String {
         let (name, store) = (family.name(), escaped_label(&self.store));
         match label {
@@ -217,12 +217,12 @@ fn is_of(line: &str, series: &str) -> bool {
         .is_some_and(|rest| rest.starts_with(' '))
 }
 
-/// A label's value: the backslash, the quote and the line feed are escaped, all else is as it is.
+/// A label's value: the backslash, the quote and the line feed are escaped, and nothing else.
 fn escaped_label(value: &str) -> String {
     escaped_help(&hidden(value)).replace('"', "\\\"")
 }
 
-/// In a help text the quote is as it is.
+/// In a help text a quote is not escaped.
 fn escaped_help(text: &str) -> String {
     text.replace('\\', "\\\\").replace('\n', "\\n")
 }

@@ -1,5 +1,5 @@
-//! How a restored database is looked at. It may have anything: settings, functions of its own in the place of the
-//! server's, triggers on DDL and on logins. None of it may change what is seen, nor be set off.
+//! How a restored database is asked what it has. It may have anything: settings, functions that hide the server's own,
+//! triggers on DDL and on logins. None of that may change the answers, or be set off.
 
 use job::Error;
 use pg_client::{Row, Server, UNHINDERED};
@@ -20,29 +20,29 @@ const LATER: [(u32, (&str, &str)); 2] = [
     (14, ("idle_session_timeout", "0")),
     (17, ("transaction_timeout", "0")),
 ];
-/// Settings that only a superuser may set, and what only a superuser can have put into a database: a library that is not
-/// here keeps everybody out, and so may a trigger on logins.
+/// Settings that only a superuser may set, against what only a superuser can have put into a database: a library that is
+/// not here keeps everybody out, and a trigger on logins may do so.
 const OF_SUPERUSERS: [(u32, (&str, &str)); 2] = [
     (0, ("session_preload_libraries", "")),
     (17, ("event_triggers", "off")),
 ];
 
-/// A name that is hidden from this user is an error, not one less.
+/// With row security off, rows that are hidden from this user are an error, and not missing.
 const PROLOGUE: &str = "\
 SET search_path = pg_catalog;
 SET row_security = off;
 ";
 
-/// Who looks at restored databases.
+/// The user who looks at restored databases.
 #[derive(Debug, Clone)]
-pub(crate) struct Visitor {
-    pub(crate) superuser: bool,
-    /// The role that it has asked for, or `none`: no database makes it another.
-    pub(crate) role: PgText,
+pub(crate) struct Inspector {
+    superuser: bool,
+    /// The role that was asked for, or `none`: no database sets another.
+    role: PgText,
 }
 
-impl Visitor {
-    /// Whom a server belongs to.
+impl Inspector {
+    /// The superuser that a server belongs to.
     pub(crate) fn owner() -> Self {
         Self {
             superuser: true,
@@ -50,7 +50,7 @@ impl Visitor {
         }
     }
 
-    /// Whoever comes into the database `maintenance` of a server.
+    /// The user that connections to a server have, in its database `maintenance`.
     ///
     /// # Errors
     /// The server's.
@@ -66,7 +66,7 @@ impl Visitor {
         }
     }
 
-    /// What its sessions in restored databases begin with, on a server of this major version.
+    /// The settings that sessions in restored databases begin with, on a server of this major version.
     pub(crate) fn settings(&self, major: u32) -> Vec<(&str, PgText)> {
         let of_superusers = OF_SUPERUSERS.into_iter().filter(|_| self.superuser);
         let later = LATER.into_iter().chain(of_superusers);
@@ -78,7 +78,7 @@ impl Visitor {
     }
 }
 
-/// Asks a restored database. No DDL: a trigger may forbid it, or count it.
+/// Asks a restored database. The SQL must not be DDL: a trigger may forbid it, or count it.
 ///
 /// # Errors
 /// The server's.
@@ -99,8 +99,8 @@ mod tests {
     fn only_what_the_server_knows_and_the_role_may_set() {
         let has = |major, superuser, name: &str| {
             let role = "none".into();
-            let visitor = Visitor { superuser, role };
-            visitor.settings(major).iter().any(|it| it.0 == name)
+            let inspector = Inspector { superuser, role };
+            inspector.settings(major).iter().any(|it| it.0 == name)
         };
         assert!(has(13, false, "role") && has(18, true, "role"));
         assert!(!has(16, true, "event_triggers") && has(17, true, "event_triggers"));

@@ -39,9 +39,9 @@ fn server(answers: &[&'static str]) -> (String, JoinHandle<Vec<String>>) {
     (origin, served)
 }
 
-fn patience() -> Patience {
-    Patience {
-        once: Duration::from_secs(5),
+fn policy() -> RetryPolicy {
+    RetryPolicy {
+        timeout: Duration::from_secs(5),
         pause: Duration::from_millis(1),
         tries: 3,
     }
@@ -106,7 +106,7 @@ fn a_text_is_posted() {
         origin.replace("://", "://me:p%40ss@")
     ));
     endpoint
-        .post("text/plain", "all is well\n", patience())
+        .post("text/plain", "all is well\n", policy())
         .unwrap();
     let asked = served.join().unwrap().remove(0);
     assert!(
@@ -123,9 +123,7 @@ fn a_text_is_posted() {
 #[test]
 fn what_may_pass_is_tried_again() {
     let (origin, served) = server(&["503 Unavailable", "429 Too Many Requests", "202 Accepted"]);
-    endpoint(&origin)
-        .post("text/plain", "", patience())
-        .unwrap();
+    endpoint(&origin).post("text/plain", "", policy()).unwrap();
     assert_eq!(served.join().unwrap().len(), 3);
 }
 
@@ -133,9 +131,7 @@ fn what_may_pass_is_tried_again() {
 fn tries_have_an_end() {
     let (origin, served) = server(&["500 Oops"; 3]);
     let url = format!("{origin}/{SECRET}");
-    let why = endpoint(&url)
-        .post("text/plain", "", patience())
-        .unwrap_err();
+    let why = endpoint(&url).post("text/plain", "", policy()).unwrap_err();
     assert_eq!(
         why,
         "the answer is 500 Internal Server Error (tried 3 times)"
@@ -147,9 +143,7 @@ fn tries_have_an_end() {
 fn a_refusal_stays_one() {
     let (origin, served) = server(&["404 Not Found"]);
     let url = format!("{origin}/{SECRET}");
-    let why = endpoint(&url)
-        .post("text/plain", "", patience())
-        .unwrap_err();
+    let why = endpoint(&url).post("text/plain", "", policy()).unwrap_err();
     assert_eq!(why, "the answer is 404 Not Found");
     served.join().unwrap();
 }
@@ -157,10 +151,10 @@ fn a_refusal_stays_one() {
 #[test]
 fn nobody_waits_for_who_never_answers() {
     let (origin, served) = server(&["never"]);
-    let once = Patience {
+    let once = RetryPolicy {
         tries: 1,
-        once: Duration::from_millis(200),
-        ..patience()
+        timeout: Duration::from_millis(200),
+        ..policy()
     };
     let why = endpoint(&origin).post("text/plain", "", once).unwrap_err();
     assert_eq!(why, "no answer in time");
@@ -178,10 +172,31 @@ fn errors_hold_no_secret() {
         format!("http://{closed}/{SECRET}?{SECRET}"),
         format!("https://{closed}/{SECRET}"),
     ] {
-        let why = endpoint(&url)
-            .post("text/plain", "", patience())
-            .unwrap_err();
+        let why = endpoint(&url).post("text/plain", "", policy()).unwrap_err();
         assert!(!why.contains(SECRET), "{why}");
         assert!(why.contains("refused"), "{why}");
+    }
+}
+
+#[test]
+fn a_certificate_is_judged_by_the_error_and_not_by_words() {
+    let unknown = || rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer);
+    let during_handshake = std::io::Error::new(std::io::ErrorKind::InvalidData, unknown());
+    for error in [
+        ureq::Error::Rustls(unknown()),
+        ureq::Error::Io(during_handshake),
+    ] {
+        let said = match fault(&error) {
+            Fault::Final(said) => said,
+            Fault::Passing(said) => panic!("it is not tried again: {said}"),
+        };
+        assert!(said.contains("SSL_CERT_FILE"), "{said}");
+    }
+    let words = std::io::Error::other("no certificate today");
+    for error in [
+        ureq::Error::Io(words),
+        ureq::Error::Rustls(rustls::Error::HandshakeNotComplete),
+    ] {
+        assert!(matches!(fault(&error), Fault::Passing(_)), "{error}");
     }
 }

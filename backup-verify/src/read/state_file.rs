@@ -11,34 +11,34 @@ use job::Error;
 use serde::{Deserialize, Serialize};
 use store::Backup;
 
-/// Some hundred thousand backups' lines.
+/// The lines of some hundred thousand backups.
 const LARGEST: usize = 64 << 20;
 
 /// A backup that was found good: a line of the file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Entry {
+pub(crate) struct GoodBackup {
     /// The store's label: a file may serve several.
     store: String,
     name: String,
     size: u64,
-    /// The ETag, or when the file was changed.
+    /// The blob's ETag, or when the file was changed.
     version: String,
-    /// When that was.
+    /// When it was read.
     pub(crate) verified: DateTime<Utc>,
 }
 
 /// The file of `--state`: JSON, one line for each backup, added as soon as it is known to be good.
 #[derive(Debug)]
-pub(crate) struct Ledger {
+pub(crate) struct StateFile {
     path: PathBuf,
     file: File,
     store: String,
-    entries: BTreeMap<String, Entry>,
+    good: BTreeMap<String, GoodBackup>,
 }
 
-impl Ledger {
-    /// Opens it, or begins it. What is no longer in the store is taken out; lines that cannot be read are
-    /// as if they were not there (a run that was killed leaves half a line).
+impl StateFile {
+    /// Opens the file, or begins one. Backups that are no longer in the store are taken out, and so are lines that cannot
+    /// be read: a run that was killed leaves half a line.
     ///
     /// # Errors
     /// It cannot be read or written, or is no file that may be replaced.
@@ -54,61 +54,61 @@ impl Ledger {
         let lines = text
             .lines()
             .filter_map(|line| serde_json::from_str(line).ok());
-        let (ours, others): (Vec<Entry>, Vec<Entry>) =
-            lines.partition(|entry: &Entry| entry.store == store);
-        let mut entries: BTreeMap<String, Entry> = ours
+        let (ours, others): (Vec<GoodBackup>, Vec<GoodBackup>) =
+            lines.partition(|backup: &GoodBackup| backup.store == store);
+        let mut good: BTreeMap<String, GoodBackup> = ours
             .into_iter()
-            .map(|entry| (entry.name.clone(), entry))
+            .map(|backup| (backup.name.clone(), backup))
             .collect();
-        entries.retain(|name, _| {
+        good.retain(|name, _| {
             backups
                 .iter()
                 .any(|backup| backup.name.to_string() == *name)
         });
-        let file = begin(path, others.iter().chain(entries.values()))
+        let file = begin(path, others.iter().chain(good.values()))
             .map_err(|error| cannot_write(path, &error))?;
         Ok(Self {
             path: path.to_owned(),
             file,
             store: store.to_owned(),
-            entries,
+            good,
         })
     }
 
-    /// When a backup was read through, if that is not longer ago than `again` and it is the same since.
+    /// The entry of a backup that was read less than `again` ago and has not changed since.
     pub(crate) fn verified(
         &self,
         backup: &Backup,
         now: DateTime<Utc>,
         again: TimeDelta,
-    ) -> Option<&Entry> {
-        let entry = self.entries.get(&backup.name.to_string())?;
-        let same = entry.size == backup.size && entry.version == backup.version;
-        (same && now - entry.verified < again).then_some(entry)
+    ) -> Option<&GoodBackup> {
+        let good = self.good.get(&backup.name.to_string())?;
+        let same = good.size == backup.size && good.version == backup.version;
+        (same && now - good.verified < again).then_some(good)
     }
 
-    /// Adds a backup that was found good, at once.
+    /// Adds a backup that was found good; the file has it when this returns.
     ///
     /// # Errors
     /// It cannot be written.
     pub(crate) fn add(&mut self, backup: &Backup, now: DateTime<Utc>) -> Result<(), Error> {
-        let entry = Entry {
+        let good = GoodBackup {
             store: self.store.clone(),
             name: backup.name.to_string(),
             size: backup.size,
             version: backup.version.clone(),
             verified: now,
         };
-        line(&entry)
+        line(&good)
             .and_then(|line| self.file.write_all(line.as_bytes()))
             .map_err(|error| cannot_write(&self.path, &error))?;
-        self.entries.insert(entry.name.clone(), entry);
+        self.good.insert(good.name.clone(), good);
         Ok(())
     }
 }
 
-/// Writes the file anew and puts it in place of the old one, at once; more is added to it.
-fn begin<'a>(path: &Path, entries: impl Iterator<Item = &'a Entry>) -> io::Result<File> {
+/// Writes the file anew and puts it in place of the old one, in one step; further lines are appended.
+fn begin<'a>(path: &Path, good: impl Iterator<Item = &'a GoodBackup>) -> io::Result<File> {
     let directory = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
@@ -116,15 +116,15 @@ fn begin<'a>(path: &Path, entries: impl Iterator<Item = &'a Entry>) -> io::Resul
     let mut file = tempfile::Builder::new()
         .prefix(".backup-verify-")
         .tempfile_in(directory)?;
-    for entry in entries {
-        file.write_all(line(entry)?.as_bytes())?;
+    for backup in good {
+        file.write_all(line(backup)?.as_bytes())?;
     }
     file.as_file().sync_all()?;
     Ok(file.persist(path)?)
 }
 
-fn line(entry: &Entry) -> io::Result<String> {
-    Ok(serde_json::to_string(entry)? + "\n")
+fn line(backup: &GoodBackup) -> io::Result<String> {
+    Ok(serde_json::to_string(backup)? + "\n")
 }
 
 fn cannot_write(path: &Path, error: &io::Error) -> Error {
@@ -161,17 +161,17 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("state");
         let all = [backup(ONE, "a"), backup(TWO, "a")];
-        let mut ledger = Ledger::open(&path, "s", &all).unwrap();
+        let mut state = StateFile::open(&path, "s", &all).unwrap();
         let day = TimeDelta::days(1);
-        assert!(ledger.verified(&all[0], now(), day).is_none());
-        ledger.add(&all[0], now()).unwrap();
-        drop(ledger);
-        let ledger = Ledger::open(&path, "s", &all).unwrap();
-        assert!(ledger.verified(&all[0], now(), day).is_some());
-        assert!(ledger.verified(&all[1], now(), day).is_none());
-        assert!(ledger.verified(&backup(ONE, "b"), now(), day).is_none());
-        assert!(ledger.verified(&all[0], now() + day, day).is_none());
-        assert!(ledger.verified(&all[0], now(), TimeDelta::zero()).is_none());
+        assert!(state.verified(&all[0], now(), day).is_none());
+        state.add(&all[0], now()).unwrap();
+        drop(state);
+        let state = StateFile::open(&path, "s", &all).unwrap();
+        assert!(state.verified(&all[0], now(), day).is_some());
+        assert!(state.verified(&all[1], now(), day).is_none());
+        assert!(state.verified(&backup(ONE, "b"), now(), day).is_none());
+        assert!(state.verified(&all[0], now() + day, day).is_none());
+        assert!(state.verified(&all[0], now(), TimeDelta::zero()).is_none());
     }
 
     #[test]
@@ -180,15 +180,15 @@ mod tests {
         let path = dir.path().join("state");
         let all = [backup(ONE, "a")];
         let day = TimeDelta::days(1);
-        Ledger::open(&path, "s", &all)
+        StateFile::open(&path, "s", &all)
             .unwrap()
             .add(&all[0], now())
             .unwrap();
-        let other = Ledger::open(&path, "t", &all).unwrap();
+        let other = StateFile::open(&path, "t", &all).unwrap();
         assert!(other.verified(&all[0], now(), day).is_none());
-        let same = Ledger::open(&path, "s", &all).unwrap();
+        let same = StateFile::open(&path, "s", &all).unwrap();
         assert!(same.verified(&all[0], now(), day).is_some());
-        Ledger::open(&path, "s", &[]).unwrap();
+        StateFile::open(&path, "s", &[]).unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "");
     }
 
@@ -197,15 +197,15 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("state");
         let all = [backup(ONE, "a"), backup(TWO, "a")];
-        let mut ledger = Ledger::open(&path, "s", &all).unwrap();
+        let mut state = StateFile::open(&path, "s", &all).unwrap();
         for backup in &all {
-            ledger.add(backup, now()).unwrap();
+            state.add(backup, now()).unwrap();
         }
         let text = fs::read_to_string(&path).unwrap();
         fs::write(&path, &text[..text.len() - 9]).unwrap();
-        let ledger = Ledger::open(&path, "s", &all).unwrap();
+        let state = StateFile::open(&path, "s", &all).unwrap();
         let day = TimeDelta::days(1);
-        assert!(ledger.verified(&all[0], now(), day).is_some());
-        assert!(ledger.verified(&all[1], now(), day).is_none());
+        assert!(state.verified(&all[0], now(), day).is_some());
+        assert!(state.verified(&all[1], now(), day).is_none());
     }
 }

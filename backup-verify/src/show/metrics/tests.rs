@@ -113,16 +113,16 @@ fn named(text: &str) -> BTreeSet<&str> {
 fn rules_and_dashboard_name_what_is_written() {
     let names: BTreeSet<_> = Family::ALL.iter().map(|it| it.name()).collect();
     for text in [
-        include_str!("../../../k8s/components/monitoring/alerts.yaml"),
-        include_str!("../../../k8s/components/monitoring/alerts_test.yaml"),
-        include_str!("../../../k8s/components/monitoring/dashboard.json"),
+        include_str!("../../../../k8s/components/monitoring/alerts.yaml"),
+        include_str!("../../../../k8s/components/monitoring/alerts_test.yaml"),
+        include_str!("../../../../k8s/components/monitoring/dashboard.json"),
     ] {
         let named = named(text);
         assert!(named.len() > 5, "{named:?}");
         let unknown: Vec<_> = named.difference(&names).collect();
         assert!(unknown.is_empty(), "{unknown:?}");
     }
-    let page = include_str!("../../../docs/verify.md");
+    let page = include_str!("../../../../docs/verify.md");
     for family in Family::ALL {
         let row = format!("| `{PREFIX}{}` | {} |", family.name(), family.help().trim());
         assert!(page.contains(&row), "{row}");

@@ -6,91 +6,60 @@ use std::time::Instant;
 
 use backup_file::{BackupName, Ending, Index, Reader, Report, SectionKind, Tail, read_tail};
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+use dump_text::{Text, Watch};
 use job::text::{bytes, count};
 use job::{Error, Progress};
-use pg_text::PgText;
-use serde::Serialize;
 use store::{Backup, Recorded, Source, Store, hex};
 
-use crate::checks::size::Databases;
-use crate::report::{Finding, Grade};
-use dump_text::{Text, Watch};
+use crate::figures::{Cluster, Contents, Database, Figures};
+use crate::finding::Finding;
+
+/// The name of the check.
+const CHECK: &str = "backup";
 
 /// A stream gets its name when its first bytes come, not when its dump was started.
 const NAME_TOLERANCE: TimeDelta = TimeDelta::hours(1);
 
-/// What a backup holds.
-#[derive(Debug, Serialize)]
-pub(crate) struct Contents {
-    name: String,
-    pub(crate) size: u64,
-    pub(crate) sql_size: u64,
-    members: u64,
-    /// Its SHA-256, where one was recorded when it was made, and it is that.
-    pub(crate) sha256: Option<String>,
-    /// Whether it ends in the marker: whoever made it says that it is whole.
-    marker: bool,
-    /// What its index says, where it has one.
-    #[serde(flatten)]
-    pub(crate) cluster: Option<Cluster>,
-    /// When its dump was started, by its index.
-    #[serde(skip)]
-    pub(crate) started: Option<DateTime<Utc>>,
-    /// How long the reading took.
-    seconds: f64,
-    /// What cannot be promised of it, or is odd.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    remarks: Vec<String>,
-}
-
-/// Which cluster it is of, and what of it.
-#[derive(Debug, Serialize)]
-pub(crate) struct Cluster {
-    server_version: String,
-    started: String,
-    finished: String,
-    pub(crate) databases: Vec<Database>,
-}
-
-#[derive(Debug, Serialize)]
-pub(crate) struct Database {
-    pub(crate) name: PgText,
-    pub(crate) size: u64,
-    pub(crate) sql_size: u64,
-}
-
-/// Checks a backup.
+/// Reads a backup through.
 pub(crate) fn check(source: &Source, threads: usize) -> Finding {
     let doing = format!("checking '{}'", source.label());
     let progress = Arc::new(Progress::new(doing, source.size()));
     check_with(source, threads, &progress)
 }
 
-/// Checks a backup, as a part of a longer work.
+/// Reads a backup through, as a part of a longer work.
 pub(crate) fn check_with(source: &Source, threads: usize, progress: &Arc<Progress>) -> Finding {
-    match contents(source, threads, progress) {
-        Ok((contents, false)) => Finding::ok("backup", contents.line()).of(contents),
-        Ok((contents, true)) => Finding::warning("backup", contents.line()).of(contents),
-        Err(error) => Finding::bad("backup", error),
-    }
+    let (contents, is_odd) = match contents(source, threads, progress) {
+        Ok(found) => found,
+        Err(error) => return not_read(error),
+    };
+    let line = line(&contents);
+    let finding = match is_odd {
+        true => Finding::warning(CHECK, line),
+        false => Finding::ok(CHECK, line),
+    };
+    finding.figures(Figures::Contents(Box::new(contents)))
 }
 
-/// What was found of a backup of a store, unless that is bad because the backup was deleted meanwhile.
-pub(crate) fn unless_gone(finding: Finding, store: &Store, backup: &Backup) -> Finding {
-    let is_bad = matches!(finding.grade, Grade::Bad(_));
-    match is_bad && store.is_gone(backup).unwrap_or(false) {
-        true => Finding::ok("backup", gone(backup)),
-        false => finding,
-    }
+/// A backup that is not good, or cannot be read.
+pub(crate) fn not_read(error: Error) -> Finding {
+    Finding::bad(CHECK, error)
 }
 
-/// That it was deleted meanwhile.
-pub(crate) fn gone(backup: &Backup) -> String {
+/// A backup that nobody reads, and why not.
+pub(crate) fn passed_over(words: impl Into<String>) -> Finding {
+    Finding::ok(CHECK, words)
+}
+
+/// A backup of a store that was deleted since; none if it is still there, as far as can be seen.
+pub(crate) fn gone(store: &Store, backup: &Backup) -> Option<Finding> {
     let name = backup.name;
-    format!("{name}  is gone since the store was listed: it is not checked")
+    let words = format!("{name}  is gone since the store was listed: it is not checked");
+    let is_gone = store.is_gone(backup).unwrap_or(false);
+    is_gone.then(|| passed_over(words))
 }
 
-/// What it holds, and whether somebody should look at it: its name is wrong, its dump is odd.
+/// What a backup holds, and whether somebody should look at it: its name is wrong, or its dump is odd.
 fn contents(
     source: &Source,
     threads: usize,
@@ -131,7 +100,7 @@ fn contents(
         members: report.members,
         sha256: sha256.as_ref().map(hex),
         marker: report.ending == Ending::Marker,
-        cluster: report.index.as_ref().map(Cluster::new),
+        cluster: report.index.as_ref().map(cluster),
         started: report.index.as_ref().map(|index| index.about.started),
         seconds: began.elapsed().as_secs_f64(),
         remarks,
@@ -145,12 +114,12 @@ fn read(
     progress: &Arc<Progress>,
 ) -> Result<(Report, Watch, Option<Recorded>), Error> {
     let (input, recorded) = source.checked_reader()?;
-    let input = Counted {
+    let input = CountedInput {
         input,
         progress: Arc::clone(progress),
     };
     let mut reader = Reader::whole(Box::new(input), threads).sql_only();
-    // What has an index is one dump, and was looked at when that was written.
+    // A backup with an index is one dump, which was checked when the index was written.
     let mut watch = match has_index(source) {
         true => Watch::default(),
         false => Watch::thorough(),
@@ -167,19 +136,19 @@ fn read(
     Ok((report, watch, recorded))
 }
 
-/// Whether its tail says so; what is wrong with that is seen when all is read.
+/// Whether its tail has one. If something is wrong with that, reading the whole backup says so.
 fn has_index(source: &Source) -> bool {
     let tail = source.read_at().map(read_tail);
     matches!(tail, Some(Ok(Tail::Index(_))))
 }
 
-/// Counts what passes.
-struct Counted {
+/// Shows the progress of what is read.
+struct CountedInput {
     input: Box<dyn Read + Send>,
     progress: Arc<Progress>,
 }
 
-impl Read for Counted {
+impl Read for CountedInput {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let got = self.input.read(buffer)?;
         self.progress.advance(got as u64);
@@ -187,7 +156,7 @@ impl Read for Counted {
     }
 }
 
-/// Whether its name says when its dump was started. Ages are reckoned from names.
+/// Whether a backup's name says when its dump was started: ages are reckoned from names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Dated {
     Rightly,
@@ -207,7 +176,7 @@ impl Dated {
     }
 }
 
-/// What cannot be promised.
+/// What cannot be promised of a backup.
 fn remarks(report: &Report, watch: &Watch) -> Vec<String> {
     let remark = match (report.ending, watch.text()) {
         (Ending::Marker, _) if report.index.is_some() => return Vec::new(),
@@ -228,55 +197,41 @@ fn remarks(report: &Report, watch: &Watch) -> Vec<String> {
     vec![remark.to_owned()]
 }
 
-impl Contents {
-    /// What each database has, in bytes of SQL; none without an index.
-    pub(crate) fn databases(&self) -> Option<Databases> {
-        let databases = self.cluster.as_ref()?.databases.iter();
-        Some(
-            databases
-                .map(|database| (database.name.clone(), database.sql_size))
-                .collect(),
-        )
+fn line(contents: &Contents) -> String {
+    let mut line = format!(
+        "{}  {}, {} of SQL",
+        contents.name,
+        bytes(contents.size),
+        bytes(contents.sql_size)
+    );
+    if let Some(cluster) = &contents.cluster {
+        line = line + ", " + &count(cluster.databases.len(), "database");
     }
-
-    fn line(&self) -> String {
-        let mut line = format!(
-            "{}  {}, {} of SQL",
-            self.name,
-            bytes(self.size),
-            bytes(self.sql_size)
-        );
-        if let Some(cluster) = &self.cluster {
-            line = line + ", " + &count(cluster.databases.len(), "database");
-        }
-        line += match &self.sha256 {
-            Some(_) => ", SHA-256 as recorded",
-            None => ", no SHA-256 was recorded",
-        };
-        for remark in &self.remarks {
-            line = line + "; " + remark;
-        }
-        line
+    line += match &contents.sha256 {
+        Some(_) => ", SHA-256 as recorded",
+        None => ", no SHA-256 was recorded",
+    };
+    for remark in &contents.remarks {
+        line = line + "; " + remark;
     }
+    line
 }
 
-impl Cluster {
-    fn new(index: &Index) -> Self {
-        let sections = index.sections.iter();
-        let databases = sections.filter_map(|section| match &section.kind {
-            SectionKind::Database(name) => Some(Database {
-                name: name.clone(),
-                size: section.length,
-                sql_size: section.sql_length,
-            }),
-            _ => None,
-        });
-        Self {
-            server_version: index.about.server_version.clone(),
-            started: moment(index.about.started),
-            finished: moment(index.about.finished),
-            databases: databases.collect(),
-        }
+fn cluster(index: &Index) -> Cluster {
+    let sections = index.sections.iter();
+    let databases = sections.filter_map(|section| match &section.kind {
+        SectionKind::Database(name) => Some(Database {
+            name: name.clone(),
+            size: section.length,
+            sql_size: section.sql_length,
+        }),
+        _ => None,
+    });
+    Cluster {
+        server_version: index.about.server_version.clone(),
+        started: moment(index.about.started),
+        finished: moment(index.about.finished),
+        databases: databases.collect(),
     }
 }
 

@@ -3,21 +3,18 @@
 use std::collections::BTreeMap;
 use std::env;
 use std::io::{self, IsTerminal};
-use std::thread;
 
-use backup_file::{BackupName, Index, SectionKind};
+use backup_file::BackupName;
 use chrono::{DateTime, Utc};
 use job::text::{age, bytes};
-use store::{Backup, Glance, Store};
+use store::Backup;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
-use crate::report::{Finding, Grade};
+use crate::read::summary::Summary;
 
-/// So many are looked at, at once.
-const LOOKS: usize = 8;
-/// Where a terminal does not say how wide it is.
+/// The width of a terminal that does not say it.
 const WIDTH: usize = 80;
-/// A bar that is shorter says nothing, a longer one no more.
+/// How long bars are: shorter ones tell nothing, longer ones no more.
 const BAR: std::ops::RangeInclusive<usize> = 6..=30;
 /// Eighths of a character.
 const EIGHTHS: [&str; 8] = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"];
@@ -31,16 +28,6 @@ pub(crate) struct Terminal {
     /// Whether it shows more than ASCII.
     unicode: bool,
 }
-
-/// What is known of one backup.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct State {
-    databases: Option<usize>,
-    words: String,
-}
-
-/// What is known of the backups that were read.
-pub(crate) type Read = BTreeMap<BackupName, State>;
 
 #[derive(Debug)]
 struct Row {
@@ -67,7 +54,7 @@ impl Terminal {
     }
 }
 
-/// Whether the locale says so: the first of these that is set and not empty.
+/// Whether the locale is one of UTF-8: the first of these variables that is set and not empty says so.
 fn speaks_utf8(variable: impl Fn(&str) -> Option<String>) -> bool {
     ["LC_ALL", "LC_CTYPE", "LANG"]
         .into_iter()
@@ -77,82 +64,24 @@ fn speaks_utf8(variable: impl Fn(&str) -> Option<String>) -> bool {
         .is_some_and(|value| value.contains("utf8"))
 }
 
-impl State {
-    /// Of a backup that was read.
-    pub(crate) fn read(finding: &Finding) -> Self {
-        let contents = finding.contents.as_ref();
-        let cluster = contents.and_then(|contents| contents.cluster.as_ref());
-        let words = match finding.grade {
-            Grade::Bad(_) => "bad",
-            _ if finding.contents.is_none() => "not read",
-            _ => "good",
-        };
-        Self {
-            databases: cluster.map(|cluster| cluster.databases.len()),
-            words: words.to_owned(),
-        }
-    }
-
-    /// Of a backup that was glanced at.
-    fn glanced(store: &Store, backup: &Backup) -> Self {
-        let (databases, words) = match store.glance(backup) {
-            Ok(Glance::Whole(index)) => (index.map(|index| databases(&index)), "whole".to_owned()),
-            Ok(Glance::Foreign) => (None, "of another program".to_owned()),
-            Ok(Glance::NotGood(why)) => (None, format!("bad: {why}")),
-            Ok(Glance::Archived) => (None, "archived".to_owned()),
-            Ok(Glance::Gone) => (None, "gone".to_owned()),
-            Ok(Glance::NotAllowed(_)) | Err(_) => (None, "not read".to_owned()),
-        };
-        Self { databases, words }
-    }
-}
-
-fn databases(index: &Index) -> usize {
-    let sections = index.sections.iter();
-    sections
-        .filter(|section| matches!(section.kind, SectionKind::Database(_)))
-        .count()
-}
-
-/// The table of these backups, oldest first. Those that were not read are glanced at.
+/// The table of these backups, oldest first, with what is known of each.
 pub(crate) fn table(
-    store: &Store,
     backups: &[Backup],
-    mut read: Read,
+    summaries: &BTreeMap<BackupName, Summary>,
     now: DateTime<Utc>,
     terminal: Terminal,
 ) -> String {
-    let rest: Vec<&Backup> = backups
+    let rows: Vec<Row> = backups
         .iter()
-        .filter(|backup| !read.contains_key(&backup.name))
+        .map(|backup| Row::new(backup, summaries.get(&backup.name), now))
         .collect();
-    let share = rest.len().div_ceil(LOOKS).max(1);
-    thread::scope(|scope| {
-        let looks: Vec<_> = rest
-            .chunks(share)
-            .map(|share| {
-                scope.spawn(move || {
-                    let look = |backup: &&Backup| (backup.name, State::glanced(store, backup));
-                    share.iter().map(look).collect::<Vec<_>>()
-                })
-            })
-            .collect();
-        for look in looks {
-            read.extend(look.join().unwrap_or_default());
-        }
-    });
-    let row = |backup: &Backup| {
-        let state = read.remove(&backup.name);
-        Row::new(backup, state, now)
-    };
-    let rows: Vec<Row> = backups.iter().map(row).collect();
     drawn(&rows, terminal)
 }
 
 impl Row {
-    fn new(backup: &Backup, state: Option<State>, now: DateTime<Utc>) -> Self {
+    fn new(backup: &Backup, summary: Option<&Summary>, now: DateTime<Utc>) -> Self {
         let started = backup.name.started();
-        let databases = state.as_ref().and_then(|state| state.databases);
+        let databases = summary.and_then(|summary| summary.databases);
         Self {
             name: backup.name.to_string(),
             started: started.format("%Y-%m-%d %H:%M:%S").to_string(),
@@ -162,13 +91,13 @@ impl Row {
             },
             size: backup.size,
             databases: databases.map_or_else(|| "-".to_owned(), |number| number.to_string()),
-            // Before it is measured.
-            state: state.map_or_else(String::new, |state| job::shown(&state.words)),
+            // As it is shown, so that its width is known.
+            state: summary.map_or_else(String::new, |summary| job::shown(&summary.state)),
         }
     }
 }
 
-/// As many columns as there is room for: where the name is too long, the moment that is in it.
+/// The table in the columns that there is room for. Where names are too long, the moments in them stand in their place.
 fn drawn(rows: &[Row], terminal: Terminal) -> String {
     let sizes: Vec<String> = rows.iter().map(|row| bytes(row.size)).collect();
     let column = |title: &str, of: &dyn Fn(&Row) -> &str| -> usize {
@@ -224,7 +153,7 @@ fn drawn_bar(size: u64, largest: u64, width: usize, unicode: bool) -> String {
     "█".repeat(eighths / 8) + EIGHTHS[eighths % 8]
 }
 
-/// No wider than so many columns, and on one line.
+/// The beginning of a text that is no wider than `width` columns, on one line.
 fn cut(text: &str, width: usize) -> String {
     let mut cut = String::new();
     for char in text.chars() {
@@ -237,7 +166,7 @@ fn cut(text: &str, width: usize) -> String {
     cut
 }
 
-/// As wide as so many columns.
+/// Filled up with blanks to `width` columns.
 fn padded(text: &str, width: usize) -> String {
     text.to_owned() + &" ".repeat(width.saturating_sub(text.width()))
 }
@@ -255,12 +184,12 @@ mod tests {
             sha256: None,
             version: String::new(),
         };
-        let state = State {
+        let summary = Summary {
             databases: (day > 20).then_some(6),
-            words: state.to_owned(),
+            state: state.to_owned(),
         };
         let now = DateTime::parse_from_rfc3339("2025-11-23T03:00:00Z").unwrap();
-        Row::new(&backup, Some(state), now.to_utc())
+        Row::new(&backup, Some(&summary), now.to_utc())
     }
 
     fn rows() -> Vec<Row> {
@@ -301,7 +230,7 @@ postgresql_backup_20251124_020000.sql.gz       -  1.00 MiB          6  whole    
                 let text = drawn(&rows, terminal(width, unicode));
                 assert_eq!(text.lines().count(), 6);
                 for line in text.lines() {
-                    // What a person needs at least.
+                    // Narrower than that it cannot be.
                     assert!(line.width() <= width.max(58), "{width}: {line}");
                     assert!(!line.contains('\u{7}'));
                 }

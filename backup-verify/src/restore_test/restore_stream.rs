@@ -13,28 +13,30 @@ use pg_text::PgText;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::judgement::Failed;
+use super::failure::Failure;
+use super::judgement::FailedStatement;
 
 const PROGRAM: &str = "restore-stream";
-/// Where it finds its token.
+/// The variables that it finds its token in.
 const TOKEN_VARIABLES: [&str; 2] = ["AZURE_STORAGE_SAS_TOKEN", "AZURE_STORAGE_SAS_TOKEN_FILE"];
-/// How a line about its progress begins: these are handed on.
+/// How a line about its progress begins, which is handed on.
 const PROGRESS: &str = "restore-stream: restoring '";
+
 /// A backup that restore-stream restores.
 #[derive(Debug)]
 pub(crate) struct Restorer {
     program: PathBuf,
     backup: String,
-    /// A token that the backup's URL had: no command line shall show it.
+    /// The token that the backup's URL had: no command line may show it.
     token: Option<String>,
     threads: usize,
-    /// How long a request to the service may be tried.
+    /// Its `--deadline`.
     deadline: Option<TimeDelta>,
 }
 
-/// What is restored.
+/// Scope is restored.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum What<'a> {
+pub(crate) enum Scope<'a> {
     /// Roles and tablespaces.
     Globals,
     /// A database, under another name perhaps.
@@ -45,32 +47,32 @@ pub(crate) enum What<'a> {
     },
 }
 
-/// What it says it has done.
+/// Scope it says it has done.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub(crate) struct Done {
+pub(crate) struct Outcome {
     /// How long it took, in seconds.
     pub(crate) seconds: f64,
     databases: Vec<Database>,
     error: Option<String>,
     exit: Option<u8>,
-    failure: Option<Failed>,
+    failure: Option<FailedStatement>,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct Database {
     name: String,
-    /// Its bytes, where it is shown otherwise.
+    /// The name's bytes, where it is not UTF-8.
     name_hex: Option<String>,
-    /// None where they came by INSERT.
+    /// None if they came by INSERT.
     rows: Option<u64>,
     left_out: u64,
 }
 
-impl What<'_> {
-    /// For messages.
-    fn words(self) -> String {
+impl Scope<'_> {
+    /// Its name in messages.
+    pub(crate) fn words(self) -> String {
         match self {
             Self::Globals => "roles and tablespaces".into(),
             Self::Database { name, .. } => format!("database '{name}'"),
@@ -78,7 +80,7 @@ impl What<'_> {
     }
 }
 
-impl Done {
+impl Outcome {
     /// How many rows came by COPY.
     pub(crate) fn rows(&self) -> u64 {
         self.databases.iter().filter_map(|it| it.rows).sum()
@@ -113,18 +115,18 @@ impl Restorer {
     /// Restores into a server, whose database `maintenance` is connected to for all that concerns no database.
     ///
     /// # Errors
-    /// Exit code 3 if the backup is to blame, 1 if it could not be done.
+    /// Whether the backup is to blame, or it could not be tested.
     pub(crate) fn restore(
         &self,
-        what: What<'_>,
+        scope: Scope<'_>,
         server: &Server,
         maintenance: &PgText,
-    ) -> Result<Done, Error> {
+    ) -> Result<Outcome, Failure> {
         let mut command = self.command();
         command.arg("--yes");
-        match what {
-            What::Globals => drop(command.arg("--globals-only")),
-            What::Database {
+        match scope {
+            Scope::Globals => drop(command.arg("--globals-only")),
+            Scope::Database {
                 name,
                 renamed,
                 owners,
@@ -144,33 +146,35 @@ impl Restorer {
         server
             .conninfo()
             .lead(&mut command, Some(maintenance.as_bytes()));
-        let (said, ended) = run::<Done>(command)?;
-        match said {
-            Some(done) if ended.status.success() => Ok(done),
-            Some(Done {
+        let (said, ended) = run::<Outcome>(command)?;
+        let failure = match said {
+            Some(outcome) if ended.status.success() => return Ok(outcome),
+            Some(Outcome {
+                failure: Some(statement),
+                exit: Some(1),
+                ..
+            }) => statement.failure(),
+            Some(Outcome {
                 error: Some(error),
                 exit,
-                failure,
                 ..
-            }) => Err(match failure {
-                Some(failed) if exit == Some(1) => hinted(failed.error(&what.words()), &ended),
-                _ => hinted(judged(what, exit, &error), &ended),
-            }),
-            _ => Err(ended
-                .into_result()
-                .err()
-                .unwrap_or_else(|| Error::failed("restore-stream did not say what it did"))),
-        }
+            }) => judged(scope, exit, &error),
+            _ => return Err(unexplained(ended).into()),
+        };
+        Err(match hint(&ended) {
+            Some(hint) => failure.hint(hint),
+            None => failure,
+        })
     }
 
     /// The databases of a backup without an index, which is read through for that.
     ///
     /// # Errors
-    /// As [`Restorer::restore`].
+    /// Exit code 3 if the backup is to blame, 1 if it could not be read.
     pub(crate) fn databases(&self) -> Result<Vec<PgText>, Error> {
         let mut command = self.command();
         command.arg("--list");
-        let (said, ended) = run::<Done>(command)?;
+        let (said, ended) = run::<Outcome>(command)?;
         if ended.status.success() {
             let databases = said.unwrap_or_default().databases.into_iter();
             let name = |it: Database| match it.name_hex {
@@ -180,17 +184,18 @@ impl Restorer {
             let names: Option<_> = databases.map(name).collect();
             return names.ok_or_else(|| Error::failed("restore-stream lists names that are none"));
         }
-        let code = ended.status.code().and_then(|code| u8::try_from(code).ok());
         let own = format!("{PROGRAM}: ");
-        let words = ended.last_words.iter().find_map(|it| it.strip_prefix(&own));
-        match words {
-            Some(words) if code == Some(3) => Err(hinted(Error::not_good(words), &ended)),
-            Some(words) => Err(hinted(Error::failed(words), &ended)),
-            None => Err(ended
-                .into_result()
-                .err()
-                .unwrap_or_else(|| Error::failed("no list"))),
-        }
+        let Some(words) = ended.last_words.iter().find_map(|it| it.strip_prefix(&own)) else {
+            return Err(unexplained(ended));
+        };
+        let error = match ended.status.code() {
+            Some(3) => Error::not_good(words),
+            _ => Error::failed(words),
+        };
+        Err(match hint(&ended) {
+            Some(hint) => error.hint(hint),
+            None => error,
+        })
     }
 
     fn command(&self) -> Command {
@@ -202,7 +207,7 @@ impl Restorer {
             command.arg(option("--deadline", &seconds));
         }
         command.stdin(Stdio::null()).stdout(Stdio::piped());
-        // The variables come first, as restore-stream itself would have it. This child alone gets them.
+        // The variables come before the URL's token, as in restore-stream itself. No other child gets them.
         let mut given = TOKEN_VARIABLES.map(|name| (name, env::var_os(name)));
         if given.iter().all(|(_, value)| value.is_none()) {
             given[0].1 = self.token.as_ref().map(OsString::from);
@@ -223,7 +228,7 @@ fn option(name: &str, value: impl AsRef<OsStr>) -> OsString {
     option
 }
 
-/// Runs it to its end: what it said to a script, and how it ended.
+/// Runs restore-stream to its end: what it printed for programs, and how it ended.
 fn run<T: DeserializeOwned>(command: Command) -> Result<(Option<T>, Ended), Error> {
     let mut child = Child::spawn_ending(command, Ending::TIDY, |line| {
         if line.starts_with(PROGRESS) {
@@ -240,29 +245,32 @@ fn run<T: DeserializeOwned>(command: Command) -> Result<(Option<T>, Ended), Erro
     Ok((serde_json::from_str(&answer).ok(), ended))
 }
 
-/// With the hint that it gave.
-fn hinted(error: Error, ended: &Ended) -> Error {
+/// The hint that it gave.
+fn hint(ended: &Ended) -> Option<&str> {
     let mut lines = ended.last_words.iter().rev();
-    match lines.find_map(|line| line.strip_prefix("hint: ")) {
-        Some(hint) => error.hint(hint),
-        None => error,
-    }
+    lines.find_map(|line| line.strip_prefix("hint: "))
 }
 
-/// The error of a restore in which no statement failed, or not one of the backup's.
-fn judged(what: What<'_>, exit: Option<u8>, message: &str) -> Error {
-    // It names the database as it is called on the server.
-    let own = match what {
-        What::Database {
+/// The error of a run that did not say what it did.
+fn unexplained(ended: Ended) -> Error {
+    let error = ended.into_result().err();
+    error.unwrap_or_else(|| Error::failed("restore-stream did not say what it did"))
+}
+
+/// The failure of a restore in which no statement failed.
+fn judged(scope: Scope<'_>, exit: Option<u8>, message: &str) -> Failure {
+    // The message begins with the database's name on the server.
+    let own = match scope {
+        Scope::Database {
             renamed: Some(renamed),
             ..
         } => format!("database '{renamed}': "),
-        _ => format!("{}: ", what.words()),
+        _ => format!("{}: ", scope.words()),
     };
     let message = message.strip_prefix(&own).unwrap_or(message);
     match exit {
-        Some(3) => Error::not_good(format!("{}: {message}", what.words())),
-        _ => Error::failed(format!("{} could not be tested: {message}", what.words())),
+        Some(3) => Failure::not_good(message),
+        _ => Error::failed(message).into(),
     }
 }
 
@@ -272,16 +280,18 @@ mod tests {
 
     #[test]
     fn what_fails_beside_statements() {
-        let what = What::Database {
+        let scope = Scope::Database {
             name: &"shop".into(),
             renamed: Some(&"backup_verify_1".into()),
             owners: false,
         };
-        let cut = judged(what, Some(3), "database 'backup_verify_1': cut");
+        let cut = judged(scope, Some(3), "database 'backup_verify_1': cut");
+        let cut = cut.error(&scope.words());
         assert_eq!(cut.exit().code(), 3);
         assert_eq!(cut.to_string(), "database 'shop': cut");
         for exit in [Some(1), Some(4), None] {
-            let error = judged(What::Globals, exit, "the server is a standby");
+            let error = judged(Scope::Globals, exit, "the server is a standby");
+            let error = error.error(&Scope::Globals.words());
             assert_eq!(error.exit().code(), 1);
             assert_eq!(
                 error.to_string(),

@@ -1,14 +1,14 @@
-//! What the metrics take from what was found.
+//! What the metrics take from a run and from what it found.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use store::{Backup, total_size};
 
-use crate::backup::Contents;
-use crate::figures::Figures;
-use crate::metrics::{Family, Metrics};
-use crate::restore_test::Restored;
+use super::metrics::{Family, Metrics};
+use crate::figures::{Contents, Figures, Restored};
+use crate::finding::Finding;
 
 impl Metrics {
     /// The run itself.
@@ -39,15 +39,7 @@ impl Metrics {
         }
     }
 
-    /// How long a database took to be restored.
-    pub(crate) fn restored(&mut self, restored: &Restored) {
-        if let Some(database) = &restored.database {
-            let family = Family::DatabaseRestoreDuration;
-            self.add(family, "database", &database.to_string(), restored.seconds);
-        }
-    }
-
-    /// A restore was tried: how long all of it took, if it was good.
+    /// A restore was tried; `all` is how long it took, if it was good.
     pub(crate) fn restore_tried(&mut self, now: DateTime<Utc>, all: Option<&Restored>) {
         self.set_moment(Family::RestoreTimestamp, now);
         self.set(Family::RestoreSuccess, f64::from(u8::from(all.is_some())));
@@ -56,9 +48,29 @@ impl Metrics {
         }
     }
 
-    /// What a check of the store measured.
-    pub(crate) fn figures(&mut self, figures: &Figures) {
+    /// The grade of each check, and what it measured.
+    pub(crate) fn findings(&mut self, findings: &[Finding]) {
+        let mut grades: BTreeMap<&str, u8> = BTreeMap::new();
+        for finding in findings {
+            let worst = grades.entry(finding.check).or_default();
+            *worst = finding.grade.number().max(*worst);
+            if let Some(figures) = &finding.figures {
+                self.figures(figures);
+            }
+        }
+        for (check, grade) in grades {
+            self.add(Family::CheckGrade, "check", check, f64::from(grade));
+        }
+    }
+
+    fn figures(&mut self, figures: &Figures) {
         match figures {
+            Figures::Restored(restored) => {
+                if let Some(database) = &restored.database {
+                    let family = Family::DatabaseRestoreDuration;
+                    self.add(family, "database", &database.to_string(), restored.seconds);
+                }
+            }
             Figures::Size(size) => {
                 if let Some(ratio) = size.size_ratio {
                     self.set(Family::SizeRatio, ratio);
@@ -77,8 +89,8 @@ impl Metrics {
                 }
             }
             Figures::Room { used_ratio, .. } => self.set(Family::UsedRatio, *used_ratio),
-            // These are set whether they are checked or not.
-            Figures::Age { .. } | Figures::Token { .. } => {}
+            // The run sets these, of the newest backup and of the token, checked or not.
+            Figures::Contents(_) | Figures::Age { .. } | Figures::Token { .. } => {}
             // Their grade is all that is of use.
             Figures::Retention { .. } | Figures::Gaps { .. } => {}
         }

@@ -11,46 +11,46 @@ use pg_client::{
     Conninfo, RELEASE, Server, UNHINDERED, Version, quote_ident, quote_literal, random_key,
 };
 use pg_text::PgText;
+use private_server::unused_account;
 
-use super::account;
-use super::session::Visitor;
+use super::inspection::Inspector;
 
-/// How the names of all of them begin.
+/// How the names of all such databases begin.
 const PREFIX: &str = "backup_verify_";
 /// Random bytes that tell one run from another.
 const KEY_LENGTH: usize = 4;
-/// How long somebody who is in a database, and may not be sent away, is waited for.
+/// How long a drop waits for somebody who is in the database and may not be sent away.
 const PATIENCE: Duration = Duration::from_secs(15);
 const PAUSE: Duration = Duration::from_millis(200);
 
 /// The databases of one run, on a given server. They are dropped when this is, and when a signal stops the
 /// program.
 #[derive(Debug)]
-pub(crate) struct Scratch {
+pub(crate) struct ScratchDatabases {
     server: Server,
     inside: Server,
-    place: Place,
+    cleanup: Cleanup,
     on_stop: Option<OnStop>,
 }
 
-/// How they are reached to be dropped.
+/// What dropping the databases of a run takes.
 #[derive(Debug, Clone)]
-struct Place {
+struct Cleanup {
     conninfo: Conninfo,
-    /// For sessions in them.
+    /// For sessions in the databases.
     inside: Conninfo,
-    /// The database to connect to for all else.
+    /// The database to connect to for everything else.
     maintenance: PgText,
-    /// How the names of this run's begin. What restore-stream has under a name of its own, it drops itself.
+    /// How the names of this run's databases begin. restore-stream drops those that it gave a name of its own.
     prefix: String,
 }
 
-impl Scratch {
+impl ScratchDatabases {
     /// Prepares for databases on the server that `conninfo` leads to; and the server's version.
     ///
     /// # Errors
     /// A conninfo that cannot be read; a server that does not answer.
-    pub(crate) fn new(conninfo: &OsStr) -> Result<(Self, Version), Error> {
+    pub(crate) fn prepare(conninfo: &OsStr) -> Result<(Self, Version), Error> {
         let conninfo = Conninfo::parse(conninfo)?;
         let named = conninfo.database().cloned();
         let maintenance = named
@@ -59,21 +59,21 @@ impl Scratch {
         let version = Server::new(conninfo.clone()).version(Some(&maintenance))?;
         let conninfo = without_root(conninfo, &maintenance);
         let server = Server::new(conninfo.clone());
-        let visitor = Visitor::of(&server, &maintenance)?;
+        let inspector = Inspector::of(&server, &maintenance)?;
         let inside = conninfo.clone();
-        let inside = inside.with_settings(&visitor.settings(version.major()));
-        let place = Place {
+        let inside = inside.with_settings(&inspector.settings(version.major()));
+        let cleanup = Cleanup {
             conninfo,
             inside: inside.clone(),
             maintenance,
             prefix: format!("{PREFIX}{}_", random_key::<KEY_LENGTH>()?),
         };
-        let at_stop = place.clone();
+        let at_stop = cleanup.clone();
         let scratch = Self {
             server,
             inside: Server::new(inside),
             on_stop: Some(job::on_stop(move || at_stop.clear_or_say())),
-            place,
+            cleanup,
         };
         Ok((scratch, version))
     }
@@ -82,23 +82,23 @@ impl Scratch {
         &self.server
     }
 
-    /// The same, for sessions in restored databases.
+    /// The same server, for sessions in restored databases.
     pub(crate) fn inside(&self) -> &Server {
         &self.inside
     }
 
     pub(crate) fn maintenance(&self) -> &PgText {
-        &self.place.maintenance
+        &self.cleanup.maintenance
     }
 
     /// A name for a database.
     pub(crate) fn name(&self, number: usize) -> String {
-        format!("{}{number}", self.place.prefix)
+        format!("{}{number}", self.cleanup.prefix)
     }
 
-    /// Drops those that are there now.
+    /// Drops this run's databases that are there now.
     pub(crate) fn clear(&self) -> Result<(), Error> {
-        self.place.clear()
+        self.cleanup.clear()
     }
 
     /// Databases of other runs: one that was killed, or one that is at work.
@@ -107,22 +107,22 @@ impl Scratch {
             "SELECT datname FROM pg_catalog.pg_database WHERE {} ORDER BY 1",
             begins_with(PREFIX)
         );
-        let rows = self.server.query(Some(&self.place.maintenance), &sql)?;
+        let rows = self.server.query(Some(&self.cleanup.maintenance), &sql)?;
         Ok(rows.into_iter().flatten().flatten().collect())
     }
 }
 
-impl Drop for Scratch {
+impl Drop for ScratchDatabases {
     fn drop(&mut self) {
         // A signal that is ending the program drops them itself.
         drop(self.on_stop.take());
-        self.place.clear_or_say();
+        self.cleanup.clear_or_say();
     }
 }
 
-/// Whom psql can be run as: root only where the server answers nobody else.
+/// Has psql run as a user that owns nothing, and as root only where the server answers nobody else.
 fn without_root(conninfo: Conninfo, maintenance: &PgText) -> Conninfo {
-    let why = match account::for_psql() {
+    let why = match unused_account() {
         Ok(None) => return conninfo,
         Ok(account) => {
             let other = conninfo.clone().run_as(account);
@@ -132,13 +132,13 @@ fn without_root(conninfo: Conninfo, maintenance: &PgText) -> Conninfo {
                 Err(error) => error.to_string(),
             }
         }
-        Err(why) => why,
+        Err(error) => error.to_string(),
     };
     say!("psql runs as root, for it cannot reach the server as anybody else: {why}");
     conninfo
 }
 
-impl Place {
+impl Cleanup {
     fn clear_or_say(&self) {
         if let Err(error) = self.clear() {
             say!("{error}: drop the databases {}… yourself", self.prefix);
@@ -154,15 +154,15 @@ impl Place {
         failed.map_or(Ok(()), Err)
     }
 
-    /// Whoever is in it (an exporter, a pooler: they connect to every database there is) is sent away where that may be
-    /// done, and waited for where it may not; nobody else gets in.
+    /// Drops a database. Whoever is in it (exporters and poolers connect to every database) is sent away if this role may
+    /// do that, and waited for if not. Nobody new gets in.
     fn drop_database(&self, name: &str) -> Result<(), Error> {
         let open = format!(
             "ALTER DATABASE {} ALLOW_CONNECTIONS true",
             quote_ident(name)
         );
         self.ask(&self.conninfo, &self.maintenance, &open)?;
-        // What it does not take away is said when the database is dropped.
+        // If it leaves something in the way, dropping the database fails and says so.
         let release = [UNHINDERED, RELEASE].concat();
         let _ = self.ask(&self.inside, &name.into(), &release);
         let started = Instant::now();
@@ -185,8 +185,8 @@ impl Place {
         }
     }
 
-    /// Ends what is at work in the databases of this run, or creates one: the psql that asked for it may be dead
-    /// already. Then the names of those that are there.
+    /// Ends sessions in the databases of this run, and sessions that create one, whose psql may be dead already. Then asks
+    /// for the names of the databases that are there.
     fn remains(&self) -> String {
         let about = quote_literal(format!("%{}%", self.prefix));
         let ours = begins_with(&self.prefix);
@@ -198,7 +198,8 @@ SELECT datname FROM pg_catalog.pg_database WHERE {ours};"
         )
     }
 
-    /// By a psql of its own and not a [`Server`], whose processes must not be used while a signal ends the program.
+    /// Asks with a psql of its own. A [`Server`] cannot be used while a signal ends the program: it registers its
+    /// processes to be killed then.
     fn ask(&self, conninfo: &Conninfo, database: &PgText, sql: &str) -> Result<String, Error> {
         let cannot = |error| Error::io("cannot run 'psql'", &error);
         let mut command = conninfo.command("psql", Some(database.as_bytes()));
@@ -223,11 +224,12 @@ SELECT datname FROM pg_catalog.pg_database WHERE {ours};"
     }
 }
 
-/// Each statement for itself: the first one holds when the second looks who is in.
+/// Closes a database, sends everybody away and drops it. These are statements of their own: the database is closed for
+/// new sessions before the others are looked for.
 fn shut_and_drop(name: &str) -> String {
     let ended = send_away(&format!("datname = {}", quote_literal(name)));
     let name = quote_ident(name);
-    // Not WITH (FORCE), which fails at once where somebody may not be sent away: this waits for them.
+    // Not WITH (FORCE): that fails at once if somebody may not be sent away, and this waits for them.
     format!(
         "{UNHINDERED}SET client_min_messages = error;
 ALTER DATABASE {name} WITH ALLOW_CONNECTIONS false IS_TEMPLATE false;
@@ -236,7 +238,7 @@ DROP DATABASE IF EXISTS {name};"
     )
 }
 
-/// Sends away those whom `which` describes, and waits until they are gone: as far as this role may.
+/// Ends the sessions that `which` describes, as far as this role may, and waits until they are gone.
 fn send_away(which: &str) -> String {
     format!(
         "DO $$DECLARE who integer; sent boolean;
@@ -258,7 +260,7 @@ END$$;"
     )
 }
 
-/// Who is in a database, for a person.
+/// Asks who is in a database, for a person.
 fn visitors(name: &str) -> String {
     format!(
         "\\o

@@ -1,4 +1,4 @@
-//! Where the test restores to.
+//! The server that a test restores into.
 
 use std::ffi::OsStr;
 
@@ -7,10 +7,9 @@ use pg_client::{Server, UNHINDERED, Version, quote_ident, sql};
 use pg_text::PgText;
 
 use super::globals::Globals;
-use super::installation::Installation;
 use super::manifest::Manifest;
-use super::scratch::Scratch;
-use super::throwaway::Throwaway;
+use super::own_server::{self, OwnServer};
+use super::scratch_databases::ScratchDatabases;
 use crate::cli::Args;
 
 /// Databases that every server has: they are restored in place, and cannot be dropped.
@@ -18,7 +17,7 @@ const ALWAYS_THERE: [&str; 2] = ["postgres", "template1"];
 
 /// A server to restore into.
 #[derive(Debug)]
-pub(crate) struct Ground {
+pub(crate) struct TestServer {
     kind: Kind,
     version: Version,
 }
@@ -26,22 +25,22 @@ pub(crate) struct Ground {
 #[derive(Debug)]
 enum Kind {
     /// Made for the test: databases have their own names there, and roles come with them.
-    Made(Throwaway),
-    /// Somebody's: databases have names of ours there.
-    Given(Scratch),
+    Own(OwnServer),
+    /// Somebody's: databases have other names there, and no roles come with them.
+    Given(ScratchDatabases),
 }
 
-impl Ground {
+impl TestServer {
     /// Makes a server.
     ///
     /// # Errors
     /// It cannot be made (exit code 1).
-    pub(crate) fn made(manifest: &Manifest, globals: &Globals, args: &Args) -> Result<Self, Error> {
-        let installation = Installation::find(args.pg_bindir.as_deref(), manifest.major)?;
+    pub(crate) fn make(manifest: &Manifest, globals: &Globals, args: &Args) -> Result<Self, Error> {
+        let installation = own_server::installation(args.pg_bindir.as_deref(), manifest.major)?;
         let version = installation.version().clone();
         let parent = args.work_dir.as_deref();
-        let made = Throwaway::start(&installation, globals, parent, manifest.largest())?;
-        let kind = Kind::Made(made);
+        let own = OwnServer::start(&installation, globals, parent, manifest.largest())?;
+        let kind = Kind::Own(own);
         Ok(Self { kind, version })
     }
 
@@ -50,23 +49,23 @@ impl Ground {
     /// # Errors
     /// It does not answer (exit code 1).
     pub(crate) fn given(conninfo: &OsStr) -> Result<Self, Error> {
-        let (scratch, version) = Scratch::new(conninfo)?;
-        let kind = Kind::Given(scratch);
+        let (databases, version) = ScratchDatabases::prepare(conninfo)?;
+        let kind = Kind::Given(databases);
         Ok(Self { kind, version })
     }
 
     pub(crate) fn server(&self) -> &Server {
         match &self.kind {
-            Kind::Made(made) => made.server(),
-            Kind::Given(scratch) => scratch.server(),
+            Kind::Own(own) => own.server(),
+            Kind::Given(databases) => databases.server(),
         }
     }
 
-    /// The same, for sessions in restored databases.
+    /// The same server, for sessions in restored databases.
     pub(crate) fn inside(&self) -> &Server {
         match &self.kind {
-            Kind::Made(made) => made.server(),
-            Kind::Given(scratch) => scratch.inside(),
+            Kind::Own(own) => own.server(),
+            Kind::Given(databases) => databases.inside(),
         }
     }
 
@@ -75,19 +74,19 @@ impl Ground {
     }
 
     /// The name that a database gets there, if it is not its own.
-    pub(crate) fn name(&self, number: usize) -> Option<String> {
+    pub(crate) fn new_name(&self, number: usize) -> Option<String> {
         match &self.kind {
-            Kind::Made(_) => None,
-            Kind::Given(scratch) => Some(scratch.name(number)),
+            Kind::Own(_) => None,
+            Kind::Given(databases) => Some(databases.name(number)),
         }
     }
 
-    /// What somebody should know of the server.
+    /// What somebody should know about the server.
     pub(crate) fn remarks(&self) -> Vec<String> {
-        let Kind::Given(scratch) = &self.kind else {
+        let Kind::Given(databases) = &self.kind else {
             return Vec::new();
         };
-        let others = scratch.others().unwrap_or_default();
+        let others = databases.others().unwrap_or_default();
         let others = others.iter().map(|name| {
             format!("'{name}' is on the server: another restore test is at work, or was killed and has left it")
         });
@@ -100,7 +99,7 @@ impl Ground {
     /// The server's.
     pub(crate) fn extensions(&self) -> Result<Vec<String>, Error> {
         let sql = "SELECT name FROM pg_catalog.pg_available_extensions";
-        let rows = self.server().query(Some(&self.maintenance()), sql)?;
+        let rows = self.server().query(Some(self.maintenance()), sql)?;
         let names = rows.into_iter().flatten().flatten();
         Ok(names.map(|name| name.to_string()).collect())
     }
@@ -114,7 +113,7 @@ impl Ground {
             "{}ALTER DATABASE {} WITH ALLOW_CONNECTIONS true CONNECTION LIMIT -1 IS_TEMPLATE false",
             &[&UNHINDERED.into(), &quote_ident(database)],
         );
-        self.server().execute(Some(&self.maintenance()), open)
+        self.server().execute(Some(self.maintenance()), open)
     }
 
     /// Drops what was restored of the backup's database `name`.
@@ -123,17 +122,17 @@ impl Ground {
     /// The server's.
     pub(crate) fn clear(&self, name: &PgText) -> Result<(), Error> {
         match &self.kind {
-            Kind::Made(_) if ALWAYS_THERE.contains(&name.ascii()) => Ok(()),
-            Kind::Made(made) => made.drop_database(name),
-            Kind::Given(scratch) => scratch.clear(),
+            Kind::Own(_) if ALWAYS_THERE.contains(&name.ascii()) => Ok(()),
+            Kind::Own(own) => own.drop_database(name),
+            Kind::Given(databases) => databases.clear(),
         }
     }
 
     /// The database to connect to for all that concerns none.
     pub(crate) fn maintenance(&self) -> &PgText {
         match &self.kind {
-            Kind::Made(made) => made.maintenance(),
-            Kind::Given(scratch) => scratch.maintenance(),
+            Kind::Own(own) => own.maintenance(),
+            Kind::Given(databases) => databases.maintenance(),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! All backups of a store, several at a time (`--all`).
+//! All backups of a store, several at once (`--all`).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,43 +10,44 @@ use chrono::SecondsFormat;
 use job::{Error, Progress};
 use store::{Backup, Store, total_size};
 
-use crate::backup;
+use super::backup;
+use super::state_file::{GoodBackup, StateFile};
 use crate::cli::Args;
-use crate::ledger::{Entry, Ledger};
-use crate::report::{Finding, Grade, Report};
+use crate::finding::Finding;
+use crate::report::Report;
 
-/// What the readers share.
-struct Work<'a> {
+/// What the reading threads share.
+struct Queue<'a> {
     store: &'a Store,
     backups: &'a [Backup],
-    /// Those to be read, by their places.
+    /// Those to be read, by their places among the backups.
     unread: Vec<usize>,
     /// How many of these have been taken.
     taken: AtomicUsize,
-    /// Nobody wants to know the rest.
+    /// Whether the findings on the rest are of no use any more.
     stopped: AtomicBool,
     threads: usize,
     progress: Arc<Progress>,
 }
 
-/// Checks these backups, and reports them in their order. One that the ledger knows is not read.
+/// Checks these backups, and reports them in their order. One that the state file knows to be good is not read.
 ///
 /// # Errors
-/// The report or the ledger cannot be written.
+/// The report or the state file cannot be written.
 pub(crate) fn check(
     store: &Store,
     backups: &[Backup],
     args: &Args,
-    mut ledger: Option<&mut Ledger>,
+    mut state: Option<&mut StateFile>,
     report: &mut Report,
 ) -> Result<(), Error> {
     let mut findings = BTreeMap::new();
     for (at, backup) in backups.iter().enumerate() {
-        let known = ledger
+        let known = state
             .as_deref()
-            .and_then(|ledger| ledger.verified(backup, args.now(), args.again_after));
-        if let Some(entry) = known {
-            findings.insert(at, not_again(backup, entry));
+            .and_then(|state| state.verified(backup, args.now(), args.again_after));
+        if let Some(known) = known {
+            findings.insert(at, not_again(backup, known));
         }
     }
     let unread: Vec<usize> = (0..backups.len())
@@ -55,7 +56,7 @@ pub(crate) fn check(
     let size = total_size(unread.iter().map(|at| &backups[*at]));
     let jobs = args.jobs().min(unread.len());
     let doing = format!("checking {}", job::text::count(unread.len(), "backup"));
-    let work = Work {
+    let queue = Queue {
         store,
         backups,
         unread,
@@ -67,18 +68,18 @@ pub(crate) fn check(
     thread::scope(|scope| {
         let (found, all) = mpsc::channel();
         for _ in 0..jobs {
-            let (work, found) = (&work, found.clone());
-            scope.spawn(move || work.read(&found));
+            let (queue, found) = (&queue, found.clone());
+            scope.spawn(move || queue.read(&found));
         }
         drop(found);
         let mut next = 0;
         let told = || -> Result<(), Error> {
             next = in_order(&mut findings, next, report)?;
             for (at, finding) in all {
-                if let (Some(ledger), Grade::Ok, Some(_)) =
-                    (&mut ledger, &finding.grade, &finding.contents)
+                if let Some(state) = &mut state
+                    && finding.is_good_reading()
                 {
-                    ledger.add(&backups[at], args.now())?;
+                    state.add(&backups[at], args.now())?;
                 }
                 findings.insert(at, finding);
                 next = in_order(&mut findings, next, report)?;
@@ -86,12 +87,12 @@ pub(crate) fn check(
             Ok(())
         };
         let told = told();
-        work.stopped.store(true, Ordering::Relaxed);
+        queue.stopped.store(true, Ordering::Relaxed);
         told
     })
 }
 
-/// Reports the findings from the `next` one on that are there; gives the one that is next then.
+/// Reports the findings that are there, from the place `next` on without a gap; returns the place after them.
 fn in_order(
     findings: &mut BTreeMap<usize, Finding>,
     mut next: usize,
@@ -104,8 +105,8 @@ fn in_order(
     Ok(next)
 }
 
-impl Work<'_> {
-    /// What each thread does.
+impl Queue<'_> {
+    /// Reads one backup after the other until none is left.
     fn read(&self, found: &Sender<(usize, Finding)>) {
         while !self.stopped.load(Ordering::Relaxed) {
             let taken = self.taken.fetch_add(1, Ordering::Relaxed);
@@ -113,33 +114,33 @@ impl Work<'_> {
                 return;
             };
             let backup = &self.backups[*at];
-            let finding = self.one(backup);
-            let finding = backup::unless_gone(finding, self.store, backup).on(backup.name);
-            if found.send((*at, finding)).is_err() {
+            let finding = match self.check(backup) {
+                bad if bad.is_bad() => backup::gone(self.store, backup).unwrap_or(bad),
+                finding => finding,
+            };
+            if found.send((*at, finding.on(backup.name))).is_err() {
                 return;
             }
         }
     }
 
-    fn one(&self, backup: &Backup) -> Finding {
+    fn check(&self, backup: &Backup) -> Finding {
         match self.store.source(backup) {
-            Err(error) => Finding::bad("backup", error),
-            Ok(source) if source.is_archived() => Finding::ok(
-                "backup",
-                format!("'{}' is archived: it is not read", backup.name),
-            ),
+            Err(error) => backup::not_read(error),
+            Ok(source) if source.is_archived() => {
+                backup::passed_over(format!("'{}' is archived: it is not read", backup.name))
+            }
             Ok(source) => backup::check_with(&source, self.threads, &self.progress),
         }
     }
 }
 
-fn not_again(backup: &Backup, entry: &Entry) -> Finding {
-    let verified = entry.verified.to_rfc3339_opts(SecondsFormat::Secs, true);
-    let words = format!(
-        "{}  was good on {verified} and has not changed: it is not read again",
-        backup.name
-    );
-    Finding::ok("backup", words)
+fn not_again(backup: &Backup, known: &GoodBackup) -> Finding {
+    let verified = known.verified.to_rfc3339_opts(SecondsFormat::Secs, true);
+    let name = backup.name;
+    backup::passed_over(format!(
+        "{name}  was good on {verified} and has not changed: it is not read again"
+    ))
 }
 
 #[cfg(test)]
@@ -149,7 +150,7 @@ mod tests {
     use clap::Parser;
 
     use super::*;
-    use crate::report::Output;
+    use crate::show::Output;
 
     /// A prune runs beside: it has deleted some of those that were listed.
     #[test]
@@ -166,7 +167,7 @@ mod tests {
         let checked = || {
             let mut report = Report::new(path.to_owned(), args.now(), Output::Metrics);
             check(&store, &backups, &args, None, &mut report).unwrap();
-            let lines = report.lines().to_owned();
+            let lines = report.lines();
             (lines, report.end())
         };
         for day in [1, 3] {

@@ -1,0 +1,64 @@
+//! What the backups before the newest one were like, as far as their ends show.
+
+use backup_file::{BackupName, Index, SectionKind};
+use job::Error;
+use store::{Backup, Glance, Store};
+
+use crate::figures::SqlSizes;
+
+/// How many earlier backups the newest one is compared with.
+const COMPARED: usize = 7;
+/// How many are looked at to find enough good ones.
+const LOOKED_AT: usize = 2 * COMPARED;
+
+/// The last good backups, newest first.
+#[derive(Debug, Default)]
+pub(crate) struct Earlier {
+    /// Their sizes in bytes.
+    pub(crate) sizes: Vec<u64>,
+    /// What their databases have, of those that have an index.
+    pub(crate) databases: Vec<SqlSizes>,
+}
+
+impl Earlier {
+    /// Glances at the last of these backups.
+    ///
+    /// # Errors
+    /// The service does not answer.
+    pub(crate) fn of(store: &Store, backups: &[Backup]) -> Result<Self, Error> {
+        let mut earlier = Self::default();
+        for backup in backups.iter().rev().take(LOOKED_AT) {
+            if earlier.sizes.len() == COMPARED {
+                break;
+            }
+            match store.glance(backup)? {
+                Glance::NotGood(_) | Glance::Gone => continue,
+                Glance::Whole(Some(index)) => earlier.databases.push(sql_sizes(&index)),
+                // Their sizes count: nothing is known against them.
+                Glance::Whole(None)
+                | Glance::Foreign
+                | Glance::Archived
+                | Glance::NotAllowed(_) => {}
+            }
+            earlier.sizes.push(backup.size);
+        }
+        Ok(earlier)
+    }
+}
+
+/// The newest of these backups that looks whole from its ends: the one to take instead of a bad one.
+pub(crate) fn newest_whole(store: &Store, backups: &[Backup]) -> Option<BackupName> {
+    let looks_whole =
+        |backup: &&Backup| matches!(store.glance(backup), Ok(Glance::Whole(_) | Glance::Foreign));
+    backups.iter().rev().find(looks_whole).map(|it| it.name)
+}
+
+fn sql_sizes(index: &Index) -> SqlSizes {
+    let sections = index.sections.iter();
+    sections
+        .filter_map(|section| match &section.kind {
+            SectionKind::Database(name) => Some((name.clone(), section.sql_length)),
+            _ => None,
+        })
+        .collect()
+}

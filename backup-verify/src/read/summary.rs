@@ -1,0 +1,90 @@
+//! What is known of each backup of a store: from reading it, or from a glance at its ends.
+
+use std::collections::BTreeMap;
+use std::thread;
+
+use backup_file::{BackupName, Index, SectionKind};
+use store::{Backup, Glance, Store};
+
+use crate::finding::{Finding, Grade};
+
+/// How many backups are glanced at at once.
+const GLANCES: usize = 8;
+
+/// What is known of one backup.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Summary {
+    /// The number of its databases.
+    pub(crate) databases: Option<usize>,
+    /// `good`, `whole`, `bad: …`
+    pub(crate) state: String,
+}
+
+/// The summaries of these backups. Those that no finding is on are glanced at.
+pub(crate) fn of_all(
+    store: &Store,
+    backups: &[Backup],
+    findings: &[Finding],
+) -> BTreeMap<BackupName, Summary> {
+    let mut known: BTreeMap<BackupName, Summary> = findings
+        .iter()
+        .filter_map(|finding| Some((finding.backup?, Summary::read(finding))))
+        .collect();
+    let rest: Vec<&Backup> = backups
+        .iter()
+        .filter(|backup| !known.contains_key(&backup.name))
+        .collect();
+    let share = rest.len().div_ceil(GLANCES).max(1);
+    thread::scope(|scope| {
+        let threads: Vec<_> = rest
+            .chunks(share)
+            .map(|share| {
+                scope.spawn(move || {
+                    let glance = |backup: &&Backup| (backup.name, Summary::glanced(store, backup));
+                    share.iter().map(glance).collect::<Vec<_>>()
+                })
+            })
+            .collect();
+        for thread in threads {
+            known.extend(thread.join().unwrap_or_default());
+        }
+    });
+    known
+}
+
+impl Summary {
+    /// Of a backup that was read.
+    fn read(finding: &Finding) -> Self {
+        let contents = finding.contents();
+        let cluster = contents.and_then(|contents| contents.cluster.as_ref());
+        let state = match finding.grade {
+            Grade::Bad(_) => "bad",
+            _ if contents.is_none() => "not read",
+            _ => "good",
+        };
+        Self {
+            databases: cluster.map(|cluster| cluster.databases.len()),
+            state: state.to_owned(),
+        }
+    }
+
+    /// Of a backup that is glanced at.
+    fn glanced(store: &Store, backup: &Backup) -> Self {
+        let (databases, state) = match store.glance(backup) {
+            Ok(Glance::Whole(index)) => (index.map(|index| databases(&index)), "whole".to_owned()),
+            Ok(Glance::Foreign) => (None, "of another program".to_owned()),
+            Ok(Glance::NotGood(why)) => (None, format!("bad: {why}")),
+            Ok(Glance::Archived) => (None, "archived".to_owned()),
+            Ok(Glance::Gone) => (None, "gone".to_owned()),
+            Ok(Glance::NotAllowed(_)) | Err(_) => (None, "not read".to_owned()),
+        };
+        Self { databases, state }
+    }
+}
+
+fn databases(index: &Index) -> usize {
+    let sections = index.sections.iter();
+    sections
+        .filter(|section| matches!(section.kind, SectionKind::Database(_)))
+        .count()
+}
