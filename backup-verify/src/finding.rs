@@ -15,7 +15,7 @@ pub(crate) struct Finding {
     pub(crate) words: String,
     /// The backup of a store that was read.
     pub(crate) backup: Option<BackupName>,
-    /// The same for a program.
+    /// What was measured, for a program.
     pub(crate) figures: Option<Figures>,
 }
 
@@ -89,7 +89,7 @@ impl Finding {
         matches!(self.grade, Grade::Bad(_))
     }
 
-    /// What the backup holds that was read.
+    /// What the backup holds, if one was read.
     pub(crate) fn contents(&self) -> Option<&Contents> {
         match &self.figures {
             Some(Figures::Contents(contents)) => Some(contents),
@@ -97,7 +97,7 @@ impl Finding {
         }
     }
 
-    /// How long a restore took.
+    /// How long a restore took, if one was tested and good.
     pub(crate) fn restored(&self) -> Option<&Restored> {
         match &self.figures {
             Some(Figures::Restored(restored)) => Some(restored),

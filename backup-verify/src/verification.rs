@@ -41,7 +41,7 @@ impl<'a> Verification<'a> {
     /// Checks the backup that the command line names.
     ///
     /// # Errors
-    /// It cannot be opened; standard output is closed. What is wrong with it, the report has.
+    /// It cannot be opened; standard output is closed. The report has what is wrong with it.
     pub(crate) fn of_backup(&mut self) -> Result<(), Error> {
         let args = self.args;
         let source = Source::open_with(&args.target, args.patience())?;
@@ -65,7 +65,7 @@ impl<'a> Verification<'a> {
     /// Checks the store that the command line names.
     ///
     /// # Errors
-    /// It cannot be opened or listed; standard output is closed. What is wrong with it, the report has.
+    /// It cannot be opened or listed; standard output is closed. The report has what is wrong with it.
     pub(crate) fn of_store(&mut self) -> Result<(), Error> {
         let args = self.args;
         let now = args.now();
@@ -102,8 +102,8 @@ impl<'a> Verification<'a> {
         self.metrics = Metrics::new(label);
     }
 
-    /// Checks a store's backups, oldest first: the last of them, with `--all` the others too, and whether each is there
-    /// that should be.
+    /// Checks a store's backups, oldest first: the last one, with `--all` the others too, and whether any is missing or
+    /// should be gone.
     fn check_backups(&mut self, store: &Store, backups: &[Backup]) -> Result<(), Error> {
         let args = self.args;
         let Some((_, older)) = backups.split_last() else {
@@ -230,7 +230,7 @@ impl<'a> Verification<'a> {
         Ok(())
     }
 
-    /// Checks whether all backups are there that should be, and no others.
+    /// Checks whether a backup is missing, and with a policy whether one should be gone.
     fn check_series(&mut self, store: &Store, backups: &[Backup]) -> Result<(), Error> {
         let args = self.args;
         let Limits {
@@ -246,8 +246,8 @@ impl<'a> Verification<'a> {
         }
     }
 
-    /// Checks how full the store is. Nobody knows of a container without a quota, or of a file system that does not say
-    /// its size.
+    /// Checks how full the store is, which is not known of a container without a quota, or of a file system that does not
+    /// know its own size.
     fn check_room(&self, store: &Store, backups: &[Backup]) -> Result<Option<Finding>, Error> {
         let limits = &self.args.limits;
         let room = match (limits.quota, store.directory()) {

@@ -38,7 +38,8 @@ pub(crate) fn check(
     loop {
         let decisions = decide(&candidates, now - GRACE, policy);
         let overdue = overdue(&candidates, &decisions, now);
-        // A bad backup does not count for the rules, and blob-prune looks whether those that count are good: so does this.
+        // blob-prune glances at the backups that its rules rely on, and so does this: a bad one must not stand in for an
+        // older one.
         if overdue.is_empty() || !look(store, &mut backups, &mut candidates, &decisions)? {
             return Ok(finding(&still_there(store, overdue)?));
         }

@@ -46,7 +46,7 @@ pub(crate) fn not_read(error: Error) -> Finding {
     Finding::bad(CHECK, error)
 }
 
-/// A backup that nobody reads, and why not.
+/// A backup that is not read, and why.
 pub(crate) fn passed_over(words: impl Into<String>) -> Finding {
     Finding::ok(CHECK, words)
 }

@@ -8,7 +8,7 @@ use store::{Backup, Glance, Store};
 
 use crate::finding::{Finding, Grade};
 
-/// How many backups are glanced at at once.
+/// The number of threads that glance at backups.
 const GLANCES: usize = 8;
 
 /// What is known of one backup.

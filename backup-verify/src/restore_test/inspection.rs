@@ -5,7 +5,7 @@ use job::Error;
 use pg_client::{Row, Server, UNHINDERED};
 use pg_text::PgText;
 
-/// What a session in a restored database begins with, before anything of the database's counts.
+/// Settings that a session in a restored database begins with. They override the database's own.
 const SETTINGS: [(&str, &str); 7] = [
     ("client_min_messages", "warning"),
     ("default_transaction_read_only", "off"),
@@ -15,7 +15,7 @@ const SETTINGS: [(&str, &str); 7] = [
     ("search_path", "pg_catalog"),
     ("statement_timeout", "0"),
 ];
-/// Settings that came with a version of PostgreSQL.
+/// The same, for settings that came with a later major version of PostgreSQL.
 const LATER: [(u32, (&str, &str)); 2] = [
     (14, ("idle_session_timeout", "0")),
     (17, ("transaction_timeout", "0")),

@@ -1,5 +1,5 @@
-//! Whose fault it is that a statement of a backup failed: by the server's code for it and by what the statement does,
-//! never by words, which a server may say in any language.
+//! Whether the backup is to blame for a statement that failed. The server's code for the error and what the statement does
+//! tell; its words may be in any language.
 
 use job::Error;
 use serde::Deserialize;
@@ -22,8 +22,8 @@ const NOT_THE_BACKUP: [&str; 18] = [
     "F0",    // the server's files of configuration, dictionaries among them
     "HV",    // foreign data
     "P0",    // raised by a function of the database
-    "22023", // a value that is none here: a locale, a provider of security labels
-    "42602", // a name that is none here: of a setting that a library defines
+    "22023", // a value that this server lacks: a locale, a provider of security labels
+    "42602", // a name that this server does not know: of a setting that a library defines
     "42939", // a name that the server keeps for itself
     "XX",    // internal errors: what extensions raise, mostly
 ];
@@ -64,7 +64,7 @@ pub(crate) struct FailedStatement {
     sqlstate: String,
     /// The server's own words.
     message: String,
-    /// The lines after them.
+    /// The lines after the message.
     details: Vec<String>,
     /// Whether it failed in something that it set off, such as a function.
     within: bool,

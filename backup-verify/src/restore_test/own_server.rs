@@ -152,7 +152,7 @@ fn encoding(globals: &Globals) -> &str {
     }
 }
 
-/// With the options of this program that help.
+/// Adds the options of this program that help.
 fn not_made(error: private_server::Error) -> Error {
     const INTO: &str = "name a server with --into";
     let (kind, known) = (error.kind(), error.hint_text().map(str::to_owned));

@@ -19,7 +19,7 @@ use super::judgement::FailedStatement;
 const PROGRAM: &str = "restore-stream";
 /// The variables that it finds its token in.
 const TOKEN_VARIABLES: [&str; 2] = ["AZURE_STORAGE_SAS_TOKEN", "AZURE_STORAGE_SAS_TOKEN_FILE"];
-/// How a line about its progress begins, which is handed on.
+/// How lines about its progress begin: these are handed on.
 const PROGRESS: &str = "restore-stream: restoring '";
 
 /// A backup that restore-stream restores.
@@ -34,12 +34,12 @@ pub(crate) struct Restorer {
     deadline: Option<TimeDelta>,
 }
 
-/// Scope is restored.
+/// What is restored of a backup.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Scope<'a> {
     /// Roles and tablespaces.
     Globals,
-    /// A database, under another name perhaps.
+    /// A database; `renamed` is another name that it gets.
     Database {
         name: &'a PgText,
         renamed: Option<&'a PgText>,
@@ -47,7 +47,7 @@ pub(crate) enum Scope<'a> {
     },
 }
 
-/// Scope it says it has done.
+/// What restore-stream says it did (`--json`).
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct Outcome {

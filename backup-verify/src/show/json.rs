@@ -28,7 +28,7 @@ struct Check<'a> {
     figures: Option<&'a Figures>,
 }
 
-/// Prints the document of a run that ends with the error `worst`, if with any.
+/// Prints the document of a run; `worst` is the error that it ends with.
 ///
 /// # Errors
 /// Standard output is closed or full.

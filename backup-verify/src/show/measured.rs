@@ -96,7 +96,7 @@ impl Metrics {
         }
     }
 
-    /// How old the newest backup is, be it good or not.
+    /// How old the newest backup is, good or not.
     pub(crate) fn age(&mut self, started: DateTime<Utc>, now: DateTime<Utc>) {
         self.set(Family::Age, (now - started).num_seconds() as f64);
     }

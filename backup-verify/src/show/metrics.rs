@@ -1,9 +1,9 @@
 //! What one run measured of a store, in Prometheus' text format, version 0.0.4
 //! (<https://prometheus.io/docs/instrumenting/exposition_formats/>).
 //!
-//! What a run could not measure stays in the file as the run before it had it: a store that cannot be
-//! reached tonight had its last good backup when it had it. [`Family::VerifySuccess`] and
-//! [`Family::VerifyTimestamp`] say how far to trust the rest.
+//! What a run could not measure stays in the file as an earlier run measured it: the last good backup of a store is still
+//! the last one when the store cannot be reached tonight. [`Family::VerifySuccess`] and [`Family::VerifyTimestamp`] say how
+//! far to trust the rest.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -233,7 +233,7 @@ fn replace(path: &Path, text: &str) -> io::Result<()> {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
-    // The node exporter reads names that end in .prom.
+    // The node exporter reads files whose names end in .prom: a draft must not.
     let mut draft = tempfile::Builder::new()
         .prefix(".backup-verify-")
         .suffix(".draft")
@@ -242,7 +242,7 @@ fn replace(path: &Path, text: &str) -> io::Result<()> {
     draft
         .as_file()
         .set_permissions(Permissions::from_mode(MODE))?;
-    // Or a crash may leave an empty file under the name.
+    // Without this, a crash may leave an empty file under the name.
     draft.as_file().sync_all()?;
     draft.persist(path)?;
     Ok(())

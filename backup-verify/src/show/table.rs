@@ -230,7 +230,7 @@ postgresql_backup_20251124_020000.sql.gz       -  1.00 MiB          6  whole    
                 let text = drawn(&rows, terminal(width, unicode));
                 assert_eq!(text.lines().count(), 6);
                 for line in text.lines() {
-                    // Narrower than that it cannot be.
+                    // The table cannot be narrower than 58 columns.
                     assert!(line.width() <= width.max(58), "{width}: {line}");
                     assert!(!line.contains('\u{7}'));
                 }

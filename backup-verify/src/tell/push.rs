@@ -11,7 +11,8 @@ use crate::show::metrics::Metrics;
 /// The variable with the URL, where no option gives it.
 pub(crate) const VARIABLE: &str = "BACKUP_VERIFY_PUSH_URL";
 
-/// Gives the metrics to a Pushgateway, one group for each store. If that fails, it is only a warning: an alert on [`Family::VerifyTimestamp`](crate::show::metrics::Family) tells of it.
+/// Gives the metrics to a Pushgateway, one group for each store. If that fails, it is only a warning: an alert on
+/// [`Family::VerifyTimestamp`](crate::show::metrics::Family) tells of it.
 ///
 /// POST replaces only the families that are sent: what was not measured stays, as in a file.
 pub(crate) fn push(endpoint: &Endpoint, metrics: &Metrics) {

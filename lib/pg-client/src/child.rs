@@ -529,6 +529,17 @@ mod tests {
     }
 
     #[test]
+    fn its_end_is_seen_before_it_is_waited_for() {
+        let mut command = sh("cat");
+        command.stdin(Stdio::piped());
+        let mut child = Child::spawn(command).unwrap();
+        assert!(!child.has_ended());
+        drop(child.take_stdin());
+        until("ended", || child.has_ended());
+        child.wait().unwrap();
+    }
+
+    #[test]
     fn last_words() {
         let error = Child::spawn(sh("echo 'sh: error: no luck' >&2; echo more >&2; exit 3"))
             .unwrap()

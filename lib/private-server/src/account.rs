@@ -1,4 +1,4 @@
-//! Whom a server runs as, where this process is root.
+//! The user that a server runs as, where this process is root.
 //!
 //! `initdb` needs a user of the system that has a name. The server, the programs that it runs (`COPY … FROM PROGRAM`) and
 //! psql do not: they run as a user that nothing else on the machine is or belongs to.
@@ -18,7 +18,7 @@ use crate::{Error, ErrorKind};
 
 /// Users that are given to services for as long as these run (systemd's `DynamicUser`): no distribution's and no person's.
 const UNUSED: RangeInclusive<u32> = 61_184..=65_519;
-/// How many of them are tried.
+/// The number of them that are tried.
 const TRIES: usize = 64;
 /// What root must be able to do to run a program as another user, to end it, and to remove what it leaves
 /// (capabilities(7)): numbers and names.
@@ -30,8 +30,8 @@ const NEEDED: [(u32, &str); 5] = [
     (7, "CAP_SETUID"),
 ];
 
-/// The account that runs `initdb`: `postgres`, or `nobody` where that is not there; none if this process is not root, and
-/// runs it itself.
+/// The account that runs `initdb`: `postgres`, or `nobody` where that is not there. None if this process is not root: its
+/// own user runs it then.
 ///
 /// # Errors
 /// [`ErrorKind::Account`]: there is neither, or root cannot become another user here.
@@ -54,7 +54,7 @@ pub(crate) fn for_initdb() -> Result<Option<Account>, Error> {
 }
 
 /// A user and a group that nothing on the machine is or belongs to, as far as can be seen: a program that runs as that
-/// (psql, fed with somebody's dump) owns nothing. None if this process is not root, and cannot become another user.
+/// (psql, fed with somebody's dump) owns nothing. None if this process is not root: it cannot become another user.
 ///
 /// # Errors
 /// [`ErrorKind::Account`]: there is none, or root cannot become another user here.
@@ -71,7 +71,7 @@ pub fn unused_account() -> Result<Option<Account>, Error> {
     }
 }
 
-/// As [`unused_account`], whoever this process is.
+/// As [`unused_account`], without asking whether this process can become that user.
 pub(crate) fn unused() -> Result<Account, Error> {
     const NONE: &str = "no unused user can be found";
     let cannot = |error: io::Error| Error::new(ErrorKind::Account, format!("{NONE}: {error}"));

@@ -30,7 +30,7 @@ const PASSED_ON: [&str; 9] = [
 #[derive(Debug)]
 pub struct ServerDirectory {
     installation: Installation,
-    /// Who runs `initdb`; none for the user of this process.
+    /// The account that runs `initdb`; none for the user of this process.
     maker: Option<Account>,
     prefix: String,
     private: PrivateDirectory,
@@ -109,8 +109,8 @@ impl ServerDirectory {
         command
     }
 
-    /// Gives everything in it to an account that nothing else runs as, or (and says so) to the one that ran `initdb`. None
-    /// where the server runs as the user of this process.
+    /// Gives everything in it to an account that nothing else runs as; if that cannot be, to the one that ran `initdb`, and
+    /// says so. None where the server runs as the user of this process.
     pub(crate) fn hand_over(&self) -> Result<Option<Owner>, Error> {
         let Some(maker) = self.maker else {
             return Ok(None);
@@ -140,12 +140,12 @@ impl ServerDirectory {
     }
 }
 
-/// Whose a server's directory is, where this process is root.
+/// The owner of a server's directory, where this process is root.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Owner {
     /// An account that nothing else runs as.
     Alone(Account),
-    /// An account of the system's.
+    /// The account that ran `initdb`, which may own more on this machine.
     Shared(Account),
 }
 

@@ -6,7 +6,7 @@ use std::{fmt, io};
 pub enum ErrorKind {
     /// No server programs are here, or none of a version that fits.
     NotInstalled,
-    /// This process is root, as which no server runs, and cannot run one as another user.
+    /// This process is root, which runs no server, and it cannot run one as another user.
     Account,
     /// A directory, of the server or of its socket, cannot be made or handed over.
     Directory,
@@ -16,8 +16,8 @@ pub enum ErrorKind {
     NotStarted,
 }
 
-/// What failed, with the words of the system or of PostgreSQL, and what helps against it where that does not depend on
-/// the program that wants the server.
+/// What failed, in the words of the system or of PostgreSQL. It has a hint where the remedy does not depend on the program
+/// that wants the server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Error {
     kind: ErrorKind,
@@ -39,7 +39,7 @@ impl Error {
         Self::told(ErrorKind::Directory, &job::Error::io(doing, error))
     }
 
-    /// What a program of PostgreSQL's ended with.
+    /// The error that a program of PostgreSQL's ended with.
     pub(crate) fn told(kind: ErrorKind, error: &job::Error) -> Self {
         let told = Self::new(kind, error.to_string());
         match error.hint_text() {

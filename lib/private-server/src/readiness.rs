@@ -1,5 +1,5 @@
-//! Whether a server takes connections. It says so in `postmaster.pid`, in words that are the same in every language;
-//! what it logs is in that of its `lc_messages`, and goes who knows where.
+//! Whether a server takes connections. It says so in `postmaster.pid`, in words that are the same in every language. Its
+//! log is in the language of `lc_messages`, and may go to a file.
 
 use std::fs;
 use std::io;
@@ -7,7 +7,7 @@ use std::path::Path;
 
 use crate::Error;
 
-/// Where the status is: `LOCK_FILE_LINE_PM_STATUS` of PostgreSQL's `miscadmin.h` (counted from 1; PostgreSQL 10 and newer).
+/// The line with the status: `LOCK_FILE_LINE_PM_STATUS` of PostgreSQL's `miscadmin.h` (counted from 1; PostgreSQL 10 and newer).
 const STATUS_LINE: usize = 8;
 /// `PM_STATUS_READY`, without the blanks that fill it up.
 const READY: &str = "ready";

@@ -18,7 +18,7 @@ const SOCKET: &str = "/.s.PGSQL.5432";
 const LONGEST_SOCKET: usize = 107;
 /// Directories with a short path, for a socket whose server's directory has a long one.
 const SHORT: [&str; 3] = ["/tmp", "/var/tmp", "/dev/shm"];
-/// Between two looks at whether the server is ready.
+/// The pause between two looks at whether the server is ready.
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// A running server on a socket that only its user (or root) can reach. When this is dropped, and when a signal stops the
@@ -34,8 +34,8 @@ pub struct PrivateServer {
 }
 
 impl PrivateServer {
-    /// Starts a server on the data in a directory, with these settings above those in its files, and waits until it takes
-    /// connections. The directory goes over to the user that the server runs as.
+    /// Starts a server on the data in a directory, and waits until it takes connections. `settings` override those in the
+    /// data's own files. The directory is given to the user that the server runs as.
     ///
     /// # Errors
     /// [`ErrorKind::NotStarted`], in the server's own words; [`ErrorKind::Directory`].
