@@ -100,7 +100,7 @@ fn start(command: &[OsString]) -> Result<Child, Error> {
     let mut command = pg_client::command(program);
     command.args(arguments);
     command.stdin(Stdio::inherit()).stdout(Stdio::piped());
-    Child::spawn_with(command, warnings())
+    Ok(Child::spawn_with(command, warnings())?)
 }
 
 /// A text on its way into the backup.

@@ -188,7 +188,7 @@ pub(crate) fn clear(cluster: &Cluster, name: &PgText) -> Result<(), Error> {
     let execute = |sql: &PgText| cluster.server.execute(Some(&cluster.maintenance), sql);
     execute(&open_database(name))?;
     let _ = cluster.server.execute(Some(name), RELEASE);
-    execute(&drop_database(name))
+    Ok(execute(&drop_database(name))?)
 }
 
 /// Ends all sessions of a run, before its databases are dropped: the psql of one may be dead, and the server still

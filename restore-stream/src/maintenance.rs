@@ -69,11 +69,13 @@ enum Refused {
 fn ask(server: &Server, name: &PgText) -> Result<Vec<Row>, Refused> {
     // Asked as whoever restores, whatever role a setting makes of that.
     match server.ask(Some(name), [UNHINDERED, FACTS].concat()) {
-        Ok(answer) => answer.of_the_server().map_err(Refused::Everywhere),
+        Ok(answer) => answer
+            .of_the_server()
+            .map_err(|error| Refused::Everywhere(error.into())),
         // Without this a server that is down would be waited for once for each of them.
         Err(error) => match server.is_ready() {
-            Ok(true) => Err(Refused::Here(error)),
-            Ok(false) | Err(_) => Err(Refused::Everywhere(error)),
+            Ok(true) => Err(Refused::Here(error.into())),
+            Ok(false) | Err(_) => Err(Refused::Everywhere(error.into())),
         },
     }
 }

@@ -1,12 +1,11 @@
 //! The names of databases that are being restored, and of those that were replaced.
 
 use std::collections::BTreeSet;
-use std::fs::File;
-use std::io::Read;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use chrono::{DateTime, NaiveDateTime, Utc};
 use job::Error;
+use pg_client::random_key;
 use pg_text::PgText;
 
 /// PostgreSQL's NAMEDATALEN, less the byte that ends a name.
@@ -36,12 +35,7 @@ struct Given {
 
 impl Run {
     pub(crate) fn new() -> Result<Self, Error> {
-        let mut random = [0; KEY_LENGTH / 2];
-        File::open("/dev/urandom")
-            .and_then(|mut file| file.read_exact(&mut random))
-            .map_err(|error| Error::io("cannot read '/dev/urandom'", &error))?;
-        let key = random.iter().map(|byte| format!("{byte:02x}")).collect();
-        Ok(Self::of(Utc::now(), key))
+        Ok(Self::of(Utc::now(), random_key::<{ KEY_LENGTH / 2 }>()?))
     }
 
     fn of(started: DateTime<Utc>, key: String) -> Self {

@@ -73,7 +73,7 @@ impl Naming {
                 return Ok(());
             };
             if tries == TRIES || job::stop_requested() {
-                return Err(error.within(format_args!(
+                return Err(Error::from(error).within(format_args!(
                     "the database '{}' cannot get its name before it is filled",
                     self.name
                 )));

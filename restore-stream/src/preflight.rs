@@ -87,7 +87,7 @@ impl Cluster {
             tablespaces: facts.names("tablespace"),
             databases: facts.databases(),
             live: facts.live(),
-            restrict: knows_restrict(&psql),
+            restrict: psql.has_restrict(),
             owners: !args.no_owners,
             force: args.force_disconnect,
             failures: None,
@@ -204,20 +204,6 @@ impl Cluster {
     }
 }
 
-/// `\restrict` came with these minor releases (CVE-2025-8714).
-fn knows_restrict(psql: &Version) -> bool {
-    let minor = psql.number % 10_000;
-    match psql.major() {
-        ..13 => false,
-        13 => minor >= 22,
-        14 => minor >= 19,
-        15 => minor >= 14,
-        16 => minor >= 10,
-        17 => minor >= 6,
-        18.. => true,
-    }
-}
-
 /// 15 of `15.18 (Debian …)`.
 fn major(version: &str) -> Option<u32> {
     let digits = version.find(|c: char| !c.is_ascii_digit());
@@ -233,13 +219,5 @@ mod tests {
         assert_eq!(major("15.18 (Debian 15.18-0+deb12u1)"), Some(15));
         assert_eq!(major("18beta1"), Some(18));
         assert_eq!(major("?"), None);
-        let knows = |number| {
-            knows_restrict(&Version {
-                number,
-                text: String::new(),
-            })
-        };
-        assert!(knows(150_018) && knows(180_000) && knows(140_019));
-        assert!(!knows(150_013) && !knows(120_022) && !knows(170_005));
     }
 }

@@ -127,7 +127,7 @@ fn literals(names: &[&str]) -> String {
 }
 
 /// Whether the names were changed although the answer to that was lost: the names tell.
-fn is_done(cluster: &Cluster, working: &[&str], lost: &Error) -> Result<bool, Error> {
+fn is_done(cluster: &Cluster, working: &[&str], lost: &pg_client::Error) -> Result<bool, Error> {
     let sql = format!(
         "SELECT count(*) FROM pg_catalog.pg_database WHERE datname IN ({})",
         literals(working)
@@ -173,7 +173,7 @@ fn say_who_is_waited_for(strangers: &[Session]) {
 }
 
 /// They did not leave.
-fn not_ours(strangers: &[Session], error: &Error) -> Error {
+fn not_ours(strangers: &[Session], error: &pg_client::Error) -> Error {
     Error::refused(format!(
         "the restored databases cannot get their names, and nothing was changed: {error}"
     ))
@@ -184,7 +184,12 @@ fn not_ours(strangers: &[Session], error: &Error) -> Error {
 }
 
 /// Who stands in the way, if that is why.
-fn explained(cluster: &Cluster, args: &Args, targets: &[Target], error: &Error) -> Error {
+fn explained(
+    cluster: &Cluster,
+    args: &Args,
+    targets: &[Target],
+    error: &pg_client::Error,
+) -> Error {
     let replaced = targets.iter().filter(|target| target.old != Old::None);
     let replaced: Vec<&PgText> = replaced.map(|target| &target.name).collect();
     let sessions = cluster.sessions(&replaced).unwrap_or_default();

@@ -1,13 +1,11 @@
 //! All backups of a store, several at once (`--all`).
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::mpsc::{self, Sender};
-use std::thread;
 
 use chrono::SecondsFormat;
-use job::{Error, Progress};
+use job::{Error, Progress, in_parallel};
 use store::{Backup, Store, total_size};
 
 use super::backup;
@@ -15,20 +13,6 @@ use super::state_file::{GoodBackup, StateFile};
 use crate::cli::Args;
 use crate::finding::Finding;
 use crate::report::Report;
-
-/// What the reading threads share.
-struct Queue<'a> {
-    store: &'a Store,
-    backups: &'a [Backup],
-    /// Those to be read, by their places among the backups.
-    unread: Vec<usize>,
-    /// How many of these have been taken.
-    taken: AtomicUsize,
-    /// Whether the findings on the rest are of no use any more.
-    stopped: AtomicBool,
-    threads: usize,
-    progress: Arc<Progress>,
-}
 
 /// Checks these backups, and reports them in their order. One that the state file knows to be good is not read.
 ///
@@ -41,90 +25,96 @@ pub(crate) fn check(
     mut state: Option<&mut StateFile>,
     report: &mut Report,
 ) -> Result<(), Error> {
-    let mut findings = BTreeMap::new();
+    let mut waiting = Waiting::default();
+    let mut unread = Vec::new();
     for (at, backup) in backups.iter().enumerate() {
         let known = state
             .as_deref()
             .and_then(|state| state.verified(backup, args.now(), args.again_after));
-        if let Some(known) = known {
-            findings.insert(at, not_again(backup, known));
+        match known {
+            Some(known) => waiting.add(at, not_again(backup, known)),
+            None => unread.push((at, backup)),
         }
     }
-    let unread: Vec<usize> = (0..backups.len())
-        .filter(|at| !findings.contains_key(at))
-        .collect();
-    let size = total_size(unread.iter().map(|at| &backups[*at]));
+    waiting.report(report)?;
     let jobs = args.jobs().min(unread.len());
+    let size = total_size(unread.iter().map(|(_, backup)| *backup));
     let doing = format!("checking {}", job::text::count(unread.len(), "backup"));
-    let queue = Queue {
+    let reader = Reader {
         store,
-        backups,
-        unread,
-        taken: AtomicUsize::new(0),
-        stopped: AtomicBool::new(false),
         threads: (args.threads() / jobs.max(1)).max(1),
         progress: Arc::new(Progress::new(doing, Some(size))),
     };
-    thread::scope(|scope| {
-        let (found, all) = mpsc::channel();
-        for _ in 0..jobs {
-            let (queue, found) = (&queue, found.clone());
-            scope.spawn(move || queue.read(&found));
+    let mut take = |number: usize, finding: Finding| -> Result<(), Error> {
+        let (at, backup) = unread[number];
+        if let Some(state) = &mut state
+            && finding.is_good_reading()
+        {
+            state.add(backup, args.now())?;
         }
-        drop(found);
-        let mut next = 0;
-        let told = || -> Result<(), Error> {
-            next = in_order(&mut findings, next, report)?;
-            for (at, finding) in all {
-                if let Some(state) = &mut state
-                    && finding.is_good_reading()
-                {
-                    state.add(&backups[at], args.now())?;
-                }
-                findings.insert(at, finding);
-                next = in_order(&mut findings, next, report)?;
+        waiting.add(at, finding);
+        waiting.report(report)
+    };
+    let mut taken = Ok(());
+    in_parallel(
+        unread.len(),
+        jobs,
+        |number| reader.check(unread[number].1),
+        |number, finding| {
+            if taken.is_ok() {
+                taken = take(number, finding);
             }
-            Ok(())
-        };
-        let told = told();
-        queue.stopped.store(true, Ordering::Relaxed);
-        told
-    })
+            match taken {
+                Ok(()) => ControlFlow::Continue(()),
+                Err(_) => ControlFlow::Break(()),
+            }
+        },
+    );
+    taken
 }
 
-/// Reports the findings that are there, from the place `next` on without a gap; returns the place after them.
-fn in_order(
-    findings: &mut BTreeMap<usize, Finding>,
-    mut next: usize,
-    report: &mut Report,
-) -> Result<usize, Error> {
-    while let Some(finding) = findings.remove(&next) {
-        report.add(finding)?;
-        next += 1;
-    }
-    Ok(next)
+/// Findings that come in any order, and are reported in that of the backups.
+#[derive(Debug, Default)]
+struct Waiting {
+    findings: BTreeMap<usize, Finding>,
+    /// The place of the backup that is reported next.
+    next: usize,
 }
 
-impl Queue<'_> {
-    /// Reads one backup after the other until none is left.
-    fn read(&self, found: &Sender<(usize, Finding)>) {
-        while !self.stopped.load(Ordering::Relaxed) {
-            let taken = self.taken.fetch_add(1, Ordering::Relaxed);
-            let Some(at) = self.unread.get(taken) else {
-                return;
-            };
-            let backup = &self.backups[*at];
-            let finding = match self.check(backup) {
-                bad if bad.is_bad() => backup::gone(self.store, backup).unwrap_or(bad),
-                finding => finding,
-            };
-            if found.send((*at, finding.on(backup.name))).is_err() {
-                return;
-            }
-        }
+impl Waiting {
+    fn add(&mut self, at: usize, finding: Finding) {
+        self.findings.insert(at, finding);
     }
 
+    /// Reports those whose turn it is.
+    fn report(&mut self, report: &mut Report) -> Result<(), Error> {
+        while let Some(finding) = self.findings.remove(&self.next) {
+            report.add(finding)?;
+            self.next += 1;
+        }
+        Ok(())
+    }
+}
+
+/// What reading a backup takes.
+struct Reader<'a> {
+    store: &'a Store,
+    /// For each backup.
+    threads: usize,
+    /// Of all backups together.
+    progress: Arc<Progress>,
+}
+
+impl Reader<'_> {
     fn check(&self, backup: &Backup) -> Finding {
+        let finding = match self.read(backup) {
+            bad if bad.is_bad() => backup::gone(self.store, backup).unwrap_or(bad),
+            finding => finding,
+        };
+        finding.on(backup.name)
+    }
+
+    fn read(&self, backup: &Backup) -> Finding {
         match self.store.source(backup) {
             Err(error) => backup::not_read(error),
             Ok(source) if source.is_archived() => {

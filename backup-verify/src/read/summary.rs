@@ -1,9 +1,10 @@
 //! What is known of each backup of a store: from reading it, or from a glance at its ends.
 
 use std::collections::BTreeMap;
-use std::thread;
+use std::ops::ControlFlow;
 
 use backup_file::{BackupName, Index, SectionKind};
+use job::in_parallel;
 use store::{Backup, Glance, Store};
 
 use crate::finding::{Finding, Grade};
@@ -34,21 +35,15 @@ pub(crate) fn of_all(
         .iter()
         .filter(|backup| !known.contains_key(&backup.name))
         .collect();
-    let share = rest.len().div_ceil(GLANCES).max(1);
-    thread::scope(|scope| {
-        let threads: Vec<_> = rest
-            .chunks(share)
-            .map(|share| {
-                scope.spawn(move || {
-                    let glance = |backup: &&Backup| (backup.name, Summary::glanced(store, backup));
-                    share.iter().map(glance).collect::<Vec<_>>()
-                })
-            })
-            .collect();
-        for thread in threads {
-            known.extend(thread.join().unwrap_or_default());
-        }
-    });
+    in_parallel(
+        rest.len(),
+        GLANCES,
+        |number| Summary::glanced(store, rest[number]),
+        |number, summary| {
+            known.insert(rest[number].name, summary);
+            ControlFlow::Continue(())
+        },
+    );
     known
 }
 

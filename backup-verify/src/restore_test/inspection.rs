@@ -88,7 +88,8 @@ pub(crate) fn ask(
     sql: impl AsRef<[u8]>,
 ) -> Result<Vec<Row>, Error> {
     let prologue = [UNHINDERED, PROLOGUE].concat();
-    server.query(Some(database), [prologue.as_bytes(), sql.as_ref()].concat())
+    let sql = [prologue.as_bytes(), sql.as_ref()].concat();
+    Ok(server.query(Some(database), sql)?)
 }
 
 #[cfg(test)]

@@ -130,8 +130,8 @@ impl OwnServer {
         // If it leaves something in the way, dropping the database fails and says so.
         let release = [UNHINDERED, RELEASE].concat();
         let _ = self.server.execute(Some(name), release);
-        self.server
-            .execute(Some(&self.maintenance), drop_database(name))
+        let drop = drop_database(name);
+        Ok(self.server.execute(Some(&self.maintenance), drop)?)
     }
 }
 

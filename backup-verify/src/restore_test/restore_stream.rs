@@ -253,8 +253,8 @@ fn hint(ended: &Ended) -> Option<&str> {
 
 /// The error of a run that did not say what it did.
 fn unexplained(ended: Ended) -> Error {
-    let error = ended.into_result().err();
-    error.unwrap_or_else(|| Error::failed("restore-stream did not say what it did"))
+    let silent = || Error::failed("restore-stream did not say what it did");
+    ended.into_result().err().map_or_else(silent, Error::from)
 }
 
 /// The failure of a restore in which no statement failed.

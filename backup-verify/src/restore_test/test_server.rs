@@ -113,7 +113,7 @@ impl TestServer {
             "{}ALTER DATABASE {} WITH ALLOW_CONNECTIONS true CONNECTION LIMIT -1 IS_TEMPLATE false",
             &[&UNHINDERED.into(), &quote_ident(database)],
         );
-        self.server().execute(Some(self.maintenance()), open)
+        Ok(self.server().execute(Some(self.maintenance()), open)?)
     }
 
     /// Drops what was restored of the backup's database `name`.

@@ -91,7 +91,7 @@ impl ServerDirectory {
         initdb.arg("--username").arg(superuser.as_os_str());
         initdb.arg("--pgdata").arg(self.data());
         let ended = Child::spawn(initdb).and_then(Child::wait);
-        ended.map_err(|error| Error::told(ErrorKind::Initdb, &error))
+        ended.map_err(|error| Error::program(ErrorKind::Initdb, &error))
     }
 
     /// A program of the server's that runs in this directory as `account`, with no more of the environment than it needs.

@@ -36,11 +36,16 @@ impl Error {
 
     /// A directory that cannot be made, read or handed over; `doing` says which.
     pub(crate) fn directory(doing: impl fmt::Display, error: &io::Error) -> Self {
-        Self::told(ErrorKind::Directory, &job::Error::io(doing, error))
+        let error = job::Error::io(doing, error);
+        let told = Self::new(ErrorKind::Directory, error.to_string());
+        match error.hint_text() {
+            Some(hint) => told.hint(hint),
+            None => told,
+        }
     }
 
     /// The error that a program of PostgreSQL's ended with.
-    pub(crate) fn told(kind: ErrorKind, error: &job::Error) -> Self {
+    pub(crate) fn program(kind: ErrorKind, error: &pg_client::Error) -> Self {
         let told = Self::new(kind, error.to_string());
         match error.hint_text() {
             Some(hint) => told.hint(hint),

@@ -82,7 +82,7 @@ impl PrivateServer {
 
 /// Starts `postgres`, and waits until it is ready, or ends.
 fn started(postgres: Command, data: &Path) -> Result<Child, Error> {
-    let failed = |error: job::Error| Error::told(ErrorKind::NotStarted, &error);
+    let failed = |error: pg_client::Error| Error::program(ErrorKind::NotStarted, &error);
     let child = Child::spawn_ending(postgres, Ending::SERVER, |_| {}).map_err(failed)?;
     while !readiness::is_ready(data)? {
         if child.has_ended() {

@@ -235,15 +235,37 @@ fn passwords_that_may_not_be_read() {
     place.run(["--no-role-passwords"]).done();
     let arguments = fs::read_to_string(place.path("globals-arguments")).unwrap();
     assert!(arguments.contains("--no-role-passwords"), "{arguments}");
-    // Where asking did not tell.
-    let place = cluster();
-    place.client("pg_dumpall", "echo 'pg_dumpall: error: query failed: ERROR:  permission denied for table pg_authid' >&2; exit 1");
-    let seen = place.run(["--jobs=1"]);
-    seen.failed(1, "permission denied for table pg_authid");
-    assert!(
-        seen.stderr.contains("hint: ") && seen.stderr.contains("--no-role-passwords"),
-        "{seen}"
-    );
+}
+
+/// Where the catalogs do not tell: the server's words may be in any language, its code is the same in all.
+#[test]
+fn passwords_that_are_refused_when_they_are_read() {
+    let hint = "hint: on a managed server";
+    for (word, words) in [
+        ("ERROR", "permission denied for table pg_authid"),
+        ("FEHLER", "keine Berechtigung für Tabelle pg_authid"),
+        ("ERROR", "テーブルへのアクセスが拒否されました"),
+    ] {
+        let place = cluster();
+        let failing =
+            format!("echo 'pg_dumpall: error: query failed: {word}:  {words}' >&2; exit 1");
+        place.client("pg_dumpall", &failing);
+        let seen = place.run(["--jobs=1"]);
+        seen.failed(1, "cannot dump the globals: pg_dumpall: error: ");
+        assert!(!seen.stderr.contains(hint), "{seen}");
+        let psql = fs::read_to_string(place.path("bin/psql")).unwrap();
+        let asked = "cat > question;";
+        let refusing = format!(
+            "{asked} grep -q rolpassword question && {{ echo '{word}:  42501: {words}' >&2; exit 3; }};"
+        );
+        place.client("psql", &psql.replacen(asked, &refusing, 1));
+        let seen = place.run(["--jobs=1"]);
+        seen.failed(1, "cannot dump the roles' passwords: pg_dumpall: error: ");
+        assert!(
+            seen.stderr.contains(words) && seen.stderr.contains(hint),
+            "{seen}"
+        );
+    }
 }
 
 #[test]
