@@ -1,6 +1,6 @@
 //! The checks of one run, in their order.
 
-use azure_blob::Need;
+use azure_blob::Permission;
 use backup_file::BackupName;
 use job::{Error, print};
 use store::{Backup, Source, Store, total_size};
@@ -75,7 +75,7 @@ impl<'a> Verification<'a> {
             if let Some(expires) = client.expires() {
                 self.metrics.set_moment(Family::TokenExpiry, expires);
             }
-            client.check(&[Need::List, Need::Read])?;
+            client.check(&[Permission::List, Permission::Read])?;
             self.report
                 .add(token::check(client, now, args.limits.warn_expiry))?;
         }

@@ -1,4 +1,4 @@
-use azure_blob::Need;
+use azure_blob::Permission;
 use chrono::Utc;
 use job::text::{age, count};
 use job::{Error, say};
@@ -21,7 +21,7 @@ fn prune(args: &Args) -> Result<(), Error> {
     }
     let store = Store::open_with(&args.store, args.patience())?;
     if let Some(client) = store.container() {
-        let needs = [Need::List, Need::Delete];
+        let needs = [Permission::List, Permission::Delete];
         client.check(if args.dry_run { &needs[..1] } else { &needs })?;
     }
     let now = args.now.unwrap_or_else(Utc::now);
@@ -32,12 +32,12 @@ fn prune(args: &Args) -> Result<(), Error> {
         return Err(error);
     }
     if args.dry_run {
-        report.would()?;
+        report.print_plan()?;
         return report.end();
     }
-    report.kept()?;
+    report.print_kept()?;
     let deleted = delete(&store, &survey, &mut report);
-    // What was deleted before an error is told all the same.
+    // What was deleted before an error is reported all the same.
     let ended = report.end();
     deleted.and(ended)
 }
@@ -77,7 +77,7 @@ fn allowed(
     Ok(())
 }
 
-/// Deletes what no rule keeps, the oldest first, so that a prune that is cut short leaves the newest.
+/// Deletes what no rule keeps, oldest first, so that a prune which is cut short leaves the newest.
 fn delete(store: &Store, survey: &Survey, report: &mut Report) -> Result<(), Error> {
     let goes: Vec<Backup> = survey
         .backups
@@ -92,12 +92,13 @@ fn delete(store: &Store, survey: &Survey, report: &mut Report) -> Result<(), Err
     let mut printed = Ok(());
     let deleted = store.delete(&goes, &mut |backup, deletion| {
         if let Deletion::Failed(error) = &deletion {
-            job::say_error(error);
+            job::say_error(&error.clone().into());
         }
-        let line = report.went(backup.name, deletion);
+        let line = report.deletion(backup.name, deletion);
         if printed.is_ok() {
             printed = line;
         }
     });
-    deleted.and(printed)
+    deleted?;
+    printed
 }

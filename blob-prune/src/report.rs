@@ -1,4 +1,4 @@
-//! What is said of each backup: a line, or its place in one JSON document.
+//! What is reported of each backup: a line, or an element of one JSON document.
 
 use backup_file::BackupName;
 use chrono::{DateTime, SecondsFormat, Utc};
@@ -11,7 +11,7 @@ use crate::cli::Args;
 use crate::survey::Survey;
 use retention::Policy;
 
-/// What is said, as it becomes known.
+/// What is reported, as it becomes known.
 #[derive(Debug)]
 pub(crate) struct Report {
     json: bool,
@@ -23,15 +23,15 @@ struct Document {
     store: String,
     now: String,
     dry_run: bool,
-    policy: PolicyWords,
+    policy: PolicyFields,
     /// Why nothing is deleted.
     #[serde(skip_serializing_if = "Option::is_none")]
     refused: Option<String>,
-    backups: Vec<Entry>,
+    backups: Vec<BackupFields>,
 }
 
 #[derive(Debug, Serialize)]
-struct PolicyWords {
+struct PolicyFields {
     keep_days: u32,
     keep_min: u32,
     keep_weekly: u32,
@@ -39,7 +39,7 @@ struct PolicyWords {
 }
 
 #[derive(Debug, Serialize)]
-struct Entry {
+struct BackupFields {
     name: String,
     started: String,
     age_seconds: i64,
@@ -66,7 +66,7 @@ impl Report {
             if let Some(why) = survey.not_good.get(&backup.name) {
                 reasons.push(format!("not good: {why}"));
             }
-            Entry {
+            BackupFields {
                 name: backup.name.to_string(),
                 started: moment(started),
                 age_seconds: (now - started).num_seconds(),
@@ -83,7 +83,7 @@ impl Report {
                 store: store.label(),
                 now: moment(now),
                 dry_run: args.dry_run,
-                policy: PolicyWords {
+                policy: PolicyFields {
                     keep_days: policy.days,
                     keep_min: policy.min,
                     keep_weekly: policy.weekly,
@@ -95,27 +95,27 @@ impl Report {
         }
     }
 
-    /// Nothing is deleted, and why.
+    /// Reports why nothing is deleted.
     pub(crate) fn refuse(&mut self, why: &Error) -> Result<(), Error> {
         self.document.refused = Some(why.to_string());
         self.print_document()
     }
 
-    /// Those that stay.
-    pub(crate) fn kept(&self) -> Result<(), Error> {
+    /// Prints those that stay.
+    pub(crate) fn print_kept(&self) -> Result<(), Error> {
         self.lines(|decision| (decision == "keep").then_some("keep"))
     }
 
-    /// All of them, while nothing is deleted.
-    pub(crate) fn would(&self) -> Result<(), Error> {
+    /// Prints what would become of each: a dry run.
+    pub(crate) fn print_plan(&self) -> Result<(), Error> {
         self.lines(|decision| match decision {
             "keep" => Some("keep"),
             _ => Some("would delete"),
         })
     }
 
-    /// What became of one that was to be deleted.
-    pub(crate) fn went(&mut self, name: BackupName, deletion: Deletion) -> Result<(), Error> {
+    /// Records what became of one that was to be deleted, and prints it.
+    pub(crate) fn deletion(&mut self, name: BackupName, deletion: Deletion) -> Result<(), Error> {
         let (result, detail) = match deletion {
             Deletion::Deleted => ("deleted", None),
             Deletion::Gone => ("gone", None),
@@ -124,7 +124,7 @@ impl Report {
         };
         let name = name.to_string();
         let entries = &mut self.document.backups;
-        // Oldest first is the order of their names.
+        // They go from the oldest to the newest, which is the order of their names.
         let at = entries.binary_search_by(|entry| entry.name.cmp(&name));
         let Some(entry) = at.ok().and_then(|at| entries.get_mut(at)) else {
             return Ok(());
@@ -138,7 +138,10 @@ impl Report {
         }
     }
 
-    /// The document, or a summary; an error if a backup could not be deleted.
+    /// Prints the document, or says a summary.
+    ///
+    /// # Errors
+    /// A backup could not be deleted.
     pub(crate) fn end(&self) -> Result<(), Error> {
         self.print_document()?;
         let entries = &self.document.backups;
@@ -186,7 +189,7 @@ impl Report {
     }
 }
 
-fn line(verdict: &str, entry: &Entry) -> Result<(), Error> {
+fn line(verdict: &str, entry: &BackupFields) -> Result<(), Error> {
     let age = age(chrono::TimeDelta::seconds(entry.age_seconds));
     let mut reasons = entry.reasons.join(", ");
     if let Some(detail) = &entry.detail {

@@ -1,23 +1,23 @@
-//! Decides, after a look at those backups that the rules count on: only a good one may stand in for
-//! others that are deleted.
+//! Decides what stays, after a look at the backups that the rules rely on: others may be deleted only in favour of a
+//! good one.
 
 use std::collections::BTreeMap;
 
-use azure_blob::Need;
+use azure_blob::Permission;
 use backup_file::BackupName;
 use chrono::{DateTime, Utc};
 use job::{Error, say};
-use store::{Backup, Glance, Store};
+use store::{Backup, QuickCheck, Store};
 
-use retention::{Candidate, Decision, Policy, State, decide};
+use retention::{Candidate, Decision, Policy, Soundness, decide};
 
-/// The backups of a store, what is known of them, and what is to become of them; oldest first.
+/// The backups of a store, oldest first, with what is known of each and what becomes of it.
 #[derive(Debug)]
 pub(crate) struct Survey {
     pub(crate) backups: Vec<Backup>,
     pub(crate) candidates: Vec<Candidate>,
     pub(crate) decisions: Vec<Decision>,
-    /// Why some are no good ones.
+    /// Why some are not good.
     pub(crate) not_good: BTreeMap<BackupName, String>,
 }
 
@@ -29,7 +29,7 @@ impl Survey {
             .iter()
             .map(|backup| Candidate {
                 name: backup.name,
-                state: State::Unread,
+                soundness: Soundness::Unread,
             })
             .collect();
         let decisions = decide(&candidates, now, policy);
@@ -40,56 +40,58 @@ impl Survey {
             not_good: BTreeMap::new(),
         };
         if let Some(client) = store.container()
-            && let Err(error) = client.check(&[Need::Read])
+            && let Err(error) = client.check(&[Permission::Read])
         {
             survey.read_nothing(&error.to_string());
             survey.decisions = decide(&survey.candidates, now, policy);
         }
-        // A look may show that another one must be counted on; each round looks at one at least.
+        // What is seen may make the rules rely on another backup. Each round looks at one at least, so this ends.
         while survey.look(store)? {
             survey.decisions = decide(&survey.candidates, now, policy);
         }
         Ok(survey)
     }
 
-    /// Looks at what is counted on and has not been looked at; says whether there was any.
+    /// Looks at the backups that the rules rely on and that were not looked at yet. Returns whether there were any.
     fn look(&mut self, store: &Store) -> Result<bool, Error> {
         let mut looked = false;
         for at in 0..self.candidates.len() {
-            if self.candidates[at].state != State::Unread || !self.decisions[at].is_relied_on() {
+            if self.candidates[at].soundness != Soundness::Unread
+                || !self.decisions[at].is_relied_on()
+            {
                 continue;
             }
             looked = true;
             let name = self.candidates[at].name;
-            self.candidates[at].state = match store.glance(&self.backups[at])? {
-                Glance::Whole(_) => State::Good,
-                Glance::Foreign | Glance::Archived => State::Unknown,
-                Glance::NotAllowed(why) => {
+            self.candidates[at].soundness = match store.quick_check(&self.backups[at])? {
+                QuickCheck::Whole(_) => Soundness::Good,
+                QuickCheck::Foreign | QuickCheck::Archived => Soundness::Unknown,
+                QuickCheck::NotAllowed(why) => {
                     self.read_nothing(&why);
                     break;
                 }
-                Glance::Gone => {
+                QuickCheck::Gone => {
                     say!("'{name}' is gone since the store was listed");
                     self.backups.remove(at);
                     self.candidates.remove(at);
-                    // The decisions are of those that were there.
+                    // The decisions no longer match the backups: decide again.
                     break;
                 }
-                Glance::NotGood(why) => {
+                QuickCheck::NotGood(why) => {
                     say!("'{name}' is not good: {why}");
                     self.not_good.insert(name, why);
-                    State::Bad
+                    Soundness::Bad
                 }
             };
         }
         Ok(looked)
     }
 
-    /// Without leave to read, every backup that blob-put has published passes for a good one.
+    /// If none may be read, each may be good: what blob-put publishes is whole.
     fn read_nothing(&mut self, why: &str) {
         say!("deciding by names alone: {why}");
         for candidate in &mut self.candidates {
-            candidate.state = State::Unknown;
+            candidate.soundness = Soundness::Unknown;
         }
     }
 }

@@ -87,6 +87,10 @@ pub(crate) struct Args {
     /// Warn if the token expires within this time
     #[arg(long, value_name = "TIME", default_value = "30d", value_parser = job::time::parse_duration)]
     pub(crate) warn_expiry: TimeDelta,
+
+    /// Print the result as one JSON document
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 fn duration(text: &str) -> Result<Duration, String> {

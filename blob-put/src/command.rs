@@ -1,20 +1,13 @@
 use std::time::Instant;
 
 use backup_file::BackupName;
-use job::{Error, Progress, say, text};
+use job::{Error, Progress, say};
 
 use crate::cli::Args;
-use crate::destination::{Destination, Place};
-use crate::source::{Intake, Source};
+use crate::destination::{Destination, Location};
+use crate::report::{Report, Uploaded};
+use crate::source::{CheckedInput, Source};
 use crate::{container, directory};
-
-/// What is there now.
-pub(crate) struct Put {
-    /// The URL without the token, or the path.
-    pub(crate) label: String,
-    pub(crate) size: u64,
-    pub(crate) sha256: [u8; 32],
-}
 
 /// Runs the program.
 ///
@@ -24,32 +17,32 @@ pub(crate) fn run() -> Result<(), Error> {
     let args: Args = job::parse_args()?;
     let started = Instant::now();
     let source = Source::open(&args.source)?;
-    let Destination { place, name } = Destination::open(&args, source.name())?;
-    if !args.raw && BackupName::parse(&name).is_none() {
+    let destination = Destination::open(&args, source.name())?;
+    let name = destination.name.as_str();
+    if !args.raw && BackupName::parse(name).is_none() {
         say!(
             "note: '{name}' is no backup's name: backup-verify, blob-prune and --latest will not see it"
         );
     }
+    let uploaded = upload(&destination, source, &args)?;
+    let report = Report::new(&destination, &uploaded, args.overwrite, started.elapsed());
+    report.say();
+    report.print(args.json)
+}
+
+/// Begins at the destination before the source is read, so that what is wrong there is reported before the dump is
+/// waited for.
+fn upload(destination: &Destination, source: Source, args: &Args) -> Result<Uploaded, Error> {
+    let name = destination.name.as_str();
     let progress = Progress::new(format!("uploading '{name}'"), source.size());
-    let put = match place {
-        Place::Container(client) => {
-            let upload = container::begin(&client, &name, &source, &args)?;
-            let intake = Intake::new(source, args.raw, progress);
-            container::put(upload, intake)?
+    match &destination.location {
+        Location::Container(client) => {
+            let upload = container::begin(client, name, &source, args)?;
+            container::put(upload, CheckedInput::new(source, args.raw, progress))
         }
-        Place::Directory(place) => {
-            let publication = place.publish(&name)?;
-            let intake = Intake::new(source, args.raw, progress);
-            directory::put(publication, intake)?
+        Location::Directory(place) => {
+            let publication = place.publish(name)?;
+            directory::put(publication, CheckedInput::new(source, args.raw, progress))
         }
-    };
-    say!(
-        "{}: {} in {} ({})",
-        put.label,
-        text::bytes(put.size),
-        text::duration(started.elapsed()),
-        text::rate(put.size, started.elapsed())
-    );
-    let sha256 = hex::encode(put.sha256);
-    job::print(&format!("{}\t{}\t{sha256}\n", put.label, put.size))
+    }
 }

@@ -1,14 +1,14 @@
-//! Into a container: block by block, visible at the end.
+//! Uploads into a container: block by block, visible at the end.
 
 use azure_blob::{Client, ErrorKind, Upload, UploadOptions};
 use chrono::{TimeDelta, Utc};
 use job::{Error, say};
 
 use crate::cli::Args;
-use crate::command::Put;
-use crate::source::{Intake, Source};
+use crate::report::Uploaded;
+use crate::source::{CheckedInput, Source};
 
-/// Begins: all that can be known before the source is read is found out here.
+/// Begins an upload: whatever is wrong with the network, the container or the token shows before the source is read.
 pub(crate) fn begin(
     client: &Client,
     name: &str,
@@ -47,27 +47,28 @@ fn warn_of_expiry(client: &Client, within: TimeDelta) {
 }
 
 /// Uploads all of it.
-pub(crate) fn put(mut upload: Upload, mut intake: Intake) -> Result<Put, Error> {
-    // Dropped before the commit: a signal that comes before lets nothing be published any more.
+pub(crate) fn put(mut upload: Upload, mut input: CheckedInput) -> Result<Uploaded, Error> {
+    // A signal that comes before this is dropped ends the program, and nothing is published.
     let unpublished = job::on_stop(|| say!("nothing was published"));
     loop {
-        let count = intake.read(upload.space()?)?;
+        let count = input.read(upload.space()?)?;
         if count == 0 {
             break;
         }
         upload.filled(count)?;
     }
-    let ready = upload.finish()?;
-    intake.check(ready.sha256())?;
+    let staged = upload.finish()?;
+    input.check(staged.sha256())?;
     drop(unpublished);
-    let uploaded = ready.commit().map_err(|error| match error.kind() {
+    let uploaded = staged.commit().map_err(|error| match error.kind() {
         ErrorKind::Deadline | ErrorKind::Unreachable => Error::from(error)
             .hint("whether it was published is not known: backup-verify tells; run it again"),
         _ => error.into(),
     })?;
-    Ok(Put {
-        label: uploaded.url.to_string(),
+    Ok(Uploaded {
+        location: uploaded.url.to_string(),
         size: uploaded.size,
+        sql_size: input.sql_size(),
         sha256: uploaded.sha256,
     })
 }

@@ -12,18 +12,28 @@ use crate::cli::Args;
 
 /// Where the backup goes.
 pub(crate) struct Destination {
-    pub(crate) place: Place,
+    pub(crate) location: Location,
     pub(crate) name: String,
 }
 
 /// The store.
-pub(crate) enum Place {
+pub(crate) enum Location {
     Container(Client),
     Directory(Directory),
 }
 
+impl Location {
+    /// Its name for people: the URL without the token, or the directory.
+    pub(crate) fn label(&self) -> String {
+        match self {
+            Self::Container(client) => client.container().to_string(),
+            Self::Directory(directory) => directory.path().display().to_string(),
+        }
+    }
+}
+
 impl Destination {
-    /// `own_name` is the source's; standard input has none.
+    /// `own_name` is the name of the source; standard input has none.
     pub(crate) fn open(args: &Args, own_name: Option<&str>) -> Result<Self, Error> {
         match is_url(&args.destination) {
             true => in_container(args, own_name),
@@ -38,13 +48,13 @@ fn in_container(args: &Args, own_name: Option<&str>) -> Result<Destination, Erro
     let (store, _) = ContainerUrl::parse(text)?;
     if ends_in_slash(text) || store.prefix().is_empty() {
         return Ok(Destination {
-            place: Place::Container(Client::open(text, options)?),
-            name: own_name.map_or_else(made_name, ToOwned::to_owned),
+            location: Location::Container(Client::open(text, options)?),
+            name: own_name.map_or_else(name_of_now, ToOwned::to_owned),
         });
     }
     let (blob, _) = BlobUrl::parse(text)?;
-    // `blob-put - "$STORE"` with a prefix in STORE and its slash forgotten would make a blob of the
-    // prefix's name, which no other program takes for a backup.
+    // `blob-put - "$STORE"`, where STORE has a prefix and its slash was forgotten, would upload a blob with the name of
+    // the prefix, which no other program takes for a backup.
     if !blob.name().contains('.') && !args.raw {
         return Err(
             Error::usage(format!("'{blob}' may be a prefix or a name")).hint(format!(
@@ -54,7 +64,7 @@ fn in_container(args: &Args, own_name: Option<&str>) -> Result<Destination, Erro
     }
     let (client, name) = Client::open_blob(text, options)?;
     Ok(Destination {
-        place: Place::Container(client),
+        location: Location::Container(client),
         name,
     })
 }
@@ -87,12 +97,12 @@ fn in_directory(args: &Args, own_name: Option<&str>) -> Result<Destination, Erro
     let (directory, name) = match args.destination.ends_with('/') || path.is_dir() {
         true => (
             path.to_path_buf(),
-            own_name.map_or_else(made_name, ToOwned::to_owned),
+            own_name.map_or_else(name_of_now, ToOwned::to_owned),
         ),
         false => split(path)?,
     };
     Ok(Destination {
-        place: Place::Directory(Directory::open(directory)?),
+        location: Location::Directory(Directory::open(directory)?),
         name,
     })
 }
@@ -111,6 +121,6 @@ fn split(path: &Path) -> Result<(PathBuf, String), Error> {
     ))
 }
 
-fn made_name() -> String {
+fn name_of_now() -> String {
     BackupName::new(Utc::now()).to_string()
 }

@@ -7,7 +7,7 @@ mod command;
 mod container;
 mod destination;
 mod directory;
-mod members;
+mod report;
 mod source;
 
 use std::process::ExitCode;

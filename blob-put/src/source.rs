@@ -1,14 +1,12 @@
-//! What is uploaded: a file or standard input, looked at while it passes.
+//! What is uploaded: a file or standard input, checked while it is read.
 
 use std::fs::File;
 use std::io::{self, IsTerminal, Read, Stdin};
 use std::path::{Path, PathBuf};
 
-use backup_file::{Ends, Sha256, sidecar_name, sidecar_sha256};
+use backup_file::{FirstAndLast, PassingMembers, Sha256, sidecar_name, sidecar_sha256};
 use job::{Error, Progress};
 use store::{Access, flaw_at, path_error};
-
-use crate::members::Members;
 
 /// A file or standard input.
 pub(crate) struct Source {
@@ -31,13 +29,14 @@ impl Source {
             return Self::stdin();
         }
         let path = Path::new(text);
-        let cannot = |error: &io::Error| {
+        let cannot = |error: &io::Error| -> Error {
             path_error(
                 format_args!("cannot read '{text}'"),
                 path,
                 Access::Read,
                 error,
             )
+            .into()
         };
         let file = File::open(path).map_err(|error| cannot(&error))?;
         let metadata = file.metadata().map_err(|error| cannot(&error))?;
@@ -82,7 +81,7 @@ impl Source {
         self.size
     }
 
-    /// The SHA-256 that stands beside the file.
+    /// The SHA-256 in the sidecar of the file.
     fn recorded_sha256(&self) -> Result<Option<Sha256>, Error> {
         let (Some(path), Some(name)) = (&self.sidecar, &self.name) else {
             return Ok(None);
@@ -92,49 +91,49 @@ impl Source {
     }
 }
 
-/// The source's bytes on their way.
-pub(crate) struct Intake {
+/// The source's bytes, checked while they are read.
+pub(crate) struct CheckedInput {
     source: Source,
     /// None with `--raw`.
-    looks: Option<Looks>,
+    checks: Option<StreamChecks>,
     progress: Progress,
 }
 
-/// What is looked at while the bytes pass.
+/// What is checked of the bytes while they are read.
 #[derive(Default)]
-struct Looks {
-    members: Members,
-    ends: Ends,
+struct StreamChecks {
+    members: PassingMembers,
+    ends: FirstAndLast,
 }
 
-impl Looks {
+impl StreamChecks {
     fn pass(&mut self, bytes: &[u8]) -> Result<(), String> {
         self.ends.see(bytes);
-        self.members.pass(bytes)
+        self.members.pass(bytes).map_err(|flaw| flaw.to_string())
     }
 
-    /// What the stream is not, at its end.
+    /// Why the stream, which has ended, is no backup to publish.
     fn end(&self) -> Result<(), String> {
-        self.members.end()?;
-        // Another program's marker (bgzip's) does not mean that the dump ended well.
+        self.members.end().map_err(|flaw| flaw.to_string())?;
+        // bgzip writes the same marker, whatever the dump that it compresses ends with.
         match flaw_at(&self.ends) {
             Ok(Some(flaw)) => Err(format!("is not good: {flaw}")),
-            // What a member holds is not checked here, but by backup-verify.
+            // The contents of the members are left to backup-verify.
             Ok(None) | Err(_) => Ok(()),
         }
     }
 }
 
-impl Intake {
+impl CheckedInput {
     pub(crate) fn new(source: Source, raw: bool, progress: Progress) -> Self {
         Self {
             source,
-            looks: (!raw).then(Looks::default),
+            checks: (!raw).then(StreamChecks::default),
             progress,
         }
     }
 
-    /// The next bytes into `space`, how many; 0 at the end.
+    /// Reads the next bytes into `space`, and returns how many; 0 at the end.
     pub(crate) fn read(&mut self, space: &mut [u8]) -> Result<usize, Error> {
         let count = loop {
             let read = match &mut self.source.bytes {
@@ -149,18 +148,23 @@ impl Intake {
         let count = count.map_err(|error| {
             Error::io(format_args!("cannot read {}", self.source.label), &error)
         })?;
-        if let Some(looks) = &mut self.looks {
+        if let Some(checks) = &mut self.checks {
             let bytes = space.get(..count).unwrap_or_default();
-            looks.pass(bytes).map_err(|what| self.not_good(&what))?;
+            checks.pass(bytes).map_err(|what| self.not_good(&what))?;
         }
         self.progress.advance(count as u64);
         Ok(count)
     }
 
-    /// Whether what has passed may be published.
+    /// How many bytes of text the members hold; not known with `--raw`.
+    pub(crate) fn sql_size(&self) -> Option<u64> {
+        self.checks.as_ref().map(|checks| checks.members.text())
+    }
+
+    /// Whether the bytes, which have ended, may be published.
     pub(crate) fn check(&self, sha256: &Sha256) -> Result<(), Error> {
-        if let Some(looks) = &self.looks {
-            looks.end().map_err(|what| self.not_good(&what))?;
+        if let Some(checks) = &self.checks {
+            checks.end().map_err(|what| self.not_good(&what))?;
         }
         match self.source.recorded_sha256()? {
             Some(recorded) if recorded != *sha256 => Err(Error::not_good(format!(

@@ -10,6 +10,7 @@ use std::process::{Child, Command, Output, Stdio};
 
 use backup_file::{BackupName, MARKER};
 use scripted_service::{Fault, Kind, Service};
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 const SIGNATURE: &str = "S3CRETS3CRETS3CRET";
@@ -117,6 +118,7 @@ fn the_help_is_complete() {
         "--memory",
         "--deadline",
         "--warn-expiry",
+        "--json",
         "AZURE_STORAGE_SAS_TOKEN_FILE",
         "Exit codes:",
         "Examples:",
@@ -272,6 +274,65 @@ fn a_directory_is_a_store_too() {
     run(&[&file, &format!("{place}/other.sql.gz")]).is(0, "");
     assert_eq!(fs::read(to.path().join("other.sql.gz")).unwrap(), bytes);
     run(&[&file, &format!("{place}/none/x.sql.gz")]).is(1, "none");
+}
+
+/// The document of a run that succeeds, and its seconds apart from it.
+#[track_caller]
+fn document(args: &[&str]) -> (Value, f64) {
+    let ended = run(args);
+    ended.is(0, "");
+    let mut document: Value = serde_json::from_str(&ended.out).unwrap();
+    let seconds = document.as_object_mut().unwrap().remove("seconds").unwrap();
+    (document, seconds.as_f64().unwrap())
+}
+
+#[test]
+fn json_has_the_result() {
+    let service = Service::start();
+    let dir = tempfile::tempdir().unwrap();
+    let file = stored(dir.path(), NAME, &backup());
+    let url = format!("{}/prod/", service.url());
+    let (document, seconds) = document(&[&file, &url, "--json"]);
+    let store = format!("{}/prod", service.url());
+    assert_eq!(
+        document,
+        json!({
+            "store": store,
+            "name": NAME,
+            "location": format!("{store}/{NAME}"),
+            "size": backup().len(),
+            "sql_size": 10,
+            "sha256": hex(&backup()),
+            "overwrite": false,
+        })
+    );
+    assert!(seconds > 0.0, "{seconds}");
+
+    // A name that is taken is no result.
+    let taken = run(&[&file, &url, "--json"]);
+    taken.is(4, "is there already");
+    assert_eq!(taken.out, "");
+}
+
+#[test]
+fn json_of_anything_into_a_directory() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = stored(dir.path(), "etc.tar.gz", b"anything");
+    let store = tempfile::tempdir().unwrap();
+    let store = store.path().to_str().unwrap();
+    let (document, _) = document(&[&file, store, "--raw", "--json"]);
+    assert_eq!(
+        document,
+        json!({
+            "store": store,
+            "name": "etc.tar.gz",
+            "location": format!("{store}/etc.tar.gz"),
+            "size": 8,
+            "sql_size": null,
+            "sha256": hex(b"anything"),
+            "overwrite": false,
+        })
+    );
 }
 
 #[test]

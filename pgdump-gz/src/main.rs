@@ -5,6 +5,7 @@
 mod cli;
 mod cluster;
 mod command;
+mod document;
 mod foreign;
 mod holding;
 mod jobs;

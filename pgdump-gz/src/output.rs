@@ -3,14 +3,13 @@
 use std::fs::File;
 use std::io::{self, IsTerminal, Read, Write};
 use std::os::fd::AsFd;
-use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
 
 use backup_file::{About, BackupName, Contents, Options, Part, PartWriter, SectionKind, Writer};
 use chrono::{DateTime, Utc};
 use job::{Error, say, text};
-use store::{Directory, DirectoryLock, FilePublication, Space, Store};
+use store::{Directory, DirectoryLock, FilePublication, Published, Space, Store};
 
 /// As large as a pipe may be made without privileges.
 const PIPE_SIZE: usize = 1 << 20;
@@ -161,8 +160,8 @@ pub(crate) struct Output {
 pub(crate) struct Written {
     /// Where it is, for people.
     pub(crate) label: String,
-    /// Where it is in the directory.
-    pub(crate) path: Option<PathBuf>,
+    /// The file, if it is in a directory.
+    pub(crate) file: Option<Published>,
     /// Its size in bytes.
     pub(crate) size: u64,
 }
@@ -207,15 +206,15 @@ impl Output {
         match sink {
             Sink::Stdout { size, .. } => Ok(Written {
                 label,
-                path: None,
+                file: None,
                 size,
             }),
             Sink::File(file) => {
                 let published = file.commit()?;
                 Ok(Written {
                     label,
-                    path: Some(published.path),
                     size: published.size,
+                    file: Some(published),
                 })
             }
         }

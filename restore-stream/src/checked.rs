@@ -4,7 +4,7 @@ use backup_file::{Ending, Reader, Section, SectionKind};
 use dump_text::{Entrance, Flaw, Watch};
 use job::{Error, say};
 use pg_text::PgText;
-use store::Recorded;
+use store::DigestCheck;
 
 use crate::choose::{Chosen, cut};
 use crate::cli::Args;
@@ -15,7 +15,7 @@ pub(crate) struct Checked<'a> {
     chosen: &'a Chosen,
     reader: Option<Reader>,
     /// The SHA-256 of all of it, where one was recorded.
-    recorded: Option<Recorded>,
+    recorded: Option<DigestCheck>,
     /// How many bytes of SQL it has, where that is known.
     length: Option<u64>,
     whole: bool,

@@ -4,7 +4,7 @@ use backup_file::{Ending, Index, Reader, Tail, read_tail};
 use chrono::{DateTime, Local, Utc};
 use dump_text::Watch;
 use job::{Error, Progress, say, text};
-use store::{Backup, Glance, Source, Store};
+use store::{Backup, QuickCheck, Source, Store};
 
 use crate::checked::not_good;
 use crate::cli::Args;
@@ -155,23 +155,23 @@ fn candidate(store: &Store, backup: &Backup, args: &Args) -> Result<Result<Chose
         let index = index.map(|index| *index);
         Ok::<_, Error>(Chosen { source, index })
     };
-    let chosen = match store.glance(backup)? {
-        Glance::Whole(index) => chosen(index)?,
-        Glance::Foreign => {
+    let chosen = match store.quick_check(backup)? {
+        QuickCheck::Whole(index) => chosen(index)?,
+        QuickCheck::Foreign => {
             say!(
                 "'{}' was made by another program: whether it is whole is seen when it has been read",
                 backup.name
             );
             chosen(None)?
         }
-        Glance::NotGood(why) => return Ok(Err(why)),
-        Glance::Gone => return Ok(Err(GONE.into())),
-        Glance::Archived => {
+        QuickCheck::NotGood(why) => return Ok(Err(why)),
+        QuickCheck::Gone => return Ok(Err(GONE.into())),
+        QuickCheck::Archived => {
             return Ok(Err(
                 "it is in the archive tier, and must be rehydrated first".into(),
             ));
         }
-        Glance::NotAllowed(why) => {
+        QuickCheck::NotAllowed(why) => {
             return Err(Error::failed(format!("'{}': {why}", backup.name))
                 .hint("the token needs the permission r, to read blobs"));
         }

@@ -8,7 +8,7 @@ use dump_text::{Event, Part, PartScanner, Piece};
 use job::{Error, Progress, print, print_json, text};
 use pg_text::PgText;
 use serde_json::{Value, json};
-use store::{Glance, Store};
+use store::{QuickCheck, Store};
 
 use crate::checked::Checked;
 use crate::choose::{Chosen, moment};
@@ -33,7 +33,7 @@ fn backups(store: &Store, as_json: bool) -> Result<(), Error> {
     let mut all: Vec<Value> = Vec::new();
     for backup in &store.list()? {
         let started = backup.name.started();
-        let Some((state, why)) = state(store.glance(backup)?) else {
+        let Some((state, why)) = state(store.quick_check(backup)?) else {
             continue;
         };
         if as_json {
@@ -68,14 +68,14 @@ fn age(age: TimeDelta) -> String {
 }
 
 /// A backup's state in a word or two, and the reason for a bad one; none if it is gone.
-fn state(glance: Glance) -> Option<(&'static str, Option<String>)> {
+fn state(glance: QuickCheck) -> Option<(&'static str, Option<String>)> {
     Some(match glance {
-        Glance::Gone => return None,
-        Glance::Whole(_) => ("whole", None),
-        Glance::Foreign => ("of another program", None),
-        Glance::NotGood(why) => ("not good", Some(why)),
-        Glance::Archived => ("archived", None),
-        Glance::NotAllowed(why) => ("not known", Some(why)),
+        QuickCheck::Gone => return None,
+        QuickCheck::Whole(_) => ("whole", None),
+        QuickCheck::Foreign => ("of another program", None),
+        QuickCheck::NotGood(why) => ("not good", Some(why)),
+        QuickCheck::Archived => ("archived", None),
+        QuickCheck::NotAllowed(why) => ("not known", Some(why)),
     })
 }
 

@@ -6,8 +6,8 @@ use backup_file::BackupName;
 use chrono::{DateTime, TimeDelta, Utc};
 use job::Error;
 use job::text::count;
-use retention::{Candidate, Decision, Policy, State, decide, newest};
-use store::{Backup, Glance, Store};
+use retention::{Candidate, Decision, Policy, Soundness, decide, newest};
+use store::{Backup, QuickCheck, Store};
 
 use crate::figures::Figures;
 use crate::finding::Finding;
@@ -32,13 +32,13 @@ pub(crate) fn check(
         .iter()
         .map(|backup| Candidate {
             name: backup.name,
-            state: State::Unread,
+            soundness: Soundness::Unread,
         })
         .collect();
     loop {
         let decisions = decide(&candidates, now - GRACE, policy);
         let overdue = overdue(&candidates, &decisions, now);
-        // blob-prune glances at the backups that its rules rely on, and so does this: a bad one must not stand in for an
+        // blob-prune looks at the backups that its rules rely on, and so does this: a bad one must not stand in for an
         // older one.
         if overdue.is_empty() || !look(store, &mut backups, &mut candidates, &decisions)? {
             return Ok(finding(&still_there(store, overdue)?));
@@ -69,7 +69,7 @@ fn overdue(
     gone.map(|decision| decision.name).collect()
 }
 
-/// Glances at the backups that the rules count on and that have not been looked at; returns whether there were any. One
+/// Looks at the ends of the backups that the rules count on and that are unread; returns whether there were any. One
 /// that is gone is taken out of the lists.
 fn look(
     store: &Store,
@@ -79,15 +79,17 @@ fn look(
 ) -> Result<bool, Error> {
     let mut looked = false;
     for (at, decision) in decisions.iter().enumerate() {
-        if candidates[at].state != State::Unread || !decision.is_relied_on() {
+        if candidates[at].soundness != Soundness::Unread || !decision.is_relied_on() {
             continue;
         }
         looked = true;
-        candidates[at].state = match store.glance(backups[at])? {
-            Glance::Whole(_) => State::Good,
-            Glance::NotGood(_) => State::Bad,
-            Glance::Foreign | Glance::Archived | Glance::NotAllowed(_) => State::Unknown,
-            Glance::Gone => {
+        candidates[at].soundness = match store.quick_check(backups[at])? {
+            QuickCheck::Whole(_) => Soundness::Good,
+            QuickCheck::NotGood(_) => Soundness::Bad,
+            QuickCheck::Foreign | QuickCheck::Archived | QuickCheck::NotAllowed(_) => {
+                Soundness::Unknown
+            }
+            QuickCheck::Gone => {
                 backups.remove(at);
                 candidates.remove(at);
                 break;
@@ -131,7 +133,7 @@ mod tests {
         days.rev()
             .map(|back| Candidate {
                 name: BackupName::new(utc("2025-11-23T02:00:00Z") - TimeDelta::days(back)),
-                state: State::Unread,
+                soundness: Soundness::Unread,
             })
             .collect()
     }

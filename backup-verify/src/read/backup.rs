@@ -9,7 +9,7 @@ use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use dump_text::{Text, Watch};
 use job::text::{bytes, count};
 use job::{Error, Progress};
-use store::{Backup, Recorded, Source, Store, hex};
+use store::{Backup, DigestCheck, Source, Store, hex};
 
 use crate::figures::{Cluster, Contents, Database, Figures};
 use crate::finding::Finding;
@@ -42,8 +42,8 @@ pub(crate) fn check_with(source: &Source, threads: usize, progress: &Arc<Progres
 }
 
 /// A backup that is not good, or cannot be read.
-pub(crate) fn not_read(error: Error) -> Finding {
-    Finding::bad(CHECK, error)
+pub(crate) fn not_read(error: impl Into<Error>) -> Finding {
+    Finding::bad(CHECK, error.into())
 }
 
 /// A backup that is not read, and why.
@@ -112,7 +112,7 @@ fn read(
     source: &Source,
     threads: usize,
     progress: &Arc<Progress>,
-) -> Result<(Report, Watch, Option<Recorded>), Error> {
+) -> Result<(Report, Watch, Option<DigestCheck>), Error> {
     let (input, recorded) = source.checked_reader()?;
     let input = CountedInput {
         input,

@@ -2,7 +2,7 @@
 
 use backup_file::{BackupName, Index, SectionKind};
 use job::Error;
-use store::{Backup, Glance, Store};
+use store::{Backup, QuickCheck, Store};
 
 use crate::figures::SqlSizes;
 
@@ -21,7 +21,7 @@ pub(crate) struct Earlier {
 }
 
 impl Earlier {
-    /// Glances at the last of these backups.
+    /// Looks at the ends of the last of these backups.
     ///
     /// # Errors
     /// The service does not answer.
@@ -31,14 +31,14 @@ impl Earlier {
             if earlier.sizes.len() == COMPARED {
                 break;
             }
-            match store.glance(backup)? {
-                Glance::NotGood(_) | Glance::Gone => continue,
-                Glance::Whole(Some(index)) => earlier.databases.push(sql_sizes(&index)),
+            match store.quick_check(backup)? {
+                QuickCheck::NotGood(_) | QuickCheck::Gone => continue,
+                QuickCheck::Whole(Some(index)) => earlier.databases.push(sql_sizes(&index)),
                 // Their sizes count: nothing is known against them.
-                Glance::Whole(None)
-                | Glance::Foreign
-                | Glance::Archived
-                | Glance::NotAllowed(_) => {}
+                QuickCheck::Whole(None)
+                | QuickCheck::Foreign
+                | QuickCheck::Archived
+                | QuickCheck::NotAllowed(_) => {}
             }
             earlier.sizes.push(backup.size);
         }
@@ -48,8 +48,12 @@ impl Earlier {
 
 /// The newest of these backups that looks whole from its ends: the one to take instead of a bad one.
 pub(crate) fn newest_whole(store: &Store, backups: &[Backup]) -> Option<BackupName> {
-    let looks_whole =
-        |backup: &&Backup| matches!(store.glance(backup), Ok(Glance::Whole(_) | Glance::Foreign));
+    let looks_whole = |backup: &&Backup| {
+        matches!(
+            store.quick_check(backup),
+            Ok(QuickCheck::Whole(_) | QuickCheck::Foreign)
+        )
+    };
     backups.iter().rev().find(looks_whole).map(|it| it.name)
 }
 

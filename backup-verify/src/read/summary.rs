@@ -1,16 +1,16 @@
-//! What is known of each backup of a store: from reading it, or from a glance at its ends.
+//! What is known of each backup of a store: from reading it, or from a look at its ends.
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 use backup_file::{BackupName, Index, SectionKind};
 use job::in_parallel;
-use store::{Backup, Glance, Store};
+use store::{Backup, QuickCheck, Store};
 
 use crate::finding::{Finding, Grade};
 
-/// The number of threads that glance at backups.
-const GLANCES: usize = 8;
+/// The number of threads that look at backups.
+const LOOKING: usize = 8;
 
 /// What is known of one backup.
 #[derive(Debug, Clone, PartialEq)]
@@ -21,7 +21,7 @@ pub(crate) struct Summary {
     pub(crate) state: String,
 }
 
-/// The summaries of these backups. Those that no finding is on are glanced at.
+/// The summaries of these backups. Those without a finding are looked at.
 pub(crate) fn of_all(
     store: &Store,
     backups: &[Backup],
@@ -37,8 +37,8 @@ pub(crate) fn of_all(
         .collect();
     in_parallel(
         rest.len(),
-        GLANCES,
-        |number| Summary::glanced(store, rest[number]),
+        LOOKING,
+        |number| Summary::looked_at(store, rest[number]),
         |number, summary| {
             known.insert(rest[number].name, summary);
             ControlFlow::Continue(())
@@ -63,15 +63,17 @@ impl Summary {
         }
     }
 
-    /// Of a backup that is glanced at.
-    fn glanced(store: &Store, backup: &Backup) -> Self {
-        let (databases, state) = match store.glance(backup) {
-            Ok(Glance::Whole(index)) => (index.map(|index| databases(&index)), "whole".to_owned()),
-            Ok(Glance::Foreign) => (None, "of another program".to_owned()),
-            Ok(Glance::NotGood(why)) => (None, format!("bad: {why}")),
-            Ok(Glance::Archived) => (None, "archived".to_owned()),
-            Ok(Glance::Gone) => (None, "gone".to_owned()),
-            Ok(Glance::NotAllowed(_)) | Err(_) => (None, "not read".to_owned()),
+    /// Of a backup whose ends are looked at.
+    fn looked_at(store: &Store, backup: &Backup) -> Self {
+        let (databases, state) = match store.quick_check(backup) {
+            Ok(QuickCheck::Whole(index)) => {
+                (index.map(|index| databases(&index)), "whole".to_owned())
+            }
+            Ok(QuickCheck::Foreign) => (None, "of another program".to_owned()),
+            Ok(QuickCheck::NotGood(why)) => (None, format!("bad: {why}")),
+            Ok(QuickCheck::Archived) => (None, "archived".to_owned()),
+            Ok(QuickCheck::Gone) => (None, "gone".to_owned()),
+            Ok(QuickCheck::NotAllowed(_)) | Err(_) => (None, "not read".to_owned()),
         };
         Self { databases, state }
     }

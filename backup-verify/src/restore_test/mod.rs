@@ -64,8 +64,8 @@ pub(crate) fn run(
 }
 
 /// A backup that cannot be tested, or not to the end.
-pub(crate) fn not_tested(error: Error) -> Finding {
-    Finding::bad(CHECK, error)
+pub(crate) fn not_tested(error: impl Into<Error>) -> Finding {
+    Finding::bad(CHECK, error.into())
 }
 
 struct Test {

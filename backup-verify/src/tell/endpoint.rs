@@ -226,25 +226,12 @@ fn percent_decoded(text: &str) -> Vec<u8> {
 
 fn fault(error: &ureq::Error) -> Fault {
     let words = words(error);
-    match rejects_certificate(error) {
+    match azure_blob::is_certificate_error(error) {
         true => Fault::Final(format!(
             "{words} (SSL_CERT_FILE names a file of certificates to trust)"
         )),
         false => Fault::Passing(words),
     }
-}
-
-/// Whether the service's certificate is not one to trust. What rustls says during the handshake comes as an I/O error.
-fn rejects_certificate(error: &ureq::Error) -> bool {
-    let said = match error {
-        ureq::Error::Rustls(said) => Some(said),
-        ureq::Error::Io(error) => error.get_ref().and_then(|inner| inner.downcast_ref()),
-        _ => None,
-    };
-    matches!(
-        said,
-        Some(rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented)
-    )
 }
 
 /// An error's words, without the URL.

@@ -8,7 +8,7 @@ use job::secret;
 pub enum ErrorKind {
     /// A URL or an option that cannot be understood: exit code 2.
     Usage,
-    /// There is no token, or it lacks something, or has expired.
+    /// There is no token, or it lacks a permission, or it has expired.
     Token,
     /// No blob of that name.
     NotFound,
@@ -16,7 +16,7 @@ pub enum ErrorKind {
     ContainerNotFound,
     /// The name is taken, and nothing is overwritten: exit code 4.
     Exists,
-    /// Another upload to the name was committed meanwhile, which discards all other blocks: exit code 4.
+    /// Another upload to the same name was committed first, which discards all other blocks: exit code 4.
     Discarded,
     /// The blob changed while it was read.
     Changed,
@@ -24,18 +24,29 @@ pub enum ErrorKind {
     Retained,
     /// The blob is archived and must be rehydrated before it is read.
     Archived,
-    /// Refused for another reason that does not pass.
+    /// Refused for another reason, for good.
     Refused,
     /// The host cannot be reached.
     Unreachable,
-    /// A passing fault that did not pass within the deadline.
+    /// A fault that might have passed, and did not within the deadline.
     Deadline,
     /// An answer that is not the service's.
     Malformed,
 }
 
-/// What failed, on which name, the service's error code and message, and what to do about it. Holds no
-/// part of the token.
+impl ErrorKind {
+    /// How a program ends that meets it.
+    pub fn exit(self) -> job::Exit {
+        match self {
+            Self::Usage => job::Exit::Usage,
+            Self::Exists | Self::Discarded => job::Exit::Refused,
+            _ => job::Exit::Failed,
+        }
+    }
+}
+
+/// What failed, on which name, the service's error code and message, and what to do about it. It holds no part of
+/// the token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Error {
     kind: ErrorKind,
@@ -44,7 +55,7 @@ pub struct Error {
 }
 
 impl Error {
-    /// An error of our own words, or of somebody's who may repeat the URL that was asked for.
+    /// The message may repeat the URL of a request, so secrets in it are hidden.
     pub(crate) fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         Self {
             kind,
@@ -74,7 +85,7 @@ impl Error {
         self
     }
 
-    /// The same, seen as of another kind.
+    /// The same error under another kind.
     #[must_use]
     pub(crate) fn of_kind(mut self, kind: ErrorKind) -> Self {
         self.kind = kind;
@@ -100,7 +111,7 @@ impl Error {
         self.hint.as_deref()
     }
 
-    /// The error inside an I/O error, if it is one of ours ([`Download`](crate::Download) reads so).
+    /// The error inside an I/O error, if it is one of ours: [`Download`](crate::Download) hands them on so.
     pub fn from_io(error: &io::Error) -> Option<&Self> {
         error.get_ref()?.downcast_ref()
     }
@@ -122,15 +133,10 @@ impl From<Error> for io::Error {
 
 impl From<Error> for job::Error {
     fn from(error: Error) -> Self {
-        let exit = match error.kind {
-            ErrorKind::Usage => job::Exit::Usage,
-            ErrorKind::Exists | ErrorKind::Discarded => job::Exit::Refused,
-            _ => job::Exit::Failed,
-        };
-        let told = Self::new(exit, error.message);
+        let said = Self::new(error.kind.exit(), error.message);
         match error.hint {
-            Some(hint) => told.hint(hint),
-            None => told,
+            Some(hint) => said.hint(hint),
+            None => said,
         }
     }
 }

@@ -8,44 +8,33 @@
 //! | [`Blob`], [`Download`] | one blob, pinned to its ETag, read whole or in part |
 //! | [`Upload`] | a stream of unknown length into a block blob that appears at its end |
 //!
-//! Whatever can pass is tried again, in one place (`retry.rs`); whatever cannot ends in an [`Error`]
-//! that names what was asked of whom.
+//! A request goes down three floors: the operations (`list`, `upload`, `download`, `delete`) say what they want,
+//! `request` tries until it is answered, `credential` lets it in. Faults that may pass are retried, which one place
+//! decides (`request/retry.rs`); all others end in an [`Error`] that says what was asked of whom.
 
-mod batch;
-mod blocks;
-mod cancel;
 mod client;
-mod commit;
+mod credential;
 mod delete;
 mod download;
 mod error;
-mod exchange;
 mod list;
-mod no_proxy;
-mod plan;
+mod options;
 mod properties;
-mod proxy;
-mod ranges;
-mod refusal;
-mod retry;
-mod secret;
-mod token;
-mod token_source;
+mod request;
 mod upload;
 mod url;
+mod worker;
 
-pub use client::{Client, Options};
-pub use commit::{Ready, Uploaded};
+pub use client::Client;
+pub use credential::{Permission, Token, TokenSource};
 pub use delete::Deletion;
 pub use download::{Blob, Download};
 pub use error::{Error, ErrorKind};
-pub use exchange::root_certs;
-pub use list::Item;
+pub use list::ListedBlob;
+pub use options::Options;
 pub use properties::Properties;
-pub use proxy::proxy;
-pub use token::{Need, Token};
-pub use token_source::TokenSource;
-pub use upload::{Upload, UploadOptions};
+pub use request::{is_certificate_error, proxy, root_certs};
+pub use upload::{Staged, Upload, UploadOptions, Uploaded};
 pub use url::{BlobUrl, ContainerUrl, ends_in_slash, is_url};
 
 /// A SHA-256 digest.

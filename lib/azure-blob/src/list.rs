@@ -9,27 +9,23 @@ use serde::Deserialize;
 use serde::de::{Deserializer, SeqAccess, Visitor};
 use ureq::http::Method;
 
-use crate::exchange::{Call, body_of};
 use crate::properties::{quoted, read_sha256};
-use crate::refusal::Asked;
-use crate::retry::Fault;
-use crate::token::Need;
+use crate::request::{Call, Fault, Operation, body_of};
 use crate::url::encode_value;
-use crate::{Client, Error, ErrorKind, Properties};
+use crate::{Client, Error, ErrorKind, Permission, Properties};
 
-/// A page of 5,000 blobs, the most that the service gives, has some 5 MB.
-const PAGE: u64 = 64 << 20;
-/// Blobs on a page, at most: four times what the service gives.
-const ENTRIES: usize = 20_000;
-/// Pages that are followed, at most: five million blobs of the service's pages. A listing that goes on
-/// is one without end.
-const PAGES: usize = 1_000;
-/// Blobs that are kept of a listing, at most.
-const KEPT: usize = 100_000;
+/// The most bytes of a page. One of 5,000 blobs, the most that the service sends, has some 5 MB.
+const MAX_PAGE: u64 = 64 << 20;
+/// The most blobs on a page: four times what the service sends.
+const MAX_ON_PAGE: usize = 20_000;
+/// The most pages, five million blobs: a listing that goes on after them has no end.
+const MAX_PAGES: usize = 1_000;
+/// The most blobs that are kept of a listing.
+const MAX_KEPT: usize = 100_000;
 
 /// A blob in a listing.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Item {
+pub struct ListedBlob {
     /// Its name, the container URL's prefix taken off.
     pub name: String,
     /// What the listing says of it.
@@ -39,19 +35,19 @@ pub struct Item {
 #[derive(Debug, Deserialize)]
 #[serde(rename = "EnumerationResults", rename_all = "PascalCase")]
 struct Page {
-    blobs: Entries,
+    blobs: Blobs,
     next_marker: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
-struct Entries {
-    #[serde(rename = "$value", default, deserialize_with = "entries")]
-    entries: Vec<Entry>,
+struct Blobs {
+    #[serde(rename = "$value", default, deserialize_with = "elements")]
+    elements: Vec<Element>,
 }
 
 #[derive(Debug, Deserialize)]
-enum Entry {
-    Blob(Box<BlobEntry>),
+enum Element {
+    Blob(Box<BlobElement>),
     /// A "directory": the names in it are not ours.
     #[serde(other)]
     Other,
@@ -59,10 +55,10 @@ enum Entry {
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct BlobEntry {
+struct BlobElement {
     name: Name,
-    properties: PropertiesEntry,
-    metadata: Option<MetadataEntry>,
+    properties: PropertiesElement,
+    metadata: Option<MetadataElement>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -75,7 +71,7 @@ struct Name {
 }
 
 #[derive(Debug, Deserialize)]
-struct PropertiesEntry {
+struct PropertiesElement {
     #[serde(rename = "Content-Length")]
     size: u64,
     #[serde(rename = "Etag")]
@@ -87,7 +83,7 @@ struct PropertiesEntry {
 }
 
 #[derive(Debug, Deserialize)]
-struct MetadataEntry {
+struct MetadataElement {
     sha256: Option<String>,
 }
 
@@ -96,36 +92,36 @@ impl Client {
     ///
     /// # Errors
     /// As every request; a listing without end.
-    pub fn list(&self) -> Result<Vec<Item>, Error> {
+    pub fn list(&self) -> Result<Vec<ListedBlob>, Error> {
         self.list_named(|_| true)
     }
 
-    /// Those of them whose name is wanted. What is not wanted takes no memory.
+    /// As [`list`](Client::list), only those whose name is wanted. The others take no memory.
     ///
     /// # Errors
     /// As [`Client::list`].
-    pub fn list_named(&self, wanted: impl Fn(&str) -> bool) -> Result<Vec<Item>, Error> {
-        let mut items = Vec::new();
+    pub fn list_named(&self, wanted: impl Fn(&str) -> bool) -> Result<Vec<ListedBlob>, Error> {
+        let mut blobs = Vec::new();
         let mut marker = String::new();
-        // Hashed, so that a long marker takes no more than a short one.
+        // Only hashes of the markers are kept: a marker may be long.
         let hasher = RandomState::new();
         let mut followed = HashSet::new();
-        for _ in 0..PAGES {
+        for _ in 0..MAX_PAGES {
             let page = self.list_page(&marker)?;
-            let entries = page.blobs.entries.into_iter();
-            let found = entries.filter_map(|entry| self.item(entry));
-            items.extend(found.filter(|item| wanted(&item.name)));
-            if items.len() > KEPT {
-                return Err(self.unlistable(&format!("it has more than {KEPT} backups")));
+            let elements = page.blobs.elements.into_iter();
+            let found = elements.filter_map(|element| self.listed(element));
+            blobs.extend(found.filter(|blob| wanted(&blob.name)));
+            if blobs.len() > MAX_KEPT {
+                return Err(self.unlistable(&format!("it has more than {MAX_KEPT} backups")));
             }
             match page.next_marker.filter(|next| !next.is_empty()) {
-                None => return Ok(items),
-                // A page may be empty and yet not the last.
+                None => return Ok(blobs),
+                // Even an empty page may not be the last.
                 Some(next) if followed.insert(hasher.hash_one(&next)) => marker = next,
                 Some(_) => return Err(self.unlistable("the same page comes again and again")),
             }
         }
-        Err(self.unlistable(&format!("there is no end after {PAGES} pages")))
+        Err(self.unlistable(&format!("there is no end after {MAX_PAGES} pages")))
     }
 
     fn unlistable(&self, why: &str) -> Error {
@@ -146,28 +142,29 @@ impl Client {
             }
         }
         let call = Call::new(Method::GET, container.path(), query);
-        let asked = Asked::new(format!("cannot list '{container}'"), &[Need::List]);
-        self.ask(&asked, |token| {
-            let answer = self.send(&call, token)?;
-            let body = body_of(answer.into_body(), PAGE)?;
+        let operation = Operation::new(format!("cannot list '{container}'"), &[Permission::List]);
+        let exchange = self.exchange();
+        exchange.ask(&operation, |token| {
+            let answer = exchange.send(&call, token)?;
+            let body = body_of(answer.into_body(), MAX_PAGE)?;
             parse(&body)
         })
     }
 
-    fn item(&self, entry: Entry) -> Option<Item> {
-        let Entry::Blob(entry) = entry else {
+    fn listed(&self, element: Element) -> Option<ListedBlob> {
+        let Element::Blob(blob) = element else {
             return None;
         };
-        let name = match entry.name.encoded {
-            true => percent_encoding::percent_decode_str(&entry.name.text)
+        let name = match blob.name.encoded {
+            true => percent_encoding::percent_decode_str(&blob.name.text)
                 .decode_utf8_lossy()
                 .into_owned(),
-            false => entry.name.text,
+            false => blob.name.text,
         };
-        let properties = entry.properties;
+        let properties = blob.properties;
         let modified = properties.last_modified.as_deref();
-        let metadata = entry.metadata.and_then(|metadata| metadata.sha256);
-        Some(Item {
+        let metadata = blob.metadata.and_then(|metadata| metadata.sha256);
+        Some(ListedBlob {
             name: name.strip_prefix(self.container().prefix())?.to_owned(),
             properties: Properties {
                 size: properties.size,
@@ -182,27 +179,27 @@ impl Client {
     }
 }
 
-/// The entries of a page, as many as a page may have.
-fn entries<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Entry>, D::Error> {
+/// The elements of a page, no more than a page may have.
+fn elements<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Element>, D::Error> {
     struct Bounded;
 
     impl<'de> Visitor<'de> for Bounded {
-        type Value = Vec<Entry>;
+        type Value = Vec<Element>;
 
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             f.write_str("the blobs of a page")
         }
 
         fn visit_seq<A: SeqAccess<'de>>(self, mut all: A) -> Result<Self::Value, A::Error> {
-            let mut entries = Vec::new();
-            while let Some(entry) = all.next_element()? {
-                entries.push(entry);
-                if entries.len() > ENTRIES {
-                    let said = format!("a page has more than {ENTRIES} blobs");
+            let mut elements = Vec::new();
+            while let Some(element) = all.next_element()? {
+                elements.push(element);
+                if elements.len() > MAX_ON_PAGE {
+                    let said = format!("a page has more than {MAX_ON_PAGE} blobs");
                     return Err(serde::de::Error::custom(said));
                 }
             }
-            Ok(entries)
+            Ok(elements)
         }
     }
 
@@ -234,9 +231,9 @@ mod tests {
     fn a_page_is_read() {
         let page = parse(PAGE.as_bytes()).unwrap();
         assert_eq!(page.next_marker.as_deref(), Some("2!8"));
-        let blobs = page.blobs.entries.iter().filter_map(|entry| match entry {
-            Entry::Blob(blob) => Some(blob),
-            Entry::Other => None,
+        let blobs = page.blobs.elements.iter().filter_map(|entry| match entry {
+            Element::Blob(blob) => Some(blob),
+            Element::Other => None,
         });
         let blobs: Vec<_> = blobs.collect();
         assert_eq!(blobs.len(), 2);
@@ -251,7 +248,7 @@ mod tests {
         for blobs in ["<Blobs />", "<Blobs></Blobs>"] {
             let text = format!("<EnumerationResults>{blobs}<NextMarker /></EnumerationResults>");
             let page = parse(text.as_bytes()).unwrap();
-            assert!(page.blobs.entries.is_empty());
+            assert!(page.blobs.elements.is_empty());
             assert_eq!(page.next_marker.unwrap_or_default(), "");
         }
     }
@@ -263,9 +260,9 @@ mod tests {
             let blobs = blob.repeat(count);
             format!("<EnumerationResults><Blobs>{blobs}</Blobs></EnumerationResults>")
         };
-        let whole = parse(page(ENTRIES).as_bytes()).unwrap();
-        assert_eq!(whole.blobs.entries.len(), ENTRIES);
-        match parse(page(ENTRIES + 1).as_bytes()) {
+        let whole = parse(page(MAX_ON_PAGE).as_bytes()).unwrap();
+        assert_eq!(whole.blobs.elements.len(), MAX_ON_PAGE);
+        match parse(page(MAX_ON_PAGE + 1).as_bytes()) {
             Err(Fault::Malformed(said)) => assert!(said.contains("more than 20000"), "{said}"),
             other => panic!("{other:?}"),
         }

@@ -3,18 +3,15 @@
 use chrono::{DateTime, Utc};
 use ureq::http::{HeaderMap, Method};
 
-use crate::exchange::Call;
-use crate::refusal::Asked;
-use crate::retry::Fault;
-use crate::token::Need;
-use crate::{Client, Error, Sha256};
+use crate::request::{Call, Fault, Operation};
+use crate::{Client, Error, Permission, Sha256};
 
 /// What the service knows of a blob (Get Blob Properties, List Blobs).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Properties {
     /// Bytes.
     pub size: u64,
-    /// Changes with each write; quoted, as the service gives it in headers.
+    /// Changes with each write. Quoted, as in the service's headers.
     pub etag: String,
     /// The SHA-256 that its uploader recorded (metadata `sha256`, hexadecimal).
     pub sha256: Option<Sha256>,
@@ -56,15 +53,16 @@ impl Client {
     /// Kind [`NotFound`](crate::ErrorKind::NotFound) if there is none.
     pub fn properties(&self, name: &str) -> Result<Properties, Error> {
         let call = Call::new(Method::HEAD, self.url(name).path(), "");
-        let asked = Asked::new(format!("cannot look at '{name}'"), &[Need::Read]);
-        self.ask(&asked, |token| {
-            let answer = self.send(&call, token)?;
+        let operation = Operation::new(format!("cannot look at '{name}'"), &[Permission::Read]);
+        let exchange = self.exchange();
+        exchange.ask(&operation, |token| {
+            let answer = exchange.send(&call, token)?;
             Properties::read(answer.headers())
         })
     }
 }
 
-/// Listings give an ETag bare, headers quoted.
+/// An ETag is bare in listings, and quoted in headers.
 pub(crate) fn quoted(etag: &str) -> String {
     match etag.starts_with('"') || etag.starts_with("W/") {
         true => etag.to_owned(),

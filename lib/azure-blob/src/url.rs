@@ -7,25 +7,26 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_perc
 
 use crate::{Error, ErrorKind};
 
-/// All but RFC 3986's unreserved characters and the slash: `+` too, which some servers read as a space.
+/// Everything is encoded but RFC 3986's unreserved characters and the slash. `+` is, as some servers read it as a
+/// space.
 const PATH: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'.')
     .remove(b'_')
     .remove(b'~')
     .remove(b'/');
-/// In a query's value the slash is encoded as well.
+/// In the value of a query the slash is encoded too.
 const QUERY: &AsciiSet = &PATH.add(b'/');
 
 const EXAMPLE: &str = "write https://ACCOUNT.blob.core.windows.net/CONTAINER";
 
-/// A container and perhaps a prefix of the names in it. Displayed without the token.
+/// A container, perhaps with a prefix of the names in it. Displayed without the token.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ContainerUrl {
     https: bool,
     /// Host and perhaps port.
     authority: String,
-    /// The account, where it is the path's first part and not the host's.
+    /// The account, if it is the first part of the path and not of the host.
     account: Option<String>,
     container: String,
     prefix: String,
@@ -39,16 +40,16 @@ pub struct BlobUrl {
 }
 
 impl ContainerUrl {
-    /// Reads a container's URL; what follows the container in its path is the prefix (a `/` is added at its
-    /// end if it has none), and its query, the token, is handed out apart.
+    /// Reads a container's URL. What follows the container in the path is the prefix (it gets a `/` at its end if it has
+    /// none). The query, which is the token, is returned apart.
     ///
-    /// The account is the host's first part (`ACCOUNT.blob.core.windows.net`), or the path's first part if
-    /// the host is an address, `localhost`, or has no `.blob.` in it, as the emulator's.
-    /// Empty parts of the path are left out, so that `"$STORE/"` may end in two slashes; an encoded slash
-    /// is one. Scheme and host may be in capitals.
+    /// The account is the first part of the host (`ACCOUNT.blob.core.windows.net`). If the host is an address,
+    /// `localhost`, or has no `.blob.` in it, as with the emulator, the account is the first part of the path. Empty
+    /// parts of the path are dropped, so `"$STORE/"` may end in two slashes. An encoded slash is a slash. Scheme and
+    /// host may be in capitals.
     ///
     /// # Errors
-    /// What is no such URL; plain http to another host, unless `AZURE_STORAGE_ALLOW_HTTP=1` allows it.
+    /// What is no such URL; plain http to another machine, unless `AZURE_STORAGE_ALLOW_HTTP=1` allows it.
     pub fn parse(text: &str) -> Result<(Self, Option<String>), Error> {
         Self::parse_as(text, http_allowed())
     }
@@ -69,7 +70,7 @@ impl ContainerUrl {
         &self.authority
     }
 
-    /// What the names begin with: nothing, or something that ends in `/`.
+    /// What all names begin with: nothing, or something that ends in `/`.
     pub fn prefix(&self) -> &str {
         &self.prefix
     }
@@ -92,7 +93,7 @@ impl ContainerUrl {
         is_loopback(host_of(&self.authority))
     }
 
-    /// `/CONTAINER`, after the account where that is in the path; encoded.
+    /// `/CONTAINER`, or `/ACCOUNT/CONTAINER` if the account is in the path; encoded.
     pub(crate) fn path(&self) -> String {
         let container = utf8_percent_encode(&self.container, PATH);
         match &self.account {
@@ -106,15 +107,16 @@ impl ContainerUrl {
         format!("{}{}", self.origin(), self.path())
     }
 
-    fn origin(&self) -> String {
+    /// Scheme and host.
+    pub(crate) fn origin(&self) -> String {
         let scheme = if self.https { "https" } else { "http" };
         format!("{scheme}://{}", self.authority)
     }
 }
 
 impl BlobUrl {
-    /// Reads a blob's URL: what follows the container in its path is the blob's name, its last part under
-    /// the prefix of the others. The query, the token, is handed out apart.
+    /// Reads a blob's URL. The last part of the path is the blob's name; the parts between it and the container are the
+    /// prefix. The query, which is the token, is returned apart.
     ///
     /// # Errors
     /// As [`ContainerUrl::parse`], and a URL that ends at the container or in `/`.
@@ -175,12 +177,13 @@ pub(crate) fn encode_value(text: &str) -> String {
     utf8_percent_encode(text, QUERY).to_string()
 }
 
-/// Whether a text is a URL, not a path: it begins with `https://` or `http://`, in capitals perhaps.
+/// Whether a text is a URL and not a path: it begins with `https://` or `http://`, perhaps in capitals. This is the one
+/// rule for that.
 pub fn is_url(text: &str) -> bool {
     scheme(text).is_some()
 }
 
-/// Whether a URL is https, and what follows the `://`.
+/// Whether the scheme is https (or http), and what follows the `://`.
 fn scheme(text: &str) -> Option<(bool, &str)> {
     let (scheme, rest) = text.split_once("://")?;
     match scheme.to_ascii_lowercase().as_str() {
@@ -190,17 +193,16 @@ fn scheme(text: &str) -> Option<(bool, &str)> {
     }
 }
 
-/// Whether a URL's path ends in a slash, encoded perhaps: then no name follows.
+/// Whether a URL's path ends in a slash, perhaps an encoded one: then it has no name at its end.
 pub fn ends_in_slash(text: &str) -> bool {
-    let path = path_of(text);
-    path.ends_with('/') || path.to_ascii_lowercase().ends_with("%2f")
+    percent_decode_str(path_of(text)).last() == Some(b'/')
 }
 
 fn http_allowed() -> bool {
     env::var_os("AZURE_STORAGE_ALLOW_HTTP").is_some_and(|value| value == "1")
 }
 
-/// The container without a prefix, the decoded parts of the path after it, the query.
+/// The container without a prefix, the decoded parts of the path after it, and the query.
 fn split(
     text: &str,
     http_allowed: bool,
@@ -272,7 +274,7 @@ fn check_host(text: &str, authority: &str) -> Result<(), Error> {
     let host = host_of(authority);
     let known = |c: char| c.is_ascii_alphanumeric() || "-._:[]".contains(c);
     if host.is_empty() || !authority.chars().all(known) {
-        // A password before an '@' must not be shown.
+        // It is not shown: it may hold a password before an '@'.
         return Err(Error::new(ErrorKind::Usage, "the URL has no proper host name").hint(EXAMPLE));
     }
     if host.ends_with(".core.windows.net") && !host.contains(".blob.") {
@@ -304,7 +306,7 @@ fn is_container_name(name: &str) -> bool {
             && !name.contains("--"))
 }
 
-/// Host and port as they are compared: in lower case, without the dot that ends a whole name.
+/// Host and port in the form in which they are compared: lower case, without the dot at the end of the host.
 fn normal(authority: &str) -> String {
     let authority = authority.to_ascii_lowercase();
     let (host, port) = authority.split_at(host_of(&authority).len());
@@ -314,8 +316,8 @@ fn normal(authority: &str) -> String {
     }
 }
 
-/// The parts of a path, decoded. A slash that is encoded divides as well: the service takes `a%2Fb` for
-/// `a/b`, and `..%2Fother` must not lead out of the container.
+/// The parts of a path, decoded. An encoded slash divides too: the service takes `a%2Fb` for `a/b`, and `..%2Fother`
+/// must not lead out of the container.
 fn names(text: &str, path: &str) -> Result<Vec<String>, Error> {
     let path = decode(text, path)?;
     let names = path.split('/').filter(|part| !part.is_empty());
@@ -347,189 +349,4 @@ fn decode(text: &str, part: &str) -> Result<String, Error> {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn container(text: &str) -> ContainerUrl {
-        ContainerUrl::parse_as(text, false).unwrap().0
-    }
-
-    #[test]
-    fn the_service_s_url() {
-        let (url, query) = ContainerUrl::parse_as(
-            "https://acc.blob.core.windows.net/backups/prod/eu?sv=1&sig=x%2By",
-            false,
-        )
-        .unwrap();
-        assert_eq!(url.container(), "backups");
-        assert_eq!(url.prefix(), "prod/eu/");
-        assert_eq!(query.as_deref(), Some("sv=1&sig=x%2By"));
-        assert_eq!(
-            url.to_string(),
-            "https://acc.blob.core.windows.net/backups/prod/eu"
-        );
-        assert_eq!(
-            url.blob("a b.gz").to_string(),
-            "https://acc.blob.core.windows.net/backups/prod/eu/a%20b.gz"
-        );
-    }
-
-    #[test]
-    fn the_emulator_s_url() {
-        for host in ["127.0.0.1:10000", "localhost:10000", "[::1]:10000"] {
-            let url = container(&format!("http://{host}/devstoreaccount1/backups/"));
-            assert_eq!(url.container(), "backups");
-            assert_eq!(url.prefix(), "");
-            assert_eq!(url.path(), "/devstoreaccount1/backups");
-            assert_eq!(
-                url.to_string(),
-                format!("http://{host}/devstoreaccount1/backups")
-            );
-        }
-        let url = container("https://azurite.storage.svc:10000/acc/backups");
-        assert_eq!(url.path(), "/acc/backups");
-    }
-
-    #[test]
-    fn slashes_do_not_matter() {
-        let plain = container("https://a.blob.core.windows.net/backups/x");
-        assert_eq!(
-            plain,
-            container("https://a.blob.core.windows.net/backups//x/")
-        );
-        assert_eq!(
-            plain,
-            container("https://a.blob.core.windows.net//backups/x//?")
-        );
-    }
-
-    #[test]
-    fn scheme_and_host_may_be_in_capitals() {
-        let plain = container("https://acc.blob.core.windows.net/backups/x");
-        for text in [
-            "HTTPS://acc.blob.core.windows.net/backups/x",
-            "https://ACC.BLOB.CORE.WINDOWS.NET/backups/x",
-            "Https://Acc.Blob.Core.Windows.Net./backups/x/",
-        ] {
-            assert_eq!(container(text), plain, "{text}");
-            assert!(is_url(text), "{text}");
-        }
-        assert_eq!(
-            container("https://ACC.blob.core.windows.net.:8443/backups").host(),
-            "acc.blob.core.windows.net:8443"
-        );
-        assert_eq!(
-            container("HTTP://LOCALHOST:1/a/backups").host(),
-            "localhost:1"
-        );
-        for text in ["backups", "/a", "ftp://x/y", "https:/x/y", "é://x"] {
-            assert!(!is_url(text), "{text}");
-        }
-    }
-
-    #[test]
-    fn an_encoded_slash_is_a_slash() {
-        let plain = container("https://a.blob.core.windows.net/backups/p/q");
-        for path in ["backups/p%2Fq", "backups%2fp/q", "backups/p%2F%2Fq%2f"] {
-            let text = format!("https://a.blob.core.windows.net/{path}");
-            assert_eq!(container(&text), plain, "{text}");
-        }
-        let text = "https://a.blob.core.windows.net/backups/p%2Fx.gz";
-        let (blob, _) = BlobUrl::parse_as(text, false).unwrap();
-        assert_eq!((blob.container().prefix(), blob.name()), ("p/", "x.gz"));
-        for path in [
-            "..%2Fother/x.gz",
-            "p%2F..%2F..%2Fother%2Fx.gz",
-            "p/%2e%2e/x.gz",
-            "p/%2E%2E%5Cx.gz",
-            "p/.%2Fx.gz",
-            "p/x%0a.gz",
-        ] {
-            let text = format!("https://a.blob.core.windows.net/backups/{path}");
-            let error = BlobUrl::parse_as(&text, false).unwrap_err();
-            assert!(error.to_string().contains("no name"), "{text}: {error}");
-        }
-        let text = "http://127.0.0.1:1/acc%2F..%2Fother/backups";
-        assert!(ContainerUrl::parse_as(text, false).is_err());
-    }
-
-    #[test]
-    fn plain_http_only_to_this_machine() {
-        let text = "http://acc.blob.core.windows.net/backups?sig=secret";
-        let error = ContainerUrl::parse_as(text, false).unwrap_err();
-        assert!(error.to_string().contains("not encrypted"), "{error}");
-        assert!(!error.to_string().contains("secret"), "{error}");
-        assert!(ContainerUrl::parse_as(text, true).is_ok());
-        assert!(ContainerUrl::parse_as("http://127.0.0.9:1/a/backups", false).is_ok());
-        assert!(ContainerUrl::parse_as("http://127.0.0.1.example.org/a/backups", false).is_err());
-    }
-
-    #[test]
-    fn what_is_no_container_is_said() {
-        for (text, said) in [
-            ("backups", "no URL"),
-            ("ftp://x/y", "no URL"),
-            ("https://", "no proper host"),
-            (
-                "https://user:pw@x.blob.core.windows.net/backups",
-                "no proper host",
-            ),
-            ("https://acc.blob.core.windows.net", "names no container"),
-            (
-                "https://acc.blob.core.windows.net/?sig=1",
-                "names no container",
-            ),
-            ("http://127.0.0.1:10000/acc", "names no container"),
-            (
-                "https://acc.blob.core.windows.net/Backups",
-                "no container name",
-            ),
-            ("https://acc.blob.core.windows.net/ab", "no container name"),
-            (
-                "https://acc.dfs.core.windows.net/backups",
-                "not of the Blob service",
-            ),
-            ("https://acc.blob.core.windows.net/backups/%zz", "'%'"),
-            ("https://acc.blob.core.windows.net/backups/100%", "'%'"),
-            ("https://acc.blob.core.windows.net/backups/%ff", "'%'"),
-            ("https://acc.blob.core.windows.net/backups/a#b", "'#'"),
-            ("https://acc.blob.core.windows.net/backups/../x", "no name"),
-        ] {
-            let error = ContainerUrl::parse_as(text, false).unwrap_err();
-            assert!(error.to_string().contains(said), "{text}: {error}");
-            assert!(!error.to_string().contains("pw@"), "{text}: {error}");
-        }
-    }
-
-    #[test]
-    fn a_blob_has_a_name() {
-        let text = "https://a.blob.core.windows.net/backups/prod/x%2B%C3%BC.gz?sig=s";
-        let (blob, query) = BlobUrl::parse_as(text, false).unwrap();
-        assert_eq!(blob.name(), "x+ü.gz");
-        assert_eq!(blob.container().prefix(), "prod/");
-        assert_eq!(query.as_deref(), Some("sig=s"));
-        assert_eq!(blob.to_string(), text.trim_end_matches("?sig=s"));
-        for text in [
-            "https://a.blob.core.windows.net/backups",
-            "https://a.blob.core.windows.net/backups/",
-            "https://a.blob.core.windows.net/backups/prod/",
-            "https://a.blob.core.windows.net/backups/prod%2F",
-        ] {
-            let error = BlobUrl::parse_as(text, false).unwrap_err();
-            assert!(error.to_string().contains("names no blob"), "{error}");
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn any_name_survives_its_url(name in r"[a-z+% #?&=ü😀;:@!'()*,~^\[\]\\-]{1,20}") {
-            let url = container("https://a.blob.core.windows.net/backups/p q/").blob(&name);
-            let shown = url.to_string();
-            prop_assert!(shown.bytes().all(|c| c.is_ascii_graphic()), "{shown}");
-            prop_assert!(!shown.contains(['?', '#', '+']), "{shown}");
-            prop_assert_eq!(BlobUrl::parse_as(&shown, false).unwrap().0, url);
-        }
-    }
-}
+mod tests;

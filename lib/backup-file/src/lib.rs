@@ -1,44 +1,29 @@
-//! The backup file: an ordinary gzip file whose members are BGZF blocks, whose databases each begin a
-//! member, whose last lines are its index, and which ends in the BGZF end-of-file marker only if the
-//! dump succeeded. `docs/format.md` describes it byte by byte.
+//! The backup file: an ordinary gzip file whose members are BGZF blocks. Each database begins a member of its own, the
+//! last lines are the index, and the file ends in the BGZF end-of-file marker only if the dump succeeded.
+//! `docs/format.md` describes it byte by byte.
+//!
+//! `format` says what the bytes are, `write` makes them and `read` reads them. These two do not know each other; both
+//! stand on `codec` and `workers`.
 
-mod audit;
-mod blocks;
 mod codec;
-mod contents;
-mod ends;
-mod failure;
-mod frames;
-mod index;
-mod index_text;
-mod inflater;
-mod lanes;
-mod member;
-mod name;
-mod output;
-mod pace;
-mod press;
-mod reader;
-mod sidecar;
-mod stream;
-mod tail;
-mod writer;
+mod format;
+mod io_error;
+mod read;
+mod workers;
+mod write;
 
-pub use contents::{Contents, TableRows};
-pub use ends::Ends;
-pub use index::{About, Index, Section, SectionKind};
-pub use name::BackupName;
-pub use output::Part;
-pub use reader::{Ending, ReadError, Reader, Report};
-pub use sidecar::{sidecar_line, sidecar_name, sidecar_sha256};
-pub use tail::{ReadAt, Tail, read_tail};
-pub use writer::{DEFAULT_LEVEL, LEVELS, Options, PartWriter, Writer};
-
-/// The BGZF end-of-file marker: an empty member (SAM specification §4.1.2).
-pub const MARKER: [u8; 28] = [
-    0x1f, 0x8b, 0x08, 0x04, 0, 0, 0, 0, 0, 0xff, 0x06, 0, 0x42, 0x43, 0x02, 0, 0x1b, 0, 0x03, 0, 0,
-    0, 0, 0, 0, 0, 0, 0,
-];
-
-/// A SHA-256 digest.
-pub type Sha256 = [u8; 32];
+pub use codec::{DEFAULT_LEVEL, LEVELS};
+pub use format::contents::{Contents, TableRows};
+pub use format::error::ReadError;
+pub use format::index::{About, Index, Section, SectionKind};
+pub use format::kind::FileKind;
+pub use format::marker::MARKER;
+pub use format::name::BackupName;
+pub use format::sidecar::{Sha256, sidecar_line, sidecar_name, sidecar_sha256};
+pub use read::first_and_last::FirstAndLast;
+pub use read::passing::{NotWhole, PassingMembers};
+pub use read::reader::Reader;
+pub use read::report::{Ending, Report};
+pub use read::tail::{ReadAt, Tail, read_tail};
+pub use write::output::Part;
+pub use write::writer::{Options, PartWriter, Writer};

@@ -13,7 +13,7 @@ use std::time::Duration;
 use backup_file::{MARKER, PartWriter, ReadError, Reader, SectionKind, Writer};
 use sample::{about, backup, options, text};
 
-/// Takes so many bytes, then the disk is full.
+/// Takes this many bytes, then the disk is full.
 #[derive(Debug)]
 struct Full(usize);
 

@@ -26,7 +26,7 @@ fn sizes_around_the_borders_of_blocks_and_batches() {
     for blocks in [0, 1, 8] {
         for sizes in [[0, 1, 2], [BLOCK - 1, 1, 0], [1, BLOCK, BLOCK + 1]] {
             let sizes = sizes.map(|size| blocks * BLOCK + size);
-            let mut files = Vec::new();
+            let mut blocks = Vec::new();
             for threads in [1, 2, 4] {
                 let file = backup(&sizes, options(1, threads));
                 let (sql, report) = sql_of(&file, threads);
@@ -40,9 +40,12 @@ fn sizes_around_the_borders_of_blocks_and_batches() {
                     panic!("no index");
                 };
                 assert_eq!(Some(tail), report.index);
-                files.push(file);
+                blocks.push(sample::blocks(&file));
             }
-            assert!(files[0] == files[1] && files[0] == files[2], "{sizes:?}");
+            assert!(
+                blocks[0] == blocks[1] && blocks[0] == blocks[2],
+                "{sizes:?}"
+            );
         }
     }
 }
@@ -84,7 +87,7 @@ fn one_section_alone() {
 }
 
 #[test]
-fn parts_equal_what_is_written_directly() {
+fn parts_hold_what_is_written_directly() {
     let sizes = [10, 5 * BLOCK, 0, 700_000];
     let direct = backup(&sizes, options(3, 1));
     for threads in [1, 2] {
@@ -102,7 +105,7 @@ fn parts_equal_what_is_written_directly() {
             writer.append(part).unwrap();
         }
         let file = writer.finish(about()).unwrap();
-        assert!(file == direct);
+        assert!(sample::blocks(&file) == sample::blocks(&direct));
     }
 }
 
@@ -175,7 +178,7 @@ proptest! {
             }
         }
         let file = writer.finish(about()).unwrap();
-        prop_assert!(file == backup(&sizes, options(level, 1)));
+        prop_assert!(sample::blocks(&file) == sample::blocks(&backup(&sizes, options(level, 1))));
         let (sql, report) = sql_of(&file, threads);
         prop_assert!(sql.starts_with(&sections(&sizes).concat()));
         let index = report.index.unwrap();

@@ -1,4 +1,4 @@
-//! What may go and what stays: a pure function of names, states, the time and the policy.
+//! Which backups stay and which may go: a pure function of their names, what is known of them, the time and the policy.
 
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
@@ -10,32 +10,32 @@ use chrono::{DateTime, Datelike, TimeDelta, Utc};
 #[cfg(test)]
 mod tests;
 
-/// Clocks differ a little; what is dated further ahead than this is dated wrongly.
+/// Clocks differ a little. A backup that is dated further ahead than this is dated wrongly.
 const SKEW: TimeDelta = TimeDelta::hours(1);
 
-/// What is to be kept. Each rule keeps; what no rule keeps goes.
+/// What to keep. Each rule keeps some backups; those that no rule keeps may go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Policy {
-    /// All that is not older than so many days.
+    /// Every backup that is not older than this many days.
     pub days: u32,
-    /// At least so many of the newest.
+    /// At least this many of the newest.
     pub min: u32,
-    /// The last backup of each of so many weeks (ISO 8601, UTC), the newest ones that have any.
+    /// The last backup of each week (ISO 8601, UTC), for this many of the newest weeks that have any.
     pub weekly: u32,
-    /// The last backup of each of so many months (UTC), the newest ones that have any.
+    /// The last backup of each month (UTC), for this many of the newest months that have any.
     pub monthly: u32,
 }
 
-/// What is known of a backup.
+/// What is known of a backup's being whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum State {
-    /// Nothing yet; a rule may choose it for now.
+pub enum Soundness {
+    /// Nothing yet. A rule may choose it for now.
     Unread,
     /// Its end says that its dump was whole.
     Good,
-    /// Nothing can be known from its end (made by another program, not readable).
+    /// Its end cannot tell (another program made it), or cannot be read.
     Unknown,
-    /// It is no whole backup: no rule chooses it, only its age may keep it.
+    /// It is no whole backup. No rule chooses it; only its age may keep it.
     Bad,
 }
 
@@ -45,13 +45,13 @@ pub struct Candidate {
     /// Its name, which says its age.
     pub name: BackupName,
     /// Whether it is good.
-    pub state: State,
+    pub soundness: Soundness,
 }
 
 /// Why a backup stays.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Rule {
-    /// It is dated in the future: a clock is wrong, nobody knows its age.
+    /// It is dated in the future: a clock is wrong, and nobody knows its age.
     Future,
     /// It is not older than `days`.
     Young(u32),
@@ -63,13 +63,13 @@ pub enum Rule {
     /// It is the last of its month.
     #[expect(missing_docs, reason = "the calendar's")]
     Month { year: i32, month: u32 },
-    /// It is the newest of all. Whatever the policy says.
+    /// It is the newest of all, which stays whatever the policy says.
     Newest,
-    /// It is the newest whose end says that it is whole. Whatever the policy says.
+    /// It is the newest whose end says that it is whole, which stays whatever the policy says.
     NewestGood,
 }
 
-/// What becomes of a backup: it stays by some rules, or goes for want of any.
+/// What becomes of a backup: it stays if any rule keeps it, and goes otherwise.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Decision {
     /// The backup.
@@ -91,7 +91,7 @@ impl Rule {
         !matches!(self, Self::Future | Self::Newest | Self::NewestGood)
     }
 
-    /// Whether it counts on the backup's being good.
+    /// Whether it relies on the backup being good.
     fn relies_on_it(self) -> bool {
         !matches!(self, Self::Future | Self::Young(_))
     }
@@ -103,13 +103,13 @@ impl Decision {
         !self.kept_by.is_empty()
     }
 
-    /// Whether a rule has chosen it as a good one, so that it should be looked at.
+    /// Whether a rule relies on it being good, so that somebody should look.
     pub fn is_relied_on(&self) -> bool {
         self.kept_by.iter().any(|rule| rule.relies_on_it())
     }
 }
 
-/// Whether a policy would have deleted everything, but for the rules that always hold.
+/// Whether only the rules that always hold keep the policy from deleting everything.
 pub fn deletes_everything(decisions: &[Decision]) -> bool {
     let deletes = decisions.iter().any(|decision| !decision.keeps());
     let keeps = decisions
@@ -121,15 +121,15 @@ pub fn deletes_everything(decisions: &[Decision]) -> bool {
 
 /// The newest backup that counts: not dated in the future, not known to be bad.
 pub fn newest(backups: &[Candidate], now: DateTime<Utc>) -> Option<BackupName> {
-    let usable = backups.iter().filter(|it| it.state != State::Bad);
+    let usable = backups.iter().filter(|it| it.soundness != Soundness::Bad);
     let names = usable.map(|it| it.name);
     names.filter(|name| !is_future(*name, now)).max()
 }
 
 /// Decides about each backup, oldest first.
 ///
-/// Every choice of a rule falls on the newest backups that are not known to be bad; what is dated in
-/// the future is left alone and counts for nothing.
+/// Rules choose the newest backups that are not known to be bad. Backups that are dated in the future stay, and count
+/// for nothing.
 pub fn decide(backups: &[Candidate], now: DateTime<Utc>, policy: &Policy) -> Vec<Decision> {
     let mut newest_first = backups.to_vec();
     newest_first.sort_by_key(|backup| Reverse(backup.name));
@@ -145,7 +145,7 @@ pub fn decide(backups: &[Candidate], now: DateTime<Utc>, policy: &Policy) -> Vec
     decisions
 }
 
-/// What the rules have chosen among the newer backups.
+/// What the rules have already chosen, going from the newest backup to the oldest.
 #[derive(Default)]
 struct Chosen {
     newest: bool,
@@ -174,11 +174,11 @@ fn rules(
         chosen.newest = true;
         rules.insert(Rule::Newest);
     }
-    if !chosen.good && matches!(backup.state, State::Good | State::Unread) {
+    if !chosen.good && matches!(backup.soundness, Soundness::Good | Soundness::Unread) {
         chosen.good = true;
         rules.insert(Rule::NewestGood);
     }
-    if backup.state == State::Bad {
+    if backup.soundness == Soundness::Bad {
         return rules;
     }
     if chosen.usable < policy.min {
@@ -197,9 +197,9 @@ fn rules(
     rules
 }
 
-/// Whether `period` is a new one, and still one of the `wanted`.
+/// Whether `period` is not among `periods` yet, and one of the first `wanted`.
 fn choose(periods: &mut Vec<(i32, u32)>, period: (i32, u32), wanted: u32) -> bool {
-    // Newest first: one that is not the last one is a new one.
+    // They come in order, so a new one differs from the last.
     let new = periods.last() != Some(&period) && periods.len() < wanted as usize;
     if new {
         periods.push(period);

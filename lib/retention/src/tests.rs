@@ -11,9 +11,9 @@ fn utc(text: &str) -> DateTime<Utc> {
     DateTime::parse_from_rfc3339(text).unwrap().to_utc()
 }
 
-fn candidate(started: &str, state: State) -> Candidate {
+fn candidate(started: &str, soundness: Soundness) -> Candidate {
     let name = BackupName::new(utc(started));
-    Candidate { name, state }
+    Candidate { name, soundness }
 }
 
 /// One backup at two o'clock each day, today's last.
@@ -22,7 +22,7 @@ fn daily(days: i64) -> Vec<Candidate> {
         .rev()
         .map(|back| Candidate {
             name: BackupName::new(utc("2025-11-23T02:00:00Z") - TimeDelta::days(back)),
-            state: State::Good,
+            soundness: Soundness::Good,
         })
         .collect()
 }
@@ -47,9 +47,9 @@ fn policy(days: u32, min: u32, weekly: u32, monthly: u32) -> Policy {
 #[test]
 fn days_are_counted_to_the_second() {
     let backups = [
-        candidate("2025-11-16T02:59:59Z", State::Good),
-        candidate("2025-11-16T03:00:00Z", State::Good),
-        candidate("2025-11-23T02:00:00Z", State::Good),
+        candidate("2025-11-16T02:59:59Z", Soundness::Good),
+        candidate("2025-11-16T03:00:00Z", Soundness::Good),
+        candidate("2025-11-23T02:00:00Z", Soundness::Good),
     ];
     let decisions = decide(&backups, now(), &policy(7, 0, 0, 0));
     let keeps: Vec<bool> = decisions.iter().map(Decision::keeps).collect();
@@ -66,8 +66,8 @@ fn a_minimum_outlives_its_days() {
 #[test]
 fn a_minimum_is_of_good_ones() {
     let mut backups = daily(6);
-    backups[5].state = State::Bad;
-    backups[3].state = State::Bad;
+    backups[5].soundness = Soundness::Bad;
+    backups[3].soundness = Soundness::Bad;
     // Today's stays although it is bad: somebody may want to see why. The 21st goes.
     assert_eq!(
         kept(&backups, &policy(0, 2, 0, 0)),
@@ -87,9 +87,9 @@ fn the_last_of_weeks_and_months_stay() {
 #[test]
 fn weeks_are_those_of_iso_8601() {
     let backups = [
-        candidate("2024-12-29T02:00:00Z", State::Good),
-        candidate("2024-12-30T02:00:00Z", State::Good),
-        candidate("2025-01-05T02:00:00Z", State::Good),
+        candidate("2024-12-29T02:00:00Z", Soundness::Good),
+        candidate("2024-12-30T02:00:00Z", Soundness::Good),
+        candidate("2025-01-05T02:00:00Z", Soundness::Good),
     ];
     let decisions = decide(&backups, now(), &policy(0, 0, 5, 0));
     let keeps: Vec<bool> = decisions.iter().map(Decision::keeps).collect();
@@ -107,9 +107,9 @@ fn weeks_are_those_of_iso_8601() {
 #[test]
 fn what_is_dated_in_the_future_stays_and_counts_for_nothing() {
     let backups = [
-        candidate("2025-11-01T02:00:00Z", State::Good),
-        candidate("2025-11-02T02:00:00Z", State::Good),
-        candidate("2099-01-01T00:00:00Z", State::Good),
+        candidate("2025-11-01T02:00:00Z", Soundness::Good),
+        candidate("2025-11-02T02:00:00Z", Soundness::Good),
+        candidate("2099-01-01T00:00:00Z", Soundness::Good),
     ];
     let decisions = decide(&backups, now(), &policy(7, 1, 0, 0));
     let keeps: Vec<bool> = decisions.iter().map(Decision::keeps).collect();
@@ -120,7 +120,7 @@ fn what_is_dated_in_the_future_stays_and_counts_for_nothing() {
 
 #[test]
 fn a_clock_that_is_a_little_ahead_does_no_harm() {
-    let backups = [candidate("2025-11-23T03:00:30Z", State::Good)];
+    let backups = [candidate("2025-11-23T03:00:30Z", Soundness::Good)];
     assert_eq!(newest(&backups, now()), Some(backups[0].name));
     assert!(
         decide(&backups, now(), &policy(1, 0, 0, 0))[0]
@@ -132,8 +132,8 @@ fn a_clock_that_is_a_little_ahead_does_no_harm() {
 #[test]
 fn a_policy_that_keeps_nothing_of_what_is_there_is_told() {
     let old = [
-        candidate("2025-01-01T02:00:00Z", State::Good),
-        candidate("2025-01-02T02:00:00Z", State::Good),
+        candidate("2025-01-01T02:00:00Z", Soundness::Good),
+        candidate("2025-01-02T02:00:00Z", Soundness::Good),
     ];
     let everything = |policy| deletes_everything(&decide(&old, now(), &policy));
     assert!(everything(policy(7, 0, 0, 0)));
@@ -155,8 +155,8 @@ fn a_year_of_nights_leaves_what_the_policy_says() {
     for night in 0..800 {
         let started = utc("2024-01-01T02:00:00Z") + TimeDelta::days(night);
         let name = BackupName::new(started);
-        let state = State::Good;
-        backups.push(Candidate { name, state });
+        let soundness = Soundness::Good;
+        backups.push(Candidate { name, soundness });
         let decisions = decide(&backups, started + TimeDelta::hours(1), &policy);
         let mut decisions = decisions.iter();
         backups.retain(|_| decisions.next().is_some_and(Decision::keeps));
@@ -167,21 +167,21 @@ fn a_year_of_nights_leaves_what_the_policy_says() {
     assert_eq!(oldest.to_rfc3339(), "2025-04-30T02:00:00+00:00");
 }
 
-fn states() -> impl Strategy<Value = State> {
+fn states() -> impl Strategy<Value = Soundness> {
     prop_oneof![
-        2 => Just(State::Unread),
-        3 => Just(State::Good),
-        1 => Just(State::Unknown),
-        1 => Just(State::Bad),
+        2 => Just(Soundness::Unread),
+        3 => Just(Soundness::Good),
+        1 => Just(Soundness::Unknown),
+        1 => Just(Soundness::Bad),
     ]
 }
 
 /// Any backups, within two years before now and some days after.
 fn stores() -> impl Strategy<Value = Vec<Candidate>> {
     btree_map(-400_000i64..63_000_000, states(), 0..60).prop_map(|ages| {
-        let backup = |(age, state)| Candidate {
+        let backup = |(age, soundness)| Candidate {
             name: BackupName::new(now() - TimeDelta::seconds(age)),
-            state,
+            soundness,
         };
         ages.into_iter().map(backup).collect()
     })
@@ -192,8 +192,8 @@ fn policies() -> impl Strategy<Value = Policy> {
         .prop_map(|(days, min, weekly, monthly)| policy(days, min, weekly, monthly))
 }
 
-fn find(backups: &[Candidate], name: BackupName) -> State {
-    backups.iter().find(|it| it.name == name).unwrap().state
+fn find(backups: &[Candidate], name: BackupName) -> Soundness {
+    backups.iter().find(|it| it.name == name).unwrap().soundness
 }
 
 proptest! {
@@ -208,17 +208,17 @@ proptest! {
     #[test]
     fn what_goes_is_old_and_not_the_newest(backups in stores(), policy in policies()) {
         let decisions = decide(&backups, now(), &policy);
-        let past = |state: fn(State) -> bool| {
+        let past = |soundness: fn(Soundness) -> bool| {
             backups
                 .iter()
-                .filter(|it| state(it.state) && it.name.started() <= now())
+                .filter(|it| soundness(it.soundness) && it.name.started() <= now())
                 .map(|it| it.name)
                 .max()
         };
         for gone in decisions.iter().filter(|it| !it.keeps()) {
             prop_assert!(now() - gone.name.started() > TimeDelta::days(policy.days.into()));
             prop_assert!(Some(gone.name) < past(|_| true));
-            prop_assert!(Some(gone.name) != past(|it| it == State::Good || it == State::Unread));
+            prop_assert!(Some(gone.name) != past(|it| it == Soundness::Good || it == Soundness::Unread));
         }
     }
 
@@ -227,16 +227,16 @@ proptest! {
         // As the survey does: what is relied on is looked at, until nothing is that has not been.
         let truth = backups.clone();
         for backup in &mut backups {
-            backup.state = State::Unread;
+            backup.soundness = Soundness::Unread;
         }
         let decisions = loop {
             let decisions = decide(&backups, now(), &policy);
             let mut looked = false;
             for decision in decisions.iter().filter(|it| it.is_relied_on()) {
                 let backup = backups.iter_mut().find(|it| it.name == decision.name).unwrap();
-                if backup.state == State::Unread {
-                    backup.state = match find(&truth, decision.name) {
-                        State::Unread => State::Good,
+                if backup.soundness == Soundness::Unread {
+                    backup.soundness = match find(&truth, decision.name) {
+                        Soundness::Unread => Soundness::Good,
                         known => known,
                     };
                     looked = true;
@@ -246,12 +246,12 @@ proptest! {
                 break decisions;
             }
         };
-        let good = |name| matches!(find(&truth, name), State::Good | State::Unread);
+        let good = |name| matches!(find(&truth, name), Soundness::Good | Soundness::Unread);
         let was = truth.iter().filter(|it| it.name.started() <= now()).any(|it| good(it.name));
         let is = decisions.iter().any(|it| it.keeps() && it.name.started() <= now() && good(it.name));
         prop_assert_eq!(was, is);
 
-        let usable = |name| find(&truth, name) != State::Bad;
+        let usable = |name| find(&truth, name) != Soundness::Bad;
         let were = truth.iter().filter(|it| usable(it.name)).count();
         let are = decisions.iter().filter(|it| it.keeps() && usable(it.name)).count();
         prop_assert!(are >= were.min(policy.min as usize));
@@ -263,7 +263,7 @@ proptest! {
             decide(backups, now(), &policy)
                 .into_iter()
                 .filter(Decision::keeps)
-                .map(|it| Candidate { name: it.name, state: find(backups, it.name) })
+                .map(|it| Candidate { name: it.name, soundness: find(backups, it.name) })
                 .collect()
         };
         let left = keeps(&backups);

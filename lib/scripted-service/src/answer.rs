@@ -1,4 +1,4 @@
-//! What is answered.
+//! An answer, and how it is sent.
 
 use std::io::{self, Write};
 use std::net::TcpStream;

@@ -1,4 +1,4 @@
-//! What a service does that does nothing wrong.
+//! How the service answers when it does nothing wrong.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -20,29 +20,29 @@ pub struct Stored {
     pub ids: Vec<String>,
     /// Quoted.
     pub etag: String,
-    /// Those of its Put Block List, by their names in lower case.
+    /// The headers of its Put Block List, by their names in lower case.
     pub headers: HashMap<String, String>,
 }
 
-/// What the service holds, and what it is told.
+/// What the service holds, and what it was told to do.
 #[derive(Debug, Default)]
-pub struct State {
+pub struct ServiceState {
     /// By name.
     pub blobs: BTreeMap<String, Stored>,
     /// By name and ID.
     pub blocks: HashMap<(String, String), Vec<u8>>,
     /// All requests, without their bodies.
     pub seen: Vec<Request>,
-    /// Of which kind, which one (from 1; 0: each).
+    /// Which request meets which fault: its kind, and its number among those of that kind (from 1; 0 for each).
     pub(crate) faults: Vec<(Kind, usize, Fault)>,
     pub(crate) counts: HashMap<Kind, usize>,
-    /// The signature that is taken; any if none.
+    /// The only signature that it accepts; none if it accepts any.
     pub signature: Option<String>,
     /// How far its clock is ahead of this machine's.
     pub ahead: TimeDelta,
     /// Blobs on a page of a listing.
     pub page_size: usize,
-    /// Its listing never ends: each page has so many blobs of backups' names, and another marker.
+    /// If set, its listing never ends: each page has this many blobs with names of backups, and another marker.
     pub endless: Option<usize>,
     /// It takes no Blob Batch.
     pub no_batches: bool,
@@ -66,7 +66,7 @@ impl Stored {
     }
 }
 
-impl State {
+impl ServiceState {
     /// Nothing, on small pages.
     pub(crate) fn new() -> Self {
         Self {

@@ -1,5 +1,5 @@
-//! A Blob service in memory that does what it is told to do wrong: for tests. The words are those of the
-//! service's documentation; what it does without being told is what the programs ask for, and no more.
+//! A Blob service in memory for tests, which does wrong what it is told to do wrong. The names are those of the
+//! service's documentation. It can do what the programs ask for, and no more.
 #![expect(clippy::unwrap_used, reason = "what fails here fails a test")]
 
 mod answer;
@@ -14,11 +14,11 @@ use std::thread;
 use std::time::Duration;
 
 use answer::{status_of, write_answer};
-pub use blobs::{State, Stored};
+pub use blobs::{ServiceState, Stored};
 pub use request::Request;
 use request::read_head;
 
-/// A request that the service tells apart.
+/// The kinds of request that the service tells apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Kind {
     /// Put Block of the block that is never committed.
@@ -39,42 +39,42 @@ pub enum Kind {
     Batch,
 }
 
-/// What it does wrong.
+/// What the service does wrong.
 #[derive(Debug, Clone)]
 pub enum Fault {
-    /// Answers with this status and error code, and a header perhaps; does nothing.
+    /// Does nothing, and answers with this status and error code, perhaps with a header.
     Status(u16, &'static str, Option<(&'static str, &'static str)>),
     /// Does it, sends half the answer's head and closes.
     CutHead,
-    /// Does it, sends so many bytes of the answer's body and closes.
+    /// Does it, sends this many bytes of the answer's body and closes.
     CutBody(usize),
     /// Does it and closes without an answer.
     LoseAnswer,
-    /// Reads so many bytes of the request's body and closes; does nothing.
+    /// Does nothing: reads this many bytes of the request's body and closes.
     CutRequest(usize),
-    /// Reads the request and never answers; does nothing.
+    /// Does nothing: reads the request and never answers.
     Stall,
-    /// Reads so many bytes of the request's body and no more; does nothing.
+    /// Does nothing: reads this many bytes of the request's body and no more.
     StallRequest(usize),
-    /// Sends so many bytes of the answer's body, then no more.
+    /// Sends this many bytes of the answer's body, then no more.
     StallBody(usize),
     /// Does it, and sends the answer byte by byte: the socket never stands still, and nothing comes of it.
     Drip,
     /// Answers 200 with this instead.
     Say(&'static str),
-    /// Takes the body for another one than was sent.
+    /// Changes a bit of the body, as a broken link might.
     Garble,
     /// Writes the blob anew, then answers.
     Rewrite,
     /// Deletes the blob, as a prune does, then answers.
     Vanish,
-    /// Answers as if the blob were another one, whatever `If-Match` says: a cache on the way does so.
+    /// Answers with another ETag, whatever `If-Match` says, as a cache on the way may.
     OtherEtag,
 }
 
 #[derive(Debug)]
 struct Shared {
-    state: Mutex<State>,
+    state: Mutex<ServiceState>,
     changed: Condvar,
 }
 
@@ -93,7 +93,7 @@ impl Service {
     pub fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
-        let state = State::new();
+        let state = ServiceState::new();
         let shared = Arc::new(Shared {
             state: Mutex::new(state),
             changed: Condvar::new(),
@@ -129,7 +129,7 @@ impl Service {
     ///
     /// # Panics
     /// When it did.
-    pub fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+    pub fn change<T>(&self, change: impl FnOnce(&mut ServiceState) -> T) -> T {
         change(&mut self.shared.state.lock().unwrap())
     }
 

@@ -1,4 +1,4 @@
-//! What is asked.
+//! A request, and how it is read.
 
 use std::collections::HashMap;
 use std::io::{self, BufRead, BufReader};
@@ -8,7 +8,7 @@ use percent_encoding::percent_decode_str;
 
 use crate::Kind;
 
-/// A request.
+/// A request to the service.
 #[derive(Debug, Clone)]
 pub struct Request {
     /// Which one.
@@ -19,7 +19,7 @@ pub struct Request {
     pub query: HashMap<String, String>,
     /// By their names in lower case.
     pub headers: HashMap<String, String>,
-    /// The body, where it has been read.
+    /// The body; empty where it was not read.
     pub body: Vec<u8>,
 }
 

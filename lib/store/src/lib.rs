@@ -1,5 +1,4 @@
-//! Where backups live: a directory or a container. And where one is read from: a file, a blob, or
-//! standard input.
+//! Where backups live, a directory or a container, and what one is read from: a file, a blob or standard input.
 //!
 //! | | |
 //! |---|---|
@@ -7,31 +6,26 @@
 //! | [`Source`] | one backup to be read: a file, a blob, standard input |
 //! | [`Directory`] | the directory a dump is written into: lock, sweep, [`publish`](Directory::publish) |
 //!
-//! In a directory a backup has a sidecar, `NAME.sha256`. At every moment, also after a crash: **a
-//! sidecar stands only beside the backup it speaks of.** So publishing puts the backup in place first
-//! and its sidecar after it, and deleting takes the sidecar away first.
+//! In a directory a backup has a sidecar, `NAME.sha256`. At every moment, even after a crash, **a sidecar stands only
+//! beside the backup that it belongs to.** So publishing puts the backup in place first, and deleting removes the
+//! sidecar first.
 
+mod address;
 mod directory;
-mod file;
-mod glance;
-mod lock;
-mod naming;
+mod error;
+
 mod permission;
-mod publication;
-mod recorded;
-mod remote;
+mod quick_check;
 mod sidecar;
 mod source;
 mod space;
 mod store;
 
-pub use directory::{Directory, Unfinished};
-pub use glance::{Glance, flaw_at};
-pub use lock::DirectoryLock;
+pub use directory::{Directory, DirectoryLock, FilePublication, Published, Unfinished};
+pub use error::{Error, ErrorKind};
 pub use permission::{Access, path_error};
-pub use publication::{FilePublication, Published};
-pub use recorded::{Recorded, hex};
+pub use quick_check::{QuickCheck, flaw_at};
 pub use sidecar::read_sidecar;
-pub use source::Source;
+pub use source::{DigestCheck, Source, hex};
 pub use space::Space;
 pub use store::{Backup, Deletion, Store, total_size};

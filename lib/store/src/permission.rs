@@ -1,4 +1,4 @@
-//! Why a file or directory may not be used, and what to do about it: whose it is, who we are, which of us changes.
+//! Why a file or directory may not be used, and what to do about it: who owns it, who we are, what gives us access.
 
 use std::fmt::Display;
 use std::fs::Metadata;
@@ -6,8 +6,9 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use job::Error;
 use rustix::process::{Gid, getegid, geteuid, getgroups};
+
+use crate::Error;
 
 /// What an operation needs of a file or directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,8 +19,8 @@ pub enum Access {
     Write,
 }
 
-/// An operation on `path` failed: exit code 1, as [`Error::io`]. Where a permission is missing, the hint says owner,
-/// group and mode, who this process is, and what gives it the permission.
+/// An operation on `path` failed; `doing` says which (`cannot read 'x'`). Where a permission is missing, the hint names
+/// owner, group and mode, who this process is, and the command that gives it the permission.
 pub fn path_error(doing: impl Display, path: &Path, access: Access, error: &io::Error) -> Error {
     let failed = Error::io(doing, error);
     if error.kind() != io::ErrorKind::PermissionDenied {
@@ -33,7 +34,7 @@ pub fn path_error(doing: impl Display, path: &Path, access: Access, error: &io::
         Some((nearest, found)) => {
             let is_directory = found.is_dir();
             let wanted = match access {
-                // Nobody gets through this directory to the path.
+                // A directory on the way cannot be passed.
                 _ if nearest != path => 0o1,
                 Access::Read if is_directory => 0o5,
                 Access::Read => 0o4,
@@ -46,13 +47,13 @@ pub fn path_error(doing: impl Display, path: &Path, access: Access, error: &io::
     }
 }
 
-/// The path, or of the directories that lead to it the last one that can be seen.
+/// The path, or the last directory on the way to it that can be seen.
 fn nearest(path: &Path) -> Option<(&Path, Metadata)> {
     path.ancestors()
         .find_map(|path| Some((path, path.metadata().ok()?)))
 }
 
-/// Whose a file or directory is, and what who may do.
+/// Who owns a file or directory, and its mode.
 #[derive(Debug)]
 struct Owner {
     user: u32,
@@ -61,7 +62,7 @@ struct Owner {
     is_directory: bool,
 }
 
-/// Who runs this program; its own group is the first.
+/// Who runs this program. Its own group comes first.
 #[derive(Debug)]
 struct Process {
     user: u32,
@@ -82,7 +83,7 @@ impl Owner {
 impl Process {
     fn this() -> Self {
         let own = getegid();
-        // Where the others cannot be read, its own group is said.
+        // If the others cannot be read, its own group alone is named.
         let others = getgroups().unwrap_or_default();
         let others = others.into_iter().filter(|group| *group != own);
         Self {
@@ -92,7 +93,7 @@ impl Process {
     }
 }
 
-/// `wanted` are the bits of `rwx` that the operation needs.
+/// `wanted` are the `rwx` bits that the operation needs.
 fn hint(path: &Path, wanted: u32, owner: &Owner, process: &Process) -> String {
     let path = path.display();
     let groups: Vec<_> = process.groups.iter().map(u32::to_string).collect();
@@ -104,7 +105,7 @@ fn hint(path: &Path, wanted: u32, owner: &Owner, process: &Process) -> String {
         process.user,
         groups.join(" ")
     );
-    // Of owner, group and others the first that a process belongs to counts, even if a later one may do more.
+    // Of owner, group and others only the first that a process belongs to counts, even if a later one allows more.
     let (class, granted) = if process.user == owner.user {
         ('u', owner.mode >> 6)
     } else if process.groups.contains(&owner.group) {

@@ -3,17 +3,16 @@
 use std::io;
 use std::path::Path;
 
-use job::Error;
-
 use crate::permission::{Access, path_error};
+use crate::{Error, ErrorKind};
 
 /// A line has some 110 bytes; `sha256sum *.gz` may have written one for each backup.
 const LONGEST: usize = 1 << 20;
 
-/// The text of a sidecar; none if there is none. Whatever stands in its place, this ends soon.
+/// The text of a sidecar; none if there is none. Returns soon whatever is in its place: a pipe, a device.
 ///
 /// # Errors
-/// It cannot be read; it is no regular file, or longer than any sidecar (exit code 3).
+/// It cannot be read. Kind [`NotGood`](ErrorKind::NotGood): it is no regular file, or longer than any sidecar.
 pub fn read_sidecar(path: &Path) -> Result<Option<String>, Error> {
     match job::read_regular(path, LONGEST) {
         Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
@@ -21,7 +20,8 @@ pub fn read_sidecar(path: &Path) -> Result<Option<String>, Error> {
             io::ErrorKind::NotFound => Ok(None),
             io::ErrorKind::InvalidInput | io::ErrorKind::FileTooLarge => {
                 let path = path.display();
-                Err(Error::not_good(format!("'{path}' is no sidecar: {error}"))
+                let said = format!("'{path}' is no sidecar: {error}");
+                Err(Error::new(ErrorKind::NotGood, said)
                     .hint("remove it, if the backup is good without it"))
             }
             _ => {

@@ -1,25 +1,26 @@
 use std::path::Path;
 
-use job::Error;
 use rustix::fs::statvfs;
 use rustix::io::Errno;
 
-/// How many bytes of a file system are taken and how many are free, as `df` reckons them: what only root may still
-/// take is not free.
+use crate::Error;
+
+/// How many bytes of a file system are used and how many are free, as `df` counts them: what is reserved for root is
+/// not free.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Space {
-    /// Taken.
+    /// Used.
     pub used: u64,
     /// Free for this process.
     pub free: u64,
 }
 
 impl Space {
-    /// Of the file system that a directory is on; none if that does not know its own size (ramfs, some of FUSE): then
-    /// nothing is known of its room.
+    /// Of the file system that a directory is on; none if the file system does not know its own size (ramfs, some of
+    /// FUSE).
     ///
     /// # Errors
-    /// It cannot be asked.
+    /// The system's.
     pub fn of(directory: &Path) -> Result<Option<Self>, Error> {
         match statvfs(directory) {
             Ok(disk) if disk.f_blocks == 0 => Ok(None),

@@ -3,20 +3,19 @@ use std::path::Path;
 
 use azure_blob::{Client, ErrorKind, Options, is_url};
 use backup_file::{BackupName, Sha256, sidecar_name};
-use job::Error;
 
-use crate::directory::{cannot_remove, remove};
-use crate::publication::flush;
-use crate::{Directory, Source};
+use crate::address::local_path;
+use crate::directory::{cannot_remove, flush, remove};
+use crate::{Directory, Error, Source};
 
-/// A directory or a container (with a prefix perhaps).
+/// A directory, or a container, perhaps with a prefix.
 #[derive(Debug)]
 pub struct Store {
-    place: Place,
+    location: Location,
 }
 
 #[derive(Debug)]
-enum Place {
+enum Location {
     Directory(Directory),
     Container(Client),
 }
@@ -28,9 +27,9 @@ pub struct Backup {
     pub name: BackupName,
     /// Its size in bytes.
     pub size: u64,
-    /// The SHA-256 that was recorded when it was made, where the listing has it.
+    /// The SHA-256 that was recorded when it was made, if the listing has it.
     pub sha256: Option<Sha256>,
-    /// What is another one when its bytes are: a blob's ETag, when a file was changed and which it is.
+    /// Changes when the bytes change: a blob's ETag, a file's inode and time of modification.
     pub version: String,
 }
 
@@ -41,16 +40,15 @@ pub enum Deletion {
     Deleted,
     /// It was not there any more.
     Gone,
-    /// An immutability policy, a legal hold or a lease retains it: which.
+    /// Something retains it: `immutability policy`, `legal hold` or `lease`.
     Retained(String),
-    /// It is still there: why.
+    /// It is still there, and why.
     Failed(Error),
 }
 
 impl Store {
-    /// Whether `text` names a STORE (a directory, or a URL that ends at a container or in `/`) and not a
-    /// backup (a file, a blob's URL, `-`). A container URL's last part that ends in `.gz` is a blob, and
-    /// so is a path that is not there and ends so.
+    /// Whether `text` names a STORE (a directory or a container's URL) and not a backup (a file, a blob's URL, `-`).
+    /// A URL that ends in `.gz` names a blob; a path that does not exist and ends in `.gz` names a file.
     pub fn is_store(text: &str) -> bool {
         if is_url(text) {
             let address = text.split(['?', '#']).next().unwrap_or(text);
@@ -71,51 +69,51 @@ impl Store {
         Self::open_with(text, Options::default())
     }
 
-    /// As [`Store::open`], with the patience of one's own for a container.
+    /// As [`Store::open`], with these options for a container.
     ///
     /// # Errors
     /// As [`Store::open`].
     pub fn open_with(text: &str, options: Options) -> Result<Self, Error> {
-        let place = if is_url(text) {
-            Place::Container(Client::open(text, options)?)
+        let location = if is_url(text) {
+            Location::Container(Client::open(text, options)?)
         } else {
-            Place::Directory(Directory::open(path(text)?)?)
+            Location::Directory(Directory::open(local_path(text)?)?)
         };
-        Ok(Self { place })
+        Ok(Self { location })
     }
 
     /// Its name for people: the directory, or the URL without the token.
     pub fn label(&self) -> String {
-        match &self.place {
-            Place::Directory(directory) => directory.path().display().to_string(),
-            Place::Container(client) => client.container().to_string(),
+        match &self.location {
+            Location::Directory(directory) => directory.path().display().to_string(),
+            Location::Container(client) => client.container().to_string(),
         }
     }
 
-    /// It, if it is a directory.
+    /// The directory, if it is one.
     pub fn directory(&self) -> Option<&Directory> {
-        match &self.place {
-            Place::Directory(directory) => Some(directory),
-            Place::Container(_) => None,
+        match &self.location {
+            Location::Directory(directory) => Some(directory),
+            Location::Container(_) => None,
         }
     }
 
-    /// It, if it is a container.
+    /// The container, if it is one.
     pub fn container(&self) -> Option<&Client> {
-        match &self.place {
-            Place::Directory(_) => None,
-            Place::Container(client) => Some(client),
+        match &self.location {
+            Location::Directory(_) => None,
+            Location::Container(client) => Some(client),
         }
     }
 
-    /// The backups that are there (names in a backup's form only), oldest first.
+    /// The backups in it, oldest first. Files and blobs of other names are ignored.
     ///
     /// # Errors
     /// The directory cannot be read; what the service answered.
     pub fn list(&self) -> Result<Vec<Backup>, Error> {
-        let mut backups = match &self.place {
-            Place::Directory(directory) => in_directory(directory)?,
-            Place::Container(client) => in_container(client)?,
+        let mut backups = match &self.location {
+            Location::Directory(directory) => in_directory(directory)?,
+            Location::Container(client) => in_container(client)?,
         };
         backups.sort_by_key(|backup| backup.name);
         Ok(backups)
@@ -127,20 +125,20 @@ impl Store {
     /// It is not there any more, or cannot be read.
     pub fn source(&self, backup: &Backup) -> Result<Source, Error> {
         let name = backup.name.to_string();
-        match &self.place {
-            Place::Directory(directory) => Source::file(&directory.path().join(name)),
-            Place::Container(client) => Ok(Source::blob(client.blob(&name)?)),
+        match &self.location {
+            Location::Directory(directory) => Source::file(&directory.path().join(name)),
+            Location::Container(client) => Ok(Source::blob(client.blob(&name)?)),
         }
     }
 
-    /// Whether a backup that was listed is not there any more: a prune works beside.
+    /// Whether a backup that was listed is gone: a prune may run at the same time.
     ///
     /// # Errors
     /// What the system or the service answers instead.
     pub fn is_gone(&self, backup: &Backup) -> Result<bool, Error> {
         let name = backup.name.to_string();
-        match &self.place {
-            Place::Directory(directory) => {
+        match &self.location {
+            Location::Directory(directory) => {
                 let path = directory.path().join(name);
                 match path.symlink_metadata() {
                     Ok(_) => Ok(false),
@@ -151,7 +149,7 @@ impl Store {
                     )),
                 }
             }
-            Place::Container(client) => match client.properties(&name) {
+            Location::Container(client) => match client.properties(&name) {
                 Ok(_) => Ok(false),
                 Err(error) if error.kind() == ErrorKind::NotFound => Ok(true),
                 Err(error) => Err(error.into()),
@@ -159,38 +157,25 @@ impl Store {
         }
     }
 
-    /// Deletes backups, in a directory with their sidecars, and tells `told` what became of each as
-    /// soon as it is known.
+    /// Deletes backups, in a directory with their sidecars. Calls `done` with what became of each as soon as it is
+    /// known.
     ///
     /// # Errors
-    /// Only what concerns all of them (no network, a token without the permission `d`); then those that
-    /// `told` has not heard of are still there, or not known to be gone.
+    /// Only what concerns all of them (no network, a token without the permission `d`). The backups that `done` was
+    /// not called for may still be there then.
     pub fn delete(
         &self,
         backups: &[Backup],
-        told: &mut dyn FnMut(&Backup, Deletion),
+        done: &mut dyn FnMut(&Backup, Deletion),
     ) -> Result<(), Error> {
-        match &self.place {
-            Place::Directory(directory) => delete_files(directory, backups, told),
-            Place::Container(client) => delete_blobs(client, backups, told),
+        match &self.location {
+            Location::Directory(directory) => delete_files(directory, backups, done),
+            Location::Container(client) => delete_blobs(client, backups, done),
         }
     }
 }
 
-/// What is not a URL is a path; but not one that holds a token, which would be shown in messages.
-pub(crate) fn path(text: &str) -> Result<&Path, Error> {
-    match text.split_once("://") {
-        Some((scheme, _)) if !scheme.contains('/') => Err(Error::usage(format!(
-            "'{scheme}://' is not understood: a URL begins with https://"
-        ))),
-        _ if text.contains("sig=") => Err(Error::usage(
-            "what holds a SAS token must be a URL that begins with https://",
-        )),
-        _ => Ok(Path::new(text)),
-    }
-}
-
-/// How many bytes they have together; the largest number where it would be larger, as sizes may lie.
+/// The bytes of all of them. Sizes may lie: a sum that is too large is `u64::MAX`.
 pub fn total_size<'a>(backups: impl IntoIterator<Item = &'a Backup>) -> u64 {
     let sizes = backups.into_iter().map(|backup| backup.size);
     sizes.fold(0, u64::saturating_add)
@@ -231,10 +216,10 @@ fn in_container(client: &Client) -> Result<Vec<Backup>, Error> {
 fn delete_files(
     directory: &Directory,
     backups: &[Backup],
-    told: &mut dyn FnMut(&Backup, Deletion),
+    done: &mut dyn FnMut(&Backup, Deletion),
 ) -> Result<(), Error> {
     for backup in backups {
-        told(backup, delete_file(directory, &backup.name.to_string()));
+        done(backup, delete_file(directory, &backup.name.to_string()));
     }
     flush(directory.path()).map_err(|error| {
         Error::io(
@@ -244,7 +229,7 @@ fn delete_files(
     })
 }
 
-/// The sidecar first: a backup without one is a true state, a sidecar without its backup is not.
+/// Removes the sidecar first: a backup may lack its sidecar, but a sidecar never stands without its backup.
 fn delete_file(directory: &Directory, name: &str) -> Deletion {
     let path = directory.path().join(name);
     let sidecar = directory.path().join(sidecar_name(name));
@@ -261,12 +246,12 @@ fn delete_file(directory: &Directory, name: &str) -> Deletion {
 fn delete_blobs(
     client: &Client,
     backups: &[Backup],
-    told: &mut dyn FnMut(&Backup, Deletion),
+    done: &mut dyn FnMut(&Backup, Deletion),
 ) -> Result<(), Error> {
     let names: Vec<String> = backups.iter().map(|it| it.name.to_string()).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     client.delete(&names, &mut |at, deletion| {
-        told(&backups[at], deletion.into());
+        done(&backups[at], deletion.into());
     })?;
     Ok(())
 }

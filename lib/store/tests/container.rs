@@ -8,7 +8,7 @@ use std::time::Duration;
 use azure_blob::{ErrorKind, Options};
 use backup_file::{MARKER, Options as Compression, SectionKind, Writer};
 use scripted_service::{Fault, Kind, Service};
-use store::{Backup, Deletion, Glance, Source, Store};
+use store::{Backup, Deletion, QuickCheck, Source, Store};
 
 const OLD: &str = "postgresql_backup_20251121_020000.sql.gz";
 const NEW: &str = "postgresql_backup_20251123_020000.sql.gz";
@@ -132,7 +132,8 @@ fn what_the_service_says_is_not_lost_on_its_way() {
     assert_eq!(own.kind(), ErrorKind::Changed);
     let said = source.io_error(&error);
     assert!(said.to_string().contains("412 ConditionNotMet"), "{said}");
-    assert_eq!(said.exit(), job::Exit::Failed);
+    assert_eq!(said.kind(), store::ErrorKind::Service(ErrorKind::Changed));
+    assert_eq!(job::Error::from(said.clone()).exit(), job::Exit::Failed);
     // An I/O error that has lost what it carried, on its way through another's code.
     let bare = std::io::Error::other("the input ended");
     assert!(source.io_error(&bare).to_string().contains("412"), "{said}");
@@ -147,7 +148,7 @@ fn a_token_that_does_not_do_is_told_before_anything_is_asked() {
 }
 
 #[test]
-fn a_glance_tells_what_a_blob_is() {
+fn a_quick_check_tells_what_a_blob_is() {
     let service = service();
     let tiers = HashMap::from([("x-ms-access-tier".to_owned(), "Archive".to_owned())]);
     let named = |day: u32| format!("postgresql_backup_202511{day:02}_020000.sql.gz");
@@ -162,22 +163,22 @@ fn a_glance_tells_what_a_blob_is() {
         b"\x1f\x8b\x08\x00\0\0\0\0\0\x03abcdefghijklmnopqrstuvwxyz",
     );
     let store = store(&service, "rl");
-    let glances: Vec<Glance> = store
+    let checks: Vec<QuickCheck> = store
         .list()
         .unwrap()
         .iter()
-        .map(|backup| store.glance(backup).unwrap())
+        .map(|backup| store.quick_check(backup).unwrap())
         .collect();
-    let not_good = |at: usize| matches!(glances[at], Glance::NotGood(_));
-    assert_eq!(glances[0], Glance::Archived);
-    assert!((1..=3).all(not_good), "{glances:?}");
-    assert_eq!(glances[4], Glance::Foreign);
-    assert_eq!(glances[5], Glance::Whole(None));
-    assert_eq!(glances.len(), 7);
+    let not_good = |at: usize| matches!(checks[at], QuickCheck::NotGood(_));
+    assert_eq!(checks[0], QuickCheck::Archived);
+    assert!((1..=3).all(not_good), "{checks:?}");
+    assert_eq!(checks[4], QuickCheck::Foreign);
+    assert_eq!(checks[5], QuickCheck::Whole(None));
+    assert_eq!(checks.len(), 7);
 }
 
 #[test]
-fn a_glance_that_is_not_allowed_or_not_answered_is_no_verdict() {
+fn a_quick_check_that_is_not_allowed_or_not_answered_is_no_verdict() {
     let service = service();
     let store = store(&service, "rl");
     let backups = store.list().unwrap();
@@ -185,12 +186,12 @@ fn a_glance_that_is_not_allowed_or_not_answered_is_no_verdict() {
     service.fault(Kind::Head, 1, Fault::Status(403, mismatch, None));
     service.fault(Kind::Get, 1, Fault::Status(403, mismatch, None));
     for _ in 0..2 {
-        let glance = store.glance(&backups[0]).unwrap();
-        assert!(matches!(glance, Glance::NotAllowed(_)), "{glance:?}");
+        let check = store.quick_check(&backups[0]).unwrap();
+        assert!(matches!(check, QuickCheck::NotAllowed(_)), "{check:?}");
     }
     service.change(|state| state.blobs.remove(OLD));
-    let glance = store.glance(&backups[0]).unwrap();
-    assert_eq!(glance, Glance::Gone);
+    let check = store.quick_check(&backups[0]).unwrap();
+    assert_eq!(check, QuickCheck::Gone);
     assert!(store.is_gone(&backups[0]).unwrap());
     assert!(!store.is_gone(&backups[1]).unwrap());
     let hasty = Options {
@@ -199,7 +200,7 @@ fn a_glance_that_is_not_allowed_or_not_answered_is_no_verdict() {
     };
     let store = Store::open_with(&url(&service, "", "rl"), hasty).unwrap();
     service.fault(Kind::Head, 0, Fault::Status(503, "ServerBusy", None));
-    let error = store.glance(&backups[1]).unwrap_err();
+    let error = store.quick_check(&backups[1]).unwrap_err();
     assert!(error.to_string().contains("503 ServerBusy"), "{error}");
 }
 

@@ -11,7 +11,7 @@ use std::thread;
 use backup_file::{BackupName, sidecar_sha256};
 use job::Exit;
 use sha2::Digest;
-use store::{Backup, Deletion, Directory, Source, Store};
+use store::{Backup, Deletion, Directory, ErrorKind, Source, Store};
 use tempfile::TempDir;
 
 const NAME: &str = "postgresql_backup_20251123_020000.sql.gz";
@@ -97,7 +97,8 @@ fn a_backup_is_never_written_over() {
         second.commit().unwrap_err(),
         directory.publish(NAME).unwrap_err(),
     ] {
-        assert_eq!(error.exit(), Exit::Refused, "{error}");
+        assert_eq!(error.kind(), ErrorKind::Exists, "{error}");
+        assert_eq!(job::Error::from(error.clone()).exit(), Exit::Refused);
         assert!(error.to_string().contains(NAME), "{error}");
     }
     assert_eq!(fs::read(published.path).unwrap(), b"whole");
@@ -224,7 +225,8 @@ fn one_program_at_a_time_writes() {
     let directory = open(&home);
     let lock = directory.lock().unwrap();
     let error = Directory::open(home.path()).unwrap().lock().unwrap_err();
-    assert_eq!(error.exit(), Exit::Refused);
+    assert_eq!(error.kind(), ErrorKind::Locked);
+    assert_eq!(job::Error::from(error.clone()).exit(), Exit::Refused);
     assert!(error.to_string().contains("another program"), "{error}");
     drop(lock);
     let _lock = directory.lock().unwrap();
@@ -299,7 +301,8 @@ fn what_is_no_directory_is_said() {
         (&missing, "No such file or directory"),
     ] {
         let error = Store::open(path.to_str().unwrap()).unwrap_err();
-        assert_eq!(error.exit(), Exit::Failed);
+        assert!(matches!(error.kind(), ErrorKind::System(_)));
+        assert_eq!(job::Error::from(error.clone()).exit(), Exit::Failed);
         let said = error.to_string();
         assert!(
             said.contains(words) && said.contains(path.to_str().unwrap()),
@@ -318,7 +321,8 @@ fn a_token_in_the_wrong_place_is_not_shown() {
             Store::open(text).map(drop).unwrap_err(),
             Source::open(text).map(drop).unwrap_err(),
         ] {
-            assert_eq!(error.exit(), Exit::Usage);
+            assert_eq!(error.kind(), ErrorKind::Usage);
+            assert_eq!(job::Error::from(error.clone()).exit(), Exit::Usage);
             assert!(!error.to_string().contains("s3cret"), "{error}");
         }
     }

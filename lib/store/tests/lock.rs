@@ -8,7 +8,7 @@ use std::path::Path;
 use job::Exit;
 use rustix::fs::{CWD, FileType, FlockOperation, Mode, flock, mknodat};
 use rustix::io::Errno;
-use store::Directory;
+use store::{Directory, ErrorKind};
 
 const LOCK: &str = ".pgdump-gz.lock";
 
@@ -18,7 +18,8 @@ fn open(directory: &Path) -> Directory {
 
 fn refused(directory: &Path) -> String {
     let error = open(directory).lock().unwrap_err();
-    assert_eq!(error.exit(), Exit::Refused, "{error}");
+    assert_eq!(error.kind(), ErrorKind::Locked, "{error}");
+    assert_eq!(job::Error::from(error.clone()).exit(), Exit::Refused);
     format!("{error}; {:?}", error.hint_text())
 }
 

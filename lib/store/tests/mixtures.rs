@@ -3,8 +3,8 @@
 
 use std::fs;
 
-use backup_file::{Ends, MARKER, Options, SectionKind, Writer};
-use store::{Glance, Store, flaw_at};
+use backup_file::{FirstAndLast, MARKER, Options, SectionKind, Writer};
+use store::{QuickCheck, Store, flaw_at};
 
 const NAME: &str = "postgresql_backup_20251123_020000.sql.gz";
 /// A gzip member of another program: of `SELECT 1;`.
@@ -25,12 +25,12 @@ fn bgzf(text: &str) -> Vec<u8> {
     writer.finish_without_index().unwrap()
 }
 
-fn glance(bytes: &[u8]) -> Glance {
+fn quick_check(bytes: &[u8]) -> QuickCheck {
     let home = tempfile::tempdir().unwrap();
     fs::write(home.path().join(NAME), bytes).unwrap();
     let store = Store::open(home.path().to_str().unwrap()).unwrap();
     let backups = store.list().unwrap();
-    store.glance(&backups[0]).unwrap()
+    store.quick_check(&backups[0]).unwrap()
 }
 
 fn dump(key: &str, rows: usize) -> String {
@@ -45,28 +45,28 @@ fn members_of_changing_kind() {
     let good = bgzf(&dump("a", 10));
     let cut = &good[..good.len() - MARKER.len()];
     let zeros = |file: &[u8], count: usize| [file, &vec![0; count]].concat();
-    let foreign = |bytes: Vec<u8>| assert_eq!(glance(&bytes), Glance::Foreign);
+    let foreign = |bytes: Vec<u8>| assert_eq!(quick_check(&bytes), QuickCheck::Foreign);
     foreign([&good, PLAIN].concat());
     foreign([PLAIN, &good].concat());
     foreign(zeros(&[&good, PLAIN].concat(), 512));
     for padding in [0, 1, 9, 10_240, 1 << 20] {
         assert_eq!(
-            glance(&zeros(&good, padding)),
-            Glance::Whole(None),
+            quick_check(&zeros(&good, padding)),
+            QuickCheck::Whole(None),
             "{padding}"
         );
-        let found = glance(&zeros(cut, padding));
+        let found = quick_check(&zeros(cut, padding));
         assert!(
-            matches!(&found, Glance::NotGood(why) if why == "its end is missing"),
+            matches!(&found, QuickCheck::NotGood(why) if why == "its end is missing"),
             "{found:?}"
         );
     }
     let two = [bgzf(&dump("a", 10)), bgzf(&dump("b", 10))].concat();
-    assert_eq!(glance(&two), Glance::Whole(None));
+    assert_eq!(quick_check(&two), QuickCheck::Whole(None));
     let cut = &dump("a", 10)[..150];
-    let found = glance(&[bgzf(cut), bgzf(&dump("b", 10))].concat());
+    let found = quick_check(&[bgzf(cut), bgzf(&dump("b", 10))].concat());
     assert!(
-        matches!(&found, Glance::NotGood(why) if why.contains("closing line")),
+        matches!(&found, QuickCheck::NotGood(why) if why.contains("closing line")),
         "{found:?}"
     );
 }
@@ -86,17 +86,17 @@ fn of_several_dumps_the_ends_do_not_tell_all() {
             .collect();
         dump(key, 1).replace("1\n\\.", &format!("{rows}\\."))
     };
-    assert_eq!(glance(&bgzf(&long("a"))), Glance::Whole(None));
+    assert_eq!(quick_check(&bgzf(&long("a"))), QuickCheck::Whole(None));
     let two = bgzf(&(long("a") + &long("b")));
-    assert_eq!(glance(&two), Glance::Foreign);
+    assert_eq!(quick_check(&two), QuickCheck::Foreign);
     // What is published is not refused for that.
-    let mut ends = Ends::default();
+    let mut ends = FirstAndLast::default();
     ends.see(&two);
     assert_eq!(flaw_at(&ends).unwrap(), None);
     let cut = long("a") + &long("b");
-    let found = glance(&bgzf(&cut[..cut.len() - 60]));
+    let found = quick_check(&bgzf(&cut[..cut.len() - 60]));
     assert!(
-        matches!(&found, Glance::NotGood(why) if why.contains("closing line")),
+        matches!(&found, QuickCheck::NotGood(why) if why.contains("closing line")),
         "{found:?}"
     );
 }

@@ -5,9 +5,9 @@ use std::fs::{self, File};
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
-use job::{Error, Exit};
+use job::Exit;
 use rustix::fs::{CWD, FileType, Mode, mknodat};
-use store::{Source, read_sidecar};
+use store::{Error, ErrorKind, Source, read_sidecar};
 
 const NAME: &str = "postgresql_backup_20251123_020000.sql.gz";
 
@@ -38,7 +38,8 @@ fn what_is_no_sidecar_ends_soon() {
     for (said, make) in make {
         make();
         let error = recorded(&backup);
-        assert_eq!(error.exit(), Exit::NotGood, "{error}");
+        assert_eq!(error.kind(), ErrorKind::NotGood, "{error}");
+        assert_eq!(job::Error::from(error.clone()).exit(), Exit::NotGood);
         assert!(error.to_string().contains(said), "{error}");
         fs::remove_file(&sidecar).unwrap();
     }

@@ -2,11 +2,12 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on ends so")]
 
 use std::fs;
+use std::io::ErrorKind::IsADirectory;
 use std::io::{Read, Write};
 use std::os::fd::AsRawFd;
 
 use job::Exit;
-use store::Source;
+use store::{ErrorKind, Source};
 
 fn text(mut reader: impl Read) -> String {
     let mut text = String::new();
@@ -48,6 +49,7 @@ fn a_pipe_is_read_once() {
     assert!(source.range(0, 1).is_err());
     assert_eq!(text(source.reader().unwrap()), "dump");
     let again = source.reader().err().unwrap();
+    assert_eq!(again.kind(), ErrorKind::NotSeekable);
     assert!(again.to_string().contains("once"), "{again}");
 }
 
@@ -55,7 +57,8 @@ fn a_pipe_is_read_once() {
 fn a_directory_is_no_backup() {
     let home = tempfile::tempdir().unwrap();
     let error = Source::open(home.path().to_str().unwrap()).unwrap_err();
-    assert_eq!(error.exit(), Exit::Failed);
+    assert_eq!(error.kind(), ErrorKind::System(IsADirectory));
+    assert_eq!(job::Error::from(error.clone()).exit(), Exit::Failed);
     assert!(error.to_string().contains("is a directory"), "{error}");
 }
 
@@ -76,7 +79,10 @@ fn a_sidecar_that_speaks_of_something_else_is_no_record() {
             .recorded_sha256();
         match recorded {
             Ok(recorded) => assert!(good && recorded == Some([0xab; 32]), "{line}"),
-            Err(error) => assert!(!good && error.exit() == Exit::NotGood, "{line}: {error}"),
+            Err(error) => assert!(
+                !good && error.kind() == ErrorKind::NotGood,
+                "{line}: {error}"
+            ),
         }
     }
 }

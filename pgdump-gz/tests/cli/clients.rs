@@ -4,6 +4,7 @@ use std::fs;
 use std::process::Stdio;
 
 use rustix::process::Signal;
+use serde_json::Value;
 
 use crate::program::{Place, Seen, pid_in, runs, signal, until};
 
@@ -90,6 +91,28 @@ fn the_dump_is_put_together_as_pg_dumpall_does() {
     assert!(arguments("arguments-one").contains("--restrict-key=k3y"));
     assert!(!arguments("arguments-template1").contains("--create"));
     assert!(!arguments("globals-arguments").contains("--no-role-passwords"));
+}
+
+#[test]
+fn a_script_gets_the_databases_in_a_document() {
+    let place = cluster();
+    let seen = place.run(["--dir", "store", "--json"]).done();
+    let said: Value = serde_json::from_slice(&seen.stdout).unwrap();
+    assert_eq!(said["server_version"], "15.18", "{seen}");
+    assert_eq!(said["client_version"], "15.18", "{seen}");
+    let databases = said["databases"].as_array().unwrap();
+    let names: Vec<_> = databases.iter().map(|it| it["name"].as_str()).collect();
+    assert_eq!(names, [Some("one"), Some("template1"), Some("two")]);
+    for database in databases {
+        assert_eq!(database["tables"], 0, "{seen}");
+        assert_eq!(database["rows"], 0, "{seen}");
+        assert!(database["size"].as_u64() > Some(0), "{seen}");
+    }
+    let all: u64 = databases
+        .iter()
+        .filter_map(|it| it["sql_size"].as_u64())
+        .sum();
+    assert!(all > 0 && Some(all) < said["sql_size"].as_u64(), "{seen}");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 use std::fs;
 use std::sync::Arc;
 
-use azure_blob::{ErrorKind, Need, Token, TokenSource, UploadOptions};
+use azure_blob::{ErrorKind, Permission, Token, TokenSource, UploadOptions};
 use chrono::{TimeDelta, Utc};
 
 use crate::{SIGNATURE, open, options};
@@ -122,7 +122,7 @@ fn what_the_service_takes_is_not_refused_by_our_clock() {
     for (from, to, ahead) in [(3, 60, 4), (-60, -3, -4)] {
         service.change(|state| state.ahead = TimeDelta::minutes(ahead));
         let client = open(&service, dated(from, to), options());
-        client.check(&[Need::List]).unwrap();
+        client.check(&[Permission::List]).unwrap();
         assert_eq!(client.list().unwrap().len(), 1);
         drop(client.upload("y", UploadOptions::default()).unwrap());
     }

@@ -27,7 +27,7 @@ impl Compress for Compressor {
                 self.deflate.reset();
                 length
             }
-            // A reset in the middle of a stream keeps some of it (zlib-rs 0.6): the next stream would be damaged.
+            // A reset in the middle of a stream keeps some of it (zlib-rs 0.6), which would damage the next stream.
             _ => {
                 self.deflate = flate2::Compress::new(self.level, false);
                 None

@@ -4,13 +4,13 @@ use flate2::{FlushDecompress, Status};
 
 use super::{Corrupt, Decompress, Step};
 
-/// The bytes after the deflate stream.
+/// How many bytes follow the deflate stream.
 const TRAILER: usize = 8;
 
 pub(super) struct Decompressor {
     inflate: flate2::Decompress,
     crc32: crc32fast::Hasher,
-    /// The deflate stream has ended; so much of the trailer has come.
+    /// Set when the deflate stream has ended: as much of the trailer as has come.
     trailer: Option<Vec<u8>>,
 }
 
@@ -42,7 +42,7 @@ impl Decompressor {
         })
     }
 
-    /// Whether the trailer (RFC 1952: CRC-32, ISIZE) is that of what was decompressed.
+    /// Whether the trailer (RFC 1952: CRC-32, ISIZE) is right for what was decompressed.
     fn sums_are(&self, trailer: &[u8]) -> bool {
         // ISIZE is the length modulo 2^32.
         let length = self.inflate.total_out().to_le_bytes();

@@ -2,7 +2,7 @@
 #![allow(dead_code, reason = "each test file takes what it needs")]
 #![allow(clippy::unwrap_used, reason = "this is test code")]
 
-use std::io::{self, Cursor};
+use std::io::{self, Cursor, Read};
 use std::time::Duration;
 
 use backup_file::{About, MARKER, Options, ReadAt, Reader, Report, SectionKind, Writer};
@@ -123,4 +123,22 @@ pub(crate) fn with_tail(members: &[u8], lines: &str) -> Vec<u8> {
         crc32fast::hash(&index)
     );
     [members, &index, &stored(locator.as_bytes()), &MARKER].concat()
+}
+
+/// What the members before the index hold: the same however the SQL was compressed.
+pub(crate) fn blocks(file: &[u8]) -> Vec<Vec<u8>> {
+    let (mut rest, mut blocks) = (file, Vec::new());
+    while rest != MARKER {
+        let bsize = u16::from_le_bytes([rest[16], rest[17]]);
+        let (member, others) = rest.split_at(usize::from(bsize) + 1);
+        let mut block = Vec::new();
+        let mut decoder = flate2::read::GzDecoder::new(member);
+        decoder.read_to_end(&mut block).unwrap();
+        if block.starts_with(b"-- index of this backup") {
+            break;
+        }
+        blocks.push(block);
+        rest = others;
+    }
+    blocks
 }

@@ -1,0 +1,90 @@
+//! What a backup says of itself.
+
+use std::fmt;
+
+use chrono::{DateTime, Utc};
+use pg_text::PgText;
+
+use super::contents::Contents;
+
+/// What a backup says of itself in its last lines.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Index {
+    /// The server, the client and the time.
+    pub about: About,
+    /// Everything that the file holds before its index, in order, without a gap.
+    pub sections: Vec<Section>,
+}
+
+/// The server that was dumped, the client that dumped it, and when.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct About {
+    /// The server's version in its own words (`15.18 (Debian 15.18-0+deb12u1)`).
+    pub server_version: String,
+    /// The version of `pg_dump`.
+    pub client_version: String,
+    /// The encoding of the names of databases and of all names in the globals; none if the index does not say it.
+    pub encoding: Option<String>,
+    /// When the dump started (UTC); the backup's name says the same to the second.
+    pub started: DateTime<Utc>,
+    /// When its last byte had been read (UTC).
+    pub finished: DateTime<Utc>,
+}
+
+/// One part of a backup, made of whole members.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Section {
+    /// What it is.
+    pub kind: SectionKind,
+    /// Where its first member begins in the file, in bytes.
+    pub offset: u64,
+    /// How many bytes its members take in the file.
+    pub length: u64,
+    /// Where its SQL begins in the uncompressed dump, in bytes.
+    pub sql_offset: u64,
+    /// How many bytes its SQL has.
+    pub sql_length: u64,
+    /// CRC-32 (the gzip one) of its bytes in the file.
+    pub crc32: u32,
+    /// How long its dump took, in seconds.
+    pub seconds: f64,
+    /// What a database's dump held, where that was counted. Backups of earlier versions do not have it.
+    pub contents: Option<Contents>,
+}
+
+/// What a section is.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum SectionKind {
+    /// All up to the first database: the dump's opening lines, roles, memberships, tablespaces.
+    Globals,
+    /// One database by its name in the cluster, from its `-- Database "…" dump` comment on.
+    Database(PgText),
+    /// The dump's closing lines.
+    End,
+}
+
+impl fmt::Display for SectionKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Globals => f.write_str("the globals"),
+            // In quotes, with what must not reach a terminal escaped.
+            Self::Database(name) => write!(f, "database {name:?}"),
+            Self::End => f.write_str("the closing lines"),
+        }
+    }
+}
+
+impl Index {
+    /// The section of a database.
+    pub fn database(&self, name: impl AsRef<[u8]>) -> Option<&Section> {
+        let name = name.as_ref();
+        self.sections.iter().find(
+            |section| matches!(&section.kind, SectionKind::Database(it) if it.as_bytes() == name),
+        )
+    }
+}
+
+/// Seconds rounded to the three decimals that the index has, so that what is read back equals what was written.
+pub(crate) fn milliseconds(seconds: f64) -> f64 {
+    (seconds * 1000.0).round() / 1000.0
+}

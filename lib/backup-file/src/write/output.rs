@@ -1,0 +1,180 @@
+//! Where a writer's members go: the sink, and the account of what it was given.
+
+use std::fs::File;
+use std::io::{self, Read, Seek, Write};
+use std::time::Duration;
+
+use crate::format::contents::{self, Contents};
+use crate::format::index::{About, Index, Section, SectionKind, milliseconds};
+use crate::format::marker::MARKER;
+use crate::format::member::{Packer, as_u64};
+use crate::format::tail;
+
+/// A sink, and the account of the sections in it.
+#[derive(Debug)]
+pub(super) struct Output<W> {
+    sink: W,
+    /// The sections that have ended, in order.
+    sections: Vec<Section>,
+    /// The section that has begun and not ended.
+    open: Option<OpenSection>,
+    /// Where the next member goes.
+    offset: u64,
+    sql_offset: u64,
+}
+
+/// What is known of a section when it ends.
+#[derive(Debug)]
+pub(super) struct SectionEnd {
+    pub(super) took: Duration,
+    pub(super) contents: Option<Contents>,
+}
+
+#[derive(Debug)]
+struct OpenSection {
+    kind: SectionKind,
+    offset: u64,
+    sql_offset: u64,
+    crc32: crc32fast::Hasher,
+}
+
+impl<W: Write> Output<W> {
+    pub(super) fn new(sink: W) -> Self {
+        Self {
+            sink,
+            sections: Vec::new(),
+            open: None,
+            offset: 0,
+            sql_offset: 0,
+        }
+    }
+
+    /// Begins a section; the one before has ended.
+    pub(super) fn begin(&mut self, kind: SectionKind) {
+        self.open = Some(OpenSection {
+            kind,
+            offset: self.offset,
+            sql_offset: self.sql_offset,
+            crc32: crc32fast::Hasher::new(),
+        });
+    }
+
+    /// Adds whole members that hold `sql` bytes.
+    pub(super) fn members(&mut self, members: &[u8], sql: usize) -> io::Result<()> {
+        if let Some(open) = &mut self.open {
+            open.crc32.update(members);
+        }
+        self.offset += as_u64(members.len());
+        self.sql_offset += as_u64(sql);
+        self.sink.write_all(members)
+    }
+
+    /// Ends the section that is open.
+    pub(super) fn end(&mut self, end: SectionEnd) {
+        if let Some(open) = self.open.take() {
+            self.sections.push(Section {
+                kind: open.kind,
+                offset: open.offset,
+                length: self.offset - open.offset,
+                sql_offset: open.sql_offset,
+                sql_length: self.sql_offset - open.sql_offset,
+                crc32: open.crc32.finalize(),
+                seconds: milliseconds(end.took.as_secs_f64()),
+                contents: end.contents,
+            });
+        }
+    }
+
+    /// Adds a section that was compressed into a file of its own.
+    pub(super) fn append(&mut self, part: Part) -> io::Result<()> {
+        let Part { mut file, section } = part;
+        let mut crc32 = crc32fast::Hasher::new();
+        let mut piece = vec![0; 256 << 10];
+        let mut left = section.length;
+        file.rewind()?;
+        while left > 0 {
+            let next = usize::try_from(left).unwrap_or(usize::MAX).min(piece.len());
+            file.read_exact(&mut piece[..next])?;
+            crc32.update(&piece[..next]);
+            self.sink.write_all(&piece[..next])?;
+            left -= as_u64(next);
+        }
+        if crc32.finalize() != section.crc32 {
+            return Err(io::Error::other(format!(
+                "the temporary file of {} does not hold what was written to it",
+                section.kind
+            )));
+        }
+        let (length, sql_length) = (section.length, section.sql_length);
+        self.sections.push(Section {
+            offset: self.offset,
+            sql_offset: self.sql_offset,
+            ..section
+        });
+        self.offset += length;
+        self.sql_offset += sql_length;
+        Ok(())
+    }
+
+    /// Writes the index, its locator, the marker.
+    pub(super) fn finish(mut self, about: About, packer: &mut Packer) -> io::Result<W> {
+        let covered: u64 = self.sections.iter().map(|section| section.length).sum();
+        if covered != self.offset {
+            return Err(io::Error::other(
+                "SQL was written before the first section began",
+            ));
+        }
+        let mut index = Index {
+            about,
+            sections: std::mem::take(&mut self.sections),
+        };
+        contents::shorten(
+            index
+                .sections
+                .iter_mut()
+                .filter_map(|it| it.contents.as_mut()),
+        );
+        let tail = tail::write(&index, self.offset, packer)?;
+        self.sink.write_all(&tail)?;
+        self.flush()
+    }
+
+    /// Writes only the marker.
+    pub(super) fn finish_without_index(mut self) -> io::Result<W> {
+        self.sink.write_all(&MARKER)?;
+        self.flush()
+    }
+
+    fn flush(mut self) -> io::Result<W> {
+        self.sink.flush()?;
+        Ok(self.sink)
+    }
+}
+
+impl Output<File> {
+    /// The one section that was written, as a part of another output.
+    pub(super) fn into_part(mut self) -> io::Result<Part> {
+        let section = self
+            .sections
+            .pop()
+            .ok_or_else(|| io::Error::other("a part without a section"))?;
+        Ok(Part {
+            file: self.sink,
+            section,
+        })
+    }
+}
+
+/// A compressed section that waits for its turn.
+#[derive(Debug)]
+pub struct Part {
+    file: File,
+    section: Section,
+}
+
+impl Part {
+    /// What it is.
+    pub fn kind(&self) -> &SectionKind {
+        &self.section.kind
+    }
+}
