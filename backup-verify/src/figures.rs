@@ -1,5 +1,8 @@
-//! What the checks of a store measured, in numbers: for `--json` as they are, for the metrics.
+//! What the checks measured, for programs: `--json` prints it as it is, the metrics take from it what they have.
 
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
 use pg_text::PgText;
 use serde::Serialize;
 
@@ -7,6 +10,10 @@ use serde::Serialize;
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(untagged)]
 pub(crate) enum Figures {
+    /// Of a backup that was read.
+    Contents(Box<Contents>),
+    /// Of a restore that was tested.
+    Restored(Restored),
     /// Of the newest backup.
     Age {
         age_seconds: i64,
@@ -31,6 +38,75 @@ pub(crate) enum Figures {
     Gaps { missed: u32, gaps: Vec<Gap> },
 }
 
+/// What a backup holds.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct Contents {
+    pub(crate) name: String,
+    /// Bytes.
+    pub(crate) size: u64,
+    /// Bytes.
+    pub(crate) sql_size: u64,
+    pub(crate) members: u64,
+    /// Its SHA-256, where one was recorded when it was made, and it is that.
+    pub(crate) sha256: Option<String>,
+    /// Whether it ends in the marker, by which the program that made it says that it is whole.
+    pub(crate) marker: bool,
+    /// What its index says, where it has one.
+    #[serde(flatten)]
+    pub(crate) cluster: Option<Cluster>,
+    /// When its dump was started, by its index.
+    #[serde(skip)]
+    pub(crate) started: Option<DateTime<Utc>>,
+    /// How long reading it took.
+    pub(crate) seconds: f64,
+    /// What cannot be promised of it, or is odd.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) remarks: Vec<String>,
+}
+
+/// The cluster that was dumped, as an index has it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct Cluster {
+    pub(crate) server_version: String,
+    pub(crate) started: String,
+    pub(crate) finished: String,
+    pub(crate) databases: Vec<Database>,
+}
+
+/// A database in a backup.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct Database {
+    pub(crate) name: PgText,
+    /// Bytes.
+    pub(crate) size: u64,
+    /// Bytes.
+    pub(crate) sql_size: u64,
+}
+
+/// The databases of one backup, each with its bytes of SQL.
+pub(crate) type SqlSizes = BTreeMap<PgText, u64>;
+
+impl Contents {
+    /// None without an index.
+    pub(crate) fn sql_sizes(&self) -> Option<SqlSizes> {
+        let databases = self.cluster.as_ref()?.databases.iter();
+        Some(databases.map(|it| (it.name.clone(), it.sql_size)).collect())
+    }
+}
+
+/// How long a restore took that was good: the measured RTO.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct Restored {
+    /// The database; none for all that was asked for, roles and tablespaces included.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) database: Option<PgText>,
+    /// From the start of restore-stream to its end, in seconds; for several databases the sum.
+    #[serde(rename = "restore_seconds")]
+    pub(crate) seconds: f64,
+    /// Rows that came by COPY.
+    pub(crate) rows: u64,
+}
+
 /// The newest backup's size against the median of those before it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct SizeFigures {
@@ -38,9 +114,9 @@ pub(crate) struct SizeFigures {
     pub(crate) newest_bytes: u64,
     /// Bytes; none while there are too few.
     pub(crate) median_bytes: Option<u64>,
-    /// The one by the other.
+    /// The newest size divided by the median.
     pub(crate) size_ratio: Option<f64>,
-    /// How many backups the median is of.
+    /// The number of backups that the median is of.
     pub(crate) compared: usize,
 }
 
@@ -54,7 +130,7 @@ pub(crate) struct DatabaseFigures {
     pub(crate) sql_size: u64,
     /// Bytes of SQL; none for one that is new.
     pub(crate) median_sql_size: Option<u64>,
-    /// The one by the other; 0 for one that is gone.
+    /// Its size divided by the median; 0 for one that is gone.
     pub(crate) size_ratio: Option<f64>,
 }
 
@@ -73,9 +149,9 @@ pub(crate) enum Change {
 /// Two neighbours in the series between which some are missing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Gap {
-    /// The names of the backups before and behind it.
+    /// The names of the backups before it and after it.
     pub(crate) after: String,
     pub(crate) before: String,
-    /// How many turns of the schedule have no backup.
+    /// The number of turns of the schedule that have no backup.
     pub(crate) missed: u32,
 }

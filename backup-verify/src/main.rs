@@ -2,24 +2,18 @@
 
 #![cfg_attr(not(test), warn(clippy::disallowed_methods))]
 
-mod backup;
 mod checks;
 mod cli;
 mod command;
-mod endpoint;
-mod every;
 mod figures;
-mod ledger;
+mod finding;
 mod limits;
-mod measure;
-mod metrics;
-mod monitoring;
-mod past;
-mod ping;
-mod push;
+mod read;
 mod report;
 mod restore_test;
-mod table;
+mod show;
+mod tell;
+mod verification;
 
 use std::process::ExitCode;
 

@@ -66,7 +66,7 @@ fn run(args: &[&str]) -> Ran {
     ran(&mut command(args))
 }
 
-/// Verifies a store. How full this machine's disk is must not matter.
+/// Verifies a store, however full the disk of this machine is.
 fn run_on(store: &Home, args: &[&str]) -> Ran {
     run(&[&[store.path(), "--quota", "1T"], args].concat())
 }
@@ -143,7 +143,7 @@ fn backup() -> Vec<u8> {
         .unwrap()
 }
 
-/// What `COMMAND | gzip` makes.
+/// A backup as `COMMAND | gzip` makes it.
 fn gzip(text: &str) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
     encoder.write_all(text.as_bytes()).unwrap();
@@ -254,7 +254,7 @@ fn backups_of_other_programs() {
     let dump = format!("{GLOBALS}{END}");
     let whole = home.write("whole.sql.gz", &gzip(&dump));
     run(&[&whole]).code(0).prints("no marker");
-    // gzip is content with it; its dump was not.
+    // gzip finds nothing wrong with it; the dump did not end.
     let cut = home.write("cut.sql.gz", &gzip(GLOBALS));
     run(&[&cut]).code(3).says("incomplete");
     let two = [gzip(GLOBALS), gzip(END)].concat();

@@ -18,7 +18,7 @@ const LISTED: &str = "<EnumerationResults><Blobs>\
     <Blob><Name>postgresql_backup_20251121_020000.sql.gz</Name><Properties><Etag>1</Etag><Content-Length>1</Content-Length></Properties></Blob>\
     <Blob><Name>postgresql_backup_20251123_020000.sql.gz</Name><Properties><Etag>1</Etag><Content-Length>1</Content-Length></Properties></Blob>\
     </Blobs><NextMarker/></EnumerationResults>";
-/// The same, each as large as can be said.
+/// The same backups, each as large as a listing can say.
 const HUGE: &str = "<EnumerationResults><Blobs>\
     <Blob><Name>postgresql_backup_20251121_020000.sql.gz</Name><Properties><Etag>1</Etag><Content-Length>18446744073709551615</Content-Length></Properties></Blob>\
     <Blob><Name>postgresql_backup_20251123_020000.sql.gz</Name><Properties><Etag>1</Etag><Content-Length>18446744073709551615</Content-Length></Properties></Blob>\
@@ -174,19 +174,19 @@ fn archived_ones() {
 /// A prune runs beside: what it deletes after the listing is no bad backup.
 #[test]
 fn what_is_gone_since_the_listing_is_no_error() {
-    // When it is looked at, and while it is read.
+    // It is gone when it is looked at, or while it is read.
     for (kind, nth) in [(Kind::Head, 1), (Kind::Get, 1)] {
         let service = service();
         service.fault(kind, nth, Fault::Vanish);
         verify(&service, &["--all", "--jobs=1"]).is(0, &[OLD, "is gone since", NEW]);
         assert!(service.blob(OLD).is_none());
     }
-    // The newest, too: then the one before it is.
+    // If the newest is gone, the one before it is the newest.
     let service = service();
     service.fault(Kind::Head, 1, Fault::Vanish);
     let seen = verify(&service, &["--max-age=3d"]);
     seen.is(0, &[NEW, "is gone since", "no SHA-256 was recorded"]);
-    // One that is named must be there.
+    // A backup that is named on the command line must be there.
     verify(&service, &[NEW]).is(1, &["404 BlobNotFound"]);
     service.fault(Kind::Head, 0, Fault::Vanish);
     verify(&service, &[]).is(3, &["there are no backups in"]);
@@ -205,7 +205,7 @@ fn what_a_prune_deletes_meanwhile_is_not_overdue() {
     service.change(|state| state.page_size = 5000);
     let policy = ["--keep-days=3", "--keep-min=1", "--max-missed=9"];
     verify(&service, &policy).is(3, &["9 backups are still there"]);
-    // Each run lists once, and again before it blames anybody.
+    // Each run lists the store once, and again before it says that something is overdue.
     let next = service.count(Kind::List) + 2;
     service.fault(Kind::List, next, Fault::Say(LISTED));
     verify(&service, &policy).is(0, &["nothing is there that should be deleted"]);

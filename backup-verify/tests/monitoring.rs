@@ -60,7 +60,7 @@ fn store() -> TempDir {
 fn verify(store: &TempDir, more: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_backup-verify"));
     command.arg(store.path()).args(["--now", NOW]);
-    // How full this machine's disk is must not matter.
+    // However full the disk of this machine is.
     command.args(["--quota", "1T"]).args(more);
     command
 }
@@ -135,13 +135,13 @@ fn the_last_success_survives() {
         );
         value(&metrics, "last_success_timestamp_seconds", &store, "")
     };
-    // Too old is as good as it was.
+    // A backup that is too old is still a good one.
     assert_eq!(last(3, &["--max-age", "1m"]), 1_763_863_200.0);
     // The newest is damaged: the one before it is the last good one, if it looks whole.
     fs::write(store.path().join(OLD), backup(&["app"])).unwrap();
     fs::write(store.path().join(NEW), b"damaged").unwrap();
     assert_eq!(last(3, &[]), 1_763_776_800.0);
-    // Nothing can be known now, but what was known is.
+    // Nothing can be measured now; what was measured before stays.
     fs::remove_file(store.path().join(OLD)).unwrap();
     assert_eq!(last(3, &[]), 1_763_776_800.0);
     fs::remove_dir_all(store.path()).unwrap();
@@ -196,14 +196,14 @@ fn metrics_that_cannot_be_written_are_a_failure() {
         said.contains("cannot write '/nonexistent/x.prom'"),
         "{said}"
     );
-    // What was found is worse.
+    // What was found is worse than metrics that cannot be written.
     let bad = ["--metrics", "/nonexistent/x.prom", "--max-age", "1m"];
     let (_, said) = run(&mut verify(&store, &bad), 3);
     assert!(said.contains("cannot write"), "{said}");
     assert!(said.contains("the newest backup"), "{said}");
 }
 
-/// Hears one request, and answers with this.
+/// Hears one request, and answers it with this status.
 fn server(answer: &'static str) -> (String, JoinHandle<(String, String)>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let origin = format!("http://{}", listener.local_addr().unwrap());
@@ -253,7 +253,7 @@ fn a_switch_hears_what_was_found() {
     );
     assert!(body.contains("bad      age  "), "{body}");
 
-    // Also of what could not be verified at all.
+    // A store that cannot be verified at all is told of, too.
     let (origin, heard) = server("200 OK");
     let file = store.path().join("url");
     fs::write(&file, format!("{origin}/{SECRET}\n")).unwrap();
@@ -315,7 +315,7 @@ fn a_pushgateway_gets_a_group_for_each_store() {
     assert_eq!(run(&mut backup, 0).1, "");
 }
 
-/// What backup-verify prints on a terminal of so many columns.
+/// What backup-verify prints on a terminal that is this wide, in columns.
 fn on_a_terminal(store: &TempDir, columns: u16, locale: &str) -> String {
     use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
     use rustix::termios::{Winsize, tcsetwinsize};

@@ -1,4 +1,4 @@
-//! What no person writes on purpose: durations that no calendar holds, sidecars that never end.
+//! Things that nobody gives a program on purpose: durations that no calendar holds, sidecar files that never end.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on ends so")]
 
 use std::fs::{self, File};
@@ -34,7 +34,7 @@ fn home() -> TempDir {
     home
 }
 
-/// It ends so, and says this.
+/// Fails unless the run ends with this exit code and says this.
 #[track_caller]
 fn verify(target: &Path, options: &[&str], code: i32, says: &str) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_backup-verify"));
@@ -79,7 +79,7 @@ fn durations_that_no_calendar_holds() {
     }
 }
 
-/// It is replaced by what a run says: a device, a pipe or a directory is not.
+/// A run replaces its files; it does not replace a device, a pipe or a directory.
 #[test]
 fn what_is_no_file_of_state_or_of_metrics() {
     let home = home();

@@ -6,14 +6,13 @@ use job::Error;
 use job::text::count;
 
 use crate::figures::{Figures, Gap};
-use crate::report::Finding;
+use crate::finding::Finding;
 
-/// How many turns before the newest backup are looked at: what was missed longer ago has been said.
+/// How many turns of the schedule before the newest backup are looked at: earlier gaps have been reported already.
 const TURNS: i32 = 7;
 
-/// Judges the series of the backups that are there, oldest first, up to the newest. What is missing
-/// after it is for its age to tell. Past nights cannot be mended: unless it is said how many may be
-/// missing, it is a warning.
+/// Judges the series of the backups that are there, oldest first; whether one is missing after the newest, its age tells.
+/// A past night cannot be mended, so a gap is a warning, unless `max` says how many backups may be missing.
 pub(crate) fn check(backups: &[BackupName], every: TimeDelta, max: Option<u32>) -> Finding {
     let gaps = gaps(backups, every);
     let missed: u32 = gaps.iter().map(|gap| gap.missed).sum();
@@ -44,7 +43,7 @@ pub(crate) fn check(backups: &[BackupName], every: TimeDelta, max: Option<u32>) 
     finding.figures(Figures::Gaps { missed, gaps })
 }
 
-/// The gaps that reach into the last turns. A backup that is late by less than half a turn is of its turn.
+/// The gaps that reach into the last turns. A backup that is late by less than half a turn counts for its turn.
 fn gaps(backups: &[BackupName], every: TimeDelta) -> Vec<Gap> {
     let Some(newest) = backups.last() else {
         return Vec::new();
@@ -73,9 +72,9 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::report::Grade;
+    use crate::finding::Grade;
 
-    /// Backups so many hours after a beginning.
+    /// Backups that were made these hours after a beginning.
     fn at(hours: &[i64]) -> Vec<BackupName> {
         let beginning = DateTime::parse_from_rfc3339("2025-11-01T02:00:00Z").unwrap();
         hours

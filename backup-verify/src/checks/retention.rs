@@ -1,4 +1,4 @@
-//! Whether what should be deleted is deleted.
+//! Whether the backups that should have been deleted are gone.
 
 use std::collections::BTreeSet;
 
@@ -10,14 +10,14 @@ use retention::{Candidate, Decision, Policy, Soundness, decide, newest};
 use store::{Backup, QuickCheck, Store};
 
 use crate::figures::Figures;
-use crate::report::Finding;
+use crate::finding::Finding;
 
-/// A night that blob-prune did not run is forgiven.
+/// A backup is overdue two days after it should have gone: blob-prune may miss a night.
 const GRACE: TimeDelta = TimeDelta::days(2);
 /// blob-prune deletes nothing while the newest backup is older than this (its `--max-age`).
 const STALE: TimeDelta = TimeDelta::hours(36);
 
-/// Judges what is still there.
+/// Judges the backups that are still there by what blob-prune is said to keep.
 ///
 /// # Errors
 /// The service does not answer.
@@ -38,14 +38,15 @@ pub(crate) fn check(
     loop {
         let decisions = decide(&candidates, now - GRACE, policy);
         let overdue = overdue(&candidates, &decisions, now);
-        // One that is bad does not stand in for an older one: blob-prune looks, too.
+        // blob-prune looks at the backups that its rules rely on, and so does this: a bad one must not stand in for an
+        // older one.
         if overdue.is_empty() || !look(store, &mut backups, &mut candidates, &decisions)? {
             return Ok(finding(&still_there(store, overdue)?));
         }
     }
 }
 
-/// Without those that a prune has deleted since the store was listed.
+/// The overdue backups, without those that a prune has deleted since the store was listed.
 fn still_there(store: &Store, mut overdue: Vec<BackupName>) -> Result<Vec<BackupName>, Error> {
     if !overdue.is_empty() {
         let there: BTreeSet<BackupName> = store.list()?.iter().map(|it| it.name).collect();
@@ -54,7 +55,7 @@ fn still_there(store: &Store, mut overdue: Vec<BackupName>) -> Result<Vec<Backup
     Ok(overdue)
 }
 
-/// What should not be there any more.
+/// The backups that should not be there any more.
 fn overdue(
     candidates: &[Candidate],
     decisions: &[Decision],
@@ -68,8 +69,8 @@ fn overdue(
     gone.map(|decision| decision.name).collect()
 }
 
-/// Looks at those that the rules count on and that have not been looked at; says whether there was any.
-/// One that is gone counts for nothing.
+/// Looks at the ends of the backups that the rules count on and that are unread; returns whether there were any. One
+/// that is gone is taken out of the lists.
 fn look(
     store: &Store,
     backups: &mut Vec<&Backup>,
@@ -127,7 +128,7 @@ mod tests {
         DateTime::parse_from_rfc3339(text).unwrap().to_utc()
     }
 
-    /// Nightly backups, the last so many days ago.
+    /// Nightly backups, one for each of these numbers of days ago.
     fn nightly(days: std::ops::Range<i64>) -> Vec<Candidate> {
         days.rev()
             .map(|back| Candidate {
@@ -150,7 +151,7 @@ mod tests {
 
     #[test]
     fn a_prune_that_runs_leaves_nothing() {
-        // Before and after today's run.
+        // Before and after the run of today.
         assert_eq!(overdue_days(&nightly(0..9), 7, 3), 0);
         assert_eq!(overdue_days(&nightly(0..8), 7, 3), 0);
     }
@@ -169,7 +170,7 @@ mod tests {
 
     #[test]
     fn a_prune_that_refuses_is_not_blamed() {
-        // Nothing new for a week: blob-prune deletes nothing, and the age says why.
+        // Nothing new came for a week: blob-prune deletes nothing, and the check of the age says so.
         assert_eq!(overdue_days(&nightly(7..30), 7, 3), 0);
     }
 }

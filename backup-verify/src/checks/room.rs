@@ -7,12 +7,12 @@ use job::text::bytes;
 use store::Space;
 
 use crate::figures::Figures;
-use crate::report::Finding;
+use crate::finding::Finding;
 
 const REMEDY: &str =
     "see whether blob-prune runs, keep fewer days, or take a larger volume or quota";
 
-/// How many bytes are taken, and of how many.
+/// How much of a store is taken, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Room {
     used: u64,
@@ -22,7 +22,7 @@ pub(crate) struct Room {
 }
 
 impl Room {
-    /// Of the file system of a directory, if that knows its size.
+    /// The room in the file system of a directory, if that knows its size.
     ///
     /// # Errors
     /// It cannot be asked.
@@ -35,7 +35,7 @@ impl Room {
         }))
     }
 
-    /// Of a quota.
+    /// The room in a quota.
     pub(crate) fn of_quota(used: u64, quota: u64) -> Self {
         Self {
             used,
@@ -44,7 +44,7 @@ impl Room {
         }
     }
 
-    /// Judges it.
+    /// Judges it: up to the fraction `max` may be used.
     pub(crate) fn check(self, max: f64) -> Finding {
         let ratio = match self.total {
             0 => 1.0,
@@ -79,7 +79,7 @@ impl Room {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::Grade;
+    use crate::finding::Grade;
 
     fn is_good(used: u64, total: u64, max: f64) -> bool {
         match Room::of_quota(used, total).check(max).grade {
@@ -104,7 +104,7 @@ mod tests {
         let room = Room::of_file_system(Path::new("/")).unwrap().unwrap();
         assert!(room.used > 0 && room.used <= room.total);
         assert!(Room::of_file_system(Path::new("/nowhere")).is_err());
-        // It has no blocks, as ramfs and some of FUSE have none.
+        // It has no blocks; ramfs and some file systems of FUSE have none either.
         assert_eq!(Room::of_file_system(Path::new("/proc")).unwrap(), None);
     }
 }

@@ -1,25 +1,16 @@
-//! Whether the newest backup, and each database in it, is about as large as those before it.
-
-use std::collections::{BTreeMap, BTreeSet};
+//! Whether the newest backup is about as large as those before it.
 
 use backup_file::BackupName;
 use job::Error;
 use job::text::{bytes, count};
-use pg_text::PgText;
 
-use crate::figures::{Change, DatabaseFigures, Figures, SizeFigures};
-use crate::report::Finding;
+use super::usual::{change, compared, percent, ratio, usual};
+use crate::figures::{Change, Figures, SizeFigures};
+use crate::finding::Finding;
 
-/// How many earlier backups the newest one is compared with.
-pub(crate) const COMPARED: usize = 7;
-/// With fewer there is no telling what is usual.
-const FEWEST: usize = 3;
-
-/// What each database has, in bytes of SQL.
-pub(crate) type Databases = BTreeMap<PgText, u64>;
-
-/// Compares the newest backup's size with that of those before it.
-pub(crate) fn whole(name: BackupName, size: u64, earlier: &[u64], max: f64) -> Finding {
+/// Compares the newest backup's size with that of those before it. It may be smaller by the fraction `max`; more is bad,
+/// and as much growth a warning.
+pub(crate) fn check(name: BackupName, size: u64, earlier: &[u64], max: f64) -> Finding {
     let (change, figures) = compare(size, earlier, max);
     let has = format!("'{name}' has {}", bytes(size));
     let Some((median, ratio)) = figures.median_bytes.zip(figures.size_ratio) else {
@@ -31,7 +22,7 @@ pub(crate) fn whole(name: BackupName, size: u64, earlier: &[u64], max: f64) -> F
     };
     let words = format!(
         "{has}, {} the median of the {} before it, {}; {} allowed",
-        against(ratio),
+        compared(ratio),
         earlier.len(),
         bytes(median),
         percent(max)
@@ -51,9 +42,7 @@ pub(crate) fn whole(name: BackupName, size: u64, earlier: &[u64], max: f64) -> F
 }
 
 fn compare(size: u64, earlier: &[u64], max: f64) -> (Change, SizeFigures) {
-    let median = (earlier.len() >= FEWEST)
-        .then(|| median(earlier))
-        .filter(|median| *median > 0);
+    let median = usual(earlier);
     let figures = SizeFigures {
         newest_bytes: size,
         median_bytes: median,
@@ -63,161 +52,56 @@ fn compare(size: u64, earlier: &[u64], max: f64) -> (Change, SizeFigures) {
     (change(figures.size_ratio, max), figures)
 }
 
-/// Compares the databases of the newest backup with those of the backups before it: what is lost, gone
-/// or new is named, each in a finding of its own.
-pub(crate) fn databases(newest: &Databases, earlier: &[Databases], max: f64) -> Vec<Finding> {
-    let all = changes(newest, earlier, max);
-    let (steady, changed): (Vec<_>, Vec<_>) = all
-        .into_iter()
-        .partition(|database| database.change == Change::Steady);
-    let mut findings: Vec<Finding> = changed
-        .into_iter()
-        .map(|database| named(database, max))
-        .collect();
-    let words = match (findings.is_empty(), earlier.len() >= FEWEST) {
-        (_, false) => format!(
-            "{}; {} before it with an index: too few to compare with",
-            count(newest.len(), "database"),
-            count(earlier.len(), "good backup")
-        ),
-        (true, true) => format!(
-            "{}, none gone, new, or of another size than before; {} allowed",
-            count(newest.len(), "database"),
-            percent(max)
-        ),
-        (false, true) => format!("{} as before", count(steady.len(), "database")),
-    };
-    let figures = Figures::Databases { databases: steady };
-    findings.push(Finding::ok("content", words).figures(figures));
-    findings
-}
-
-/// What became of each database, by name.
-fn changes(newest: &Databases, earlier: &[Databases], max: f64) -> Vec<DatabaseFigures> {
-    let names: BTreeSet<&PgText> = newest
-        .keys()
-        .chain(earlier.iter().flat_map(BTreeMap::keys))
-        .collect();
-    names
-        .into_iter()
-        .filter_map(|name| became(name, newest.get(name).copied(), earlier, max))
-        .collect()
-}
-
-fn became(
-    name: &PgText,
-    size: Option<u64>,
-    earlier: &[Databases],
-    max: f64,
-) -> Option<DatabaseFigures> {
-    let before: Vec<u64> = earlier
-        .iter()
-        .filter_map(|databases| databases.get(name).copied())
-        .collect();
-    let known = earlier.len() >= FEWEST;
-    let usual = (before.len() >= FEWEST).then(|| median(&before));
-    let usual = usual.filter(|median| *median > 0);
-    let (change, ratio) = match size {
-        // In most of those before it: one that was there for a night only is not missed.
-        None if known && 2 * before.len() > earlier.len() => {
-            let gone = if max < 1.0 {
-                Change::Gone
-            } else {
-                Change::Steady
-            };
-            (gone, Some(0.0))
-        }
-        None => return None,
-        Some(_) if known && before.is_empty() => (Change::New, None),
-        Some(size) => {
-            let ratio = usual.map(|median| ratio(size, median));
-            (change(ratio, max), ratio)
-        }
-    };
-    let usual = match change {
-        Change::Gone => Some(median(&before)),
-        _ => usual,
-    };
-    Some(DatabaseFigures {
-        name: name.clone(),
-        change,
-        sql_size: size.unwrap_or(0),
-        median_sql_size: usual,
-        size_ratio: ratio,
-    })
-}
-
-/// The finding on a database that changed.
-fn named(database: DatabaseFigures, max: f64) -> Finding {
-    let name = &database.name;
-    let has = bytes(database.sql_size);
-    let had = bytes(database.median_sql_size.unwrap_or(0));
-    let by = against(database.size_ratio.unwrap_or(1.0));
-    let finding = match database.change {
-        Change::New => Finding::ok("content", format!("database {name:?} is new, with {has} of SQL")),
-        Change::Gone => Finding::bad(
-            "content",
-            Error::not_good(format!(
-                "database {name:?} is gone: before, it had {had} of SQL"
-            ))
-            .hint("if it was dropped or excluded on purpose: that is said until most of the 7 backups before are without it, or with --max-size-change 100%"),
-        ),
-        Change::Shrunk => Finding::bad(
-            "content",
-            Error::not_good(format!(
-                "database {name:?} has {has} of SQL, {by} the median before, {had}; {} allowed",
-                percent(max)
-            ))
-            .hint("restore it from an older backup beside itself, and compare (restore-stream --before TIME --database DB --as NAME)"),
-        ),
-        Change::Grown | Change::Steady => Finding::warning(
-            "content",
-            format!(
-                "database {name:?} has {has} of SQL, {by} the median before, {had}; {} allowed",
-                percent(max)
-            ),
-        ),
-    };
-    finding.figures(Figures::Databases {
-        databases: vec![database],
-    })
-}
-
-fn change(ratio: Option<f64>, max: f64) -> Change {
-    match ratio {
-        Some(ratio) if ratio < 1.0 - max => Change::Shrunk,
-        Some(ratio) if ratio > 1.0 + max => Change::Grown,
-        _ => Change::Steady,
-    }
-}
-
-fn ratio(size: u64, median: u64) -> f64 {
-    size as f64 / median as f64
-}
-
-/// The one in the middle; of two the mean. 0 of none.
-fn median(sizes: &[u64]) -> u64 {
-    let mut sizes = sizes.to_vec();
-    sizes.sort_unstable();
-    match (sizes.get(sizes.len() / 2), sizes.len() % 2) {
-        (None, _) => 0,
-        (Some(upper), 1) => *upper,
-        (Some(upper), _) => sizes[sizes.len() / 2 - 1].midpoint(*upper),
-    }
-}
-
-/// `37 % less than`, as a size is to another one.
-fn against(ratio: f64) -> String {
-    match (ratio - 1.0) * 100.0 {
-        change if change <= -0.5 => format!("{:.0} % less than", -change),
-        change if change >= 0.5 => format!("{change:.0} % more than"),
-        _ => "as much as".to_owned(),
-    }
-}
-
-fn percent(fraction: f64) -> String {
-    format!("{:.0} % are", fraction * 100.0)
-}
-
 #[cfg(test)]
-mod tests;
+mod tests {
+    use chrono::{DateTime, Utc};
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::finding::Grade;
+
+    fn name() -> BackupName {
+        BackupName::new(DateTime::<Utc>::UNIX_EPOCH)
+    }
+
+    fn grade(size: u64, earlier: &[u64]) -> Grade {
+        check(name(), size, earlier, 0.5).grade
+    }
+
+    #[test]
+    fn shrunk_and_grown() {
+        let earlier = [100, 90, 110, 100, 100, 105, 95];
+        assert!(matches!(grade(100, &earlier), Grade::Ok));
+        assert!(matches!(grade(50, &earlier), Grade::Ok));
+        assert!(matches!(grade(49, &earlier), Grade::Bad(_)));
+        assert!(matches!(grade(150, &earlier), Grade::Ok));
+        assert!(matches!(grade(151, &earlier), Grade::Warning));
+    }
+
+    #[test]
+    fn one_odd_backup_before_it_makes_no_difference() {
+        assert!(matches!(grade(100, &[100, 1, 100]), Grade::Ok));
+        assert!(matches!(grade(100, &[1, 100, 5000, 100]), Grade::Ok));
+    }
+
+    #[test]
+    fn few_backups_tell_nothing() {
+        for earlier in [&[][..], &[1], &[1, 1]] {
+            let finding = check(name(), 1000, earlier, 0.5);
+            assert!(matches!(finding.grade, Grade::Ok), "{earlier:?}");
+            assert!(finding.words.contains("too few"), "{}", finding.words);
+        }
+        assert!(matches!(grade(5, &[0, 0, 0]), Grade::Ok));
+    }
+
+    proptest! {
+        #[test]
+        fn scale_makes_no_difference(size in 1..10_000_u64, earlier in vec(1..10_000_u64, 3..8), scale in 1..1000_u64) {
+            let scaled: Vec<u64> = earlier.iter().map(|size| size * 2 * scale).collect();
+            let twice: Vec<u64> = earlier.iter().map(|size| size * 2).collect();
+            let one = compare(size * 2, &twice, 0.5).0;
+            prop_assert_eq!(one, compare(size * 2 * scale, &scaled, 0.5).0);
+        }
+    }
+}

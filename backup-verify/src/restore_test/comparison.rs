@@ -1,4 +1,4 @@
-//! What came of a restore, beside what the index says was dumped (`docs/format.md`, Contents).
+//! What a restored database has, against what the index says was dumped (`docs/format.md`, Contents).
 
 use std::collections::BTreeMap;
 
@@ -7,13 +7,13 @@ use job::Error;
 use pg_client::Server;
 use pg_text::PgText;
 
-use super::lookup::{Came, look_up};
-use super::session;
+use super::inspection;
+use super::lookup::{TableFound, look_up};
 
-/// How many names a sentence has.
+/// How many names a message has.
 const NAMES: usize = 5;
 
-/// What a restored database has that its dump made: nothing of the catalog, nothing of an extension.
+/// The relations that a dump made: not those of the catalog or of an extension.
 const OURS: &str = "\
 WITH ours AS (
  SELECT c.oid, c.relkind FROM pg_class AS c
@@ -22,7 +22,7 @@ WITH ours AS (
   WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e'))
 ";
 
-/// What is counted of them, by the word that comes back.
+/// The questions that count something, by the word that comes back with the number.
 const COUNTED: [(&str, &str); 4] = [
     (
         "tables",
@@ -45,7 +45,7 @@ const COUNTED: [(&str, &str); 4] = [
     ),
 ];
 
-/// What is named.
+/// The questions whose answers are names, each with the word for what it is.
 const NAMED: [&str; 4] = [
     "SELECT 'event trigger', evtname FROM pg_event_trigger WHERE evtenabled <> 'D'",
     "SELECT 'extension', extname FROM pg_extension",
@@ -57,34 +57,34 @@ const NAMED: [&str; 4] = [
  WHERE NOT k.convalidated AND coalesce(to_jsonb(k) ->> 'conenforced', 'true') = 'true'",
 ];
 
-/// What a database was found to have.
+/// What a restored database has.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Found {
+pub(crate) struct Inventory {
     /// `tables`, `indexes`, `constraints`, `large objects`.
     counts: BTreeMap<String, u64>,
     extensions: Vec<String>,
     /// Indexes that do not work.
     invalid: Vec<String>,
-    /// Indexes of partitioned tables that some partition has not.
+    /// Indexes of partitioned tables that some partition lacks.
     incomplete: Vec<String>,
     /// Constraints that existing rows were not checked against.
     unchecked: Vec<String>,
-    /// What runs when something is created or altered, as a restore does.
+    /// The triggers that run when something is created or altered, as in a restore.
     event_triggers: Vec<String>,
-    /// What became of the tables of the index, in its order.
-    tables: Vec<Came>,
+    /// How the tables of the index were found, in its order.
+    tables: Vec<TableFound>,
 }
 
-/// How a database came back.
+/// How a restored database compares with the dumped one.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Verdict {
-    /// What is not as it was dumped.
+    /// Differences that make the backup bad.
     pub(crate) bad: Vec<String>,
-    /// What somebody should know.
+    /// Differences that somebody should know of.
     pub(crate) remarks: Vec<String>,
 }
 
-impl Found {
+impl Inventory {
     /// Asks a restored database.
     ///
     /// # Errors
@@ -94,22 +94,26 @@ impl Found {
         database: &PgText,
         contents: Option<&Contents>,
     ) -> Result<Self, Error> {
-        let mut found = Self::default();
-        for row in session::ask(server, database, facts())? {
+        let mut inventory = Self::default();
+        for row in inspection::ask(server, database, facts())? {
             if let [Some(kind), Some(value)] = row.as_slice() {
-                found.fact(kind.ascii(), &value.to_string());
+                inventory.fact(kind.ascii(), &value.to_string());
             }
         }
-        // What was not answered is not 0.
-        if let Some((kind, _)) = COUNTED.iter().find(|it| !found.counts.contains_key(it.0)) {
+        // A count without an answer is not 0.
+        if let Some((kind, _)) = COUNTED
+            .iter()
+            .find(|it| !inventory.counts.contains_key(it.0))
+        {
             return Err(Error::failed(format!("the server does not say its {kind}")));
         }
         if let Some(tables) = contents.and_then(|it| it.tables.as_deref()) {
-            found.tables = look_up(server, database, tables)?;
+            inventory.tables = look_up(server, database, tables)?;
         }
-        Ok(found)
+        Ok(inventory)
     }
 
+    /// Takes an answer: a name or a number, by the word for it.
     fn fact(&mut self, kind: &str, value: &str) {
         let value = value.to_owned();
         match kind {
@@ -130,11 +134,11 @@ impl Found {
         self.counts.get(what).copied().unwrap_or(0)
     }
 
-    /// For a person.
+    /// The counts, for a person.
     pub(crate) fn words(&self) -> String {
-        let rows = |came: &Came| match came {
-            Came::Rows(rows) => *rows,
-            Came::Not | Came::OneOfSeveral => 0,
+        let rows = |table: &TableFound| match table {
+            TableFound::Rows(rows) => *rows,
+            TableFound::Missing | TableFound::Ambiguous => 0,
         };
         let rows: u64 = self.tables.iter().map(rows).sum();
         let rows = match self.tables.is_empty() {
@@ -168,7 +172,7 @@ impl Found {
 
     fn judge_validity(&self, verdict: &mut Verdict) {
         verdict.bad_if_any("indexes are invalid", &self.invalid);
-        // Both may have been so: a dump says NOT VALID then, and ON ONLY.
+        // Either may have been so in the dumped database: its dump then has ON ONLY, or NOT VALID.
         for (what, names) in [
             (
                 "indexes of partitioned tables lack partitions",
@@ -193,16 +197,16 @@ impl Found {
         for (table, came) in tables.iter().zip(&self.tables) {
             let name = table.name.to_string();
             match (table.rows, came) {
-                (_, Came::Not) => missing.push(name),
-                (_, Came::OneOfSeveral) => unclear.push(name),
-                (Some(dumped), Came::Rows(found)) if dumped != *found => {
-                    // What the dump had after an event trigger may have set it off.
+                (_, TableFound::Missing) => missing.push(name),
+                (_, TableFound::Ambiguous) => unclear.push(name),
+                (Some(dumped), TableFound::Rows(found)) if dumped != *found => {
+                    // Statements that come after an event trigger in the dump may have set it off.
                     let more = *found > dumped && !self.event_triggers.is_empty();
                     let list = if more { &mut added } else { &mut differing };
                     list.push(format!("{name} has {found} rows, and {dumped} were dumped"));
                 }
-                (None, Came::Rows(_)) => uncounted.push(name),
-                (Some(_), Came::Rows(_)) => {}
+                (None, TableFound::Rows(_)) => uncounted.push(name),
+                (Some(_), TableFound::Rows(_)) => {}
             }
         }
         verdict.bad_if_any("tables are missing", &missing);
@@ -247,13 +251,13 @@ impl Verdict {
     }
 }
 
-/// Those that are wanted and not there.
+/// The names that are wanted and not there.
 pub(crate) fn missing(wanted: &[String], there: &[String]) -> Vec<String> {
     let wanted = wanted.iter().filter(|it| !there.contains(it));
     wanted.cloned().collect()
 }
 
-/// The first few.
+/// The first few names, and how many more there are.
 pub(crate) fn list(names: &[String]) -> String {
     let shown = names[..names.len().min(NAMES)].join(", ");
     match names.len().saturating_sub(NAMES) {
@@ -291,8 +295,8 @@ mod tests {
         }
     }
 
-    fn found() -> Found {
-        let mut found = Found::default();
+    fn found() -> Inventory {
+        let mut found = Inventory::default();
         for (kind, value) in [
             ("tables", "3"),
             ("indexes", "2"),
@@ -303,7 +307,7 @@ mod tests {
         ] {
             found.fact(kind, value);
         }
-        found.tables = [10, 0, 7].map(Came::Rows).into();
+        found.tables = [10, 0, 7].map(TableFound::Rows).into();
         found
     }
 
@@ -316,14 +320,14 @@ mod tests {
 
     #[test]
     fn what_is_lost_is_named() {
-        type Change = fn(&mut Found);
+        type Change = fn(&mut Inventory);
         let changes: [(Change, &str); 5] = [
             (
-                |it| it.tables[0] = Came::Rows(9),
+                |it| it.tables[0] = TableFound::Rows(9),
                 "rows: public.a has 9 rows, and 10 were dumped",
             ),
             (
-                |it| it.tables[1] = Came::Not,
+                |it| it.tables[1] = TableFound::Missing,
                 "tables are missing: public.b",
             ),
             (
@@ -352,7 +356,7 @@ mod tests {
         found.fact("large objects", "4");
         found.fact("unchecked", "k of public.a");
         found.fact("incomplete", "public.i");
-        found.tables[2] = Came::OneOfSeveral;
+        found.tables[2] = TableFound::Ambiguous;
         let verdict = found.compare(Some(&contents()));
         assert_eq!(verdict.bad, Vec::<String>::new());
         assert_eq!(verdict.remarks.len(), 4, "{:?}", verdict.remarks);
@@ -361,7 +365,7 @@ mod tests {
     #[test]
     fn more_rows_are_a_remark_where_event_triggers_write() {
         let mut found = found();
-        found.tables[1] = Came::Rows(1);
+        found.tables[1] = TableFound::Rows(1);
         let words = "public.b has 1 rows, and 0 were dumped";
         let verdict = found.compare(Some(&contents()));
         assert_eq!(verdict.bad, [format!("rows: {words}")]);
@@ -370,7 +374,7 @@ mod tests {
         assert_eq!(verdict.bad, [""; 0]);
         let remark = format!("event triggers may have added rows: {words}");
         assert_eq!(verdict.remarks, [remark]);
-        found.tables[0] = Came::Rows(9);
+        found.tables[0] = TableFound::Rows(9);
         assert_eq!(found.compare(Some(&contents())).bad.len(), 1);
     }
 

@@ -1,4 +1,4 @@
-//! What a backup's roles and tablespaces demand of a server that is made for it.
+//! What a server must have that is made for a backup's roles and tablespaces.
 
 use std::mem;
 
@@ -11,27 +11,26 @@ use job::Error;
 use pg_text::PgText;
 use store::Source;
 
-/// Whom a server belongs to if nothing else is known.
-const USUAL: &str = "postgres";
+/// The superuser that a server belongs to if the backup has none.
+const DEFAULT_SUPERUSER: &str = "postgres";
 
 /// What a server is made with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Globals {
-    /// The role that the server belongs to: the same as in the cluster that was dumped. It is the grantor of its
-    /// memberships, and since PostgreSQL 16 no other superuser may be that.
+    /// The role that the server belongs to, the same as in the cluster that was dumped: it granted the memberships that
+    /// come with the backup, and since PostgreSQL 16 no other superuser may be their grantor.
     pub(crate) superuser: PgText,
-    /// The encoding that they are written in: names of the whole cluster are in it.
+    /// The encoding of the names in the backup's globals, where it is said.
     pub(crate) encoding: Option<String>,
-    /// Their directories are not here: they are made elsewhere before the restore, which then leaves them as they are.
+    /// Tablespaces. The directories that they have in the backup may not be used here, so they are created beforehand,
+    /// and the restore leaves them as they are.
     pub(crate) tablespaces: Vec<PgText>,
-    /// Whether there are any roles: a dump of one database has none.
-    pub(crate) any: bool,
+    /// Whether the backup has roles: a dump of one database has none.
+    pub(crate) has_roles: bool,
 }
 
-/// The first database begins: no more is read.
-enum Stop {
-    Here,
-}
+/// Ends the scan where the first database begins.
+struct Stop;
 
 impl Globals {
     /// Reads a backup up to its first database.
@@ -42,21 +41,22 @@ impl Globals {
         let mut reader = Reader::whole(source.reader()?, threads).sql_only();
         let mut entrance = PreambleFilter::default();
         let mut scanner = PartScanner::new();
-        let mut found = Found::default();
+        let mut found = Statements::default();
         let mut sink = |event: Event<'_>| found.see(event);
         while let Some(sql) = reader.next().map_err(|error| source.read_error(&error))? {
             if scanner.feed(entrance.pass(sql), &mut sink).is_err() {
                 return Ok(found.globals());
             }
         }
-        // That the rest is no global ends it too.
+        // It is no matter here whether the rest is complete.
         let _ = scanner.feed(entrance.end(), &mut sink);
         Ok(found.globals())
     }
 }
 
+/// What the statements before the first database said.
 #[derive(Debug, Default)]
-struct Found {
+struct Statements {
     encoding: Option<String>,
     roles: Vec<PgText>,
     superusers: Vec<PgText>,
@@ -64,7 +64,7 @@ struct Found {
     tablespaces: Vec<PgText>,
 }
 
-impl Found {
+impl Statements {
     fn see(&mut self, event: Event<'_>) -> Result<(), Stop> {
         let sql = match event {
             Event::Begin(Part::Globals) | Event::Piece(Piece::Space(_) | Piece::Comment(_)) => {
@@ -72,8 +72,8 @@ impl Found {
             }
             Event::Piece(Piece::Statement(sql)) => sql,
             Event::Piece(Piece::Command(_)) => return Ok(()),
-            // A database, or rows: no globals.
-            _ => return Err(Stop::Here),
+            // A database begins, or rows come: the globals are over.
+            _ => return Err(Stop),
         };
         if self.encoding.is_none() {
             self.encoding = client_encoding(sql);
@@ -92,8 +92,7 @@ impl Found {
         Ok(())
     }
 
-    /// Whether a role has granted another that it may not grant as any role may, by its ADMIN OPTION: the role that the
-    /// cluster belongs to needs none.
+    /// Whether a role granted another without having its ADMIN OPTION: only the role that the cluster belongs to can.
     fn grants_as_the_first(&self, name: &PgText) -> bool {
         let may = |role: &PgText| {
             let mut all = self.memberships.iter();
@@ -105,13 +104,14 @@ impl Found {
 
     fn globals(mut self) -> Globals {
         let mut superusers = mem::take(&mut self.superusers);
-        superusers.sort_by_key(|name| (!self.grants_as_the_first(name), *name != USUAL));
+        superusers
+            .sort_by_key(|name| (!self.grants_as_the_first(name), *name != DEFAULT_SUPERUSER));
         let superuser = superusers.into_iter().next();
         Globals {
-            superuser: superuser.unwrap_or_else(|| USUAL.into()),
+            superuser: superuser.unwrap_or_else(|| DEFAULT_SUPERUSER.into()),
             encoding: self.encoding,
             tablespaces: self.tablespaces,
-            any: !self.roles.is_empty(),
+            has_roles: !self.roles.is_empty(),
         }
     }
 }
@@ -164,7 +164,7 @@ mod tests {
     use super::*;
 
     fn found(dump: &str) -> Globals {
-        let mut found = Found::default();
+        let mut found = Statements::default();
         let mut scanner = PartScanner::new();
         let _ = scanner.feed(dump.as_bytes(), &mut |event| found.see(event));
         found.globals()
@@ -180,7 +180,7 @@ mod tests {
         let globals = found(ROLES);
         assert_eq!(globals.superuser, "hub \"1\"");
         assert_eq!(globals.tablespaces, ["fast disk"]);
-        assert!(globals.any);
+        assert!(globals.has_roles);
         let more = format!("{ROLES}CREATE ROLE postgres;\nALTER ROLE postgres WITH SUPERUSER;\n");
         assert_eq!(found(&more).superuser, "postgres");
         let more =
@@ -210,7 +210,7 @@ mod tests {
         );
         assert_eq!(found(&dump).tablespaces, ["fast disk"]);
         let globals = found("CREATE TABLE t (a integer);\n");
-        assert!(!globals.any);
+        assert!(!globals.has_roles);
         assert_eq!(globals.superuser, "postgres");
     }
 }

@@ -1,10 +1,12 @@
-//! Whose fault it is that a statement of a backup failed: by the server's code for it and by what the statement does,
-//! never by words, which a server may say in any language.
+//! Whether the backup is to blame for a statement that failed. The server's code for the error and what the statement does
+//! tell; its words may be in any language.
 
 use job::Error;
 use serde::Deserialize;
 
-/// Codes, or classes of codes, of what does not lie in the text of a dump (PostgreSQL documentation, appendix A).
+use super::failure::Failure;
+
+/// Codes, and classes of codes, of errors that do not lie in the text of a dump (PostgreSQL documentation, appendix A).
 const NOT_THE_BACKUP: [&str; 18] = [
     "08",    // connections, of foreign tables for one
     "0A",    // not supported: what the server was built without
@@ -20,13 +22,13 @@ const NOT_THE_BACKUP: [&str; 18] = [
     "F0",    // the server's files of configuration, dictionaries among them
     "HV",    // foreign data
     "P0",    // raised by a function of the database
-    "22023", // a value that is none here: a locale, a provider of security labels
-    "42602", // a name that is none here: of a setting that a library defines
+    "22023", // a value that this server lacks: a locale, a provider of security labels
+    "42602", // a name that this server does not know: of a setting that a library defines
     "42939", // a name that the server keeps for itself
     "XX",    // internal errors: what extensions raise, mostly
 ];
-/// What fails because of the server that it is done on, whatever the code, as long as the server can read it. A view that is refreshed
-/// computes: with functions, settings and servers that are not in the dump.
+/// Statements that fail because of the server they run on, whatever the code, as long as it can read them. Refreshing a
+/// view calls functions, and uses settings and servers, that are not in the dump.
 const OF_THE_SERVER: [&str; 12] = [
     "ALTER DATABASE",
     "ALTER EXTENSION",
@@ -41,10 +43,11 @@ const OF_THE_SERVER: [&str; 12] = [
     "SELECT PG_CATALOG.SET_CONFIG",
     "SET",
 ];
-/// What brings rows, and codes that are theirs then: a value that no server takes.
+/// Statements that bring rows.
 const ROWS: [&str; 2] = ["COPY", "INSERT"];
+/// Codes that blame the backup in those, and only there: the row has a value that no server takes.
 const OF_ROWS: [&str; 2] = ["22023", "XX"];
-/// Where the server's source has its settings: one that it does not know, or not take.
+/// The file of the server's source that rejects settings it does not know, or values it does not take.
 const SETTINGS: &str = ", guc";
 /// How many lines of an error a person gets.
 const SHOWN: usize = 6;
@@ -55,22 +58,23 @@ const NAMES: &str = "42";
 /// A statement that failed, as restore-stream tells of it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
-pub(crate) struct Failed {
+pub(crate) struct FailedStatement {
     /// How it begins: `CREATE EXTENSION pg_cron`.
     statement: String,
     sqlstate: String,
     /// The server's own words.
     message: String,
-    /// The lines after them.
+    /// The lines after the message.
     details: Vec<String>,
-    /// Whether it failed in something that it set off.
+    /// Whether it failed in something that it set off, such as a function.
     within: bool,
-    /// Where in the server's source: `get_role_oid, acl.c:5185`.
+    /// The place in the server's source that raised the error: `get_role_oid, acl.c:5185`.
     location: String,
 }
 
-impl Failed {
-    /// Whether the text of the backup is to blame: it has what no server takes, or lacks what it refers to.
+impl FailedStatement {
+    /// Whether the text of the backup is to blame: it has something that no server takes, or refers to something that
+    /// it does not have.
     fn is_of_the_backup(&self) -> bool {
         if self.sqlstate == SYNTAX_ERROR && !self.within {
             return true;
@@ -80,22 +84,22 @@ impl Failed {
             true => false,
             false => has_code(&NOT_THE_BACKUP),
         };
-        let another_s = excused
+        let is_another_s = excused
             || self.does_one_of(&OF_THE_SERVER)
             || self.location.contains(SETTINGS)
             || self.is_of_the_catalog()
             || self.is_of_a_function();
-        !another_s
+        !is_another_s
     }
 
-    /// The error of a test of `what`: exit code 3 if the backup is to blame, else 1.
-    pub(crate) fn error(&self, what: &str) -> Error {
+    /// What the failure says about the backup.
+    pub(crate) fn failure(&self) -> Failure {
         let details = self.details.iter().map(String::as_str);
         let lines: Vec<&str> = self.message.lines().chain(details).take(SHOWN).collect();
         let words = format!("{}: {}", self.statement, lines.join("; "));
         match self.is_of_the_backup() {
-            true => Error::not_good(format!("{what}: {words}")),
-            false => Error::failed(format!("{what} could not be tested: {words}")),
+            true => Failure::not_good(words),
+            false => Failure::from(Error::failed(words)),
         }
     }
 
@@ -108,13 +112,13 @@ impl Failed {
     }
 
     /// Whether the server's own catalog lacks something, which no dump creates: a collation of another machine, a function
-    /// of another version. Names are the same in all languages.
+    /// of another version. The schema's name is the same in all languages.
     fn is_of_the_catalog(&self) -> bool {
         self.sqlstate.starts_with(NAMES) && self.message.contains("pg_catalog.")
     }
 
-    /// Whether a function of the database, which an index, a constraint or a default calls, does not find what it names:
-    /// all that the dump's own statements name has its schema with it, what a function names may need a search path.
+    /// Whether a function of the database, called by an index, a constraint or a default, does not find what it names. The
+    /// dump's own statements name everything with its schema; a function may rely on a search path.
     fn is_of_a_function(&self) -> bool {
         self.sqlstate.starts_with(NAMES) && self.within
     }
@@ -125,14 +129,14 @@ mod tests {
     use super::*;
 
     fn code(statement: &str, sqlstate: &str, message: &str, within: bool) -> u8 {
-        let failed = Failed {
+        let failed = FailedStatement {
             statement: statement.into(),
             sqlstate: sqlstate.into(),
             message: message.into(),
             within,
-            ..Failed::default()
+            ..FailedStatement::default()
         };
-        failed.error("database 'x'").exit().code()
+        failed.failure().error("database 'x'").exit().code()
     }
 
     #[test]
@@ -237,13 +241,13 @@ mod tests {
 
     #[test]
     fn settings_are_the_server_s() {
-        let failed = Failed {
+        let failed = FailedStatement {
             statement: "ALTER ROLE bob SET gone TO".into(),
             sqlstate: "42704".into(),
             location: "find_option, guc.c:1210".into(),
-            ..Failed::default()
+            ..FailedStatement::default()
         };
-        let error = failed.error("roles and tablespaces");
+        let error = failed.failure().error("roles and tablespaces");
         assert_eq!(error.exit().code(), 1);
         let words = "roles and tablespaces could not be tested: ALTER ROLE bob SET gone TO: ";
         assert_eq!(error.to_string(), words);

@@ -8,23 +8,23 @@ use job::Error;
 use pg_client::{Row, Server, quote_literal, sql};
 use pg_text::PgText;
 
-use super::session;
+use super::inspection;
 
-/// How many tables are asked about at once: a question must fit into a pipe.
+/// How many tables one question is about: it must fit into a pipe.
 const BATCH: usize = 500;
 
-/// What became of a table of the index.
+/// How a table of the index is found in the restored database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Came {
+pub(crate) enum TableFound {
     /// There is no such table.
-    Not,
+    Missing,
     /// It has this many rows.
     Rows(u64),
     /// The index has its name without its schema, and there are several of that name.
-    OneOfSeveral,
+    Ambiguous,
 }
 
-/// A table's name. The index of an earlier release has none of some schemas: those of dumps that set a search path.
+/// A table's name. An index that an earlier release made lacks schemas, where the dump set a search path.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Name {
     schema: Option<PgText>,
@@ -32,9 +32,9 @@ struct Name {
 }
 
 impl Name {
-    /// Reads an SQL identifier with its schema, or without. None if it is no such: then there is no such table.
+    /// Reads an SQL identifier, with a schema or without. None if the text is no identifier: then there is no such table.
     fn parse(text: &PgText) -> Option<Self> {
-        // psql reads no further than a NUL byte, and would take what follows for something else.
+        // psql reads no further than a NUL byte, and would take what follows it for something else.
         if text.as_bytes().contains(&0) {
             return None;
         }
@@ -62,7 +62,7 @@ fn identifier(token: Token) -> Option<PgText> {
     }
 }
 
-/// What became of each of the tables, in their order.
+/// How each of the tables is found, in their order.
 ///
 /// # Errors
 /// The server's: they could not be looked at.
@@ -70,37 +70,39 @@ pub(crate) fn look_up(
     server: &Server,
     database: &PgText,
     tables: &[TableRows],
-) -> Result<Vec<Came>, Error> {
+) -> Result<Vec<TableFound>, Error> {
     let names: Vec<Option<Name>> = tables.iter().map(|it| Name::parse(&it.name)).collect();
     let twice = twice(&names);
-    let mut came = Vec::with_capacity(tables.len());
+    let mut all = Vec::with_capacity(tables.len());
     for batch in names.chunks(BATCH) {
         let mut found = match question(batch) {
-            Some(sql) => answers(&session::ask(server, database, sql)?),
+            Some(sql) => answers(&inspection::ask(server, database, sql)?),
             None => BTreeMap::new(),
         };
         for (at, name) in batch.iter().enumerate() {
-            came.push(match found.remove(&at) {
-                Some(_) if name.as_ref().is_some_and(|it| twice.contains(it)) => Came::OneOfSeveral,
-                found => found.unwrap_or(Came::Not),
+            all.push(match found.remove(&at) {
+                Some(_) if name.as_ref().is_some_and(|it| twice.contains(it)) => {
+                    TableFound::Ambiguous
+                }
+                found => found.unwrap_or(TableFound::Missing),
             });
         }
     }
-    Ok(came)
+    Ok(all)
 }
 
-/// Names that stand for more than one table of the index.
+/// The names that more than one table of the index has.
 fn twice(names: &[Option<Name>]) -> BTreeSet<&Name> {
     let mut seen = BTreeSet::new();
     let names = names.iter().flatten();
     names.filter(|name| !seen.insert(*name)).collect()
 }
 
-/// Counts the rows of those that are there. The server puts their names into the questions, and `\gexec` asks these:
-/// nothing of the index becomes SQL.
+/// Counts the rows of the tables that are there. The server itself puts their names into statements, which `\gexec` runs:
+/// no name from the index becomes SQL.
 ///
-/// `FROM ONLY`, as the COPY of a table that others inherit from has its own rows only. Row security that is forced on a
-/// table's owner is taken from it: for the dump there was none, and the database is dropped next.
+/// It counts `FROM ONLY`, as the COPY of a table that others inherit from has its own rows only. Row security that is
+/// forced on a table's owner is taken away: there was none when the table was dumped, and the database is dropped next.
 fn question(names: &[Option<Name>]) -> Option<PgText> {
     let name = |(at, name): (usize, &Option<Name>)| {
         let Name { schema, table } = name.as_ref()?;
@@ -132,15 +134,15 @@ FROM found ORDER BY at
     })
 }
 
-fn answers(rows: &[Row]) -> BTreeMap<usize, Came> {
+fn answers(rows: &[Row]) -> BTreeMap<usize, TableFound> {
     let answer = |row: &Row| match row.as_slice() {
         [Some(kind), Some(at), Some(number)] => {
-            let came = match kind.ascii() {
-                "rows" => Came::Rows(number.parse()?),
-                "several" => Came::OneOfSeveral,
+            let table = match kind.ascii() {
+                "rows" => TableFound::Rows(number.parse()?),
+                "several" => TableFound::Ambiguous,
                 _ => return None,
             };
-            Some((at.parse()?, came))
+            Some((at.parse()?, table))
         }
         _ => None,
     };

@@ -5,7 +5,7 @@ use job::Error;
 use pg_text::PgText;
 use store::Source;
 
-use super::restorer::Restorer;
+use super::restore_stream::Restorer;
 
 /// What a restore of a backup must bring back.
 #[derive(Debug)]
@@ -20,7 +20,7 @@ pub(crate) struct Manifest {
 pub(crate) struct Expected {
     pub(crate) name: PgText,
     /// Bytes of its SQL; 0 where that is not known.
-    pub(crate) sql: u64,
+    pub(crate) sql_size: u64,
     /// What was counted when it was dumped.
     pub(crate) contents: Option<Contents>,
 }
@@ -44,7 +44,7 @@ impl Manifest {
         };
         if let Some(only) = only {
             let is_there = manifest.databases.iter().any(|it| it.name == *only);
-            // A name that is not UTF-8 can be given as it is shown.
+            // A name that is not UTF-8 may be given as it is shown.
             let is_it = |name: &PgText| name == only || !is_there && name.is_meant_by(only);
             manifest.databases.retain(|it| is_it(&it.name));
         }
@@ -68,7 +68,7 @@ impl Manifest {
             .filter_map(|section| match section.kind {
                 SectionKind::Database(name) => Some(Expected {
                     name,
-                    sql: section.sql_length,
+                    sql_size: section.sql_length,
                     contents: section.contents,
                 }),
                 _ => None,
@@ -79,14 +79,14 @@ impl Manifest {
         }
     }
 
-    /// A dump of one database does not say its name.
+    /// The databases that reading found. A dump of one database does not have its name: then it is the one asked for.
     fn without_index(mut names: Vec<PgText>, only: Option<&PgText>) -> Self {
         if names.is_empty() {
             names.extend(only.cloned());
         }
         let expected = |name| Expected {
             name,
-            sql: 0,
+            sql_size: 0,
             contents: None,
         };
         Self {
@@ -95,19 +95,23 @@ impl Manifest {
         }
     }
 
-    /// How many of its databases do not say what they held.
-    pub(crate) fn silent(&self) -> usize {
+    /// How many of its databases have no record of what they held.
+    pub(crate) fn uncounted(&self) -> usize {
         let databases = self.databases.iter();
         databases.filter(|it| it.contents.is_none()).count()
     }
 
     /// Bytes of SQL of the largest database.
     pub(crate) fn largest(&self) -> u64 {
-        self.databases.iter().map(|it| it.sql).max().unwrap_or(0)
+        self.databases
+            .iter()
+            .map(|it| it.sql_size)
+            .max()
+            .unwrap_or(0)
     }
 }
 
-/// What can be read more than once.
+/// A backup that can be read more than once.
 ///
 /// # Errors
 /// Standard input (exit code 2).

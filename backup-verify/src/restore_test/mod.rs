@@ -1,48 +1,37 @@
-//! The restore test: a backup is restored, and what came of it compared with what its index says.
+//! The restore test: it restores a backup, and compares the restored databases with what the backup's index says.
 
-mod account;
 mod comparison;
+mod failure;
 mod globals;
-mod ground;
-mod installation;
+mod inspection;
 mod judgement;
 mod lookup;
 mod manifest;
-mod restorer;
-mod scratch;
-mod session;
-mod throwaway;
+mod own_server;
+mod restore_stream;
+mod scratch_databases;
+mod test_server;
 
 use std::time::Duration;
 
-use job::{Error, Exit, say, text};
+use job::{Error, say, text};
 use pg_text::PgText;
-use serde::Serialize;
 use store::{Backup, Source, Store};
 
 use crate::cli::Args;
-use crate::report::{Finding, Grade, Report};
-use comparison::{Found, list, missing};
+use crate::figures::{Figures, Restored};
+use crate::finding::Finding;
+use crate::report::Report;
+use comparison::{Inventory, list, missing};
+use failure::{Failure, FailureCount};
 use globals::Globals;
-use ground::Ground;
 pub(crate) use manifest::rereadable;
 use manifest::{Expected, Manifest};
-use restorer::{Done, Restorer, What};
+use restore_stream::{Outcome, Restorer, Scope};
+use test_server::TestServer;
 
+/// The name of the check.
 const CHECK: &str = "restore";
-
-/// How long a restore took that was good: the measured RTO.
-#[derive(Debug, Clone, Serialize)]
-pub(crate) struct Restored {
-    /// The database; none for all that was asked for, roles and tablespaces included.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) database: Option<PgText>,
-    /// From the start of restore-stream to its end, in seconds; for several databases the sum.
-    #[serde(rename = "restore_seconds")]
-    pub(crate) seconds: f64,
-    /// Rows that came by COPY.
-    pub(crate) rows: u64,
-}
 
 /// The address of a backup of a store, as restore-stream takes it.
 pub(crate) fn address(target: &str, store: &Store, backup: &Backup) -> String {
@@ -54,7 +43,8 @@ pub(crate) fn address(target: &str, store: &Store, backup: &Backup) -> String {
     format!("{}/{name}?{token}", container.trim_end_matches('/'))
 }
 
-/// Tests one backup, and adds a finding for each database and one for all.
+/// Tests one backup: adds a finding for each database and one for all, and returns what all of it took if all of it is
+/// good.
 ///
 /// # Errors
 /// The report's only.
@@ -63,102 +53,108 @@ pub(crate) fn run(
     source: &Source,
     args: &Args,
     report: &mut Report,
-) -> Result<(), Error> {
-    let tested = match Test::prepare(address, source, args) {
-        Ok(test) => test.run(report)?,
+) -> Result<Option<Restored>, Error> {
+    match Test::prepare(address, source, args) {
+        Ok(test) => test.run(report),
         Err(error) => {
-            report.add(Finding::bad(CHECK, error))?;
-            None
+            report.add(not_tested(error))?;
+            Ok(None)
         }
-    };
-    report.metrics().restore_tried(args.now(), tested.as_ref());
-    Ok(())
+    }
+}
+
+/// A backup that cannot be tested, or not to the end.
+pub(crate) fn not_tested(error: impl Into<Error>) -> Finding {
+    Finding::bad(CHECK, error.into())
 }
 
 struct Test {
     restorer: Restorer,
     manifest: Manifest,
-    ground: Ground,
-    /// Whether there are roles, which are restored before the databases.
-    globals: bool,
+    server: TestServer,
+    /// Whether roles are restored before the databases.
+    with_roles: bool,
 }
 
 impl Test {
     fn prepare(address: &str, source: &Source, args: &Args) -> Result<Self, Error> {
         let restorer = Restorer::new(address, args.threads(), args.deadline);
         let manifest = Manifest::read(source, &restorer, args.database.as_ref())?;
-        let (ground, globals) = match &args.into {
-            Some(conninfo) => (Ground::given(conninfo)?, false),
+        let (server, with_roles) = match &args.into {
+            Some(conninfo) => (TestServer::given(conninfo)?, false),
             None => {
                 let globals = Globals::read(source, args.threads())?;
-                (Ground::made(&manifest, &globals, args)?, globals.any)
+                let server = TestServer::make(&manifest, &globals, args)?;
+                (server, globals.has_roles)
             }
         };
         Ok(Self {
             restorer,
             manifest,
-            ground,
-            globals,
+            server,
+            with_roles,
         })
     }
 
-    /// What all of it took, if all of it is good.
     fn run(self, report: &mut Report) -> Result<Option<Restored>, Error> {
-        let silent = self.manifest.silent();
-        if silent > 0 {
+        let uncounted = self.manifest.uncounted();
+        if uncounted > 0 {
             let words = format!(
                 "the backup does not say what {} of it held when dumped: tables and rows are not compared",
-                text::count(silent, "database")
+                text::count(uncounted, "database")
             );
             report.add(Finding::warning(CHECK, words))?;
         }
-        for words in self.ground.remarks() {
+        for words in self.server.remarks() {
             report.add(Finding::warning(CHECK, words))?;
         }
-        let mut all = Restored {
-            database: None,
-            seconds: 0.0,
-            rows: 0,
-        };
-        let extensions = match self.begin() {
-            Ok((seconds, extensions)) => {
-                all.seconds += seconds;
-                extensions
-            }
+        let (seconds, extensions) = match self.begin() {
+            Ok(begun) => begun,
             Err(error) => {
-                report.add(Finding::bad(CHECK, error))?;
+                report.add(not_tested(error))?;
                 return Ok(None);
             }
         };
-        let mut count = Count::default();
+        let mut all = Restored {
+            database: None,
+            seconds,
+            rows: 0,
+        };
+        let mut failures = FailureCount::default();
         for (number, expected) in (1..).zip(&self.manifest.databases) {
             let finding = self.database(number, expected, &extensions);
-            if let Some(restored) = &finding.restored {
-                report.metrics().restored(restored);
+            if let Some(restored) = finding.restored() {
                 all.seconds += restored.seconds;
                 all.rows += restored.rows;
             }
-            count.see(&finding.grade);
+            failures.count(&finding);
             report.add(finding)?;
         }
-        if count.is_bad(self.manifest.databases.len()) {
+        if !failures.is_zero() {
+            failures.say(self.manifest.databases.len());
             return Ok(None);
         }
         report.add(self.summary(&all))?;
         Ok(Some(all))
     }
 
-    /// Restores roles and tablespaces: the seconds that took; and the extensions that the server has.
+    /// Restores roles and tablespaces. Returns how many seconds that took, and the extensions that the server has.
     fn begin(&self) -> Result<(f64, Vec<String>), Error> {
-        let seconds = match self.globals {
+        let seconds = match self.with_roles {
             true => {
-                let (server, maintenance) = (self.ground.server(), self.ground.maintenance());
-                let done = self.restorer.restore(What::Globals, server, maintenance)?;
-                done.seconds
+                let scope = Scope::Globals;
+                let done = self.restore(scope);
+                done.map_err(|failure| failure.error(&scope.words()))?
+                    .seconds
             }
             false => 0.0,
         };
-        Ok((seconds, self.ground.extensions()?))
+        Ok((seconds, self.server.extensions()?))
+    }
+
+    fn restore(&self, scope: Scope<'_>) -> Result<Outcome, Failure> {
+        let (server, maintenance) = (self.server.server(), self.server.maintenance());
+        self.restorer.restore(scope, server, maintenance)
     }
 
     fn database(&self, number: usize, expected: &Expected, available: &[String]) -> Finding {
@@ -166,52 +162,48 @@ impl Test {
         let contents = expected.contents.as_ref();
         let lacking = missing(contents.map_or(&[][..], |it| &it.extensions), available);
         if !lacking.is_empty() {
-            return Finding::bad(CHECK, self.no_extension(name, &lacking));
+            return not_tested(self.no_extension(name, &lacking));
         }
-        say!("restoring '{name}': {} of SQL", text::bytes(expected.sql));
+        say!(
+            "restoring '{name}': {} of SQL",
+            text::bytes(expected.sql_size)
+        );
         let tested = self.restore_and_compare(number, expected);
-        // Whatever came of it: it makes room for the next.
-        let cleared = self.ground.clear(name);
+        // Restored or not, it makes room for the next.
+        let cleared = self.server.clear(name).map_err(Failure::from);
         match tested.and_then(|finding| cleared.map(|()| finding)) {
             Ok(finding) => finding,
-            Err(error) if error.to_string().starts_with("database '") => Finding::bad(CHECK, error),
-            Err(error) => {
-                let what = format!("database '{name}' could not be tested");
-                Finding::bad(CHECK, error.within(what))
-            }
+            Err(failure) => not_tested(failure.error(&format!("database '{name}'"))),
         }
     }
 
-    fn restore_and_compare(&self, number: usize, expected: &Expected) -> Result<Finding, Error> {
+    fn restore_and_compare(&self, number: usize, expected: &Expected) -> Result<Finding, Failure> {
         let name = &expected.name;
-        let renamed = self.ground.name(number).map(PgText::from);
-        let what = What::Database {
+        let renamed = self.server.new_name(number).map(PgText::from);
+        let outcome = self.restore(Scope::Database {
             name,
             renamed: renamed.as_ref(),
-            owners: self.globals,
-        };
-        let (server, maintenance) = (self.ground.server(), self.ground.maintenance());
-        let done = self.restorer.restore(what, server, maintenance)?;
-        let there = renamed.as_ref().unwrap_or(name);
-        self.ground.open(there)?;
+            owners: self.with_roles,
+        })?;
+        let restored = renamed.as_ref().unwrap_or(name);
+        self.server.open(restored)?;
         let contents = expected.contents.as_ref();
-        let found = Found::ask(self.ground.inside(), there, contents)?;
-        let verdict = found.compare(contents);
+        let inventory = Inventory::ask(self.server.inside(), restored, contents)?;
+        let verdict = inventory.compare(contents);
         if !verdict.bad.is_empty() {
-            let why = verdict.bad.join("; ");
-            let words = format!("database '{name}' is not what was dumped: {why}");
-            return Err(Error::not_good(words));
+            let differences = verdict.bad;
+            return Err(Failure::Differs { differences });
         }
         let mut words = format!(
             "'{name}'  {}, in {}",
-            found.words(),
-            text::duration(seconds(done.seconds))
+            inventory.words(),
+            text::duration(seconds(outcome.seconds))
         );
         if contents.is_none() {
             words += "; not compared";
         }
-        if done.left_out() > 0 {
-            words += &format!("; owners and privileges left out: {}", done.left_out());
+        if outcome.left_out() > 0 {
+            words += &format!("; owners and privileges left out: {}", outcome.left_out());
         }
         for remark in &verdict.remarks {
             words = words + "; " + remark;
@@ -220,11 +212,15 @@ impl Test {
             true => Finding::ok(CHECK, words),
             false => Finding::warning(CHECK, words),
         };
-        Ok(finding.restored(restored(name, &done)))
+        Ok(finding.figures(Figures::Restored(Restored {
+            database: Some(name.clone()),
+            seconds: outcome.seconds,
+            rows: outcome.rows(),
+        })))
     }
 
     fn no_extension(&self, name: &PgText, lacking: &[String]) -> Error {
-        let version = self.ground.version();
+        let version = self.server.version();
         Error::failed(format!(
             "database '{name}' cannot be restored: PostgreSQL {version} here lacks its extensions: {}",
             list(lacking)
@@ -236,49 +232,10 @@ impl Test {
         let words = format!(
             "{} into PostgreSQL {}, one after the other, in {}: the measured RTO",
             text::count(self.manifest.databases.len(), "database"),
-            self.ground.version(),
+            self.server.version(),
             text::duration(seconds(all.seconds))
         );
-        Finding::ok(CHECK, words).restored(all.clone())
-    }
-}
-
-/// How many databases are not good, and of how many that is not known.
-#[derive(Debug, Default)]
-struct Count {
-    bad: usize,
-    untested: usize,
-}
-
-impl Count {
-    fn see(&mut self, grade: &Grade) {
-        if let Grade::Bad(error) = grade {
-            match error.exit() {
-                Exit::NotGood => self.bad += 1,
-                _ => self.untested += 1,
-            }
-        }
-    }
-
-    /// Whether there are any, of `all`; which is said.
-    fn is_bad(&self, all: usize) -> bool {
-        let all = text::count(all, "database");
-        let Self { bad, untested } = self;
-        if *bad > 0 {
-            say!("{bad} of {all} did not come back as they were dumped");
-        }
-        if *untested > 0 {
-            say!("{untested} of {all} could not be tested, which says nothing about the backup");
-        }
-        *bad + *untested > 0
-    }
-}
-
-fn restored(database: &PgText, done: &Done) -> Restored {
-    Restored {
-        database: Some(database.clone()),
-        seconds: done.seconds,
-        rows: done.rows(),
+        Finding::ok(CHECK, words).figures(Figures::Restored(all.clone()))
     }
 }
 

@@ -121,6 +121,12 @@ impl Child {
         self.take_stdout().map(PipeReader::new)
     }
 
+    /// Whether it has ended, in whatever way; how, [`Child::ended`] tells.
+    pub fn has_ended(&self) -> bool {
+        let status = exit_of(Pid::from_child(&self.process), WaitIdOptions::NOHANG);
+        !matches!(status, Ok(None))
+    }
+
     /// A handle to kill it with, from any thread.
     pub fn killer(&self) -> Killer {
         self.killer.clone()
@@ -269,6 +275,17 @@ mod tests {
     #[test]
     fn success() {
         Child::spawn(sh("true")).unwrap().wait().unwrap();
+    }
+
+    #[test]
+    fn its_end_is_seen_before_it_is_waited_for() {
+        let mut command = sh("cat");
+        command.stdin(Stdio::piped());
+        let mut child = Child::spawn(command).unwrap();
+        assert!(!child.has_ended());
+        drop(child.take_stdin());
+        until("ended", || child.has_ended());
+        child.wait().unwrap();
     }
 
     #[test]

@@ -1,0 +1,240 @@
+//! One backup, read through.
+
+use std::io::{self, Read};
+use std::sync::Arc;
+use std::time::Instant;
+
+use backup_file::{BackupName, Ending, Index, Reader, Report, SectionKind, Tail, read_tail};
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+use dump_text::{Text, Watch};
+use job::text::{bytes, count};
+use job::{Error, Progress};
+use store::{Backup, DigestCheck, Source, Store, hex};
+
+use crate::figures::{Cluster, Contents, Database, Figures};
+use crate::finding::Finding;
+
+/// The name of the check.
+const CHECK: &str = "backup";
+
+/// A stream gets its name when its first bytes come, not when its dump was started.
+const NAME_TOLERANCE: TimeDelta = TimeDelta::hours(1);
+
+/// Reads a backup through.
+pub(crate) fn check(source: &Source, threads: usize) -> Finding {
+    let doing = format!("checking '{}'", source.label());
+    let progress = Arc::new(Progress::new(doing, source.size()));
+    check_with(source, threads, &progress)
+}
+
+/// Reads a backup through, as a part of a longer work.
+pub(crate) fn check_with(source: &Source, threads: usize, progress: &Arc<Progress>) -> Finding {
+    let (contents, is_odd) = match contents(source, threads, progress) {
+        Ok(found) => found,
+        Err(error) => return not_read(error),
+    };
+    let line = line(&contents);
+    let finding = match is_odd {
+        true => Finding::warning(CHECK, line),
+        false => Finding::ok(CHECK, line),
+    };
+    finding.figures(Figures::Contents(Box::new(contents)))
+}
+
+/// A backup that is not good, or cannot be read.
+pub(crate) fn not_read(error: impl Into<Error>) -> Finding {
+    Finding::bad(CHECK, error.into())
+}
+
+/// A backup that is not read, and why.
+pub(crate) fn passed_over(words: impl Into<String>) -> Finding {
+    Finding::ok(CHECK, words)
+}
+
+/// A backup of a store that was deleted since; none if it is still there, as far as can be seen.
+pub(crate) fn gone(store: &Store, backup: &Backup) -> Option<Finding> {
+    let name = backup.name;
+    let words = format!("{name}  is gone since the store was listed: it is not checked");
+    let is_gone = store.is_gone(backup).unwrap_or(false);
+    is_gone.then(|| passed_over(words))
+}
+
+/// What a backup holds, and whether somebody should look at it: its name is wrong, or its dump is odd.
+fn contents(
+    source: &Source,
+    threads: usize,
+    progress: &Arc<Progress>,
+) -> Result<(Contents, bool), Error> {
+    let began = Instant::now();
+    let label = source.label();
+    let not_good = |why: &str| Error::not_good(format!("'{label}' is not good: {why}"));
+    if source.size() == Some(0) {
+        return Err(not_good("it is empty"));
+    }
+    let (report, watch, recorded) = read(source, threads, progress)?;
+    let sha256 = recorded.map(|recorded| recorded.check()).transpose()?;
+    if report.ending == Ending::NoMarker {
+        return Err(not_good(
+            "its end is missing: it was cut, or its dump failed",
+        ));
+    }
+    if report.sql_size == 0 {
+        return Err(not_good("it holds nothing"));
+    }
+    watch
+        .check()
+        .map_err(|flaw| not_good(&flaw.to_string()).hint(flaw.hint()))?;
+    let name = source.file_name().unwrap_or("-");
+    let dated = Dated::of(name, &report);
+    let oddities = watch.oddities();
+    let mut remarks = remarks(&report, &watch);
+    remarks.extend(oddities.iter().map(ToString::to_string));
+    if let (Dated::Wrongly, Some(index)) = (dated, &report.index) {
+        let started = moment(index.about.started);
+        remarks.push(format!("its name is wrong: its dump was started {started}"));
+    }
+    let contents = Contents {
+        name: name.to_owned(),
+        size: report.size,
+        sql_size: report.sql_size,
+        members: report.members,
+        sha256: sha256.as_ref().map(hex),
+        marker: report.ending == Ending::Marker,
+        cluster: report.index.as_ref().map(cluster),
+        started: report.index.as_ref().map(|index| index.about.started),
+        seconds: began.elapsed().as_secs_f64(),
+        remarks,
+    };
+    Ok((contents, dated == Dated::Wrongly || !oddities.is_empty()))
+}
+
+fn read(
+    source: &Source,
+    threads: usize,
+    progress: &Arc<Progress>,
+) -> Result<(Report, Watch, Option<DigestCheck>), Error> {
+    let (input, recorded) = source.checked_reader()?;
+    let input = CountedInput {
+        input,
+        progress: Arc::clone(progress),
+    };
+    let mut reader = Reader::whole(Box::new(input), threads).sql_only();
+    // A backup with an index is one dump, which was checked when the index was written.
+    let mut watch = match has_index(source) {
+        true => Watch::default(),
+        false => Watch::thorough(),
+    };
+    let damaged = |error| source.read_error(&error);
+    while let Some(sql) = reader.next().map_err(damaged)? {
+        watch.see(sql);
+    }
+    let report = reader.finish().map_err(damaged)?;
+    let watch = match report.index {
+        Some(_) => watch.by_its_ends(),
+        None => watch,
+    };
+    Ok((report, watch, recorded))
+}
+
+/// Whether its tail has one. If something is wrong with that, reading the whole backup says so.
+fn has_index(source: &Source) -> bool {
+    let tail = source.read_at().map(read_tail);
+    matches!(tail, Some(Ok(Tail::Index(_))))
+}
+
+/// Shows the progress of what is read.
+struct CountedInput {
+    input: Box<dyn Read + Send>,
+    progress: Arc<Progress>,
+}
+
+impl Read for CountedInput {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let got = self.input.read(buffer)?;
+        self.progress.advance(got as u64);
+        Ok(got)
+    }
+}
+
+/// Whether a backup's name says when its dump was started: ages are reckoned from names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Dated {
+    Rightly,
+    Wrongly,
+}
+
+impl Dated {
+    fn of(name: &str, report: &Report) -> Self {
+        let Some((name, index)) = BackupName::parse(name).zip(report.index.as_ref()) else {
+            return Self::Rightly;
+        };
+        if (name.started() - index.about.started).abs() <= NAME_TOLERANCE {
+            Self::Rightly
+        } else {
+            Self::Wrongly
+        }
+    }
+}
+
+/// What cannot be promised of a backup.
+fn remarks(report: &Report, watch: &Watch) -> Vec<String> {
+    let remark = match (report.ending, watch.text()) {
+        (Ending::Marker, _) if report.index.is_some() => return Vec::new(),
+        (Ending::Marker, _) => "it has no index",
+        (_, Text::Other) => {
+            "made by another program, and its text is no dump: whether it is whole cannot be known"
+        }
+        _ if watch.count() > 1 => {
+            return vec![format!(
+                "made by another program: it has no marker and no index, only the last line of each of its {} dumps says that it is whole",
+                watch.count()
+            )];
+        }
+        _ => {
+            "made by another program: it has no marker and no index, only its dump's last line says that it is whole"
+        }
+    };
+    vec![remark.to_owned()]
+}
+
+fn line(contents: &Contents) -> String {
+    let mut line = format!(
+        "{}  {}, {} of SQL",
+        contents.name,
+        bytes(contents.size),
+        bytes(contents.sql_size)
+    );
+    if let Some(cluster) = &contents.cluster {
+        line = line + ", " + &count(cluster.databases.len(), "database");
+    }
+    line += match &contents.sha256 {
+        Some(_) => ", SHA-256 as recorded",
+        None => ", no SHA-256 was recorded",
+    };
+    for remark in &contents.remarks {
+        line = line + "; " + remark;
+    }
+    line
+}
+
+fn cluster(index: &Index) -> Cluster {
+    let sections = index.sections.iter();
+    let databases = sections.filter_map(|section| match &section.kind {
+        SectionKind::Database(name) => Some(Database {
+            name: name.clone(),
+            size: section.length,
+            sql_size: section.sql_length,
+        }),
+        _ => None,
+    });
+    Cluster {
+        server_version: index.about.server_version.clone(),
+        started: moment(index.about.started),
+        finished: moment(index.about.finished),
+        databases: databases.collect(),
+    }
+}
+
+fn moment(moment: DateTime<Utc>) -> String {
+    moment.to_rfc3339_opts(SecondsFormat::Secs, true)
+}

@@ -1,0 +1,103 @@
+//! What the metrics take from a run and from what it found.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use store::{Backup, total_size};
+
+use super::metrics::{Family, Metrics};
+use crate::figures::{Contents, Figures, Restored};
+use crate::finding::Finding;
+
+impl Metrics {
+    /// The run itself.
+    pub(crate) fn run(&mut self, now: DateTime<Utc>, took: Duration, good: bool) {
+        self.set_moment(Family::VerifyTimestamp, now);
+        self.set(Family::VerifySuccess, f64::from(u8::from(good)));
+        self.set(Family::VerifyDuration, took.as_secs_f64());
+    }
+
+    /// All backups of the store.
+    pub(crate) fn stored(&mut self, backups: &[Backup]) {
+        let bytes = total_size(backups);
+        self.set(Family::Stored, backups.len() as f64);
+        self.set(Family::StoredBytes, bytes as f64);
+    }
+
+    /// What the newest backup holds.
+    pub(crate) fn newest(&mut self, contents: &Contents) {
+        self.set(Family::Size, contents.size as f64);
+        self.set(Family::SqlSize, contents.sql_size as f64);
+        let cluster = contents.cluster.iter();
+        for database in cluster.flat_map(|cluster| &cluster.databases) {
+            let mut add = |family, size| {
+                self.add(family, "database", &database.name.to_string(), size as f64);
+            };
+            add(Family::DatabaseSize, database.size);
+            add(Family::DatabaseSqlSize, database.sql_size);
+        }
+    }
+
+    /// A restore was tried; `all` is how long it took, if it was good.
+    pub(crate) fn restore_tried(&mut self, now: DateTime<Utc>, all: Option<&Restored>) {
+        self.set_moment(Family::RestoreTimestamp, now);
+        self.set(Family::RestoreSuccess, f64::from(u8::from(all.is_some())));
+        if let Some(all) = all {
+            self.set(Family::RestoreDuration, all.seconds);
+        }
+    }
+
+    /// The grade of each check, and what it measured.
+    pub(crate) fn findings(&mut self, findings: &[Finding]) {
+        let mut grades: BTreeMap<&str, u8> = BTreeMap::new();
+        for finding in findings {
+            let worst = grades.entry(finding.check).or_default();
+            *worst = finding.grade.number().max(*worst);
+            if let Some(figures) = &finding.figures {
+                self.figures(figures);
+            }
+        }
+        for (check, grade) in grades {
+            self.add(Family::CheckGrade, "check", check, f64::from(grade));
+        }
+    }
+
+    fn figures(&mut self, figures: &Figures) {
+        match figures {
+            Figures::Restored(restored) => {
+                if let Some(database) = &restored.database {
+                    let family = Family::DatabaseRestoreDuration;
+                    self.add(family, "database", &database.to_string(), restored.seconds);
+                }
+            }
+            Figures::Size(size) => {
+                if let Some(ratio) = size.size_ratio {
+                    self.set(Family::SizeRatio, ratio);
+                }
+            }
+            Figures::Databases { databases } => {
+                for database in databases {
+                    if let Some(ratio) = database.size_ratio {
+                        self.add(
+                            Family::DatabaseSizeRatio,
+                            "database",
+                            &database.name.to_string(),
+                            ratio,
+                        );
+                    }
+                }
+            }
+            Figures::Room { used_ratio, .. } => self.set(Family::UsedRatio, *used_ratio),
+            // The run sets these, of the newest backup and of the token, checked or not.
+            Figures::Contents(_) | Figures::Age { .. } | Figures::Token { .. } => {}
+            // Their grade is all that is of use.
+            Figures::Retention { .. } | Figures::Gaps { .. } => {}
+        }
+    }
+
+    /// How old the newest backup is, good or not.
+    pub(crate) fn age(&mut self, started: DateTime<Utc>, now: DateTime<Utc>) {
+        self.set(Family::Age, (now - started).num_seconds() as f64);
+    }
+}

@@ -1,0 +1,288 @@
+//! The checks of one run, in their order.
+
+use azure_blob::Permission;
+use backup_file::BackupName;
+use job::{Error, print};
+use store::{Backup, Source, Store, total_size};
+
+use crate::checks::room::Room;
+use crate::checks::{age, clock, content, gaps, leftovers, retention, size, token};
+use crate::cli::Args;
+use crate::figures::{Contents, SqlSizes};
+use crate::finding::{Finding, Grade};
+use crate::limits::Limits;
+use crate::read::earlier::{Earlier, newest_whole};
+use crate::read::state_file::StateFile;
+use crate::read::{all, backup, summary};
+use crate::report::Report;
+use crate::restore_test;
+use crate::show::Output;
+use crate::show::metrics::{Family, Metrics};
+use crate::show::table::{Terminal, table};
+
+/// One run, with what it has found so far.
+#[derive(Debug)]
+pub(crate) struct Verification<'a> {
+    args: &'a Args,
+    pub(crate) report: Report,
+    pub(crate) metrics: Metrics,
+}
+
+impl<'a> Verification<'a> {
+    pub(crate) fn new(args: &'a Args) -> Self {
+        let label = label(&args.target);
+        Self {
+            args,
+            metrics: Metrics::new(&label),
+            report: Report::new(label, args.now(), Output::of(args)),
+        }
+    }
+
+    /// Checks the backup that the command line names.
+    ///
+    /// # Errors
+    /// It cannot be opened; standard output is closed. The report has what is wrong with it.
+    pub(crate) fn of_backup(&mut self) -> Result<(), Error> {
+        let args = self.args;
+        let source = Source::open_with(&args.target, args.patience())?;
+        self.set_target(&source.label());
+        if args.all {
+            let label = source.label();
+            return Err(Error::usage(format!(
+                "--all is for a store, and '{label}' is a backup"
+            )));
+        }
+        if args.restore_test {
+            restore_test::rereadable(&source)?;
+        }
+        self.report.add(backup::check(&source, args.threads()))?;
+        if args.restore_test {
+            self.test_restore(&args.target, &source)?;
+        }
+        Ok(())
+    }
+
+    /// Checks the store that the command line names.
+    ///
+    /// # Errors
+    /// It cannot be opened or listed; standard output is closed. The report has what is wrong with it.
+    pub(crate) fn of_store(&mut self) -> Result<(), Error> {
+        let args = self.args;
+        let now = args.now();
+        let store = Store::open_with(&args.target, args.patience())?;
+        self.set_target(&store.label());
+        if let Some(client) = store.container() {
+            if let Some(expires) = client.expires() {
+                self.metrics.set_moment(Family::TokenExpiry, expires);
+            }
+            client.check(&[Permission::List, Permission::Read])?;
+            self.report
+                .add(token::check(client, now, args.limits.warn_expiry))?;
+        }
+        let backups = store.list()?;
+        self.metrics.stored(&backups);
+        let (past, future) = clock::split(&backups, now);
+        self.check_backups(&store, past)?;
+        if let Some(finding) = self.check_room(&store, &backups)? {
+            self.report.add(finding)?;
+        }
+        if let Some(finding) = clock::check(future) {
+            self.report.add(finding)?;
+        }
+        if let Some(directory) = store.directory() {
+            for finding in leftovers::check(directory)? {
+                self.report.add(finding)?;
+            }
+        }
+        self.show_table(&store, &backups)
+    }
+
+    fn set_target(&mut self, label: &str) {
+        self.report.set_target(label.to_owned());
+        self.metrics = Metrics::new(label);
+    }
+
+    /// Checks a store's backups, oldest first: the last one, with `--all` the others too, and whether any is missing or
+    /// should be gone.
+    fn check_backups(&mut self, store: &Store, backups: &[Backup]) -> Result<(), Error> {
+        let args = self.args;
+        let Some((_, older)) = backups.split_last() else {
+            return self.report.add(none(store));
+        };
+        let mut state = match &args.state {
+            Some(path) => Some(StateFile::open(path, &store.label(), backups)?),
+            None => None,
+        };
+        if args.all {
+            all::check(store, older, args, state.as_mut(), &mut self.report)?;
+        }
+        match self.check_newest(store, backups, state.as_mut())? {
+            [] => self.report.add(none(store)),
+            left => self.check_series(store, left),
+        }
+    }
+
+    /// Checks the last of these backups that is still there, and returns those up to it.
+    fn check_newest<'b>(
+        &mut self,
+        store: &Store,
+        backups: &'b [Backup],
+        state: Option<&mut StateFile>,
+    ) -> Result<&'b [Backup], Error> {
+        let mut left = backups;
+        while let Some((newest, older)) = left.split_last() {
+            let finding = match store.source(newest) {
+                Ok(source) => backup::check(&source, self.args.threads()),
+                Err(error) => backup::not_read(error),
+            };
+            if finding.is_bad()
+                && let Some(gone) = backup::gone(store, newest)
+            {
+                self.report.add(gone.on(newest.name))?;
+                left = older;
+                continue;
+            }
+            self.judge_newest(store, left, finding, state)?;
+            break;
+        }
+        Ok(left)
+    }
+
+    /// Takes what was found of the last of these backups, and checks what follows from it.
+    fn judge_newest(
+        &mut self,
+        store: &Store,
+        backups: &[Backup],
+        finding: Finding,
+        state: Option<&mut StateFile>,
+    ) -> Result<(), Error> {
+        let (args, now) = (self.args, self.args.now());
+        let Some((newest, older)) = backups.split_last() else {
+            return Ok(());
+        };
+        let name = newest.name;
+        let mut finding = finding.on(name);
+        let mut good = Some(name);
+        if let Grade::Bad(error) = &mut finding.grade {
+            good = newest_whole(store, older);
+            if let Some(older) = good {
+                *error = error.clone().hint(format!("'{older}' looks whole"));
+            }
+        }
+        let started = finding.contents().and_then(|contents| contents.started);
+        let since = started.map_or(name.started(), |it| it.min(name.started()));
+        self.metrics.age(since, now);
+        if let Some(contents) = finding.contents() {
+            self.metrics.newest(contents);
+        }
+        if let Some(good) = good {
+            let since = if good == name { since } else { good.started() };
+            self.metrics.set_moment(Family::LastSuccess, since);
+        }
+        if let Some(state) = state
+            && finding.is_good_reading()
+        {
+            state.add(newest, now)?;
+        }
+        let is_bad = finding.is_bad();
+        let sizes = finding.contents().and_then(Contents::sql_sizes);
+        self.report.add(finding)?;
+        self.report
+            .add(age::check(name, started, now, args.limits.max_age))?;
+        // The size of a bad backup tells nothing.
+        if !is_bad {
+            self.check_size(store, newest, older, sizes)?;
+        }
+        if args.restore_test {
+            let address = restore_test::address(&args.target, store, newest);
+            match store.source(newest) {
+                Ok(source) => self.test_restore(&address, &source)?,
+                Err(error) => self.report.add(restore_test::not_tested(error))?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Compares the newest backup, and each database in it, with the earlier ones.
+    fn check_size(
+        &mut self,
+        store: &Store,
+        newest: &Backup,
+        earlier: &[Backup],
+        sizes: Option<SqlSizes>,
+    ) -> Result<(), Error> {
+        let earlier = Earlier::of(store, earlier)?;
+        let max = self.args.limits.max_size_change;
+        self.report
+            .add(size::check(newest.name, newest.size, &earlier.sizes, max))?;
+        let Some(sizes) = sizes else {
+            return Ok(());
+        };
+        for finding in content::check(&sizes, &earlier.databases, max) {
+            self.report.add(finding)?;
+        }
+        Ok(())
+    }
+
+    fn test_restore(&mut self, address: &str, source: &Source) -> Result<(), Error> {
+        let tested = restore_test::run(address, source, self.args, &mut self.report)?;
+        self.metrics.restore_tried(self.args.now(), tested.as_ref());
+        Ok(())
+    }
+
+    /// Checks whether a backup is missing, and with a policy whether one should be gone.
+    fn check_series(&mut self, store: &Store, backups: &[Backup]) -> Result<(), Error> {
+        let args = self.args;
+        let Limits {
+            every, max_missed, ..
+        } = args.limits;
+        let names: Vec<BackupName> = backups.iter().map(|backup| backup.name).collect();
+        self.report.add(gaps::check(&names, every, max_missed))?;
+        match args.limits.policy() {
+            Some(policy) => self
+                .report
+                .add(retention::check(store, backups, args.now(), &policy)?),
+            None => Ok(()),
+        }
+    }
+
+    /// Checks how full the store is, which is not known of a container without a quota, or of a file system that does not
+    /// know its own size.
+    fn check_room(&self, store: &Store, backups: &[Backup]) -> Result<Option<Finding>, Error> {
+        let limits = &self.args.limits;
+        let room = match (limits.quota, store.directory()) {
+            (Some(quota), _) => Some(Room::of_quota(total_size(backups), quota)),
+            (None, Some(directory)) => Room::of_file_system(directory.path())?,
+            (None, None) => None,
+        };
+        Ok(room.map(|room| room.check(limits.max_used)))
+    }
+
+    /// Shows the backups of a store to a person at a terminal.
+    fn show_table(&self, store: &Store, backups: &[Backup]) -> Result<(), Error> {
+        match Terminal::stdout() {
+            Some(terminal) if self.report.has_lines() && !backups.is_empty() => {
+                let summaries = summary::of_all(store, backups, self.report.findings());
+                let table = table(backups, &summaries, self.args.now(), terminal);
+                print(&format!("\n{table}"))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The label of a target that has not been opened: its address without the query, which would be the token.
+fn label(target: &str) -> String {
+    let address = target.split('?').next().unwrap_or(target);
+    match target.contains("://") {
+        true => address.trim_end_matches('/').to_owned(),
+        false => target.to_owned(),
+    }
+}
+
+fn none(store: &Store) -> Finding {
+    let error = Error::not_good(format!("there are no backups in '{}'", store.label())).hint(
+        "a backup's name is postgresql_backup_YYYYMMDD_HHMMSS.sql.gz; other names are not looked at",
+    );
+    backup::not_read(error)
+}

@@ -1,0 +1,90 @@
+use std::{fmt, io};
+
+/// Why there is no server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// No server programs are here, or none of a version that fits.
+    NotInstalled,
+    /// This process is root, which runs no server, and it cannot run one as another user.
+    Account,
+    /// A directory, of the server or of its socket, cannot be made or handed over.
+    Directory,
+    /// `initdb` failed.
+    Initdb,
+    /// The server ended before it was ready.
+    NotStarted,
+}
+
+/// What failed, in the words of the system or of PostgreSQL. It has a hint where the remedy does not depend on the program
+/// that wants the server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Error {
+    kind: ErrorKind,
+    message: String,
+    hint: Option<String>,
+}
+
+impl Error {
+    pub(crate) fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self {
+            kind,
+            message: message.into(),
+            hint: None,
+        }
+    }
+
+    /// A directory that cannot be made, read or handed over; `doing` says which.
+    pub(crate) fn directory(doing: impl fmt::Display, error: &io::Error) -> Self {
+        let error = job::Error::io(doing, error);
+        let told = Self::new(ErrorKind::Directory, error.to_string());
+        match error.hint_text() {
+            Some(hint) => told.hint(hint),
+            None => told,
+        }
+    }
+
+    /// The error that a program of PostgreSQL's ended with.
+    pub(crate) fn program(kind: ErrorKind, error: &pg_client::Error) -> Self {
+        let told = Self::new(kind, error.to_string());
+        match error.hint_text() {
+            Some(hint) => told.hint(hint),
+            None => told,
+        }
+    }
+
+    /// Says what to do about it.
+    #[must_use]
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// Why.
+    pub fn kind(&self) -> ErrorKind {
+        self.kind
+    }
+
+    /// What to do about it, where that is known here.
+    pub fn hint_text(&self) -> Option<&str> {
+        self.hint.as_deref()
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl From<Error> for job::Error {
+    fn from(error: Error) -> Self {
+        let told = Self::failed(error.message);
+        match error.hint {
+            Some(hint) => told.hint(hint),
+            None => told,
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! The server itself.
+
+use std::path::Path;
+use std::process::Command;
+use std::thread;
+use std::time::Duration;
+
+use job::OnStop;
+use pg_client::{Account, Child, Conninfo, Ending, quote_ident};
+use pg_text::PgText;
+
+use crate::directory::{Owner, PrivateDirectory, ServerDirectory};
+use crate::{Error, ErrorKind, account, readiness};
+
+/// What the server adds to the path of its socket's directory.
+const SOCKET: &str = "/.s.PGSQL.5432";
+/// `sun_path` of unix(7), without the NUL byte at its end.
+const LONGEST_SOCKET: usize = 107;
+/// Directories with a short path, for a socket whose server's directory has a long one.
+const SHORT: [&str; 3] = ["/tmp", "/var/tmp", "/dev/shm"];
+/// The pause between two looks at whether the server is ready.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// A running server on a socket that only its user (or root) can reach. When this is dropped, and when a signal stops the
+/// program, the server ends at once, without saving anything; whatever it started is killed, and its directory removed.
+#[derive(Debug)]
+pub struct PrivateServer {
+    conninfo: Conninfo,
+    // Dropped in this order: the server ends, then whatever it started, before its directories go.
+    _postgres: Child,
+    _leftovers: Option<Leftovers>,
+    _directory: ServerDirectory,
+    _socket: Option<PrivateDirectory>,
+}
+
+impl PrivateServer {
+    /// Starts a server on the data in a directory, and waits until it takes connections. `settings` override those in the
+    /// data's own files. The directory is given to the user that the server runs as.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotStarted`], in the server's own words; [`ErrorKind::Directory`].
+    pub fn start(
+        directory: ServerDirectory,
+        superuser: &PgText,
+        settings: &[(&str, &str)],
+    ) -> Result<Self, Error> {
+        let owner = directory.hand_over()?;
+        let leftovers = owner.and_then(Leftovers::of);
+        let account = owner.map(Owner::account);
+        let elsewhere = match fits_socket(directory.path()) {
+            true => None,
+            false => Some(short_directory(directory.prefix(), account)?),
+        };
+        let socket = elsewhere
+            .as_ref()
+            .map_or(directory.path(), PrivateDirectory::path);
+        let socket = socket.display().to_string();
+        let data = directory.data();
+        let mut postgres = directory.program("postgres", account);
+        postgres.arg("-D").arg(&data);
+        for (name, value) in settings {
+            postgres.args(["-c", &format!("{name}={value}")]);
+        }
+        // The setting is a list of quoted names.
+        let sockets = quote_ident(&socket);
+        postgres.args(["-c", "port=5432", "-c", "listen_addresses=", "-c"]);
+        postgres.arg(format!("unix_socket_directories={sockets}"));
+        Ok(Self {
+            conninfo: Conninfo::socket(&socket, superuser).run_as(account),
+            _postgres: started(postgres, &data)?,
+            _leftovers: leftovers,
+            _directory: directory,
+            _socket: elsewhere,
+        })
+    }
+
+    /// How it is reached, by a psql that runs as the server's user.
+    pub fn conninfo(&self) -> &Conninfo {
+        &self.conninfo
+    }
+}
+
+/// Starts `postgres`, and waits until it is ready, or ends.
+fn started(postgres: Command, data: &Path) -> Result<Child, Error> {
+    let failed = |error: pg_client::Error| Error::program(ErrorKind::NotStarted, &error);
+    let child = Child::spawn_ending(postgres, Ending::SERVER, |_| {}).map_err(failed)?;
+    while !readiness::is_ready(data)? {
+        if child.has_ended() {
+            child.wait().map_err(failed)?;
+            return Err(Error::new(
+                ErrorKind::NotStarted,
+                "the server ended at once",
+            ));
+        }
+        thread::sleep(PAUSE);
+    }
+    Ok(child)
+}
+
+/// Whether the path of a socket in this directory is one that the system takes.
+fn fits_socket(directory: &Path) -> bool {
+    directory.as_os_str().len() + SOCKET.len() <= LONGEST_SOCKET
+}
+
+fn short_directory(prefix: &str, account: Option<Account>) -> Result<PrivateDirectory, Error> {
+    let made = SHORT
+        .iter()
+        .map(|parent| PrivateDirectory::make(Path::new(parent), prefix, account));
+    let made = made.flatten().find(|made| fits_socket(made.path()));
+    made.ok_or_else(|| {
+        let message = format!(
+            "no directory for the server's socket, whose path has at most {LONGEST_SOCKET} bytes"
+        );
+        Error::new(ErrorKind::Directory, message)
+            .hint("take a directory with a shorter path for the server")
+    })
+}
+
+/// Processes of the server's user, which nothing else runs as, that are left when the server has ended: they are killed.
+#[derive(Debug)]
+struct Leftovers {
+    account: Account,
+    on_stop: Option<OnStop>,
+}
+
+impl Leftovers {
+    fn of(owner: Owner) -> Option<Self> {
+        match owner {
+            Owner::Alone(account) => Some(Self {
+                account,
+                on_stop: Some(job::on_stop(move || account::end_all(account))),
+            }),
+            Owner::Shared(_) => None,
+        }
+    }
+}
+
+impl Drop for Leftovers {
+    fn drop(&mut self) {
+        // A signal that is ending the program kills them itself.
+        drop(self.on_stop.take());
+        account::end_all(self.account);
+    }
+}
