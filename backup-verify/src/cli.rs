@@ -242,13 +242,13 @@ Examples:
 Environment:
   AZURE_STORAGE_SAS_TOKEN_FILE    file with the container's SAS token
   AZURE_STORAGE_SAS_TOKEN         the SAS token, where there is no such file
-  BACKUP_VERIFY_PING_URL_FILE     file with the URL of --ping, which may be secret
+  BACKUP_VERIFY_PING_URL_FILE     file with --ping's URL, which may be secret
   BACKUP_VERIFY_PING_URL          the URL, where there is no such file
   BACKUP_VERIFY_PUSH_URL[_FILE]   the same for --push
   HTTPS_PROXY, ALL_PROXY, NO_PROXY, SSL_CERT_FILE, SSL_CERT_DIR
   TMPDIR                          where --restore-test makes its server
-  PG…                             how to reach the server of --into, where CONNINFO
-                                  does not say it (libpq)
+  PG…                             how to reach the server of --into (libpq);
+                                  CONNINFO comes first
 
 {}",
         job::EXIT_CODES

@@ -40,7 +40,7 @@ Environment:
                                     request is refused
   AZURE_STORAGE_SAS_TOKEN           the SAS token; otherwise the URL's query
   AZURE_STORAGE_ALLOW_HTTP          1 allows plain http to other machines
-  SSL_CERT_FILE, SSL_CERT_DIR       certificates to trust instead of the system's
+  SSL_CERT_FILE, SSL_CERT_DIR       certificates to trust, not the system's
   HTTPS_PROXY, ALL_PROXY, NO_PROXY  how to reach the host, as for curl";
 
 /// Uploads a backup to Azure Blob Storage, or into a directory.

@@ -23,8 +23,9 @@ fn main() {
 fn commit_of_repository() -> Option<String> {
     // Sources that were unpacked inside another repository have nothing to do with its commits.
     git(&["ls-files", "--error-unmatch", "build.rs"])?;
-    // These change with each commit and each checkout, and with little else.
-    for name in ["HEAD", "logs/HEAD"] {
+    // These change with each commit and each checkout, and with little else. Not every clone has a log.
+    let branch = git(&["symbolic-ref", "--quiet", "HEAD"]).unwrap_or_else(|| "HEAD".to_owned());
+    for name in ["HEAD", "logs/HEAD", &branch] {
         let path = git(&["rev-parse", "--git-path", name])?;
         if Path::new(&path).exists() {
             println!("cargo::rerun-if-changed={path}");
