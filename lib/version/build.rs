@@ -1,5 +1,6 @@
 //! Finds the commit that is built: in `SOURCE_COMMIT`, for a build without a repository such as the image's,
-//! else in git. Where neither has it, the version stands alone.
+//! else, for a release, in git. Otherwise the version stands alone: a development build seldom is what was
+//! committed, and every commit would have all programs compiled again.
 
 use std::env;
 use std::path::Path;
@@ -10,8 +11,10 @@ fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     let version = env!("CARGO_PKG_VERSION");
     let commit = env::var("SOURCE_COMMIT").unwrap_or_default();
+    let released = env::var("PROFILE").is_ok_and(|profile| profile == "release");
     let commit = match commit.trim() {
-        "" => commit_of_repository(),
+        "" if released => commit_of_repository(),
+        "" => None,
         commit => Some(commit.to_owned()),
     };
     match commit {

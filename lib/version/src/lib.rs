@@ -1,5 +1,4 @@
-//! What `--version` says. A crate of its own, since it is compiled anew after each commit: only the programs
-//! depend on it.
+//! What `--version` says. A crate of its own, which only the programs depend on: a commit changes it.
 
 /// `0.1.0 (abc1234)`: the version of Cargo.toml, and the commit that was built, where it is known.
 pub const VERSION: &str = env!("VERSION");
