@@ -26,7 +26,9 @@ use crate::limits::Limits;
     after_long_help = after_help()
 )]
 pub(crate) struct Args {
-    /// Backup (file, URL, - for standard input) or store (directory, container's URL)
+    /// Backup (file, URL, -) or store (directory, container's URL)
+    ///
+    /// A container's URL may have a prefix; - is standard input.
     #[arg(value_name = "BACKUP | STORE")]
     pub(crate) target: String,
 
@@ -38,7 +40,7 @@ pub(crate) struct Args {
     #[arg(long, help_heading = "All backups")]
     pub(crate) all: bool,
 
-    /// With --all: read N backups at once [default: number of CPUs]
+    /// With --all: read N backups at once [default: CPUs]
     #[arg(
         long,
         value_name = "N",
@@ -83,7 +85,7 @@ pub(crate) struct Args {
     #[arg(long, help_heading = "Restore test")]
     pub(crate) restore_test: bool,
 
-    /// Restore into this server: 'host=… user=…' or postgresql://…
+    /// Restore into this server: 'host=…' or postgresql://…
     ///
     /// The databases are named backup_verify_… and are dropped afterwards. Roles are not touched; owners
     /// and privileges are left out.
@@ -143,7 +145,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "URL", help_heading = "Monitoring")]
     pub(crate) push: Option<String>,
 
-    /// Dead-man's switch: request URL if all is good, URL/fail if not
+    /// Dead-man's switch: URL if all is good, else URL/fail
     #[arg(long, value_name = "URL", help_heading = "Monitoring")]
     pub(crate) ping: Option<String>,
 

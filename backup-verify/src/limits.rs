@@ -9,7 +9,7 @@ use retention::Policy;
     .args(["keep_days", "keep_weekly", "keep_monthly"])
     .multiple(true))]
 pub(crate) struct Limits {
-    /// Maximum age of the newest backup
+    /// Age limit of the newest backup
     #[arg(
         long,
         value_name = "AGE",
@@ -19,29 +19,34 @@ pub(crate) struct Limits {
     )]
     pub(crate) max_age: TimeDelta,
 
-    /// Allowed shrinkage of the newest backup
+    /// Allowed shrinkage of a backup
     ///
-    /// Against the median of the 7 backups before it, per database too. The same growth is a warning.
+    /// Of the newest one, against the median of the 7 backups before it, per database too. The same growth
+    /// is a warning.
     #[arg(
         long,
-        value_name = "PERCENT",
+        value_name = "PCT",
         default_value = "50%",
         value_parser = percent,
         help_heading = "Limits of a store"
     )]
     pub(crate) max_size_change: f64,
 
-    /// Allowed use of the file system, or of the quota
+    /// Allowed use of disk or quota
+    ///
+    /// The disk is the file system of a directory.
     #[arg(
         long,
-        value_name = "PERCENT",
+        value_name = "PCT",
         default_value = "80%",
         value_parser = percent,
         help_heading = "Limits of a store"
     )]
     pub(crate) max_used: f64,
 
-    /// Space for all backups, for --max-used (500G, 2T)
+    /// Space for all backups, e.g. 500G or 2T
+    ///
+    /// --max-used is a share of it.
     #[arg(
         long,
         value_name = "SIZE",
@@ -50,7 +55,7 @@ pub(crate) struct Limits {
     )]
     pub(crate) quota: Option<u64>,
 
-    /// Interval at which backups are made
+    /// Interval between backups
     #[arg(
         long,
         value_name = "TIME",
@@ -77,6 +82,7 @@ pub(crate) struct Limits {
         value_name = "TIME",
         default_value = "30d",
         value_parser = parse_duration,
+        hide_short_help = true,
         help_heading = "Limits of a store"
     )]
     pub(crate) warn_expiry: TimeDelta,

@@ -73,12 +73,11 @@ fn a_man_page_has_the_examples_and_the_exit_codes() {
 #[test]
 fn the_short_help_fits_on_a_screen() {
     for command in pages::commands() {
-        let help = help(&command, 100, false);
-        assert!(
-            help.lines().count() <= 40,
-            "{} lines\n{help}",
-            help.lines().count()
-        );
+        for width in [80, 100] {
+            let help = help(&command, width, false);
+            let lines = help.lines().count();
+            assert!(lines <= 40, "{lines} lines of {width} columns\n{help}");
+        }
     }
 }
 

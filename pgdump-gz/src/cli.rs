@@ -83,7 +83,7 @@ pub(crate) struct Args {
     )]
     pub(crate) restrict_key: Option<String>,
 
-    /// Server: 'host=… user=…', postgresql://…, or a database
+    /// Server: 'host=…', postgresql://…, or a database
     ///
     /// A database is the one to connect to first.
     #[arg(

@@ -156,7 +156,7 @@ pub(crate) struct Args {
     #[arg(long, help_heading = "Existing databases")]
     pub(crate) force_disconnect: bool,
 
-    /// Server: 'host=… user=…', postgresql://…, or a database
+    /// Server: 'host=…', postgresql://…, or a database
     ///
     /// A database is the one to connect to first; another one is taken if it is to be replaced.
     #[arg(
@@ -178,7 +178,7 @@ pub(crate) struct Args {
     )]
     pub(crate) jobs: u16,
 
-    /// When a statement fails: stop or continue
+    /// On a failed statement: stop, continue
     ///
     /// With continue, psql goes on; each statement that failed is listed, and the exit code is 1.
     #[arg(
@@ -191,9 +191,9 @@ pub(crate) struct Args {
     )]
     pub(crate) on_error: OnError,
 
-    /// Fill this database under its own name, statement by statement
+    /// Fill this database under its own name
     ///
-    /// For an extension that insists on the database's name (pg_cron), or a database that needs more locks
+    /// It is filled statement by statement: for an extension that insists on the database's name (pg_cron), or a database that needs more locks
     /// than one transaction gets. The database must not exist, or be empty. May be repeated.
     #[arg(
         long,
