@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# What setup-backup.sh and restore-backup.sh do the same way. Runs on the bash 3.2 of macOS too.
-# The exit codes are those of the programs: 1 failed, 2 wrong usage, 4 refused for safety.
+# What setup-backup.sh and restore-backup.sh share. Runs on the bash 3.2 of macOS too.
+# Exit codes as the programs have them: 1 failed, 2 wrong usage, 4 refused for safety.
 
 namespace=database
 context=""
 assume_yes=""
 dry_run=""
-# A dry run that shall not reach the cluster either.
+# A dry run that does not reach the cluster either.
 offline=""
 account=""
 program=$(basename "$0" .sh)
@@ -20,7 +20,7 @@ fail() {
     exit "$1"
 }
 
-# need_value OPTION "$@": the option has a value after it.
+# Checks that an option is followed by a value: need_value OPTION "$@"
 need_value() {
     [ "$#" -ge 3 ] || fail 2 "$1 needs a value" "$program.sh --help says which"
 }
@@ -30,7 +30,7 @@ need_command() {
     command -v "$1" >/dev/null || fail 1 "'$1' is not installed" "$2"
 }
 
-# Asks; a script that nobody watches must say --yes.
+# Asks. Without a terminal, --yes must have been given.
 confirm() {
     [ -z "$assume_yes$dry_run" ] || return 0
     [ -t 0 ] || fail 4 "not confirmed: $1" "there is no terminal to ask on: --yes confirms, --dry-run shows"
@@ -46,7 +46,7 @@ confirm() {
 # kubectl on the chosen context and in the namespace.
 kube() { kubectl --context "$context" --namespace "$namespace" "$@"; }
 
-# Runs what changes something; with --dry-run it is only shown.
+# Runs a command that changes something; with --dry-run, only shows it.
 change() {
     if [ -n "$dry_run" ]; then
         case $1 in
@@ -61,7 +61,7 @@ change() {
     fi
 }
 
-# The context, given or current, and a cluster that answers.
+# Finds the context, given or current, and checks that its cluster answers.
 find_cluster() {
     need_command kubectl "https://kubernetes.io/docs/tasks/tools/"
     if [ -z "$context" ]; then
@@ -70,34 +70,33 @@ find_cluster() {
     fi
     [ -z "$offline" ] || return 0
     kubectl --context "$context" version --request-timeout=20s >/dev/null ||
-        fail 1 "the cluster of context '$context' does not answer" "az aks get-credentials writes the context anew"
+        fail 1 "the cluster of context '$context' does not answer" "az aks get-credentials writes the context again"
 }
 
 find_namespace() {
     [ -z "$offline" ] || return 0
     kubectl --context "$context" get namespace "$namespace" >/dev/null ||
-        fail 1 "context '$context' has no namespace '$namespace'" "is this the cluster that PostgreSQL runs in?"
+        fail 1 "context '$context' has no namespace '$namespace'" "does PostgreSQL run in this cluster?"
 }
 
-# A value of a secret, nothing where there is none: secret_value SECRET KEY
+# Prints a secret's value, or nothing if there is none: secret_value SECRET KEY
 secret_value() {
     local value
     value=$(kube get secret "$1" --ignore-not-found --output "jsonpath={.data.$(printf '%s' "$2" | sed 's/\./\\./g')}") ||
-        fail 1 "the secret '$1' cannot be read" "kubectl auth can-i get secrets -n $namespace"
+        fail 1 "cannot read the secret '$1'" "kubectl auth can-i get secrets -n $namespace"
     printf '%s' "$value" | base64 --decode
 }
 
-# A job's name with the moment in it, so that it is new and tells when.
-# Two that are made in the same second have different names.
+# A job's name with the time in it, and a random number for jobs made in the same second.
 job_name() { printf '%s-%s-%04x' "$1" "$(date -u +%Y%m%d-%H%M%S)" "$RANDOM"; }
 
-# What is known of a job's newest pod: pod_of JOB JSONPATH. Nothing where there is no pod.
+# Prints a field of a job's newest pod, or nothing if there is no pod: pod_of JOB JSONPATH
 pod_of() {
     kube get pods --selector "job-name=$1" --sort-by=.metadata.creationTimestamp \
         --output "jsonpath={.items[-1:]$2}" 2>/dev/null || true
 }
 
-# Waits until the pod of a job runs, or has run; says what keeps it from that.
+# Waits until the pod of a job runs or has run; says what keeps it from running.
 wait_for_pod() {
     local job=$1 seconds=${START_SECONDS:-300} waited=0 trouble told=""
     while :; do
@@ -121,21 +120,21 @@ wait_for_pod() {
     done
 }
 
-# follow_job NAME: shows the log of a job with one pod until it has ended, and returns its exit code.
+# Shows the log of a job with one pod until it has ended, and returns its exit code: follow_job NAME
 follow_job() {
     local job=$1 since=() pause code pods
     wait_for_pod "$job"
-    # A connection that breaks does not end the job: look again, from where the log is then.
+    # A broken connection does not end the job: look again, from where the log is by then.
     while :; do
         kube logs --follow "job/$job" ${since[@]+"${since[@]}"} || true
         for pause in 1 2 3 4 5; do
             code=$(pod_of "$job" '.status.containerStatuses[0].state.terminated.exitCode')
             [ -z "$code" ] || return "$code"
-            # Evicted, or lost with its node: no container is left to tell a code.
+            # Evicted, or lost with its node: no container is left to have an exit code.
             [ "$(pod_of "$job" .status.phase)" != Failed ] ||
                 fail 1 "the pod of job '$job' was ended: $(pod_of "$job" .status.reason) $(pod_of "$job" .status.message)" \
                     "kubectl describe pod -l job-name=$job -n $namespace"
-            # An answer with no pod in it, not no answer.
+            # An answer without a pod, not the lack of an answer.
             if pods=$(kube get pods --selector "job-name=$job" --output name) && [ -z "$pods" ]; then
                 fail 1 "the pod of job '$job' is gone" "kubectl describe job $job -n $namespace"
             fi
@@ -145,18 +144,18 @@ follow_job() {
     done
 }
 
-# A Job with all that a CronJob has, changed by JSON patch operations: make_job FORMAT CRONJOB NAME [OPERATIONS].
-# It is tried once: somebody is watching.
+# Prints a Job made from a CronJob, changed by JSON patch operations: make_job FORMAT CRONJOB NAME [OPERATIONS]
+# It runs once: somebody is watching.
 make_job() {
     kube create job "$3" --from="cronjob/$2" --dry-run=client --output json |
         kubectl patch --local --filename - --output "$1" --type json \
             --patch "[{\"op\": \"add\", \"path\": \"/spec/backoffLimit\", \"value\": 0}${4:+, $4}]"
 }
 
-# Starts such a Job and follows it: run_job CRONJOB NAME [OPERATIONS].
+# Starts such a Job and follows it: run_job CRONJOB NAME [OPERATIONS]
 run_job() {
     make_job json "$@" | kube create --filename - >/dev/null ||
-        fail 1 "the Job '$2' could not be made from the CronJob '$1'"
+        fail 1 "cannot make the Job '$2' from the CronJob '$1'"
     say "job $2 in namespace $namespace"
     follow_job "$2"
 }

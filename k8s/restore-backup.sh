@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Restores a backup, or one database of it, into the PostgreSQL of a cluster. The work is done by a Job in the
-# cluster, with the image and the secrets of the backups; what is not given as an option is asked.
+# Restores a backup, or one database of it, into a cluster's PostgreSQL. A Job in the cluster does the work, with the
+# image and the secrets of the backups. The script asks for what no option says.
 # shellcheck disable=SC2016 # $(STORE) is for Kubernetes to expand, $STORE for the Job's shell
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -11,22 +11,22 @@ usage() {
     cat <<'USAGE'
 usage: restore-backup.sh [options] [-- OPTION-OF-RESTORE-STREAM...]
 
-  --list             only list the backups: their age, size and state
-  --from STORE       local (the volume) or azure
-  --backup NAME      postgresql_backup_YYYYMMDD_HHMMSS.sql.gz
-  --latest           the newest good one
-  --before TIME      the newest good one before that moment (UTC): '2025-11-23 02:00'
-  --all              everything: roles and all databases
-  --database DB      one database
-  --as NAME          under another name (needs --database)
-  --replace          put it in the place of what is there, which is kept under the name DB_replaced_…
-  --context NAME     the kubectl context (default: the current one)
+  --list             list the backups with age, size and state; restore nothing
+  --from STORE       store of the backup: local (the volume) or azure
+  --backup NAME      this backup: postgresql_backup_YYYYMMDD_HHMMSS.sql.gz
+  --latest           the newest good backup
+  --before TIME      the newest good backup before TIME (UTC): '2025-11-23 02:00'
+  --all              restore everything: roles and all databases
+  --database DB      restore one database
+  --as NAME          restore it under another name (needs --database)
+  --replace          replace existing databases, and keep them as DB_replaced_…
+  --context NAME     kubectl context (default: the current one)
   --yes              ask nothing
-  --dry-run          print the Job, do not start it; asks nothing (kubectl create -f - starts it)
+  --dry-run          print the Job without starting it (kubectl create -f - does); asks nothing
   -h, --help
 
-Exit codes: those of restore-stream: 0 done, 1 failed, 2 wrong usage, 3 the backup is not good, 4 refused or
-not confirmed. When this script is stopped the Job goes on: kubectl logs -f shows it.
+Exit codes, as restore-stream has them: 0 done, 1 failed, 2 wrong usage, 3 the backup is not good, 4 refused or
+not confirmed. If this script is stopped, the Job goes on: kubectl logs -f shows it.
 USAGE
 }
 
@@ -67,7 +67,7 @@ fi
 # A text as a JSON string.
 json() { printf '"%s"' "$(printf '%s' "$1" | sed 's/\\/\\\\/g; s/"/\\"/g')"; }
 
-# An argument of the Job. Kubernetes expands $(STORE), the container's URL, and nothing else that a name has in it.
+# Prints an argument of the Job. Kubernetes expands $(STORE), the container's URL, and must expand nothing else.
 argument() {
     case $1 in
     '$(STORE)'*) json "$1" ;;
@@ -75,7 +75,7 @@ argument() {
     esac
 }
 
-# The patch that gives the Job its arguments: job_arguments ARGUMENT...
+# Prints the patch that gives the Job its arguments: job_arguments ARGUMENT...
 job_arguments() {
     local arguments="" word
     for word in "$@"; do
@@ -92,8 +92,8 @@ restore_stream() {
     run_job postgresql-restore "$job" "$(job_arguments "$@")"
 }
 
-# Both stores, as `local NAME …` and `azure NAME …` lines, numbered: name, size, moment, age, state. If one of
-# them cannot be listed the other is, and the exit code tells.
+# Lists both stores in numbered lines `local NAME …` and `azure NAME …`: name, size, time, age, state. If one of them
+# cannot be listed, the other is, and the exit code says so.
 list_backups() {
     local code=0 line='list() { restore-stream "$2" --list | sed "s/^/$1  /" || code=$?; }'
     line="set -o pipefail; code=0; $line; list local /backups; list azure \"\$STORE\"; exit \$code"
@@ -141,7 +141,7 @@ choose_what() {
     fi
 }
 
-# The words that name the backup to restore-stream.
+# The arguments that name the backup to restore-stream.
 name_source() {
     local store=/backups
     [ "$from" != azure ] || store='$(STORE)'

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Sets up the backups of the PostgreSQL of one cluster: the volume and the local backups, the container in
-# Azure, its token, and the backups to it. Running it again changes only what differs.
+# Sets up the backups of one cluster's PostgreSQL: the volume and the local backups, the container in Azure, its token,
+# and the backups to it. Run again, it changes only what differs.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source-path=SCRIPTDIR source=common.sh
@@ -10,23 +10,23 @@ usage() {
     cat <<'USAGE'
 usage: setup-backup.sh [options]
 
-  --context NAME          the kubectl context (default: the current one)
-  --overlay NAME          primary, dr or local (default: dr where the context's name has `dr` in it, else primary)
-  --storage-account NAME  default: what the cluster has already, else primaryst01, or drst01 for dr; or the
-                          account of AZURE_STORAGE_CONNECTION_STRING
-  --container NAME        default: what the cluster has already, else postgresql-backups
-  --password-from S/KEY   copy the password of PostgreSQL from the secret S (default: ask, unless it is there)
-  --days N                how long a new token is valid (default: 365)
-  --scoped-tokens         one token each for uploading, pruning and reading, beside the one for all
-                          (default: when the overlay has the component scoped-tokens, or the secret has them)
+  --context NAME          kubectl context (default: the current one)
+  --overlay NAME          primary, dr or local (default: dr if the context's name has `dr` in it, else primary)
+  --storage-account NAME  storage account (default: the cluster's, else that of
+                          AZURE_STORAGE_CONNECTION_STRING, else primaryst01, or drst01 for dr)
+  --container NAME        container (default: the cluster's, else postgresql-backups)
+  --password-from S/KEY   copy PostgreSQL's password from the secret S (default: ask if there is none yet)
+  --days N                validity of a new token, in days (default: 365)
+  --scoped-tokens         make one token each for uploading, pruning and reading, beside the one for all
+                          (default: if the overlay has the component scoped-tokens, or the secret has them)
   --rotate-sas            only make a new token, put it into the secret, and revoke the old ones
-  --run                   start a backup of each kind at the end, and follow it to its end (default: ask)
-  --no-run                do not
+  --run                   start a backup of each kind at the end, and follow it (default: ask)
+  --no-run                start no backup
   --yes                   ask nothing
-  --dry-run               show what would be done; neither the cluster nor Azure is touched
+  --dry-run               show what would be done; touch neither the cluster nor Azure
   -h, --help
 
-Azure is reached as `az login` says, or by AZURE_STORAGE_CONNECTION_STRING (the emulator).
+Azure is reached through `az login`, or AZURE_STORAGE_CONNECTION_STRING (the emulator).
 Exit codes: 0 done, 1 failed, 2 wrong usage, 4 not confirmed; with backups at the end, the higher one of theirs.
 USAGE
 }
@@ -62,14 +62,14 @@ esac
 azure_secret=postgresql-backup-azure-secret
 login_secret=postgresql-backup-login
 
-# The moment N days from now, as tokens write it: GNU's date, or that of macOS.
+# The time N days from now, as tokens write it: with GNU's date, or that of macOS.
 expiry() {
     local days=$1
     case $days in -*) ;; *) days=+$days ;; esac
     date -u -d "$days days" '+%Y-%m-%dT%H:%MZ' 2>/dev/null || date -u -v "${days}d" '+%Y-%m-%dT%H:%MZ'
 }
 
-# az on the storage account, with its key, which az looks up; or as the connection string says.
+# az on the storage account, with its key, which az looks up, or through the connection string.
 storage() {
     if [ -n "${AZURE_STORAGE_CONNECTION_STRING:-}" ]; then
         az storage "$@" --only-show-errors
@@ -92,7 +92,7 @@ find_azure() {
 # A part of the connection string: connection AccountName
 connection() { printf '%s' "${AZURE_STORAGE_CONNECTION_STRING:-}" | tr ';' '\n' | sed -n "s/^$1=//p"; }
 
-# The account and the container: given, else those of the cluster, else the strategy's.
+# The account and the container: as given, else the cluster's, else the strategy's.
 choose_store() {
     if [ -z "$offline" ]; then
         account=${account:-$(secret_value "$azure_secret" storage-account)}
@@ -101,7 +101,7 @@ choose_store() {
     local usual=primaryst01 connected
     connected=$(connection AccountName)
     account=${account:-$connected}
-    # One that is left in the shell from another day must not send the backups elsewhere.
+    # One left in the shell from another day must not send the backups elsewhere.
     [ -z "$connected" ] || [ "$connected" = "$account" ] ||
         fail 2 "AZURE_STORAGE_CONNECTION_STRING is for the account '$connected', not '$account'" \
             "unset AZURE_STORAGE_CONNECTION_STRING, or --storage-account $connected"
@@ -113,7 +113,7 @@ choose_store() {
     container=${container:-postgresql-backups}
 }
 
-# The password, as a secret of the backups' own.
+# Puts the password into the backups' own secret.
 provide_login() {
     if [ -n "$dry_run" ] || [ "$overlay" = local ]; then
         return 0
@@ -128,7 +128,7 @@ provide_login() {
             "kubectl get secrets -n $namespace"
     else
         [ -t 0 ] || fail 1 "there is no secret '$login_secret' with the password of PostgreSQL" \
-            "--password-from SECRET/KEY copies it from the secret that PostgreSQL itself has"
+            "--password-from SECRET/KEY copies it from PostgreSQL's own secret"
         printf 'password of PostgreSQL: ' >&2
         read -rs password || password=""
         say ""
@@ -139,15 +139,16 @@ provide_login() {
         --dry-run=client --output yaml | kube apply --filename -
 }
 
-# make_token FILE PERMISSIONS: a token of the stored access policy. What it allows and until when is in the
-# token, where the programs read it and warn in time; the policy, with a start only, is what revokes it.
+# Makes a token of the stored access policy: make_token FILE PERMISSIONS
+# The token itself says what it allows and until when, so that the programs can warn in time. The policy, with only a
+# start, is what revokes it.
 make_token() {
     storage container generate-sas --name "$container" --permissions "$2" --expiry "$expires" --output tsv \
         "${kind_of_token[@]}" >"$scratch/$1"
     [ -s "$scratch/$1" ] || fail 1 "azure-cli made no token for container '$container'"
 }
 
-# Lists the container with the new token; what az says is in the file `refused`.
+# Lists the container with the new token; the file `refused` has what az says.
 use_token() {
     local endpoint=(--account-name "$account")
     if [ -n "${AZURE_STORAGE_CONNECTION_STRING:-}" ]; then
@@ -158,8 +159,8 @@ use_token() {
         "${endpoint[@]}" </dev/null >"$scratch/refused" 2>&1
 }
 
-# Runs a command for SECONDS at most, then ends it and what it has started: within SECONDS COMMAND...
-# az tries what fails again by itself, for a minute and a half, and says nothing meanwhile; macOS has no `timeout`.
+# Runs a command for at most SECONDS, then ends it and what it started: within SECONDS COMMAND...
+# az retries by itself for a minute and a half, silently; macOS has no `timeout`.
 within() {
     local end=$((SECONDS + $1)) code=0
     shift
@@ -177,7 +178,7 @@ within() {
     return "$code"
 }
 
-# A new policy takes up to half a minute to hold everywhere. What the service says is shown when it is first heard.
+# A new policy takes up to half a minute to take effect everywhere. The service's answer is shown when it changes.
 check_token() {
     local patience=${TOKEN_SECONDS:-60} try said told=""
     local end=$((SECONDS + patience))
@@ -201,7 +202,7 @@ check_token() {
     done
 }
 
-# What the names of this cluster's access policies begin with: another cluster may use the container too.
+# Prints how the names of this cluster's access policies begin: another cluster may use the container too.
 own_policies() {
     local cluster=THIS-CLUSTER
     if [ -z "$offline" ]; then
@@ -210,7 +211,7 @@ own_policies() {
     printf 'postgresql-backup-%.13s-' "$cluster"
 }
 
-# Replaces the tokens: a new policy, tokens of it, tried, put into the secret; then the old ones are revoked.
+# Replaces the tokens: makes a new policy and its tokens, tries them, puts them into the secret, revokes the old ones.
 make_tokens() {
     local own policy
     own=$(own_policies)
@@ -218,14 +219,14 @@ make_tokens() {
     expires=$(expiry "$days")
     kind_of_token=(--policy-name "$policy" --https-only)
     case ${AZURE_STORAGE_CONNECTION_STRING:-} in
-    # The emulator speaks http, and wants all or nothing to be in a policy.
+    # The emulator speaks http, and wants everything or nothing in a policy.
     *BlobEndpoint=http:*) kind_of_token=(--start "$(expiry -1)") ;;
     esac
     say "4. a token for container '$container', valid until $expires, by the access policy '$policy'"
     change storage container policy create --container-name "$container" --name "$policy" \
         --start "$(expiry -1)" --output none ||
-        fail 1 "the access policy '$policy' could not be made" \
-            "a container holds five at most: az storage container policy list, and delete those that nobody needs"
+        fail 1 "cannot make the access policy '$policy'" \
+            "a container holds at most five: az storage container policy list, and delete those that nobody needs"
     if [ -n "$dry_run" ]; then
         say "would run: az storage container generate-sas --name $container --policy-name $policy --permissions rcwdl --expiry $expires --https-only"
         say "would put the token into the secret $azure_secret"
@@ -248,7 +249,7 @@ make_tokens() {
     revoke_old "$own" "$policy"
 }
 
-# Whether the cluster's token can stay: of this store, and valid for 30 days more.
+# Whether the cluster's token can stay: it is for this store, and valid for 30 more days.
 token_stays() {
     [ -z "$dry_run" ] && [ -z "$rotate" ] || return 1
     local token until
@@ -263,8 +264,7 @@ token_stays() {
     say "4. the token is valid until $until and stays (--rotate-sas replaces it)"
 }
 
-# Deletes this cluster's policies of older tokens: they are revoked with them. Not under a job that runs:
-# revoke_old OWN NEW
+# Revokes this cluster's older tokens by deleting their policies, unless a job is running: revoke_old OWN NEW
 revoke_old() {
     local active old all
     active=$(kube get jobs --selector backup-uses-azure=yes --output 'jsonpath={range .items[?(@.status.active>0)]}{.metadata.name}{" "}{end}')
@@ -302,7 +302,7 @@ show_plan() {
     say "Azure:     container '$container' in storage account '$account'${scoped:+, one token for each purpose}"
 }
 
-# Tokens that a job's volume names have to be in the secret, and stay there when they are replaced.
+# The secret has to have the tokens that a job's volume names, also after they are replaced.
 choose_tokens() {
     if grep -q 'key: sas-token-put' "$scratch/overlay"; then
         scoped=yes
@@ -317,8 +317,7 @@ rotate_sas() {
     say "done: jobs that run pick the new token up within two minutes"
 }
 
-# A backup of each kind, one after the other: that one of them fails says nothing of the other. Ends with the worse
-# exit code, the higher one.
+# Makes a backup of each kind, the second even if the first fails. Ends with the higher exit code.
 run_backups() {
     local cronjob answer code worst=0 failed=""
     if [ "$run_now" = ask ]; then
@@ -334,7 +333,7 @@ run_backups() {
             change kube create job "$(job_name "manual-${cronjob#postgresql-}")" --from="cronjob/$cronjob"
         else
             code=0
-            # In a shell of its own: one that does not start ends it.
+            # In a subshell, which ends if the job does not start.
             (run_job "$cronjob" "$(job_name "manual-${cronjob#postgresql-}")") || code=$?
             [ "$code" = 0 ] || failed="$failed${failed:+, }$cronjob with exit code $code"
             [ "$code" -le "$worst" ] || worst=$code
@@ -372,7 +371,7 @@ if [ -z "$overlay" ]; then
     esac
 fi
 [ -e "$here/overlays/$overlay/kustomization.yaml" ] ||
-    fail 2 "there is no overlay '$overlay'" "the directories of $here/overlays are the overlays"
+    fail 2 "there is no overlay '$overlay'" "the overlays are the directories of $here/overlays"
 [ "$overlay" = local ] || find_namespace
 kubectl kustomize "$here/overlays/$overlay" >"$scratch/overlay" ||
     fail 1 "the overlay '$overlay' cannot be rendered" "kubectl kustomize $here/overlays/$overlay"

@@ -13,56 +13,88 @@ use crate::limits::Limits;
 /// Checks a backup, or a store of backups.
 ///
 /// A backup is read through: every gzip member's CRC and length, the end-of-file marker, the index
-/// against the members, the SHA-256 where one was recorded, the completion line of its dump. Of a store,
-/// the newest backup is read; its age, its size and its databases are held against those before it; the
-/// store's room, its series, what blob-prune should have deleted and the token are looked at.
+/// against the members, the SHA-256 where one was recorded, and the closing line of its dump. Of a
+/// store, the newest backup is read, and its age, its size and its databases are compared with those of
+/// the backups before it. The store's free space, gaps in its series, backups that blob-prune should
+/// have deleted and the token are checked too.
 #[derive(Debug, Parser)]
 #[command(
     name = "backup-verify",
-    version,
+    version = version::VERSION,
     max_term_width = 100,
-    after_help = after_help()
+    after_help = "More options, examples, environment and exit codes: --help",
+    after_long_help = after_help()
 )]
 pub(crate) struct Args {
-    /// A backup (a file, a blob's URL, - for standard input) or a store (a directory, a container's
-    /// URL with a prefix perhaps)
+    /// Backup (file, URL, -) or store (directory, container's URL)
+    ///
+    /// A container's URL may have a prefix; - is standard input.
     #[arg(value_name = "BACKUP | STORE")]
     pub(crate) target: String,
 
-    /// Check every backup of the store, not only the newest
+    /// Print one JSON document instead of lines
     #[arg(long)]
+    pub(crate) json: bool,
+
+    /// Check every backup of the store, not only the newest
+    #[arg(long, help_heading = "All backups")]
     pub(crate) all: bool,
 
-    /// With --all: how many backups are read at once [default: as many as there are CPUs]
-    #[arg(long, value_name = "N", requires = "all", value_parser = clap::value_parser!(u16).range(1..=64))]
+    /// With --all: read N backups at once [default: CPUs]
+    #[arg(
+        long,
+        value_name = "N",
+        requires = "all",
+        value_parser = clap::value_parser!(u16).range(1..=64),
+        help_heading = "All backups"
+    )]
     pub(crate) jobs: Option<u16>,
 
-    /// With --all: remember in this file which backups were good; those that have not changed since are
-    /// not read again, so that an interrupted run goes on where it stopped
-    #[arg(long, value_name = "FILE", requires = "all")]
+    /// With --all: file of backups found good, which are skipped
+    ///
+    /// A backup that was good and has not changed since is not read again, so that an interrupted run
+    /// resumes where it stopped.
+    #[arg(
+        long,
+        value_name = "FILE",
+        requires = "all",
+        help_heading = "All backups"
+    )]
     pub(crate) state: Option<PathBuf>,
 
     /// With --state: read a backup again if it was last read more than AGE ago
-    #[arg(long, value_name = "AGE", default_value = "30d", requires = "state", value_parser = parse_duration)]
+    #[arg(
+        long,
+        value_name = "AGE",
+        default_value = "30d",
+        requires = "state",
+        value_parser = parse_duration,
+        hide_short_help = true,
+        help_heading = "All backups"
+    )]
     pub(crate) again_after: TimeDelta,
 
     #[command(flatten)]
     pub(crate) limits: Limits,
 
-    /// Restore the backup (of a store, the newest), and compare what came of it with what its index says
+    /// Restore the backup, compare the data with its index
     ///
-    /// Into a server of its own, which is made for it and gone afterwards; or into databases of a given
-    /// server (--into) that are dropped afterwards. One database after the other, each timed.
-    #[arg(long)]
+    /// Of a store, the newest backup. It goes into a server of its own, made for the test and removed afterwards, or with --into
+    /// into databases of a given server, dropped afterwards. Databases are restored one after the other,
+    /// and each is timed.
+    #[arg(long, help_heading = "Restore test")]
     pub(crate) restore_test: bool,
 
-    /// Restore into this server, into databases named backup_verify_…, which are dropped; its roles are
-    /// not touched, and owners and privileges are left out: 'host=… user=…', postgresql://…
+    /// Restore into this server: 'host=…' or postgresql://…
+    ///
+    /// The databases are named backup_verify_… and are dropped afterwards. Roles are not touched; owners
+    /// and privileges are left out.
     #[arg(
         long,
         value_name = "CONNINFO",
         requires = "restore_test",
-        allow_hyphen_values = true
+        allow_hyphen_values = true,
+        help_heading = "Restore test"
     )]
     pub(crate) into: Option<OsString>,
 
@@ -72,57 +104,81 @@ pub(crate) struct Args {
         value_name = "DB",
         value_parser = text(),
         requires = "restore_test",
-        allow_hyphen_values = true
+        allow_hyphen_values = true,
+        help_heading = "Restore test"
     )]
     pub(crate) database: Option<PgText>,
 
-    /// Where initdb and postgres are [default: on the PATH, in /usr/lib/postgresql/*/bin: of those the
-    /// backup's major version, or the next one]
+    /// Directory of initdb and postgres
+    ///
+    /// [default: on the PATH or in /usr/lib/postgresql/*/bin, the backup's major version or the next one]
     #[arg(
         long,
         value_name = "DIR",
         requires = "restore_test",
-        conflicts_with = "into"
+        conflicts_with = "into",
+        hide_short_help = true,
+        help_heading = "Restore test"
     )]
     pub(crate) pg_bindir: Option<PathBuf>,
 
-    /// Where the server that is made has its data: room for the largest database [default: TMPDIR, /tmp]
+    /// Directory for the test server's data [default: TMPDIR, /tmp]
+    ///
+    /// It needs room for the largest database.
     #[arg(
         long,
         value_name = "DIR",
         requires = "restore_test",
-        conflicts_with = "into"
+        conflicts_with = "into",
+        hide_short_help = true,
+        help_heading = "Restore test"
     )]
     pub(crate) work_dir: Option<PathBuf>,
 
-    /// How many threads decompress [default: as many as there are CPUs]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
-    pub(crate) threads: Option<u16>,
-
-    /// Stop retrying a request to the service after TIME [default: 15m, 10s for a host that never
-    /// answers]
-    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
-    pub(crate) deadline: Option<TimeDelta>,
-
-    /// Write Prometheus metrics of a store into this file (- for standard output, which then has no
-    /// lines)
-    #[arg(long, value_name = "FILE")]
+    /// Write a store's Prometheus metrics to this file
+    ///
+    /// With - they go to standard output, instead of the lines.
+    #[arg(long, value_name = "FILE", help_heading = "Monitoring")]
     pub(crate) metrics: Option<PathBuf>,
 
-    /// Push the metrics of a store to this Pushgateway
-    #[arg(long, value_name = "URL")]
+    /// Push a store's metrics to this Pushgateway
+    #[arg(long, value_name = "URL", help_heading = "Monitoring")]
     pub(crate) push: Option<String>,
 
-    /// Tell this dead-man's switch: URL if all is good, URL/fail otherwise
-    #[arg(long, value_name = "URL")]
+    /// Dead-man's switch: URL if all is good, else URL/fail
+    #[arg(long, value_name = "URL", help_heading = "Monitoring")]
     pub(crate) ping: Option<String>,
 
-    /// Print one JSON document instead of lines
-    #[arg(long)]
-    pub(crate) json: bool,
+    /// Decompress with N threads [default: number of CPUs]
+    #[arg(
+        long,
+        value_name = "N",
+        value_parser = clap::value_parser!(u16).range(1..=256),
+        hide_short_help = true,
+        help_heading = "Other"
+    )]
+    pub(crate) threads: Option<u16>,
 
-    /// The moment that ages are reckoned from [default: now]
-    #[arg(long, value_name = "TIME", value_parser = parse)]
+    /// Stop retrying a request after this long [default: 15m]
+    ///
+    /// A host that has never answered is given up after 10s.
+    #[arg(
+        long,
+        value_name = "TIME",
+        value_parser = parse_duration,
+        hide_short_help = true,
+        help_heading = "Other"
+    )]
+    pub(crate) deadline: Option<TimeDelta>,
+
+    /// Time that ages are counted from [default: now]
+    #[arg(
+        long,
+        value_name = "TIME",
+        value_parser = parse,
+        hide_short_help = true,
+        help_heading = "Other"
+    )]
     pub(crate) now: Option<DateTime<Utc>>,
 }
 
@@ -155,35 +211,24 @@ fn text() -> impl TypedValueParser<Value = PgText> {
     OsStringValueParser::new().map(PgText::from)
 }
 
+// Each paragraph is one line, which clap wraps to the terminal's width; other lines fit in 80 columns.
 fn after_help() -> String {
     format!(
         "\
-Standard output has a line for each check: ok, warning or bad, what was checked, what was found. On a
-terminal a table of a store's backups follows; those that were not read are judged by their ends.
-A backup of another program (pg_dumpall | gzip) has no end-of-file marker: that its last member is
-there cannot be known; a dump's completion line is demanded of it. A container's token needs the
-permissions r and l.
+Standard output has a line for each check: ok, warning or bad, what was checked, and what was found. On \
+a terminal, a table of the store's backups follows; those that were not read are judged by their ends. A \
+backup of another program (pg_dumpall | gzip) has no end-of-file marker, so a missing last member goes \
+unnoticed, but the dump's closing line must be there. A container's token needs the permissions r and l.
 
-The metrics' file is replaced at once, readable for all: give a name that ends in .prom in the
-directory of the node exporter's textfile collector, one for each store. It is written too when the
-store is not good or cannot be reached; what could not be measured then stays as it was. A push or a
-ping that does not arrive is a warning: it is tried three times, in half a minute at most.
+The metrics file is replaced in one step and can be read by all. Put it into the directory of the node \
+exporter's textfile collector, one for each store, with a name that ends in .prom. It is written too \
+when the store is not good or cannot be reached; what could not be measured then keeps its last value. \
+A push or a ping is tried three times, in half a minute at most; if it does not arrive, that is a \
+warning.
 
-Environment:
-  AZURE_STORAGE_SAS_TOKEN_FILE  a file with the container's SAS token
-  AZURE_STORAGE_SAS_TOKEN       the token itself, where there is no such file
-  BACKUP_VERIFY_PING_URL_FILE   a file with the URL of --ping, which may be a secret
-  BACKUP_VERIFY_PING_URL        the URL itself, where there is no such file
-  BACKUP_VERIFY_PUSH_URL[_FILE] the same of --push
-  HTTPS_PROXY, ALL_PROXY, NO_PROXY, SSL_CERT_FILE, SSL_CERT_DIR
-  TMPDIR                        where --restore-test makes its server
-  PG…                           how the server of --into is reached, beside what CONNINFO says (libpq)
-
---restore-test runs restore-stream (beside this program, or on the PATH) and psql, and for a server of
-its own initdb and postgres. A backup is code: as root, psql and postgres run as a user that nothing else
-on the machine is; otherwise as this user.
-
-{}
+--restore-test runs restore-stream (found beside this program or on the PATH) and psql, and for a server \
+of its own initdb and postgres. A backup is code: if run as root, psql and postgres run as a user that \
+nothing else on the machine uses; otherwise they run as this user.
 
 Examples:
   backup-verify /backups/postgresql_backup_20251123_020000.sql.gz
@@ -193,8 +238,21 @@ Examples:
   backup-verify /backups --metrics /var/lib/prometheus/node-exporter/backup.prom
   backup-verify \"$STORE\" --ping https://hc-ping.com/UUID
   backup-verify \"$STORE\" --restore-test
-  backup-verify \"$STORE\" --restore-test --into 'host=postgresql-test user=postgres' --database shop
-  kubectl exec postgresql-0 -- pgdump-gz | backup-verify -",
+  backup-verify \"$STORE\" --restore-test --into 'host=test user=postgres'
+  kubectl exec postgresql-0 -- pgdump-gz | backup-verify -
+
+Environment:
+  AZURE_STORAGE_SAS_TOKEN_FILE    file with the container's SAS token
+  AZURE_STORAGE_SAS_TOKEN         the SAS token, where there is no such file
+  BACKUP_VERIFY_PING_URL_FILE     file with --ping's URL, which may be secret
+  BACKUP_VERIFY_PING_URL          the URL, where there is no such file
+  BACKUP_VERIFY_PUSH_URL[_FILE]   the same for --push
+  HTTPS_PROXY, ALL_PROXY, NO_PROXY, SSL_CERT_FILE, SSL_CERT_DIR
+  TMPDIR                          where --restore-test makes its server
+  PG…                             how to reach the server of --into (libpq);
+                                  CONNINFO comes first
+
+{}",
         job::EXIT_CODES
     )
 }

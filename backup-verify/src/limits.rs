@@ -4,56 +4,124 @@ use job::text::parse_bytes;
 use job::time::parse_duration;
 use retention::Policy;
 
-/// What a store is held against: the thresholds of its checks.
+/// Thresholds that a store is checked against.
 #[derive(Debug, Clone, Args)]
 #[command(group = ArgGroup::new("policy")
     .args(["keep_days", "keep_weekly", "keep_monthly"])
     .multiple(true))]
 pub(crate) struct Limits {
-    /// How old the newest backup of a store may be
-    #[arg(long, value_name = "AGE", default_value = "36h", value_parser = parse_duration)]
+    /// Age limit of the newest backup
+    #[arg(
+        long,
+        value_name = "AGE",
+        default_value = "36h",
+        value_parser = parse_duration,
+        help_heading = "Limits of a store"
+    )]
     pub(crate) max_age: TimeDelta,
 
-    /// How much smaller the newest backup and each of its databases may be than the median of the 7
-    /// before it; how much larger without a warning
-    #[arg(long, value_name = "PERCENT", default_value = "50%", value_parser = percent)]
+    /// Allowed shrinkage of a backup
+    ///
+    /// Of the newest one, against the median of the 7 backups before it, per database too. The same growth
+    /// is a warning.
+    #[arg(
+        long,
+        value_name = "PCT",
+        default_value = "50%",
+        value_parser = percent,
+        help_heading = "Limits of a store"
+    )]
     pub(crate) max_size_change: f64,
 
-    /// How full the store may be: the file system of a directory, or the quota
-    #[arg(long, value_name = "PERCENT", default_value = "80%", value_parser = percent)]
+    /// Allowed use of disk or quota
+    ///
+    /// The disk is the file system of a directory.
+    #[arg(
+        long,
+        value_name = "PCT",
+        default_value = "80%",
+        value_parser = percent,
+        help_heading = "Limits of a store"
+    )]
     pub(crate) max_used: f64,
 
-    /// How much the backups may take in all (500M, 100G, 2T): the measure of --max-used
-    #[arg(long, value_name = "SIZE", value_parser = size)]
+    /// Space for all backups, e.g. 500G or 2T
+    ///
+    /// --max-used is a share of it.
+    #[arg(
+        long,
+        value_name = "SIZE",
+        value_parser = size,
+        help_heading = "Limits of a store"
+    )]
     pub(crate) quota: Option<u64>,
 
-    /// How often a backup is made
-    #[arg(long, value_name = "TIME", default_value = "1d", value_parser = schedule)]
+    /// Interval between backups
+    #[arg(
+        long,
+        value_name = "TIME",
+        default_value = "1d",
+        value_parser = schedule,
+        help_heading = "Limits of a store"
+    )]
     pub(crate) every: TimeDelta,
 
-    /// How many backups of the last 7 turns may be missing [default: any that is missing is a warning]
-    #[arg(long, value_name = "N")]
+    /// How many of the last 7 backups may be missing
+    ///
+    /// [default: any missing one is a warning]
+    #[arg(
+        long,
+        value_name = "N",
+        hide_short_help = true,
+        help_heading = "Limits of a store"
+    )]
     pub(crate) max_missed: Option<u32>,
 
     /// Warn if the token expires within this time
-    #[arg(long, value_name = "TIME", default_value = "30d", value_parser = parse_duration)]
+    #[arg(
+        long,
+        value_name = "TIME",
+        default_value = "30d",
+        value_parser = parse_duration,
+        hide_short_help = true,
+        help_heading = "Limits of a store"
+    )]
     pub(crate) warn_expiry: TimeDelta,
 
-    /// blob-prune runs with --keep-days N: what it would have deleted two days ago must be gone
-    #[arg(long, value_name = "N")]
+    /// --keep-days that blob-prune runs with
+    ///
+    /// Backups that blob-prune should have deleted two days ago are reported.
+    #[arg(long, value_name = "N", help_heading = "Retention")]
     pub(crate) keep_days: Option<u32>,
 
-    /// So it does with this
-    #[arg(long, value_name = "N", default_value_t = 3, requires = "policy")]
-    pub(crate) keep_min: u32,
-
-    /// And with this
-    #[arg(long, value_name = "N")]
+    /// --keep-weekly that blob-prune runs with
+    #[arg(
+        long,
+        value_name = "N",
+        hide_short_help = true,
+        help_heading = "Retention"
+    )]
     pub(crate) keep_weekly: Option<u32>,
 
-    /// And with this
-    #[arg(long, value_name = "N")]
+    /// --keep-monthly that blob-prune runs with
+    #[arg(
+        long,
+        value_name = "N",
+        hide_short_help = true,
+        help_heading = "Retention"
+    )]
     pub(crate) keep_monthly: Option<u32>,
+
+    /// --keep-min that blob-prune runs with
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 3,
+        requires = "policy",
+        hide_short_help = true,
+        help_heading = "Retention"
+    )]
+    pub(crate) keep_min: u32,
 }
 
 impl Limits {

@@ -8,64 +8,95 @@ use retention::Policy;
 /// Deletes old backups from a directory or a container.
 ///
 /// A backup's age is the time in its name (postgresql_backup_YYYYMMDD_HHMMSS.sql.gz, UTC). What no
-/// --keep option keeps is deleted, in a directory with its .sha256. Other names are never touched. The
-/// newest backup always stays, and so does the newest one whose end says that it is whole, and what is
-/// dated in the future.
+/// --keep option keeps is deleted, in a directory together with its .sha256. Files with other names are
+/// never touched. The newest backup always stays, and so do the newest one whose end shows that it is
+/// whole and those dated in the future.
 #[derive(Debug, Parser)]
 #[command(
     name = "blob-prune",
-    version,
+    version = version::VERSION,
     max_term_width = 100,
-    after_help = after_help(),
+    after_help = "More options, examples, environment and exit codes: --help",
+    after_long_help = after_help(),
     group = ArgGroup::new("policy")
         .args(["keep_days", "keep_weekly", "keep_monthly"])
         .required(true)
         .multiple(true)
 )]
 pub(crate) struct Args {
-    /// A directory, or a container's URL with a prefix perhaps
+    /// Directory, or a container's URL (with a prefix if need be)
     #[arg(value_name = "STORE")]
     pub(crate) store: String,
 
-    /// Keep what is not older than N days
-    #[arg(long, value_name = "N")]
-    pub(crate) keep_days: Option<u32>,
-
-    /// Keep at least the newest N, however old
-    #[arg(long, value_name = "N", default_value_t = 3)]
-    pub(crate) keep_min: u32,
-
-    /// Keep the last backup of each of the newest N weeks (ISO 8601, UTC) that have any
-    #[arg(long, value_name = "N")]
-    pub(crate) keep_weekly: Option<u32>,
-
-    /// Keep the last backup of each of the newest N months (UTC) that have any
-    #[arg(long, value_name = "N")]
-    pub(crate) keep_monthly: Option<u32>,
-
-    /// Delete nothing, say what would be deleted
+    /// Delete nothing; print what would be deleted
     #[arg(long)]
     pub(crate) dry_run: bool,
-
-    /// Delete nothing when the newest backup is older than this: new ones have stopped coming
-    #[arg(long, value_name = "AGE", default_value = "36h", value_parser = parse_duration)]
-    pub(crate) max_age: TimeDelta,
-
-    /// Delete although the newest backup is older than --max-age
-    #[arg(long)]
-    pub(crate) even_if_stale: bool,
-
-    /// Stop retrying a request to the service after TIME [default: 15m, 10s for a host that never
-    /// answers]
-    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
-    pub(crate) deadline: Option<TimeDelta>,
 
     /// Print one JSON document instead of lines
     #[arg(long)]
     pub(crate) json: bool,
 
-    /// The moment that ages are reckoned from [default: now]
-    #[arg(long, value_name = "TIME", value_parser = parse)]
+    /// Keep backups of the last N days
+    #[arg(long, value_name = "N", help_heading = "Retention")]
+    pub(crate) keep_days: Option<u32>,
+
+    /// Keep the last backup of each of the newest N weeks
+    ///
+    /// Weeks are those of ISO 8601, in UTC; only weeks that have a backup count.
+    #[arg(long, value_name = "N", help_heading = "Retention")]
+    pub(crate) keep_weekly: Option<u32>,
+
+    /// Keep the last backup of each of the newest N months
+    ///
+    /// In UTC; only months that have a backup count.
+    #[arg(long, value_name = "N", help_heading = "Retention")]
+    pub(crate) keep_monthly: Option<u32>,
+
+    /// Keep at least the newest N, however old
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 3,
+        help_heading = "Retention"
+    )]
+    pub(crate) keep_min: u32,
+
+    /// Delete nothing if the newest backup is older than this
+    ///
+    /// New backups have stopped coming then.
+    #[arg(
+        long,
+        value_name = "AGE",
+        default_value = "36h",
+        value_parser = parse_duration,
+        help_heading = "Safety"
+    )]
+    pub(crate) max_age: TimeDelta,
+
+    /// Delete even if the newest backup is older than --max-age
+    #[arg(long, help_heading = "Safety")]
+    pub(crate) even_if_stale: bool,
+
+    /// Stop retrying a request after this long [default: 15m]
+    ///
+    /// A host that has never answered is given up after 10s.
+    #[arg(
+        long,
+        value_name = "TIME",
+        value_parser = parse_duration,
+        hide_short_help = true,
+        help_heading = "Other"
+    )]
+    pub(crate) deadline: Option<TimeDelta>,
+
+    /// Time that ages are counted from [default: now]
+    #[arg(
+        long,
+        value_name = "TIME",
+        value_parser = parse,
+        hide_short_help = true,
+        help_heading = "Other"
+    )]
     pub(crate) now: Option<DateTime<Utc>>,
 }
 
@@ -89,22 +120,23 @@ impl Args {
     }
 }
 
+// Each paragraph is one line, which clap wraps to the terminal's width; other lines fit in 80 columns.
 fn after_help() -> String {
     format!(
         "\
-Standard output says for each backup why it stays or goes. A backup that an immutability policy,
-a legal hold or a lease retains is no failure. A container's token needs the permissions d and l;
-with r too, the ends of the backups that are counted on are looked at.
-
-Environment:
-  AZURE_STORAGE_SAS_TOKEN_FILE  a file with the container's SAS token
-  AZURE_STORAGE_SAS_TOKEN       the token itself, where there is no such file
-
-{}
+Standard output says for each backup why it stays or goes. A backup that an immutability policy, a legal \
+hold or a lease protects is no failure. A container's token needs the permissions d and l. With r too, \
+blob-prune reads the ends of the backups that it counts on.
 
 Examples:
   blob-prune /backups --keep-days 7 --keep-min 3
-  blob-prune \"$STORE\" --keep-days 30 --keep-weekly 8 --keep-monthly 12 --dry-run",
+  blob-prune \"$STORE\" --keep-days 30 --keep-weekly 8 --keep-monthly 12 --dry-run
+
+Environment:
+  AZURE_STORAGE_SAS_TOKEN_FILE  file with the container's SAS token
+  AZURE_STORAGE_SAS_TOKEN       the SAS token, where there is no such file
+
+{}",
         job::EXIT_CODES
     )
 }

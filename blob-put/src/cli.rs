@@ -3,89 +3,125 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use clap::Parser;
 
+// Each paragraph is one line, which clap wraps to the terminal's width; other lines fit in 80 columns.
 const DETAILS: &str = "\
 STORE is https://ACCOUNT.blob.core.windows.net/CONTAINER[/PREFIX], the emulator's \
 http://127.0.0.1:10000/ACCOUNT/CONTAINER[/PREFIX], or a directory. STORE/ without a NAME keeps the \
-name of the file; standard input becomes postgresql_backup_YYYYMMDD_HHMMSS.sql.gz (UTC), the \
-moment it was begun to be read.
+file's name. Standard input becomes postgresql_backup_YYYYMMDD_HHMMSS.sql.gz: the time (UTC) at which \
+reading began.
 
-SOURCE is streamed: nothing is staged on disk, and its length need not be known. What is written \
-becomes visible at the end, as a whole, or not at all. Only a backup that ends in the marker which \
-pgdump-gz writes after success is published, and no dump that was cut; anything else needs --raw, or \
-is exit code 3. A name \
-that is taken is left alone (exit code 4) unless --overwrite says otherwise. Each block is sent \
-with its CRC-64, the blob gets its SHA-256 as metadata. Standard output gets the URL without the \
-token, the size in bytes and the SHA-256, separated by tabs.
+SOURCE is streamed: nothing is staged on disk, and its length need not be known. The blob becomes \
+visible at the end, whole, or not at all. Only a backup that ends in the marker which pgdump-gz writes \
+after success is published, and never a dump that was cut; anything else is exit code 3, unless --raw \
+allows it. A blob of the same name is left alone (exit code 4) unless --overwrite is given. Each block \
+is sent with its CRC-64, and the blob gets its SHA-256 as metadata. Standard output gets the URL \
+without the token, the size in bytes and the SHA-256, separated by tabs.
 
-Before anything is read, the token is read and a block that is never committed is put, so that a \
-wrong network, container or token is told before the dump is waited for. What may pass is tried again: \
-after --deadline without success, or after 10 seconds if the host has never answered, it is given \
-up. Without a token that has 'r' a taken name is found only at the end.
+Before reading SOURCE, blob-put reads the token and puts a block that it never commits, so that a \
+wrong network, container or token is reported before the dump is waited for. What may pass is retried, \
+until --deadline has gone by without success, or for 10 seconds if the host has never answered. Without \
+'r' in the token's permissions, a name that is taken is noticed only at the end.
 
-Memory: some 10 MiB, and the blocks under way: at first --concurrency of 2 MiB (34 MiB with the \
-default), from 1.5 GiB on four of 8 MiB, from 12.5 GiB on four of up to a quarter of --memory; sooner \
-with more than 256M. As a blob has 50,000 blocks, the default of 256M is enough for 2.9 TiB, 1G for \
-12.0 TiB, 16G for 190.0 TiB; a SOURCE whose size is known is given blocks that fit at once.
+Memory: about 10 MiB, and the blocks in flight. These are at first --concurrency blocks of 2 MiB (34 \
+MiB with the default), from 1.5 GiB on four of 8 MiB, from 12.5 GiB on four of up to a quarter of \
+--memory; blocks grow sooner with more than 256M. A blob has at most 50,000 blocks, so the default of \
+256M is enough for 2.9 TiB, 1G for 12.0 TiB, 16G for 190.0 TiB. A SOURCE of known size gets blocks that \
+fit from the start.
 
-Least privilege: a container SAS with sp=cw (and t for --tag, i for --immutable-days).
+Least privilege: a container SAS with sp=cw, t for --tag, i for --immutable-days.
 
 Examples:
   pgdump-gz | blob-put - \"$STORE/\"
-  blob-put /backups/postgresql_backup_20251123_020000.sql.gz \"$STORE/\" --tier Cool
+  blob-put postgresql_backup_20251123_020000.sql.gz \"$STORE/\" --tier Cool
   tar -cz /etc | blob-put - \"$STORE/etc.tar.gz\" --raw
 
 Environment:
-  AZURE_STORAGE_SAS_TOKEN_FILE  file with the SAS token; read again when a request is refused
-  AZURE_STORAGE_SAS_TOKEN       the SAS token; if neither is set, the URL's own query
-  AZURE_STORAGE_ALLOW_HTTP      1 allows plain http to other machines
-  SSL_CERT_FILE, SSL_CERT_DIR   certificates to trust instead of the system's
-  HTTPS_PROXY, ALL_PROXY, NO_PROXY  how the host is reached, as curl has it";
+  AZURE_STORAGE_SAS_TOKEN_FILE      file with the SAS token; read again when a
+                                    request is refused
+  AZURE_STORAGE_SAS_TOKEN           the SAS token; otherwise the URL's query
+  AZURE_STORAGE_ALLOW_HTTP          1 allows plain http to other machines
+  SSL_CERT_FILE, SSL_CERT_DIR       certificates to trust, not the system's
+  HTTPS_PROXY, ALL_PROXY, NO_PROXY  how to reach the host, as for curl";
 
 /// Uploads a backup to Azure Blob Storage, or into a directory.
 #[derive(Debug, Parser)]
-#[command(version, after_help = format!("{DETAILS}\n\n{}", job::EXIT_CODES))]
+#[command(
+    name = "blob-put",
+    version = version::VERSION,
+    max_term_width = 100,
+    after_help = "More options, examples, environment and exit codes: --help",
+    after_long_help = format!("{DETAILS}\n\n{}", job::EXIT_CODES)
+)]
 pub(crate) struct Args {
-    /// The backup: a file, or - for standard input
+    /// Backup to upload: a file, or - for standard input
+    #[arg(value_name = "SOURCE")]
     pub(crate) source: String,
 
-    /// Where it goes: a container's URL (and prefix) or a directory, a slash, and perhaps a name
+    /// Container's URL (and prefix) or directory, a slash, perhaps a name
     #[arg(value_name = "STORE/[NAME]")]
     pub(crate) destination: String,
 
-    /// Write over a blob or file of the same name
+    /// Replace a blob or file of the same name
     #[arg(long)]
     pub(crate) overwrite: bool,
 
-    /// Take anything, not only a whole backup of pgdump-gz
+    /// Upload anything, not only a whole backup of pgdump-gz
     #[arg(long)]
     pub(crate) raw: bool,
 
-    /// Put the blob into this tier: Hot, Cool, Cold, Archive
-    #[arg(long, value_name = "T", value_parser = tier)]
+    /// Access tier: Hot, Cool, Cold or Archive
+    #[arg(long, value_name = "TIER", value_parser = tier, help_heading = "The blob")]
     pub(crate) tier: Option<String>,
 
-    /// Keep the blob from being changed or deleted for N days (the container needs version-level immutability)
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=146_000))]
+    /// Make the blob immutable for N days
+    ///
+    /// Nobody can change or delete it until then. The container needs version-level immutability.
+    #[arg(
+        long,
+        value_name = "N",
+        value_parser = clap::value_parser!(u32).range(1..=146_000),
+        help_heading = "The blob"
+    )]
     pub(crate) immutable_days: Option<u32>,
 
-    /// Give the blob an index tag; may be repeated
-    #[arg(long, value_name = "K=V", value_parser = tag)]
+    /// Add an index tag; may be repeated
+    #[arg(long, value_name = "K=V", value_parser = tag, help_heading = "The blob")]
     pub(crate) tag: Vec<(String, String)>,
 
-    /// Number of blocks to send at once
-    #[arg(long, value_name = "N", default_value_t = 17, value_parser = clap::value_parser!(u16).range(1..=64))]
+    /// Send N blocks at once
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 17,
+        value_parser = clap::value_parser!(u16).range(1..=64),
+        help_heading = "Transfer"
+    )]
     pub(crate) concurrency: u16,
 
     /// Memory for blocks, at least 16M
-    #[arg(long, value_name = "SIZE", default_value = "256M", value_parser = memory)]
+    #[arg(
+        long,
+        value_name = "SIZE",
+        default_value = "256M",
+        value_parser = memory,
+        help_heading = "Transfer"
+    )]
     pub(crate) memory: u64,
 
-    /// Give a request up when it has been tried so long [default: 15m, 10s for a host that never answers]
-    #[arg(long, value_name = "TIME", value_parser = duration)]
+    /// Stop retrying a request after this long [default: 15m]
+    ///
+    /// A host that has never answered is given up after 10s.
+    #[arg(long, value_name = "TIME", value_parser = duration, help_heading = "Transfer")]
     pub(crate) deadline: Option<Duration>,
 
     /// Warn if the token expires within this time
-    #[arg(long, value_name = "TIME", default_value = "30d", value_parser = job::time::parse_duration)]
+    #[arg(
+        long,
+        value_name = "TIME",
+        default_value = "30d",
+        value_parser = job::time::parse_duration,
+        help_heading = "Transfer"
+    )]
     pub(crate) warn_expiry: TimeDelta,
 
     /// Print the result as one JSON document

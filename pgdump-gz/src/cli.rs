@@ -6,98 +6,149 @@ use clap::Parser;
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use pg_text::PgText;
 
-// Paragraphs are one line each: clap breaks them to the terminal's width.
+// Each paragraph is one line, which clap wraps to the terminal's width; other lines fit in 80 columns.
 const MORE: &str = "\
-The dump is what pg_dumpall writes, compressed, with an index of its databases as SQL comments at \
-its end. It ends in a marker that is written only when every dump command has succeeded and has \
-written its closing line. Any gunzip and psql restore it; backup-verify and restore-stream do more \
-with it.
+The dump is what pg_dumpall writes, compressed, with an index of its databases at the end, as SQL \
+comments. The end-of-file marker is written only when every dump command has succeeded and has \
+written its closing line. Any gunzip and psql restore the file; backup-verify and restore-stream do \
+more with it.
 
-In DIR the backup is called postgresql_backup_YYYYMMDD_HHMMSS.sql.gz (UTC, when the dump started), \
-with its SHA-256 beside it. It is written under a hidden name that is changed when it is whole; what \
-a killed run has left is removed by the next one. A second pgdump-gz on the same DIR is refused (exit \
-code 4), by a lock on .pgdump-gz.lock in it that goes with the program. A DIR with less room than its \
-newest backup takes is refused at once (exit code 1).
+In DIR the backup is named postgresql_backup_YYYYMMDD_HHMMSS.sql.gz (UTC, when the dump started), \
+with its SHA-256 beside it. It is written under a hidden name and renamed once it is whole; the next \
+run removes what a killed one left. A lock on DIR/.pgdump-gz.lock keeps a second pgdump-gz out (exit \
+code 4) and goes with the program. A DIR with less free space than its newest backup takes is \
+refused at once (exit code 1).
 
-The server is reached as pg_dump reaches it: by PGHOST, PGPORT, PGUSER, PGPASSWORD, PGPASSFILE, \
-PGSSLMODE, PGSERVICE and libpq's other variables, or by -d. A role that may not read pg_authid (on \
-managed servers none may) needs --no-role-passwords. The clients (psql, pg_dump, pg_dumpall) may not \
-be older than the server. A connection pooler such as PgBouncer is refused (exit code 4): what pg_dump \
-sets at its beginning may reach another session than its queries. Each database is dumped in its own \
-encoding, whatever client_encoding and PGCLIENTENCODING say.
+The server is reached as pg_dump reaches it: through PGHOST, PGPORT, PGUSER, PGPASSWORD, PGPASSFILE, \
+PGSSLMODE, PGSERVICE and libpq's other variables, or through -d. A role that may not read pg_authid \
+(on managed servers none may) needs --no-role-passwords. psql, pg_dump and pg_dumpall must not be \
+older than the server. A connection pooler such as PgBouncer is refused (exit code 4): pg_dump's \
+settings could reach another session than its queries. Each database is dumped in its own encoding, \
+whatever client_encoding and PGCLIENTENCODING say.
 
-COMMAND gets no terminal. It fails the backup if it ends with another code than 0, is killed, writes \
-nothing, writes a dump whose last line does not say that it is complete, or one that psql cannot read \
-(UTF-16). A dump by pg_dumpall gets an index, whatever else it is gets the marker only, and so does a \
-dump that was changed on the way (CRLF, a greeting before it), with a warning.
+COMMAND gets no terminal, and none of the variables that hold a SAS token. The backup fails if \
+COMMAND exits with a code other than 0, is killed, writes nothing, or writes a dump that is \
+incomplete or that psql cannot read (UTF-16). A dump by pg_dumpall gets an index; any other output \
+gets the marker only, and so does a dump that was changed on the way (CRLF, a greeting before it), \
+with a warning.
 
 Examples:
   pgdump-gz --dir /backups && backup-verify /backups
   pgdump-gz --exclude-database 'test*' | blob-put - \"$STORE/\"
-  pgdump-gz -- kubectl exec postgres-0 -- pg_dumpall -U postgres > cluster.sql.gz
+  pgdump-gz -- kubectl exec postgres-0 -- pg_dumpall -U postgres > all.sql.gz
 
 Environment:
-  PG…     how the server is reached (PostgreSQL documentation, 34.15 Environment Variables)
+  PG…     how to reach the server (PostgreSQL manual, \"Environment Variables\")
   TMPDIR  where databases wait for their turn with --jobs, compressed";
 
 /// Dumps a PostgreSQL cluster into a backup file, on standard output or in a directory.
 #[derive(Debug, Parser)]
-#[command(version, after_help = format!("{MORE}\n\n{}", job::EXIT_CODES))]
+#[command(
+    name = "pgdump-gz",
+    version = version::VERSION,
+    max_term_width = 100,
+    after_help = "More options, examples, environment and exit codes: --help",
+    after_long_help = format!("{MORE}\n\n{}", job::EXIT_CODES)
+)]
 pub(crate) struct Args {
-    /// Write into this directory, under the backup's proper name, and print its path
+    /// Write into this directory, and print the backup's path
     #[arg(long, value_name = "DIR")]
     pub(crate) dir: Option<String>,
 
-    /// Leave out the databases whose name matches (as pg_dumpall: *, ?, "Quoted"); may be repeated
+    /// Leave out databases whose name matches; may be repeated
+    ///
+    /// Patterns are those of pg_dumpall: *, ?, "Quoted".
     #[arg(
         long,
         value_name = "PATTERN",
         value_parser = text(),
         allow_hyphen_values = true,
-        conflicts_with = "command"
+        conflicts_with = "command",
+        help_heading = "Contents"
     )]
     pub(crate) exclude_database: Vec<PgText>,
 
-    /// Leave out the roles' passwords, which only a superuser may read
-    #[arg(long, conflicts_with = "command")]
+    /// Leave out the roles' passwords, which only a superuser can read
+    #[arg(long, conflicts_with = "command", help_heading = "Contents")]
     pub(crate) no_role_passwords: bool,
 
-    /// Dump so many databases at once; the bytes written are the same
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64), conflicts_with = "command")]
-    pub(crate) jobs: u16,
+    /// Key of the \restrict lines, so that two dumps can be compared
+    #[arg(
+        long,
+        value_name = "KEY",
+        value_parser = restrict_key,
+        conflicts_with = "command",
+        hide_short_help = true,
+        help_heading = "Contents"
+    )]
+    pub(crate) restrict_key: Option<String>,
 
-    /// Compress so hard, from 1 (fastest) to 8 (smallest)
-    #[arg(long, value_name = "L", default_value_t = DEFAULT_LEVEL, value_parser = level())]
-    level: u8,
-
-    /// Compress with so many threads [default: the CPUs that this process may use]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
-    threads: Option<u16>,
-
-    /// How to reach the server: 'host=… user=…', postgresql://…, or a database to connect to first
+    /// Server: 'host=…', postgresql://…, or a database
+    ///
+    /// A database is the one to connect to first.
     #[arg(
         short,
         long,
         value_name = "CONNINFO",
         allow_hyphen_values = true,
-        conflicts_with = "command"
+        conflicts_with = "command",
+        help_heading = "Connection"
     )]
     pub(crate) dbname: Option<OsString>,
 
-    /// Wait so long for a server that is starting
-    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = duration, conflicts_with = "command")]
+    /// Wait up to TIME for a server that is starting
+    #[arg(
+        long,
+        value_name = "TIME",
+        default_value = "60s",
+        value_parser = duration,
+        conflicts_with = "command",
+        help_heading = "Connection"
+    )]
     pub(crate) wait: Duration,
 
-    /// Fail if a table's lock is not got within this time (milliseconds, or '10s', '5min')
-    #[arg(long, value_name = "TIME", conflicts_with = "command")]
+    /// Fail if a table stays locked for this long
+    ///
+    /// Milliseconds, or a time such as '10s' or '5min'.
+    #[arg(
+        long,
+        value_name = "TIME",
+        conflicts_with = "command",
+        help_heading = "Connection"
+    )]
     pub(crate) lock_wait_timeout: Option<String>,
 
-    /// Use this key in \restrict lines, so that two dumps can be compared
-    #[arg(long, value_name = "KEY", value_parser = restrict_key, conflicts_with = "command")]
-    pub(crate) restrict_key: Option<String>,
+    /// Dump N databases at once; the output does not change
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 1,
+        value_parser = clap::value_parser!(u16).range(1..=64),
+        conflicts_with = "command",
+        help_heading = "Speed"
+    )]
+    pub(crate) jobs: u16,
 
-    /// Run this command instead, and make a backup of what it writes to standard output; it does not get the
-    /// variables that hold a SAS token (AZURE_STORAGE_SAS_TOKEN, …)
+    /// Compression level, 1 (fastest) to 8 (smallest)
+    #[arg(
+        long,
+        value_name = "L",
+        default_value_t = DEFAULT_LEVEL,
+        value_parser = level(),
+        help_heading = "Speed"
+    )]
+    level: u8,
+
+    /// Compress with N threads [default: the CPUs available]
+    #[arg(
+        long,
+        value_name = "N",
+        value_parser = clap::value_parser!(u16).range(1..=256),
+        help_heading = "Speed"
+    )]
+    threads: Option<u16>,
+
+    /// Back up the output of this command instead of a server
     #[arg(last = true, value_name = "COMMAND")]
     pub(crate) command: Vec<OsString>,
 
@@ -160,7 +211,7 @@ mod tests {
     fn the_help_names_the_levels() {
         let help = Args::command().render_long_help().to_string();
         assert!(help.contains(&format!(
-            "from {} (fastest) to {} (smallest)",
+            "{} (fastest) to {} (smallest)",
             LEVELS.start(),
             LEVELS.end()
         )));

@@ -9,71 +9,100 @@ use pg_client::Account;
 use pg_text::PgText;
 use store::Store;
 
-const EXAMPLES: &str = "\
-BACKUP is a file, a blob's URL, or - for standard input. STORE is a directory or a container's \
-URL; then --latest or --before says which of its backups. A newer one that is not good is passed \
-over, which is said.
+// Each paragraph is one line, which clap wraps to the terminal's width; other lines fit in 80 columns.
+const MORE: &str = "\
+BACKUP is a file, a blob's URL, or - for standard input. STORE is a directory or a container's URL; \
+--latest or --before chooses one of its backups. A newer backup that is not good is passed over, with a \
+warning.
 
-A database is restored beside its name, into restoring_…, and gets its name when every byte \
-of it was checked and every statement has succeeded; until then nothing of that name is changed. \
-Whoever else connects to it meanwhile is disconnected at the end. \
-A database that is there and not empty is refused, unless --replace or --as says otherwise. \
-postgres and template1 are restored in place, each in one transaction (their large objects, which take a lock each, \
-beside it). Roles that are there are \
-left as they are.
+Each database is restored beside its name, into restoring_…, and gets its name once every byte was \
+checked and every statement succeeded. Until then no database of that name is changed; whoever else \
+connects to restoring_… is disconnected at the end. A database that exists and is not empty is refused, \
+unless --replace or --as is given. postgres and template1 are restored in place, each in one transaction \
+(their large objects, which take a lock each, outside of it). Roles that exist are left as they are.
 
-Backups of pg_dumpall | gzip are read through; those of pgdump-gz are entered where their index \
-says, and --database reads that database only.
+Backups of pg_dumpall | gzip are read from the beginning. Those of pgdump-gz have an index: --database \
+reads that database only.
 
 What cannot succeed is refused before anything is loaded. A connection pooler such as PgBouncer is \
 refused too: connect to PostgreSQL itself.
 
-If anything fails, what was begun is dropped, and nothing that was there is changed; only roles and \
-tablespaces that were created stay. A store that has gone is given up after --deadline.
+If anything fails, what was begun is dropped, and nothing that existed before is changed; only roles and \
+tablespaces that were created stay. A store that stops answering is given up after --deadline.
 
 Examples:
   restore-stream \"$STORE\" --latest --list
   restore-stream \"$STORE\" --latest --database jupyterhub --as jupyterhub_check
-  restore-stream \"$STORE\" --before '2025-11-23 02:00' --database shop --replace --yes
+  restore-stream \"$STORE\" --before '2025-11-23 02:00' --database shop --replace
   restore-stream /backups/postgresql_backup_20251123_020000.sql.gz --jobs 4
-  kubectl exec postgres-0 -- cat backup.sql.gz | restore-stream - -d 'host=new user=postgres'
+  kubectl exec postgres-0 -- cat backup.sql.gz | restore-stream - -d 'host=new'
 
 Environment:
-  PG…                                how the server is reached (see libpq)
-  AZURE_STORAGE_SAS_TOKEN[_FILE]     the token for blobs, or the file that holds it
-  TZ                                 the time zone of a TIME that names none";
+  PG…                             how to reach the server (libpq)
+  AZURE_STORAGE_SAS_TOKEN[_FILE]  the SAS token, or the file that holds it
+  TZ                              time zone of a TIME that names none";
 
 /// Restores a backup, or one database of it, through psql; or feeds it to a command.
 #[derive(Debug, Parser)]
-#[command(version, after_help = format!("{EXAMPLES}\n\n{}", job::EXIT_CODES))]
+#[command(
+    name = "restore-stream",
+    version = version::VERSION,
+    max_term_width = 100,
+    after_help = "More options, examples, environment and exit codes: --help",
+    after_long_help = format!("{MORE}\n\n{}", job::EXIT_CODES)
+)]
 pub(crate) struct Args {
-    /// The backup (a file, a blob's URL, -), or the store that it is in
+    /// Backup (a file, a blob's URL, -), or the store that holds it
     #[arg(value_name = "BACKUP|STORE")]
     pub(crate) backup: String,
 
-    /// Of a STORE, the newest backup that is good
-    #[arg(long, conflicts_with = "before")]
-    pub(crate) latest: bool,
-
-    /// Of a STORE, the newest good backup that was started before this moment
-    #[arg(long, value_name = "TIME", value_parser = job::time::parse)]
-    pub(crate) before: Option<DateTime<Utc>>,
-
-    /// List the backups of the STORE, or what the backup holds, and restore nothing
+    /// List a store's backups, or a backup's contents; restore nothing
     #[arg(long, conflicts_with_all = ["command", "replace"])]
     pub(crate) list: bool,
 
-    /// Restore this database only, and no roles
-    #[arg(long, value_name = "DB", value_parser = text(), allow_hyphen_values = true)]
+    /// Do not ask; needed by --replace where there is no terminal
+    #[arg(long)]
+    pub(crate) yes: bool,
+
+    /// Print a JSON report on standard output
+    #[arg(long)]
+    pub(crate) json: bool,
+
+    /// Newest good backup of the store
+    #[arg(long, conflicts_with = "before", help_heading = "Which backup")]
+    pub(crate) latest: bool,
+
+    /// Newest good backup started before TIME
+    #[arg(
+        long,
+        value_name = "TIME",
+        value_parser = job::time::parse,
+        help_heading = "Which backup"
+    )]
+    pub(crate) before: Option<DateTime<Utc>>,
+
+    /// Check the whole backup before restoring anything
+    #[arg(long, help_heading = "Which backup")]
+    pub(crate) verify_first: bool,
+
+    /// Restore this database only, without roles
+    #[arg(
+        long,
+        value_name = "DB",
+        value_parser = text(),
+        allow_hyphen_values = true,
+        help_heading = "What to restore"
+    )]
     pub(crate) database: Option<PgText>,
 
-    /// Restore it under this name
+    /// With --database: restore it under this name
     #[arg(
         long = "as",
         value_name = "NAME",
         value_parser = text(),
         requires = "database",
-        allow_hyphen_values = true
+        allow_hyphen_values = true,
+        help_heading = "What to restore"
     )]
     pub(crate) name: Option<PgText>,
 
@@ -83,94 +112,132 @@ pub(crate) struct Args {
         value_name = "DB",
         value_parser = text(),
         conflicts_with = "database",
-        allow_hyphen_values = true
+        allow_hyphen_values = true,
+        help_heading = "What to restore"
     )]
     pub(crate) exclude_database: Vec<PgText>,
 
-    /// Give this database its own name before it is filled, and fill it statement by statement as psql does: for an
-    /// extension that insists on the name (pg_cron), or more locks than one transaction gets. It must not be there, or be
-    /// empty; may be repeated
+    /// Restore roles and tablespaces only
+    #[arg(
+        long,
+        conflicts_with_all = ["no_globals", "database", "exclude_database"],
+        help_heading = "What to restore"
+    )]
+    pub(crate) globals_only: bool,
+
+    /// Leave out roles and tablespaces
+    #[arg(long, help_heading = "What to restore")]
+    pub(crate) no_globals: bool,
+
+    /// Leave out owners and privileges
+    ///
+    /// All else that names a role is left out too. Everything belongs to whoever restores it.
+    #[arg(long, help_heading = "What to restore")]
+    pub(crate) no_owners: bool,
+
+    /// Give existing roles the backup's attributes and passwords
+    #[arg(
+        long,
+        conflicts_with_all = ["no_globals", "database"],
+        hide_short_help = true,
+        help_heading = "What to restore"
+    )]
+    pub(crate) role_passwords: bool,
+
+    /// Replace databases; the old ones become NAME_replaced_…
+    #[arg(long, help_heading = "Existing databases")]
+    pub(crate) replace: bool,
+
+    /// With --replace: drop the old databases after success
+    #[arg(long, requires = "replace", help_heading = "Existing databases")]
+    pub(crate) drop_old: bool,
+
+    /// Close connections to databases that are replaced
+    #[arg(long, help_heading = "Existing databases")]
+    pub(crate) force_disconnect: bool,
+
+    /// Server: 'host=…', postgresql://…, or a database
+    ///
+    /// A database is the one to connect to first; another one is taken if it is to be replaced.
+    #[arg(
+        short,
+        long,
+        value_name = "CONNINFO",
+        allow_hyphen_values = true,
+        help_heading = "How to restore"
+    )]
+    pub(crate) dbname: Option<OsString>,
+
+    /// Restore N databases at once
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 1,
+        value_parser = clap::value_parser!(u16).range(1..=64),
+        help_heading = "How to restore"
+    )]
+    pub(crate) jobs: u16,
+
+    /// On a failed statement: stop, continue
+    ///
+    /// With continue, psql goes on; each statement that failed is listed, and the exit code is 1.
+    #[arg(
+        long,
+        value_name = "ACTION",
+        value_enum,
+        hide_possible_values = true,
+        default_value_t = OnError::Stop,
+        help_heading = "How to restore"
+    )]
+    pub(crate) on_error: OnError,
+
+    /// Fill this database under its own name
+    ///
+    /// It is filled statement by statement: for an extension that insists on the database's name (pg_cron), or a database that needs more locks
+    /// than one transaction gets. The database must not exist, or be empty. May be repeated.
     #[arg(
         long,
         value_name = "DB",
         value_parser = text(),
         conflicts_with = "globals_only",
-        allow_hyphen_values = true
+        allow_hyphen_values = true,
+        help_heading = "How to restore"
     )]
     pub(crate) in_place: Vec<PgText>,
 
-    /// What to do when a statement fails. After continue each that failed is listed, and the exit code is 1
-    #[arg(long, value_name = "ACTION", value_enum, default_value_t = OnError::Stop)]
-    pub(crate) on_error: OnError,
-
-    /// Put restored databases in the place of those that are there, whose names are changed to NAME_replaced_…
-    #[arg(long)]
-    pub(crate) replace: bool,
-
-    /// Close the connections to databases that are replaced
-    #[arg(long)]
-    pub(crate) force_disconnect: bool,
-
-    /// Drop the databases that were replaced when all has succeeded
-    #[arg(long, requires = "replace")]
-    pub(crate) drop_old: bool,
-
-    /// Restore so many databases at once
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
-    pub(crate) jobs: u16,
-
-    /// Do not ask; --replace needs it where there is no terminal
-    #[arg(long)]
-    pub(crate) yes: bool,
-
-    /// Restore roles and tablespaces only
-    #[arg(long, conflicts_with_all = ["no_globals", "database", "exclude_database"])]
-    pub(crate) globals_only: bool,
-
-    /// Restore no roles and tablespaces
-    #[arg(long)]
-    pub(crate) no_globals: bool,
-
-    /// Leave out owners, privileges and all else that names a role: everything belongs to whoever restores it
-    #[arg(long)]
-    pub(crate) no_owners: bool,
-
-    /// Give roles that are there the attributes and passwords of the backup
-    #[arg(long, conflicts_with_all = ["no_globals", "database"])]
-    pub(crate) role_passwords: bool,
-
-    /// Read the whole backup through and check it before anything is restored
-    #[arg(long)]
-    pub(crate) verify_first: bool,
-
-    /// Restore into a server that is older than the backup's all the same
-    #[arg(long)]
+    /// Restore even if the server is older than the backup's
+    #[arg(long, hide_short_help = true, help_heading = "How to restore")]
     pub(crate) older_server: bool,
 
-    /// Say what was done as JSON on standard output
-    #[arg(long)]
-    pub(crate) json: bool,
-
-    /// How to reach the server: 'host=… user=…', postgresql://…, or a database to connect to first
-    /// (another is taken if that is the one to be replaced)
-    #[arg(short, long, value_name = "CONNINFO", allow_hyphen_values = true)]
-    pub(crate) dbname: Option<OsString>,
-
-    /// Decompress with so many threads [default: the CPUs that this process may use]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    /// Decompress with N threads [default: the CPUs available]
+    #[arg(
+        long,
+        value_name = "N",
+        value_parser = clap::value_parser!(u16).range(1..=256),
+        hide_short_help = true,
+        help_heading = "How to restore"
+    )]
     threads: Option<u16>,
 
-    /// Stop retrying a request to the service after TIME [default: 15m, 10s for a host that never
-    /// answers]
-    #[arg(long, value_name = "TIME", value_parser = job::time::parse_duration)]
+    /// Stop retrying a request after this long [default: 15m]
+    ///
+    /// A host that has never answered is given up after 10s.
+    #[arg(
+        long,
+        value_name = "TIME",
+        value_parser = job::time::parse_duration,
+        hide_short_help = true,
+        help_heading = "How to restore"
+    )]
     deadline: Option<TimeDelta>,
 
-    /// Run psql as this user and group, which only root can ask for: backup-verify's restore test does
+    /// Run psql as this user and group, which only root can: for backup-verify's restore test
     #[arg(long, value_name = "UID:GID", hide = true)]
     pub(crate) psql_user: Option<Account>,
 
-    /// Feed the SQL to this command's standard input instead of to psql; it does not get the variables that hold a
-    /// SAS token
+    /// Feed the SQL to this command instead of psql
+    ///
+    /// The SQL is its standard input. It does not get the variables that hold a SAS token.
     #[arg(
         last = true,
         value_name = "COMMAND",
@@ -182,9 +249,9 @@ pub(crate) struct Args {
 /// What is done when a statement fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum OnError {
-    /// Undo what was begun
+    /// Undo everything and stop
     Stop,
-    /// Go on as psql does
+    /// Go on, as psql does
     Continue,
 }
 

@@ -151,6 +151,9 @@ fn strip(into: &Path) {
             .arg(tool::program(name))
             .succeeds();
     }
+    Program::other(tool::program("pages"))
+        .arg(into.join("share"))
+        .succeeds();
 }
 
 /// The programs for arm64, compiled from the sources that the tested ones are from.
@@ -176,6 +179,12 @@ pub(crate) fn is_small_and_has_what_it_needs_and_nothing_else(image: &Image) {
     for name in PROGRAMS {
         let seen = image.sh(&format!("{name} --help"));
         assert_eq!(seen.code(), Some(0), "{seen}");
+        let seen = image.sh(&format!(
+            "cd /usr/local/share && grep -q restore-test bash-completion/completions/backup-verify \
+             && test -s bash-completion/completions/{name} && test -s zsh/site-functions/_{name} \
+             && test -s fish/vendor_completions.d/{name}.fish"
+        ));
+        assert_eq!(seen.code(), Some(0), "{name}: {seen}");
     }
     for client in ["psql", "pg_dump", "pg_dumpall", "pg_basebackup"] {
         let seen = image.sh(&format!("{client} --version"));
@@ -228,6 +237,13 @@ fn belongs(path: &str) -> bool {
     match directory {
         "" => ["bin", "lib", "lib64", "sbin"].contains(&name),
         "/usr/local/bin" => PROGRAMS.contains(&name),
+        "/usr/local/share/bash-completion/completions" => PROGRAMS.contains(&name),
+        "/usr/local/share/zsh/site-functions" => name
+            .strip_prefix('_')
+            .is_some_and(|it| PROGRAMS.contains(&it)),
+        "/usr/local/share/fish/vendor_completions.d" => name
+            .strip_suffix(".fish")
+            .is_some_and(|it| PROGRAMS.contains(&it)),
         // The shell, and links to it.
         "/usr/bin" => CLIENTS.contains(&name) || APPLETS.contains(&name),
         "/etc" => {

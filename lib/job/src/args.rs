@@ -9,10 +9,12 @@ use crate::Error;
 pub const EXIT_CODES: &str = "\
 Exit codes:
   0    done
-  1    failed (network, disk, server, the dump itself)
+  1    failed: network, disk, server, or the dump itself
   2    wrong usage
-  3    the backup or the store is not good (corrupt, incomplete, stale, shrunk, nearly full)
-  4    refused for safety (would overwrite, would delete the last good backup, target not empty)
+  3    not good: the backup or the store is corrupt, incomplete, stale, shrunk
+       or nearly full
+  4    refused for safety: would overwrite, would delete the last good backup,
+       or the target is not empty
   129  stopped by SIGHUP
   130  stopped by SIGINT
   143  stopped by SIGTERM";
