@@ -85,9 +85,11 @@ impl Conninfo {
     /// What is wrong with it (exit code 2), without the password.
     pub fn parse(text: impl AsRef<OsStr>) -> Result<Self, Error> {
         let text = text.as_ref().as_bytes();
-        let uri = text
+        // What comes from a file or a manifest may have line ends around it, which are no part of any URI.
+        let trimmed = text.trim_ascii();
+        let uri = trimmed
             .strip_prefix(b"postgresql://")
-            .or_else(|| text.strip_prefix(b"postgres://"));
+            .or_else(|| trimmed.strip_prefix(b"postgres://"));
         let pairs = match uri {
             Some(rest) => uri_pairs(rest)?,
             None if text.contains(&b'=') => keyword_pairs(text)?,

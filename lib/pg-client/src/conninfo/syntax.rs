@@ -15,11 +15,16 @@ fn wrong(what: impl fmt::Display) -> Error {
     )
 }
 
-/// A keyword. It is ASCII: libpq knows no other.
+/// A keyword: libpq knows none of other characters. A URI that is taken for a keyword would be one again for libpq,
+/// and lead there. It is not shown: such a URI may hold a password.
 fn keyword(bytes: &[u8]) -> Result<String, Error> {
-    let bad = || wrong("a keyword is not of letters, digits and '_'");
-    let text = std::str::from_utf8(bytes).map_err(|_| bad())?;
-    Ok(text.to_owned())
+    let known = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_';
+    match std::str::from_utf8(bytes) {
+        Ok(text) if bytes.iter().all(known) => Ok(text.to_owned()),
+        _ => Err(wrong(
+            "a keyword is not of letters, digits and '_' (a URI begins with postgresql://)",
+        )),
+    }
 }
 
 /// The text before and behind the first `separator`.

@@ -71,6 +71,9 @@ fn a_password_goes_by_the_environment() {
         "postgresql://me:s3cret@h/db",
         "postgresql://me:s3%63ret@h/db",
         "postgresql://h/db?password=s3cret",
+        // As a secret's file may have it.
+        "\n postgres://me:s3cret@h/db\n",
+        " postgres://me:s3cret@h/db?sslmode=disable\n",
     ] {
         let conninfo = Conninfo::parse(text).unwrap();
         let mut command = Command::new("psql");
@@ -105,6 +108,11 @@ fn what_cannot_be_read_is_said_without_the_password() {
         ("postgresql://h/%00", "dbname"),
         ("postgresql://h/%+1", "dbname"),
         ("postgresql://h/%é", "dbname"),
+        // Put together again, the last of these would be a URI that leads elsewhere.
+        ("Postgres://me:s3cret@h/db?sslmode=disable", "keyword"),
+        ("x postgres://me:s3cret@h/db?a=b", "no '='"),
+        ("x=1 postgres://me:s3cret@h/db?a=b", "keyword"),
+        ("postgresql://h/db?a%20b=c", "keyword"),
     ] {
         let error = Conninfo::parse(text).unwrap_err();
         assert!(error.to_string().contains(words), "{text}: {error}");
