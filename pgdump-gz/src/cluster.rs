@@ -29,7 +29,7 @@ pub(crate) struct Running<'a> {
 }
 
 impl Running<'_> {
-    /// What it is stopped with.
+    /// What stops it.
     pub(crate) fn killer(&self) -> Killer {
         self.child.killer()
     }
@@ -53,7 +53,7 @@ impl<'a> Dump<'a> {
             command.arg("--no-role-passwords");
         }
         if let Some(database) = &self.cluster.leading {
-            // A name with '=' in it would be taken for a conninfo: it gets one.
+            // pg_dumpall would take a name with '=' in it for a conninfo: so it gets one.
             let leading = Conninfo::default().with_database(database);
             command.arg(argument("--database=", &leading));
         }
@@ -71,8 +71,8 @@ impl<'a> Dump<'a> {
         output.write(b"--\n-- Databases\n--\n\n")
     }
 
-    /// Says so if pg_dumpall failed because it may not read the passwords, although the role has the privilege as far as
-    /// the server's catalogs tell. pg_dumpall says it in the server's language, and without a code: the server is asked.
+    /// Finds out whether pg_dumpall failed because it may not read the passwords, although the catalogs grant that.
+    /// pg_dumpall says so in the server's language and without a code: therefore the server is asked.
     fn explained(&self, error: Error) -> Error {
         match self.args.no_role_passwords {
             false if preflight::are_passwords_denied(self.cluster) => {
@@ -82,8 +82,8 @@ impl<'a> Dump<'a> {
         }
     }
 
-    /// Writes the globals, without the comment that closes a cluster's dump, as that comes after the databases. Tells whether
-    /// they began as a cluster's dump begins, and whether they ended with that comment.
+    /// Writes the globals, without the comment that closes a cluster's dump: that comes after the databases. Tells
+    /// whether they began as a cluster's dump begins, and whether they ended with that comment.
     fn all_but_the_closing(
         &self,
         mut stdout: impl Read,
@@ -243,7 +243,7 @@ fn cannot_dump(name: &PgText, error: impl Into<Error>) -> Error {
 pub(crate) fn not_whole(what: &str, flaw: Flaw) -> Error {
     let error = Error::failed(format!("{what} is not whole: {flaw}"));
     match flaw {
-        // Why is what the command says.
+        // The command itself says why.
         Flaw::Cut => error,
         _ => error.hint(flaw.hint()),
     }

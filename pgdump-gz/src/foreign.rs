@@ -124,7 +124,7 @@ impl Passing<'_> {
         let mut piece = vec![0; PIECE];
         let begun = fill(&mut stdout, &mut piece, Watch::ENOUGH).map_err(unreadable)?;
         self.see(&piece[..begun]);
-        // Not after hours: what psql cannot read is seen at once.
+        // What psql cannot read is refused now, and not after hours.
         self.watch
             .check_opening()
             .map_err(|flaw| not_whole(&format!("what '{program}' wrote"), flaw))?;

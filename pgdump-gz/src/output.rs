@@ -17,7 +17,7 @@ const PIPE_SIZE: usize = 1 << 20;
 /// A place for one backup, made sure of before the dump starts.
 #[derive(Debug)]
 pub(crate) enum Target {
-    /// Nobody else writes into it while this lives.
+    /// The lock keeps other runs out while this lives.
     Directory(Directory, DirectoryLock),
     Stdout(File),
 }
@@ -46,7 +46,7 @@ impl Target {
             .as_fd()
             .try_clone_to_owned()
             .map_err(|error| Error::io("cannot use standard output", &error))?;
-        // A file has no pipe's size, and a smaller pipe is slower, no more.
+        // Standard output may be a file, and a smaller pipe is only slower.
         let _ = rustix::pipe::fcntl_setpipe_size(&file, PIPE_SIZE);
         Ok(Self::Stdout(file.into()))
     }

@@ -1,7 +1,8 @@
 //! The text of a dump, as psql reads it: where statements, psql's own commands and the rows of a COPY
 //! begin and end ([`Scanner`]), where its databases begin ([`PartScanner`]), what a statement or a
 //! command is about ([`subject`], [`command`]), what a database's dump holds ([`Inventory`]), whether a
-//! dump is whole by its own words ([`Watch`]; [`Outline`] by its ends alone), and what of a text is the dump ([`PreambleFilter`]).
+//! dump is whole by its own words ([`Watch`]; [`Outline`] by its ends alone), and what of a text is the dump
+//! ([`PreambleFilter`]).
 //!
 //! Nothing here guesses: boundaries are found by the rules of psql's lexer (`psqlscan.l`), names are
 //! read as SQL identifiers.

@@ -1,5 +1,5 @@
-//! Dumps that begin within the rows of a COPY, or within a string. A stored text may be a dump: then it ends there too. One
-//! that does not end there is the next dump of the file, and the dump before it was cut off at this place.
+//! Dumps that begin within the rows of a COPY, or within a string. A stored text may be a dump: then it ends there too.
+//! One that does not end there is the next dump of the file, and the dump before it was cut off at this place.
 
 use memchr::memmem::Finder;
 use memchr::{memchr, memrchr};

@@ -1,5 +1,5 @@
-//! What each session begins with: nothing that a server, a database or a role sets for whoever connects changes what
-//! is restored, or who restores it.
+//! The settings that each session begins with, so that nothing that a server, a database or a role sets for whoever
+//! connects changes what is restored, or who restores it.
 
 /// Sets what pg_dump takes for granted when its output is read, and takes away what would end the session early
 /// (PostgreSQL documentation, chapter 20). A setting that this server does not know, or that only a superuser

@@ -54,7 +54,8 @@ impl Server {
     /// Waits for a server that is starting, or whose address does not answer yet, at most this long.
     ///
     /// # Errors
-    /// It does not answer in time: with psql's own words. What waiting does not help (a wrong password, no such database) is left to the first query.
+    /// It does not answer in time: with psql's own words. What waiting does not help (a wrong password, no such database)
+    /// is left to the first query.
     pub fn wait(&self, timeout: Duration) -> Result<(), Error> {
         let started = Instant::now();
         let mut pause = Duration::from_millis(50);
