@@ -10,10 +10,11 @@ use pg_text::PgText;
 use serde_json::{Value, json};
 use store::{Glance, Store};
 
-use crate::checked::Checked;
-use crate::choose::{Chosen, moment};
 use crate::cli::Args;
-use crate::load::{is_insert, unfinished};
+use crate::load::part::is_insert;
+use crate::source::checked::Checked;
+use crate::source::chosen::{Chosen, moment};
+use crate::source::error::unfinished;
 
 /// Lists the backups of a store, or the databases of a backup.
 pub(crate) fn run(args: &Args) -> Result<(), Error> {

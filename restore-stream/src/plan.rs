@@ -1,163 +1,193 @@
-//! What of the backup goes where.
+//! What goes where: made from what the survey saw and the command line says, and from nothing else. Nothing is asked of the
+//! server here, and nothing is changed on it.
 
 use backup_file::{Index, Section, SectionKind};
-use job::{Error, say, text};
+use job::{Error, text};
 use pg_client::quote_ident;
 use pg_text::PgText;
 
-use crate::choose::Chosen;
 use crate::cli::Args;
-use crate::edit::{Place, Transactions};
-use crate::facts::Database;
-use crate::names::NAME_LIMIT;
-use crate::preflight::Cluster;
-use crate::sessions;
+use crate::server::contents::Contents;
+use crate::server::facts::Database;
+use crate::server::look::Wanted;
+use crate::server::names::{NAME_LIMIT, NewNames};
+use crate::server::survey::Survey;
+use crate::server::target::{Destination, Replaced, Target, Transactions};
+use crate::source::selection::{databases, is_wanted};
 
-/// They are restored in place: other programs connect to them, and CREATE DATABASE copies one.
-const MAINTAINED: [&str; 2] = ["postgres", "template1"];
+/// These are restored in place: other programs connect to them, and CREATE DATABASE copies one.
+const MAINTENANCE: [&str; 2] = ["postgres", "template1"];
 
-/// A database of the backup and where it goes.
-#[derive(Debug, Clone)]
-pub(crate) struct Target {
-    /// Its name in the backup; none if the backup does not say it.
-    pub(crate) from: Option<PgText>,
-    /// Its name when all is done.
-    pub(crate) name: PgText,
-    pub(crate) place: Place,
-    pub(crate) old: Old,
+/// The names that a run takes, from those that have them or for the first time, as far as that is known before the
+/// backup is read: not if it has no index.
+pub(crate) fn names_to_take(index: Option<&Index>, args: &Args) -> Option<Vec<PgText>> {
+    let taken = |from: &PgText| {
+        let name = args.name.as_ref().unwrap_or(from);
+        let in_place = MAINTENANCE.contains(&name.ascii()) && name == from;
+        (!in_place).then(|| name.clone())
+    };
+    match (&args.database, index) {
+        _ if !args.databases() => Some(Vec::new()),
+        (Some(name), _) => Some(taken(name).into_iter().collect()),
+        (None, Some(index)) => {
+            let all = databases(index).map(|(_, name)| name);
+            let wanted = all.filter(|it| is_wanted(args, Some(index), it));
+            Some(wanted.filter_map(taken).collect())
+        }
+        (None, None) => None,
+    }
 }
 
-/// What has the name now.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Old {
-    /// Nothing.
-    None,
-    /// A database with nothing in it, which will be dropped; until then it is called this.
-    Empty(PgText),
-    /// A database that will be kept under this name.
-    Kept(PgText),
+/// The parts of a backup with an index that are to be restored.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    /// What comes before the databases. It is read in any case: older dumps speak of databases there.
+    pub(crate) globals: Option<Section>,
+    pub(crate) databases: Vec<(Section, Target)>,
 }
 
-impl Target {
-    /// Decides where the database `from` of the backup goes.
-    ///
+impl Plan {
     /// # Errors
-    /// What is there stands in the way (exit code 4).
+    /// Something on the server stands in the way (exit code 4); `--in-place` names a database that is not restored.
     pub(crate) fn new(
-        cluster: &Cluster,
+        index: &Index,
+        wanted: Vec<(&Section, Wanted)>,
+        survey: &Survey,
+        names: &mut NewNames,
         args: &Args,
-        from: Option<&PgText>,
-        name: &PgText,
     ) -> Result<Self, Error> {
-        check_name(name)?;
-        if !cluster.run.claim(name) {
-            return Err(Error::not_good(format!(
-                "the backup has the database '{name}' twice"
-            )));
+        let mut sections = index.sections.iter();
+        let globals = sections.find(|section| section.kind == SectionKind::Globals);
+        let mut databases = Vec::new();
+        for (section, wanted) in wanted {
+            databases.push((section.clone(), target(&wanted, survey, names, args)?));
         }
-        let target = |place: Place, old: Old| Self {
-            from: from.cloned(),
-            name: name.clone(),
-            place,
-            old,
-        };
-        let Some(there) = cluster.databases.get(name) else {
-            cluster.check_creation()?;
-            return Ok(target(new(cluster, args, name), Old::None));
-        };
-        if MAINTAINED.contains(&name.ascii()) && from == Some(name) {
-            let transactions = match args.continues() || args.is_in_place(name) {
-                true => Transactions::Several,
-                false => Transactions::One,
-            };
-            return match cluster.is_empty(name).unwrap_or(false) {
-                true => Ok(target(Place::There(transactions), Old::None)),
-                false => Err(in_the_way(cluster, name)),
-            };
-        }
-        if *name == "template0" || MAINTAINED.contains(&name.ascii()) {
-            return Err(Error::refused(format!(
-                "the database '{name}' is the server's own, and nothing else can take its place"
-            ))
-            .hint("--as NAME restores under another name"));
-        }
-        let look = cluster.look(name)?;
-        if !look.empty && args.is_in_place(name) {
-            return Err(Error::refused(format!(
-                "the database '{name}' is there and is not empty: --in-place fills an empty one, or makes it"
-            ))
-            .hint(format!(
-                "give the one that is there another name: ALTER DATABASE {} RENAME TO …",
-                quote_ident(name)
-            )));
-        }
-        if !look.empty && !args.replace {
-            return Err(Error::refused(format!(
-                "the database '{name}' is there and is not empty"
-            ))
-            .hint(format!(
-                "--replace puts the restored one in its place and keeps it under another name; --database '{}' --as NAME restores beside it",
-                from.unwrap_or(name)
-            )));
-        }
-        let has_workers = look.sessions.iter().any(|session| session.worker);
-        let same = from.is_none_or(|from| from == name);
-        let worked_in = same && (has_workers || cluster.insists_on(name));
-        if look.empty && worked_in && is_early(cluster, args, name) {
-            // Its extension's worker stays connected.
-            return Ok(target(Place::There(Transactions::Several), Old::None));
-        }
-        refuse_what_keeps_its_name(cluster, name, there)?;
-        cluster.check_creation()?;
-        sessions::refuse(cluster, name, look.sessions, args.force_disconnect)?;
-        let kept = cluster
-            .run
-            .replaced(name, |name| cluster.databases.contains_key(name));
-        Ok(match look.empty {
-            true => target(new(cluster, args, name), Old::Empty(kept)),
-            false => target(Place::Beside(cluster.run.working().into()), Old::Kept(kept)),
+        check_in_place(&databases, args)?;
+        Ok(Self {
+            globals: globals.cloned(),
+            databases,
         })
     }
 
-    /// For the summary.
-    pub(crate) fn say(&self) {
-        let name = match &self.from {
-            Some(from) if *from != self.name => format!("'{from}' as '{}'", self.name),
-            _ => format!("'{}'", self.name),
+    /// Where its databases go.
+    pub(crate) fn targets(&self) -> impl Iterator<Item = &Target> {
+        self.databases.iter().map(|(_, target)| target)
+    }
+
+    /// Whether any database is new.
+    pub(crate) fn creates_databases(&self) -> bool {
+        self.targets().any(|it| !it.destination.is_in_place())
+    }
+
+    /// How many sessions it needs at once: those that load, the one that keeps watch, and the one that asks.
+    pub(crate) fn connections(&self, jobs: usize) -> usize {
+        let targets = self.targets();
+        let in_place = targets.filter(|it| it.destination.is_in_place()).count();
+        let beside = self.databases.len() - in_place;
+        // Large objects in place have a session of their own, before others begin.
+        let aside = self.databases.iter().any(|(section, target)| {
+            let contents = section.contents.as_ref();
+            target.destination == Destination::InPlace(Transactions::One)
+                && contents.is_some_and(|it| it.large_objects > 0)
+        });
+        2 + in_place + jobs.min(beside).max(usize::from(aside))
+    }
+
+    /// How many bytes of SQL it is.
+    pub(crate) fn sql_length(&self) -> u64 {
+        let sections = self.databases.iter().map(|(section, _)| section);
+        let all = sections.chain(&self.globals);
+        all.map(|section| section.sql_length).sum()
+    }
+}
+
+/// Decides where one database goes.
+///
+/// # Errors
+/// Something on the server stands in the way (exit code 4).
+pub(crate) fn target(
+    wanted: &Wanted,
+    survey: &Survey,
+    names: &mut NewNames,
+    args: &Args,
+) -> Result<Target, Error> {
+    let Wanted { from, name, there } = wanted;
+    check_name(name)?;
+    if !names.claim(name) {
+        return Err(Error::not_good(format!(
+            "the backup has the database '{name}' twice"
+        )));
+    }
+    let target = |destination: Destination, replaced: Replaced| Target {
+        from: from.clone(),
+        name: name.clone(),
+        destination,
+        replaced,
+    };
+    let (Some(look), Some(database)) = (there, survey.database(name)) else {
+        survey.check_creation()?;
+        let destination = new_database(name, survey, names, args);
+        return Ok(target(destination, Replaced::Nothing));
+    };
+    let empty = look.contents == Contents::Nothing;
+    if MAINTENANCE.contains(&name.ascii()) && from.as_ref() == Some(name) {
+        let transactions = match args.continues() || args.is_in_place(name) {
+            true => Transactions::Several,
+            false => Transactions::One,
         };
-        match (&self.place, &self.old) {
-            (Place::There(Transactions::One), _) => {
-                say!("database {name}: in place, in one transaction");
-            }
-            (Place::There(Transactions::Several), _) => say!(
-                "database {name}: in place, each statement by itself: if it fails, a part of it stays"
-            ),
-            (Place::Early(..), Old::None) => {
-                say!("database {name}: new, under its name before it is filled");
-            }
-            (Place::Early(..), _) => say!(
-                "database {name}: in the place of an empty one, under its name before it is filled"
-            ),
-            (_, Old::None) => say!("database {name}: new"),
-            (_, Old::Empty(_)) => say!("database {name}: in the place of an empty one"),
-            (_, Old::Kept(kept)) => {
-                say!("database {name}: in the place of the one that is there, kept as '{kept}'");
-            }
+        return match empty {
+            true => Ok(target(
+                Destination::InPlace(transactions),
+                Replaced::Nothing,
+            )),
+            false => Err(in_the_way(name, look.contents)),
+        };
+    }
+    if *name == "template0" || MAINTENANCE.contains(&name.ascii()) {
+        return Err(Error::refused(format!(
+            "the database '{name}' is the server's own, and nothing else can take its place"
+        ))
+        .hint("--as NAME restores under another name"));
+    }
+    if !empty {
+        refuse_to_replace(wanted, args)?;
+    }
+    let same = from.as_ref().is_none_or(|from| from == name);
+    let worked_in = same && (look.has_worker || survey.insists_on(name));
+    if empty && worked_in && is_named_early(name, survey, args) {
+        // Its extension's worker stays connected.
+        let in_place = Destination::InPlace(Transactions::Several);
+        return Ok(target(in_place, Replaced::Nothing));
+    }
+    refuse_what_keeps_its_name(name, database, survey)?;
+    survey.check_creation()?;
+    let kept = names.kept(name, |name| survey.databases.contains_key(name));
+    Ok(match empty {
+        true => {
+            let destination = new_database(name, survey, names, args);
+            target(destination, Replaced::Empty(kept))
         }
+        false => {
+            let destination = Destination::Beside(names.working());
+            target(destination, Replaced::Kept(kept))
+        }
+    })
+}
+
+/// A database that is created, where there is none, or an empty one.
+fn new_database(name: &PgText, survey: &Survey, names: &mut NewNames, args: &Args) -> Destination {
+    let working = names.working();
+    match is_named_early(name, survey, args) {
+        true => Destination::NamedEarly {
+            working,
+            name: name.clone(),
+        },
+        false => Destination::Beside(working),
     }
 }
 
-/// A database that is made, where none is but perhaps an empty one.
-fn new(cluster: &Cluster, args: &Args, name: &PgText) -> Place {
-    let working = PgText::from(cluster.run.working());
-    match is_early(cluster, args, name) {
-        true => Place::Early(working, name.clone()),
-        false => Place::Beside(working),
-    }
-}
-
-fn is_early(cluster: &Cluster, args: &Args, name: &PgText) -> bool {
-    args.is_in_place(name) || cluster.insists_on(name)
+fn is_named_early(name: &PgText, survey: &Survey, args: &Args) -> bool {
+    args.is_in_place(name) || survey.insists_on(name)
 }
 
 fn check_name(name: &PgText) -> Result<(), Error> {
@@ -174,11 +204,11 @@ fn check_name(name: &PgText) -> Result<(), Error> {
     Ok(())
 }
 
-fn in_the_way(cluster: &Cluster, name: &PgText) -> Error {
+fn in_the_way(name: &PgText, contents: Contents) -> Error {
     let error = Error::refused(format!(
         "the database '{name}' is restored in place, and is not empty"
     ));
-    if cluster.holds_only_large_objects(name) {
+    if contents == Contents::OnlyLargeObjects {
         return error.hint(format!(
             "it has large objects and nothing else, as a restore that was killed may leave them; if nobody needs them, in '{name}': SELECT lo_unlink(oid) FROM pg_largeobject_metadata LIMIT 100; until there are none"
         ));
@@ -188,33 +218,57 @@ fn in_the_way(cluster: &Cluster, name: &PgText) -> Error {
     ))
 }
 
-/// Refuses to replace a database that would not give its name away when all is restored.
+/// Refuses to replace a database that is not empty, unless the command line allows it.
+fn refuse_to_replace(wanted: &Wanted, args: &Args) -> Result<(), Error> {
+    let Wanted { from, name, .. } = wanted;
+    if args.is_in_place(name) {
+        return Err(Error::refused(format!(
+            "the database '{name}' is there and is not empty: --in-place fills an empty one, or makes it"
+        ))
+        .hint(format!(
+            "give the one that is there another name: ALTER DATABASE {} RENAME TO …",
+            quote_ident(name)
+        )));
+    }
+    if !args.replace {
+        return Err(Error::refused(format!(
+            "the database '{name}' is there and is not empty"
+        ))
+        .hint(format!(
+            "--replace puts the restored one in its place and keeps it under another name; --database '{}' --as NAME restores beside it",
+            from.as_ref().unwrap_or(name)
+        )));
+    }
+    Ok(())
+}
+
+/// Refuses to replace a database that would not give up its name at the end.
 fn refuse_what_keeps_its_name(
-    cluster: &Cluster,
     name: &PgText,
-    there: &Database,
+    database: &Database,
+    survey: &Survey,
 ) -> Result<(), Error> {
-    if *name == cluster.maintenance {
+    if *name == survey.maintenance {
         return Err(Error::refused(format!(
             "the database '{name}' is the one that this run is connected to: it cannot be replaced"
         ))
         .hint("name another database with -d, such as postgres"));
     }
-    if !there.ours {
+    if !database.ours {
         return Err(Error::refused(format!(
             "the database '{name}' belongs to '{}', and only its owner or a superuser can replace it",
-            there.owner
+            database.owner
         ))
         .hint(format!(
             "restore as one of them, or grant the role '{}' to '{}'",
-            there.owner, cluster.role.name
+            database.owner, survey.role.name
         )));
     }
-    if there.prepared > 0 {
+    if database.prepared > 0 {
         return Err(Error::refused(format!(
             "the database '{name}' has {}, and cannot be replaced before they end",
             text::count(
-                usize::try_from(there.prepared).unwrap_or(usize::MAX),
+                usize::try_from(database.prepared).unwrap_or(usize::MAX),
                 "prepared transaction"
             )
         ))
@@ -223,136 +277,7 @@ fn refuse_what_keeps_its_name(
     Ok(())
 }
 
-/// The names that a run takes, from those that have them or for the first time, as far as that is known before the
-/// backup is read: none where it has no index.
-pub(crate) fn taken(index: Option<&Index>, args: &Args) -> Option<Vec<PgText>> {
-    let taken = |from: &PgText| {
-        let name = args.name.as_ref().unwrap_or(from);
-        let in_place = MAINTAINED.contains(&name.ascii()) && name == from;
-        (!in_place).then(|| name.clone())
-    };
-    match (&args.database, index) {
-        _ if !args.databases() => Some(Vec::new()),
-        (Some(name), _) => Some(taken(name).into_iter().collect()),
-        (None, Some(index)) => {
-            let all = names(index).into_iter();
-            let wanted = all.filter(|it| is_wanted(args, Some(index), it));
-            Some(wanted.filter_map(|it| taken(&it)).collect())
-        }
-        (None, None) => None,
-    }
-}
-
-/// The parts of a backup with an index that are to be restored.
-#[derive(Debug)]
-pub(crate) struct Plan {
-    /// What comes before the databases: read for what older dumps say there of databases, if for nothing else.
-    pub(crate) globals: Option<Section>,
-    pub(crate) databases: Vec<(Section, Target)>,
-}
-
-impl Plan {
-    pub(crate) fn new(
-        chosen: &Chosen,
-        index: &Index,
-        cluster: &Cluster,
-        args: &Args,
-    ) -> Result<Self, Error> {
-        check_exclusions(index, args)?;
-        let globals = index
-            .sections
-            .iter()
-            .find(|section| section.kind == SectionKind::Globals);
-        let mut databases = Vec::new();
-        for section in index.sections.iter().filter(|_| args.databases()) {
-            let SectionKind::Database(from) = &section.kind else {
-                continue;
-            };
-            if !is_wanted(args, Some(index), from) {
-                continue;
-            }
-            let name = name_here(cluster, args, from, index.about.encoding.as_deref())?;
-            let target = Target::new(cluster, args, Some(from), &name)?;
-            databases.push((section.clone(), target));
-        }
-        if let (Some(name), []) = (&args.database, databases.as_slice()) {
-            return Err(no_such_database(chosen, index, name));
-        }
-        check_in_place(&databases, args)?;
-        Ok(Self {
-            globals: globals.cloned(),
-            databases,
-        })
-    }
-
-    /// Whether any database is restored beside its name.
-    pub(crate) fn has_beside(&self) -> bool {
-        self.count(|place| !place.is_in_place()) > 0
-    }
-
-    /// How many sessions it needs at once: those that load, the one that keeps watch, and the one that asks.
-    pub(crate) fn connections(&self, jobs: usize) -> usize {
-        let beside = self.count(|place| !place.is_in_place());
-        let in_place = self.databases.len() - beside;
-        // Large objects in place have a session of their own, before others begin.
-        let aside = self.databases.iter().any(|(section, target)| {
-            let contents = section.contents.as_ref();
-            target.place == Place::There(Transactions::One)
-                && contents.is_some_and(|it| it.large_objects > 0)
-        });
-        2 + in_place + jobs.min(beside).max(usize::from(aside))
-    }
-
-    fn count(&self, is: impl Fn(&Place) -> bool) -> usize {
-        let places = self.databases.iter().map(|(_, target)| &target.place);
-        places.filter(|place| is(place)).count()
-    }
-
-    /// How many bytes of SQL it is.
-    pub(crate) fn sql_length(&self) -> u64 {
-        let sections = self.databases.iter().map(|(section, _)| section);
-        let all = sections.chain(&self.globals);
-        all.map(|section| section.sql_length).sum()
-    }
-}
-
-/// The name that a database of the backup gets, whose own is written in `encoding`.
-///
-/// # Errors
-/// It has none on this server (exit code 4).
-pub(crate) fn name_here(
-    cluster: &Cluster,
-    args: &Args,
-    from: &PgText,
-    encoding: Option<&str>,
-) -> Result<PgText, Error> {
-    let own = || cluster.names.here(from, encoding);
-    args.name.clone().or_else(own).ok_or_else(|| {
-        let encoding = encoding.unwrap_or("another encoding");
-        Error::refused(format!(
-            "the name '{from}', in {encoding}, is no name in the encoding of this server's database '{}'",
-            cluster.maintenance
-        ))
-        .hint(format!(
-            "--database '{from}' --as NAME restores it under another name; all have their own on a server made with initdb --encoding={encoding}"
-        ))
-    })
-}
-
-/// Whether a database of the backup is to be restored. A name that is not UTF-8 can be given as it is shown, if no database
-/// of the `index` has that name itself.
-pub(crate) fn is_wanted(args: &Args, index: Option<&Index>, name: &PgText) -> bool {
-    let is = |given: &PgText| match index.and_then(|index| index.database(given)) {
-        Some(_) => name == given,
-        None => name.is_meant_by(given),
-    };
-    match &args.database {
-        Some(wanted) => is(wanted),
-        None => !args.exclude_database.iter().any(is),
-    }
-}
-
-/// A name that is none would be restored beside its own.
+/// Refuses a name of `--in-place` that no restored database has: the one that was meant would be restored beside its name.
 fn check_in_place(databases: &[(Section, Target)], args: &Args) -> Result<(), Error> {
     let unknown = |name: &&PgText| {
         databases
@@ -367,43 +292,108 @@ fn check_in_place(databases: &[(Section, Target)], args: &Args) -> Result<(), Er
     }
 }
 
-fn check_exclusions(index: &Index, args: &Args) -> Result<(), Error> {
-    let names = names(index);
-    let unknown = |given: &&PgText| !names.iter().any(|name| name.is_meant_by(given));
-    match args.exclude_database.iter().find(unknown) {
-        Some(name) => Err(Error::usage(format!(
-            "there is no database '{name}' in the backup to leave out"
-        ))
-        .hint(format!("it has {}", quoted(&names)))),
-        None => Ok(()),
+#[cfg(test)]
+mod tests {
+    use chrono::DateTime;
+    use clap::Parser;
+
+    use super::*;
+    use crate::server::look::Look;
+    use crate::server::names::Run;
+    use crate::server::survey::tests::survey;
+
+    fn names() -> NewNames {
+        let started = DateTime::parse_from_rfc3339("2025-11-23T02:00:00Z").unwrap();
+        Run::of(started.to_utc(), "0a1b2c".into()).new_names()
     }
-}
 
-pub(crate) fn no_such_database(chosen: &Chosen, index: &Index, name: &PgText) -> Error {
-    not_among(name, &chosen.label(), &names(index))
-}
-
-/// The error of a database that a backup does not have.
-pub(crate) fn not_among(name: &PgText, label: &str, names: &[PgText]) -> Error {
-    let error = Error::failed(format!("there is no database '{name}' in '{label}'"));
-    match names {
-        [] => error.hint("it has none, or does not say their names"),
-        _ => error.hint(format!("it has {}", quoted(names))),
+    fn args(options: &[&str]) -> Args {
+        Args::parse_from(["restore-stream", "backup.sql.gz"].iter().chain(options))
     }
-}
 
-fn names(index: &Index) -> Vec<PgText> {
-    let databases = index
-        .sections
-        .iter()
-        .filter_map(|section| match &section.kind {
-            SectionKind::Database(name) => Some(name.clone()),
-            _ => None,
-        });
-    databases.collect()
-}
+    fn wanted(name: &str, contents: Option<Contents>) -> Wanted {
+        let look = |contents| Look {
+            contents,
+            has_worker: false,
+        };
+        Wanted {
+            from: Some(name.into()),
+            name: name.into(),
+            there: contents.map(look),
+        }
+    }
 
-fn quoted(names: &[PgText]) -> String {
-    let names: Vec<String> = names.iter().map(|name| format!("'{name}'")).collect();
-    names.join(", ")
+    const SHOP: &[&str] = &["database", "shop", "keeper", "t", "t", "0"];
+    const KILLED: &str = "restoring_20250101_000000_123abc_1";
+    const LEFTOVER: &[&str] = &["database", KILLED, "keeper", "t", "t", "0"];
+
+    #[test]
+    fn a_database_is_new_or_takes_a_place() {
+        let survey = survey(&[SHOP]);
+        let of = |contents: Option<Contents>, options: &[&str]| {
+            target(
+                &wanted("shop", contents),
+                &survey,
+                &mut names(),
+                &args(options),
+            )
+        };
+        let new = target(&wanted("other", None), &survey, &mut names(), &args(&[])).unwrap();
+        assert_eq!(new.replaced, Replaced::Nothing);
+        let working = "restoring_20251123_020000_0a1b2c_1".into();
+        assert_eq!(new.destination, Destination::Beside(working));
+        let kept: PgText = "shop_replaced_20251123_020000".into();
+        let empty = of(Some(Contents::Nothing), &[]).unwrap();
+        assert_eq!(empty.replaced, Replaced::Empty(kept.clone()));
+        let full = of(Some(Contents::Something), &["--replace"]).unwrap();
+        assert_eq!(full.replaced, Replaced::Kept(kept));
+        let refused = of(Some(Contents::Something), &[]).unwrap_err();
+        assert_eq!(refused.exit().code(), 4);
+    }
+
+    /// It is dropped before anything is restored, so its name is free; a name that a replaced database is kept under is
+    /// another one all the same.
+    #[test]
+    fn a_leftover_has_no_place() {
+        let survey_with = |session: &[&str]| survey(&[LEFTOVER, session]);
+        let dead = survey_with(&["session", "restore-stream ffffff"]);
+        assert!(dead.leftovers.is_swept(&KILLED.into()));
+        let new = target(&wanted(KILLED, None), &dead, &mut names(), &args(&[])).unwrap();
+        assert_eq!(new.replaced, Replaced::Nothing);
+        let alive = survey_with(&["session", "restore-stream 123abc"]);
+        assert!(!alive.leftovers.is_swept(&KILLED.into()));
+        let there = wanted(KILLED, Some(Contents::Something));
+        let refused = target(&there, &alive, &mut names(), &args(&[])).unwrap_err();
+        assert_eq!(refused.exit().code(), 4);
+        let kept = [
+            "database",
+            "shop_replaced_20251123_020000",
+            "keeper",
+            "t",
+            "t",
+            "0",
+        ];
+        let survey = survey(&[SHOP, &kept]);
+        let there = wanted("shop", Some(Contents::Something));
+        let replaced = target(&there, &survey, &mut names(), &args(&["--replace"])).unwrap();
+        let wanted: PgText = "shop_replaced_20251123_020000_2".into();
+        assert_eq!(replaced.replaced, Replaced::Kept(wanted));
+    }
+
+    #[test]
+    fn the_server_s_own_databases() {
+        let own = ["database", "postgres", "postgres", "f", "t", "0"];
+        let survey = survey(&[&own]);
+        let of = |wanted: &Wanted| target(wanted, &survey, &mut names(), &args(&[]));
+        let in_place = of(&wanted("postgres", Some(Contents::Nothing))).unwrap();
+        let one = Destination::InPlace(Transactions::One);
+        assert_eq!(in_place.destination, one);
+        let full = of(&wanted("postgres", Some(Contents::OnlyLargeObjects))).unwrap_err();
+        assert!(full.hint_text().unwrap().contains("lo_unlink"));
+        let other = Wanted {
+            from: Some("shop".into()),
+            ..wanted("postgres", Some(Contents::Nothing))
+        };
+        assert!(of(&other).unwrap_err().to_string().contains("server's own"));
+    }
 }

@@ -15,10 +15,11 @@ use super::context::Context;
 use super::globals::Definition;
 use super::guard::{Guard, Let, foreign};
 use super::large_objects::Told;
-use super::manner::{Manner, Place};
+use super::manner::Manner;
 use super::owners::names_a_role;
 use super::transaction::control;
 use super::{Edit, Out, create, deferral, older};
+use crate::server::target::Destination;
 use transactions::Transaction;
 
 /// What a connection in place becomes where another one would begin: all is one transaction.
@@ -64,7 +65,7 @@ pub(crate) struct DatabaseEdit {
     called: Option<PgText>,
     /// The encoding that it is created with, where the dump says that.
     own_encoding: Option<String>,
-    place: Place,
+    destination: Destination,
     manner: Manner,
     books: Books,
     /// How many statements that name a role were left out.
@@ -93,12 +94,12 @@ pub(crate) struct DatabaseEdit {
 }
 
 impl DatabaseEdit {
-    pub(crate) fn new(name: Option<PgText>, place: Place, manner: Manner) -> Self {
+    pub(crate) fn new(name: Option<PgText>, destination: Destination, manner: Manner) -> Self {
         Self {
             name,
             called: None,
             own_encoding: None,
-            place,
+            destination,
             manner,
             books: Books::default(),
             ownerless: 0,
@@ -147,18 +148,18 @@ impl DatabaseEdit {
             return Err(foreign("a connection within a transaction"));
         }
         self.apply_definitions(out)?;
-        match self.place.clone() {
-            Place::There(_) if self.connected => out.write(AS_IF_CONNECTED.as_bytes())?,
-            Place::There(_) => {}
-            Place::Beside(working) => {
+        match self.destination.clone() {
+            Destination::InPlace(_) if self.connected => out.write(AS_IF_CONNECTED.as_bytes())?,
+            Destination::InPlace(_) => {}
+            Destination::Beside(working) => {
                 self.create(&working, out)?;
                 out.connect(&working)?;
             }
-            Place::Early(working, name) => {
+            Destination::NamedEarly { working, name } => {
                 self.create(&working, out)?;
                 out.take_name(working.ascii())?;
                 out.connect(&name)?;
-                self.place = Place::Beside(name);
+                self.destination = Destination::Beside(name);
             }
         }
         self.authorization = None;
@@ -258,25 +259,29 @@ impl DatabaseEdit {
         if !self.is_its_name(&named.name) {
             return Err(self.another(&named.name));
         }
-        match (&self.place, about.verb) {
+        match (&self.destination, about.verb) {
             (_, Verb::Drop) => {
                 let what = format!("DROP DATABASE '{}'", named.name);
                 self.books
                     .leave_out(what, "nothing that is there is dropped by a dump");
                 Ok(false)
             }
-            (Place::There(_), Verb::Create) => {
+            (Destination::InPlace(_), Verb::Create) => {
                 let what = format!("CREATE DATABASE '{}'", named.name);
                 self.books.leave_out(what, "it is there");
                 Ok(false)
             }
-            (Place::Beside(_) | Place::Early(..), Verb::Create) if self.created => {
+            (Destination::Beside(_) | Destination::NamedEarly { .. }, Verb::Create)
+                if self.created =>
+            {
                 let what = format!("another CREATE DATABASE '{}'", named.name);
                 self.books.leave_out(what, "it was created before");
                 Ok(false)
             }
-            (Place::There(_), _) => self.now_or_last(statement.to_vec(), about, statement, out),
-            (Place::Beside(working) | Place::Early(working, _), verb) => {
+            (Destination::InPlace(_), _) => {
+                self.now_or_last(statement.to_vec(), about, statement, out)
+            }
+            (Destination::Beside(working) | Destination::NamedEarly { working, .. }, verb) => {
                 self.created |= verb == Verb::Create;
                 if verb == Verb::Create {
                     self.own_encoding = create::encoding(statement);
@@ -366,7 +371,7 @@ impl DatabaseEdit {
             return Ok(false);
         }
         if !self.connected && !is_setting(statement) {
-            if !self.place.is_in_place() {
+            if !self.destination.is_in_place() {
                 return Err(foreign("statements before it connects to their database"));
             }
             self.apply_definitions(out)?;
@@ -470,7 +475,7 @@ impl Edit for DatabaseEdit {
 
     fn last(&mut self, out: &mut dyn Out) -> Result<bool, Error> {
         let deferred = mem::take(&mut self.deferred);
-        let in_place = self.place.is_in_place();
+        let in_place = self.destination.is_in_place();
         let (own, others): (Vec<_>, Vec<_>) =
             deferred.iter().partition(|it| in_place || it.connected);
         for statement in own {

@@ -6,10 +6,11 @@ use pg_text::PgText;
 
 use super::books::Books;
 use super::context::Context;
-use super::grantors::{Change, Given, Grantors, Memberships};
+use super::grantors::{Change, Given, Memberships};
 use super::guard::{Guard, Let, foreign};
 use super::{Edit, Out};
-use crate::encoding::Names;
+use crate::server::encoding::NameConverter;
+use crate::server::facts::Grantors;
 
 const NOTHING_IS_DROPPED: &str = "nothing that is there is dropped by a dump";
 const NOT_WHOEVER_RESTORES: &str = "a backup does not change the role that restores it";
@@ -41,7 +42,7 @@ pub(crate) struct GlobalsEdit {
     roles: BTreeSet<PgText>,
     tablespaces: BTreeSet<PgText>,
     /// What the dump's names are on the server.
-    names: Names,
+    names: NameConverter,
     /// Whether roles and tablespaces are restored; otherwise it is read for what it says of databases.
     wanted: bool,
     /// Whether roles that are there get the attributes and passwords of the dump.
@@ -84,7 +85,7 @@ impl GlobalsEdit {
         Self {
             roles,
             tablespaces,
-            names: Names::default(),
+            names: NameConverter::default(),
             wanted: true,
             role_passwords,
             wary,
@@ -110,7 +111,7 @@ impl GlobalsEdit {
 
     /// On a server whose names may be in another encoding.
     #[must_use]
-    pub(crate) fn on(self, names: Names) -> Self {
+    pub(crate) fn on(self, names: NameConverter) -> Self {
         Self { names, ..self }
     }
 
@@ -133,7 +134,7 @@ impl GlobalsEdit {
 
     fn create(&mut self, about: &Subject) {
         let encoding = self.context.encoding();
-        let Some(name) = self.names.here(&about.name.name, encoding.as_deref()) else {
+        let Some(name) = self.names.on_server(&about.name.name, encoding.as_deref()) else {
             return;
         };
         match (about.verb, about.kind) {
@@ -203,7 +204,9 @@ impl GlobalsEdit {
 
     /// Whether the server has a name of the dump.
     fn is_among(&self, there: &BTreeSet<PgText>, name: &PgText) -> bool {
-        let here = self.names.here(name, self.context.encoding().as_deref());
+        let here = self
+            .names
+            .on_server(name, self.context.encoding().as_deref());
         here.is_some_and(|name| there.contains(&name))
     }
 

@@ -12,26 +12,12 @@ use dump_text::{Spanned, Token, tokens};
 use pg_text::PgText;
 
 use super::context::Context;
+use crate::server::facts::Grantors;
 
 /// The first server that asks whether a grantor could have granted.
 const STRICT: u32 = 16;
 /// Memberships that wait take no more than this, in bytes.
 const WAITING_LIMIT: usize = 16 << 20;
-
-/// What of a server decides who can be named as a grantor.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Grantors {
-    /// The server's major version.
-    pub(crate) server: u32,
-    /// The superuser that initdb made.
-    pub(crate) first: PgText,
-    /// The role that restores.
-    pub(crate) own: PgText,
-    /// Whether that is a superuser.
-    pub(crate) superuser: bool,
-    /// Who has the ADMIN OPTION: a role and a member of it.
-    pub(crate) admins: BTreeSet<(PgText, PgText)>,
-}
 
 /// `GRANT role TO member … GRANTED BY grantor`.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -2,34 +2,7 @@
 
 use pg_text::PgText;
 
-use crate::encoding::Names;
-
-/// Where a database is restored.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Place {
-    /// Into a new database of this name, which gets its own when all is done.
-    Beside(PgText),
-    /// Into a new database of the first name, which gets the second before it is filled.
-    Early(PgText, PgText),
-    /// Into the database of its own name that is there.
-    There(Transactions),
-}
-
-impl Place {
-    /// Whether that is the database that is there.
-    pub(crate) fn is_in_place(&self) -> bool {
-        matches!(self, Self::There(_))
-    }
-}
-
-/// How a database that is there is filled.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Transactions {
-    /// All is committed at the end; large objects are, as they come, in a session of their own.
-    One,
-    /// Each statement by itself, as psql does it.
-    Several,
-}
+use crate::server::encoding::NameConverter;
 
 /// How the server and its psql want it.
 #[derive(Debug, Clone)]
@@ -45,7 +18,7 @@ pub(crate) struct Manner {
     /// Whether what names a role is restored.
     pub(crate) owners: bool,
     /// What the dump's names are on the server.
-    pub(crate) names: Names,
+    pub(crate) names: NameConverter,
     /// The encoding that the dump's names of databases are written in.
     pub(crate) encoding: Option<String>,
     /// Whether it goes on after a statement that failed.

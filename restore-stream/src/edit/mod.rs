@@ -19,8 +19,7 @@ mod transaction;
 pub(crate) use books::{Books, Skipped};
 pub(crate) use database::DatabaseEdit;
 pub(crate) use globals::{Created, Definition, GlobalsEdit};
-pub(crate) use grantors::Grantors;
-pub(crate) use manner::{Manner, Place, Transactions};
+pub(crate) use manner::Manner;
 
 use dump_text::Piece;
 use job::Error;

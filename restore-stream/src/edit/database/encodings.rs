@@ -35,7 +35,7 @@ impl DatabaseEdit {
     /// if it has any. pg_dump has read these in the database that it dumps, whose encoding may be another: it was handed the
     /// bytes that all databases share, if nothing was converted.
     pub(super) fn beside(&self, statement: &[u8]) -> Option<Context> {
-        if self.connected || self.place.is_in_place() || statement.is_ascii() {
+        if self.connected || self.destination.is_in_place() || statement.is_ascii() {
             return None;
         }
         let cluster = self.manner.encoding.as_deref()?;
@@ -52,7 +52,7 @@ impl DatabaseEdit {
         let own = self.own_encoding.as_deref()?;
         let is_text = cluster != "UTF8" || std::str::from_utf8(statement).is_ok();
         let whole = statement.ends_with(b";") && !statement.is_ascii();
-        let beside = self.connected && !self.place.is_in_place();
+        let beside = self.connected && !self.destination.is_in_place();
         (beside && whole && as_bytes && own != "SQL_ASCII" && own != cluster && is_text)
             .then(|| self.context.with_encoding(cluster))
     }
@@ -73,7 +73,7 @@ impl DatabaseEdit {
         let several = |own: &str| own == "UTF8" || own.starts_with("EUC_");
         let narrow = self.own_encoding.as_deref().is_some_and(several);
         shared::renamed(statement, narrow, |name| {
-            self.manner.names.here(name, encoding)
+            self.manner.names.on_server(name, encoding)
         })
     }
 }

@@ -1,9 +1,10 @@
 use std::collections::BTreeSet;
 
 use super::*;
+use crate::edit::GlobalsEdit;
 use crate::edit::tests::edited;
-use crate::edit::{GlobalsEdit, Transactions};
-use crate::encoding::Names;
+use crate::server::encoding::NameConverter;
+use crate::server::target::Transactions;
 
 const DUMP: &str = r#"--
 -- Database "sh""op" dump
@@ -37,7 +38,7 @@ fn manner(server: u32) -> Manner {
         maintenance: "m".into(),
         owners: true,
         goes_on: false,
-        names: Names::default(),
+        names: NameConverter::default(),
         encoding: None,
     }
 }
@@ -54,12 +55,12 @@ fn definitions(statements: &[&str]) -> Vec<Definition> {
 }
 
 fn beside(name: Option<&str>) -> DatabaseEdit {
-    let place = Place::Beside("w's".into());
+    let place = Destination::Beside("w's".into());
     DatabaseEdit::new(name.map(PgText::from), place, manner(17))
 }
 
 fn in_place(manner: Manner) -> DatabaseEdit {
-    let place = Place::There(Transactions::One);
+    let place = Destination::InPlace(Transactions::One);
     DatabaseEdit::new(Some("sh\"op".into()), place, manner)
 }
 
@@ -174,7 +175,7 @@ fn an_older_server_has_one_provider_of_locales() {
     let dump = "CREATE DATABASE a WITH ENCODING = 'UTF8' LOCALE_PROVIDER = libc LOCALE = 'C';";
     let icu = dump.replace("libc", "icu");
     for (dump, server, there) in [(dump, 14, false), (dump, 15, true), (&icu, 14, true)] {
-        let place = Place::Beside("locale_provider".into());
+        let place = Destination::Beside("locale_provider".into());
         let mut edit = DatabaseEdit::new(None, place, manner(server));
         let text = edited(dump, &mut edit).unwrap();
         assert_eq!(text.contains("LOCALE_PROVIDER"), there, "{server}: {text}");
@@ -263,7 +264,7 @@ fn large_objects_in_place_go_aside() {
 
 #[test]
 fn in_several_transactions_all_is_as_psql_would_have_it() {
-    let place = Place::There(Transactions::Several);
+    let place = Destination::InPlace(Transactions::Several);
     let mut edit = DatabaseEdit::new(Some("sh\"op".into()), place, manner(17));
     let [main, aside] = in_two(DUMP, &mut edit, false).unwrap();
     let ends = "BEGIN;\nSELECT pg_catalog.lo_create('1');\nCOMMIT;\n";
@@ -273,7 +274,10 @@ fn in_several_transactions_all_is_as_psql_would_have_it() {
 
 #[test]
 fn a_name_is_taken_before_it_is_filled() {
-    let place = Place::Early("w".into(), "sh\"op".into());
+    let place = Destination::NamedEarly {
+        working: "w".into(),
+        name: "sh\"op".into(),
+    };
     let mut edit = DatabaseEdit::new(Some("sh\"op".into()), place, manner(17));
     let [text, _] = in_two(DUMP, &mut edit, false).unwrap();
     let (before, after) = text.split_once("-- w gets its name\n").unwrap();

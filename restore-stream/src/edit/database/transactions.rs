@@ -6,8 +6,9 @@ use pg_text::PgText;
 use super::super::guard::foreign;
 use super::super::large_objects::{self, Concern};
 use super::super::transaction::Control;
-use super::super::{Manner, Out, Place, Transactions};
+use super::super::{Manner, Out};
 use super::DatabaseEdit;
+use crate::server::target::{Destination, Transactions};
 
 /// How far the dump is in a transaction of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,7 +21,7 @@ pub(super) enum Transaction {
 
 impl DatabaseEdit {
     pub(super) fn is_one_transaction(&self) -> bool {
-        self.place == Place::There(Transactions::One)
+        self.destination == Destination::InPlace(Transactions::One)
     }
 
     /// What a statement is in the one transaction that all is restored in: whether it is handed on, if that is decided.

@@ -3,7 +3,7 @@
 use pg_client::{RELEASE, UNHINDERED, drop_database, quote_ident, quote_literal, sql};
 use pg_text::PgText;
 
-use crate::sessions::OBJECTS;
+use crate::server::contents::OBJECTS;
 
 /// Something that was begun, and how it is taken back.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -7,16 +7,16 @@ use pg_text::PgText;
 use serde::Serialize;
 
 use crate::edit::{Books, Skipped};
-use crate::failure::{Failure, FirstFailure};
-use crate::failures::{Failures, Listed};
+use crate::server::failure::{Failure, FirstFailure};
+use crate::server::failures::{Failures, Listed};
 
 /// What a run has done so far, and what it has left out.
 #[derive(Debug)]
-pub(crate) struct Ledger {
+pub(crate) struct Report {
     source: String,
     started: Instant,
     globals: Globals,
-    databases: Vec<Entry>,
+    databases: Vec<RestoredDatabase>,
     books: Books,
     first_failure: FirstFailure,
     failures: Failures,
@@ -32,7 +32,7 @@ enum Globals {
 
 /// A database that was restored.
 #[derive(Debug, Clone, Serialize)]
-pub(crate) struct Entry {
+pub(crate) struct RestoredDatabase {
     /// Its name in the backup, and that in hexadecimal digits where it is not UTF-8.
     pub(crate) name: PgText,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -58,7 +58,7 @@ pub(crate) struct Document<'a> {
     ok: bool,
     source: &'a str,
     globals: bool,
-    databases: &'a [Entry],
+    databases: &'a [RestoredDatabase],
     skipped: &'a [Skipped],
     changed: &'a [Skipped],
     statements: &'a Books,
@@ -73,7 +73,7 @@ pub(crate) struct Document<'a> {
     failure: Option<Failure>,
 }
 
-impl Ledger {
+impl Report {
     pub(crate) fn new(source: String) -> Self {
         Self {
             source,
@@ -122,7 +122,7 @@ impl Ledger {
         self.globals = Globals::Done;
     }
 
-    pub(crate) fn done(&mut self, entry: Entry) {
+    pub(crate) fn done(&mut self, entry: RestoredDatabase) {
         self.databases.push(entry);
     }
 
@@ -246,13 +246,13 @@ mod tests {
 
     #[test]
     fn a_script_reads_what_was_done() {
-        let mut ledger = Ledger::new("x.sql.gz".into());
-        ledger.globals_done();
+        let mut report = Report::new("x.sql.gz".into());
+        report.globals_done();
         let mut books = Books::default();
         books.read();
         books.leave_out("role 'x'", "it is there");
-        ledger.enter(books);
-        ledger.done(Entry {
+        report.enter(books);
+        report.done(RestoredDatabase {
             name: "a".into(),
             name_hex: None,
             restored_as: "b".into(),
@@ -263,13 +263,13 @@ mod tests {
             seconds: 0.5,
             replaced: None,
         });
-        let said = serde_json::to_value(ledger.document(None)).unwrap();
+        let said = serde_json::to_value(report.document(None)).unwrap();
         assert_eq!(said["ok"], true);
         assert_eq!(said["databases"][0]["restored_as"], "b");
         assert_eq!(said["skipped"][0]["what"], "role 'x'");
         assert_eq!(said["statements"]["left_out"], 1);
         let error = Error::not_good("cut");
-        let said = serde_json::to_value(ledger.document(Some(&error))).unwrap();
+        let said = serde_json::to_value(report.document(Some(&error))).unwrap();
         assert_eq!(said["ok"], false);
         assert_eq!(said["exit"], 3);
     }

@@ -13,8 +13,8 @@ use pg_client::{Child, Conninfo, Killer, random_key};
 use pg_text::PgText;
 use rustix::io::FdFlags;
 
-use crate::failure::{FirstFailure, Listener, RESTRICTED, TELLING, refused_command};
-use crate::failures::{self, Failures, Watched, heard};
+use crate::server::failure::{FirstFailure, Listener, RESTRICTED, TELLING, refused_command};
+use crate::server::failures::{self, Failures, Watched, heard};
 
 /// As large as a pipe may be made without privileges.
 const PIPE_SIZE: usize = 1 << 20;

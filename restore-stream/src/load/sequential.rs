@@ -7,18 +7,22 @@ use dump_text::{Event, Part, PartScanner, Piece, client_encoding, is_setting};
 use job::{Error, Progress, say};
 use pg_text::PgText;
 
-use crate::checked::Checked;
-use crate::choose::Chosen;
 use crate::cli::Args;
 use crate::edit::{Created, DatabaseEdit, Definition, Edit, GlobalsEdit, Nowhere};
-use crate::keeper::Begun;
-use crate::ledger::Ledger;
-use crate::load::{Load, scanner, unfinished};
-use crate::plan::{Target, is_wanted, name_here, not_among};
-use crate::preflight::Cluster;
-use crate::restore::Restored;
-use crate::sections::{its_own, undivided, unplaced};
-use crate::session::Killers;
+use crate::load::arrival;
+use crate::load::definitions::{its_own, undivided, unplaced};
+use crate::load::part::{Load, scanner};
+use crate::load::restored::Restored;
+use crate::report::Report;
+use crate::server::cleanup::Cleanup;
+use crate::server::cluster::Cluster;
+use crate::server::names::NewNames;
+use crate::server::session::Killers;
+use crate::server::target::Target;
+use crate::source::checked::Checked;
+use crate::source::chosen::Chosen;
+use crate::source::error::unfinished;
+use crate::source::selection::{is_wanted, not_among};
 
 /// How much SQL may come before it is clear what a dump is of.
 const PRELUDE_LIMIT: usize = 1 << 20;
@@ -30,18 +34,20 @@ const CUSTOM_FORMAT: &[u8] = b"PGDMP";
 pub(crate) fn load(
     chosen: &Chosen,
     cluster: &Cluster,
+    new_names: &mut NewNames,
     args: &Args,
-    begun: &Begun,
-    ledger: &mut Ledger,
+    cleanup: &Cleanup,
+    report: &mut Report,
 ) -> Result<Restored, Error> {
     let mut input = Checked::whole(chosen, args.threads())?;
     let progress = Progress::new(format!("restoring '{}'", chosen.label()), None);
     let mut passage = Passage {
         cluster,
+        new_names,
         args,
-        begun,
-        killers: Killers::noting(ledger.first_failure()),
-        ledger,
+        cleanup,
+        killers: Killers::noting(report.first_failure()),
+        report,
         stage: Stage::Opening(Vec::new()),
         kind: Kind::Unknown,
         dumps: 0,
@@ -91,13 +97,14 @@ fn custom_format(label: &str) -> Error {
 /// A dump passing by.
 struct Passage<'a> {
     cluster: &'a Cluster,
+    new_names: &'a mut NewNames,
     args: &'a Args,
-    begun: &'a Begun,
-    ledger: &'a mut Ledger,
+    cleanup: &'a Cleanup,
+    report: &'a mut Report,
     killers: Killers,
     stage: Stage,
     kind: Kind,
-    /// How many dumps have begun in the part that passes.
+    /// How many dumps have cleanup in the part that passes.
     dumps: u32,
     /// What was there before, or was created on the way.
     there: There,
@@ -119,8 +126,8 @@ struct There {
 impl There {
     fn of(cluster: &Cluster) -> Self {
         Self {
-            roles: cluster.roles.clone(),
-            tablespaces: cluster.tablespaces.clone(),
+            roles: cluster.survey.roles.clone(),
+            tablespaces: cluster.survey.tablespaces.clone(),
         }
     }
 
@@ -194,7 +201,8 @@ impl Passage<'_> {
         };
         if let Some(version) = line.strip_prefix(DUMPED_FROM) {
             let version = PgText::from(version).to_string();
-            return self.cluster.check(version.trim(), self.args);
+            let survey = &self.cluster.survey;
+            return survey.check_version(version.trim(), self.args.older_server);
         }
         match line.trim_ascii_end() {
             b"-- PostgreSQL database cluster dump" => self.kind = Kind::Cluster,
@@ -264,11 +272,11 @@ impl Passage<'_> {
                 _ => error.hint("name it with --database NAME"),
             }
         })?;
-        let target = Target::new(self.cluster, self.args, None, name)?;
-        target.say();
+        let target = arrival::target(self.cluster, self.args, self.new_names, None, name)?;
         self.names.push(name.clone());
         let encoding = self.encoding.as_deref();
-        let mut load = Load::database(self.cluster, &target, encoding, self.begun, &self.killers)?;
+        let mut load =
+            Load::database(self.cluster, &target, encoding, self.cleanup, &self.killers)?;
         load.connect()?;
         self.stage = Stage::Database(target, Box::new(load));
         self.again(prelude)
@@ -287,14 +295,14 @@ impl Passage<'_> {
             self.args.role_passwords,
             !self.cluster.restrict,
         )
-        .granting(self.cluster.grantors.clone())
+        .granting(self.cluster.survey.grantors.clone())
         .on(self.cluster.names.clone());
         if !self.args.globals() {
             return Ok(Stage::Definitions(Box::new(edit.for_definitions())));
         }
         let load = Load::globals(self.cluster, edit, &self.killers)?;
         if self.kind == Kind::Cluster {
-            self.ledger.globals_begun();
+            self.report.globals_begun();
         }
         Ok(Stage::Globals(Box::new(load)))
     }
@@ -306,10 +314,12 @@ impl Passage<'_> {
             return Ok(());
         }
         let encoding = self.encoding.as_deref();
-        let new = name_here(self.cluster, self.args, name, encoding)?;
-        let target = Target::new(self.cluster, self.args, Some(name), &new)?;
-        target.say();
-        let mut load = Load::database(self.cluster, &target, encoding, self.begun, &self.killers)?;
+        let new = self
+            .cluster
+            .name_on_server(name, self.args.name.as_ref(), encoding)?;
+        let target = arrival::target(self.cluster, self.args, self.new_names, Some(name), &new)?;
+        let mut load =
+            Load::database(self.cluster, &target, encoding, self.cleanup, &self.killers)?;
         load.define(its_own(&mut self.definitions, &target));
         self.stage = Stage::Database(target, Box::new(load));
         Ok(())
@@ -321,27 +331,27 @@ impl Passage<'_> {
             Stage::Opening(_) | Stage::Other => {}
             Stage::Globals(mut load) => {
                 load.finish()?;
-                self.ledger.enter(load.take_books());
+                self.report.enter(load.take_books());
                 let mut edit = load.end()?;
                 if self.kind == Kind::Cluster {
-                    self.ledger.globals_done();
+                    self.report.globals_done();
                 }
                 self.there.add(edit.take_created());
                 self.definitions.extend(edit.take_definitions());
             }
             Stage::Definitions(mut edit) => {
-                self.ledger.enter(edit.take_books());
+                self.report.enter(edit.take_books());
                 self.definitions.extend(edit.take_definitions());
             }
-            Stage::Database(target, mut load) if target.place.is_in_place() => {
+            Stage::Database(target, mut load) if target.destination.is_in_place() => {
                 load.finish()?;
-                self.ledger.enter(load.take_books());
+                self.report.enter(load.take_books());
                 load.wait();
                 self.restored.uncommitted.push((target, *load));
             }
             Stage::Database(target, mut load) => {
                 load.finish()?;
-                self.ledger.enter(load.take_books());
+                self.report.enter(load.take_books());
                 let entry = load.end(&target)?;
                 self.restored.beside.push((target, entry));
             }
@@ -362,7 +372,7 @@ impl Passage<'_> {
         self.leave()?;
         self.restore_undivided()?;
         let left = mem::take(&mut self.definitions);
-        self.ledger.enter(unplaced(left, self.args));
+        self.report.enter(unplaced(left, self.args));
         if let Some(name) = &self.args.database
             && self.restored.is_empty()
         {

@@ -8,8 +8,7 @@ use pg_client::{Row, Version};
 use pg_text::PgText;
 use store::Space;
 
-use crate::edit::Grantors;
-use crate::names::Run;
+use crate::server::names::Run;
 
 /// Databases before sessions: whose database is seen here, whose sign of life is seen too.
 ///
@@ -54,6 +53,21 @@ SELECT 'session', application_name FROM pg_catalog.pg_stat_activity
 pub(crate) struct Role {
     pub(crate) name: PgText,
     pub(crate) creates_databases: bool,
+}
+
+/// What of a server decides who can be named as a grantor.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Grantors {
+    /// The server's major version.
+    pub(crate) server: u32,
+    /// The superuser that initdb made.
+    pub(crate) first: PgText,
+    /// The role that restores.
+    pub(crate) own: PgText,
+    /// Whether that is a superuser.
+    pub(crate) superuser: bool,
+    /// Who has the ADMIN OPTION: a role and a member of it.
+    pub(crate) admins: BTreeSet<(PgText, PgText)>,
 }
 
 /// A database of the server.

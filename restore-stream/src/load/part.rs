@@ -2,23 +2,22 @@
 
 use std::time::{Duration, Instant};
 
-use dump_text::{Piece, Scanner, Unfinished};
+use dump_text::{Piece, Scanner};
 use job::{Error, Progress, say};
 use pg_client::UNHINDERED;
 use pg_text::PgText;
 
-use crate::checked::Checked;
-use crate::edit::{
-    Books, DatabaseEdit, Definition, Edit, GlobalsEdit, Manner, Out, Place, Transactions,
-};
-use crate::feed::Feed;
-use crate::keeper::Begun;
-use crate::ledger::Entry;
-use crate::naming::Naming;
-use crate::plan::{Old, Target};
-use crate::preflight::Cluster;
-use crate::session::{Connection, Killers};
-use crate::undo::Undo;
+use crate::edit::{Books, DatabaseEdit, Definition, Edit, GlobalsEdit, Manner, Out};
+use crate::load::feed::Feed;
+use crate::report::RestoredDatabase;
+use crate::server::cleanup::Cleanup;
+use crate::server::cluster::Cluster;
+use crate::server::naming::Naming;
+use crate::server::session::{Connection, Killers};
+use crate::server::target::{Destination, Target, Transactions};
+use crate::server::undo::Undo;
+use crate::source::checked::Checked;
+use crate::source::error::unfinished;
 
 /// A part that is being loaded. Dropped before its end, it is stopped where it is.
 #[derive(Debug)]
@@ -130,12 +129,6 @@ pub(crate) fn is_insert(statement: &[u8]) -> bool {
     statement.starts_with(b"INSERT INTO ")
 }
 
-/// The error of SQL that ends too early.
-pub(crate) fn unfinished(label: &str, how: Unfinished) -> Error {
-    Error::not_good(format!("'{label}' is cut: {how}"))
-        .hint("take an older backup: restore-stream STORE --before TIME")
-}
-
 impl Load<GlobalsEdit> {
     pub(crate) fn globals(
         cluster: &Cluster,
@@ -143,7 +136,7 @@ impl Load<GlobalsEdit> {
         killers: &Killers,
     ) -> Result<Self, Error> {
         let what = "roles and tablespaces".to_owned();
-        let connection = connection(cluster, &cluster.maintenance);
+        let connection = connection(cluster, &cluster.survey.maintenance);
         let mut feed = Feed::new(&connection, what, killers)?;
         feed.write(UNHINDERED.as_bytes())?;
         Ok(Self::new(cluster, feed, edit))
@@ -162,40 +155,42 @@ impl Load<DatabaseEdit> {
         cluster: &Cluster,
         target: &Target,
         encoding: Option<&str>,
-        begun: &Begun,
+        cleanup: &Cleanup,
         killers: &Killers,
     ) -> Result<Self, Error> {
-        let database = match &target.place {
-            Place::There(_) => &target.name,
-            Place::Beside(working) | Place::Early(working, _) => {
-                begun.add(working.ascii());
-                &cluster.maintenance
+        let database = match &target.destination {
+            Destination::InPlace(_) => &target.name,
+            Destination::Beside(working) | Destination::NamedEarly { working, .. } => {
+                cleanup.add(working.ascii());
+                &cluster.survey.maintenance
             }
         };
         let connection = connection(cluster, database);
         let what = format!("database '{}'", target.name);
         let mut feed = Feed::new(&connection, what.clone(), killers)?;
-        match &target.place {
-            Place::Beside(_) => {}
-            Place::Early(..) => feed = feed.naming(Naming::new(cluster, target, begun.undos())),
-            Place::There(Transactions::One) => {
-                feed = feed.with_aside(connection, what, killers, begun.undos());
+        match &target.destination {
+            Destination::Beside(_) => {}
+            Destination::NamedEarly { .. } => {
+                feed = feed.naming(Naming::new(cluster, target, cleanup.undos()))
             }
-            Place::There(Transactions::Several) => {
-                begun.undos().add(Undo::Partial(target.name.clone()));
+            Destination::InPlace(Transactions::One) => {
+                feed = feed.with_aside(connection, what, killers, cleanup.undos());
+            }
+            Destination::InPlace(Transactions::Several) => {
+                cleanup.undos().add(Undo::Partial(target.name.clone()));
             }
         }
         let manner = Manner {
             wary: !cluster.restrict,
-            server: cluster.version.major(),
-            settings: [UNHINDERED, &cluster.settings].concat(),
-            maintenance: cluster.maintenance.clone(),
+            server: cluster.survey.version.major(),
+            settings: [UNHINDERED, &cluster.survey.settings].concat(),
+            maintenance: cluster.survey.maintenance.clone(),
             owners: cluster.owners,
             goes_on: cluster.failures.is_some(),
             names: cluster.names.clone(),
             encoding: encoding.map(str::to_owned),
         };
-        let edit = DatabaseEdit::new(target.from.clone(), target.place.clone(), manner);
+        let edit = DatabaseEdit::new(target.from.clone(), target.destination.clone(), manner);
         edit.begin(&mut feed)?;
         Ok(Self::new(cluster, feed, edit))
     }
@@ -216,7 +211,7 @@ impl Load<DatabaseEdit> {
     }
 
     /// It is finished, and all was checked: ends the session. A database that is restored in place is committed by it.
-    pub(crate) fn end(self, target: &Target) -> Result<Entry, Error> {
+    pub(crate) fn end(self, target: &Target) -> Result<RestoredDatabase, Error> {
         let left_out = self.edit.ownerless();
         let name: PgText = target.from.clone().unwrap_or_else(|| target.name.clone());
         if let cleaned @ 1.. = self.edit.cleaned() {
@@ -227,7 +222,7 @@ impl Load<DatabaseEdit> {
         }
         let failed = self.feed.failed();
         self.feed.end(self.edit.end())?;
-        Ok(Entry {
+        Ok(RestoredDatabase {
             name_hex: name.utf8().is_none().then(|| name.hex()),
             name,
             restored_as: target.name.clone(),
@@ -239,10 +234,7 @@ impl Load<DatabaseEdit> {
                 .took
                 .unwrap_or_else(|| self.started.elapsed())
                 .as_secs_f64(),
-            replaced: match &target.old {
-                Old::Kept(kept) | Old::Empty(kept) => Some(kept.clone()),
-                Old::None => None,
-            },
+            replaced: target.replaced.kept_as().cloned(),
         })
     }
 }

@@ -10,7 +10,7 @@ use job::say;
 use pg_client::Killer;
 use serde::Serialize;
 
-use crate::failure::{RESTRICTED, head, is_warning};
+use crate::server::failure::{RESTRICTED, head, is_warning};
 
 /// How many are kept for `--json`.
 const KEPT: usize = 200;

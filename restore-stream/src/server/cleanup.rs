@@ -1,73 +1,34 @@
-//! What must be gone when this run is: its sign of life on the server, and the databases that it has
-//! begun.
+//! What this run takes back if it does not end well.
 
-use std::io::{BufRead, BufReader, Write};
-use std::process::{ChildStdin, Stdio};
+use std::io::Write;
+use std::process::Stdio;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use job::{Error, OnStop, say};
-use pg_client::{
-    Child, Conninfo, RELEASE, Server, UNHINDERED, drop_database, open_database, quote_literal,
-};
-
+use job::{OnStop, say};
+use pg_client::{Conninfo, Server, open_database, quote_literal};
 use pg_text::PgText;
 
-use crate::preflight::Cluster;
-use crate::sessions::is_empty;
-use crate::undo::Undo;
-
-/// A session that does nothing, but by its name tells other runs that this one lives: what it restores
-/// into is not theirs to clear away.
-#[derive(Debug)]
-pub(crate) struct Keeper {
-    _child: Child,
-    _input: Option<ChildStdin>,
-}
-
-impl Keeper {
-    /// Connects; returns when others can see it.
-    pub(crate) fn start(cluster: &Cluster) -> Result<Self, Error> {
-        let conninfo = cluster.server.conninfo();
-        let mut command = conninfo.command("psql", Some(cluster.maintenance.as_bytes()));
-        // Rows go nowhere: nobody reads after what is echoed, and a psql that writes then is ended by that.
-        command.args(["--no-psqlrc", "--quiet", "--output=/dev/null"]);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut child = Child::spawn(command)?;
-        let mut input = child.take_stdin();
-        let mut said = String::new();
-        if let (Some(input), Some(output)) = (&mut input, child.take_stdout()) {
-            // psql echoes when it is connected. What fails here is said by its end.
-            let _ = input.write_all([UNHINDERED, "\\echo here\n"].concat().as_bytes());
-            let _ = BufReader::new(output).read_line(&mut said);
-        }
-        if said.is_empty() {
-            child.wait()?;
-            return Err(Error::failed("psql ended at once"));
-        }
-        Ok(Self {
-            _child: child,
-            _input: input,
-        })
-    }
-}
+use crate::server::cluster::Cluster;
+use crate::server::contents::is_empty;
+use crate::server::undo::Undo;
 
 /// What this run has begun. It is taken back when it fails, when a signal stops it, and (by the next restore, as far as
 /// databases under a working name go) when it was killed.
 #[derive(Debug)]
-pub(crate) struct Begun {
+pub(crate) struct Cleanup {
     server: Server,
     maintenance: PgText,
     /// What its sessions call themselves.
     application: String,
-    undos: Undos,
+    undos: UndoList,
     on_stop: Option<OnStop>,
 }
 
 /// What is to be taken back. Its clones are the same list.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Undos(Arc<Mutex<Vec<Undo>>>);
+pub(crate) struct UndoList(Arc<Mutex<Vec<Undo>>>);
 
-impl Undos {
+impl UndoList {
     pub(crate) fn add(&self, undo: Undo) {
         self.lock().push(undo);
     }
@@ -84,25 +45,25 @@ impl Undos {
     }
 }
 
-impl Begun {
+impl Cleanup {
     pub(crate) fn new(cluster: &Cluster) -> Self {
-        let undos = Undos::default();
+        let undos = UndoList::default();
         let on_stop = job::on_stop({
             let (undos, conninfo) = (undos.clone(), cluster.server.conninfo().clone());
-            let maintenance = cluster.maintenance.clone();
+            let maintenance = cluster.survey.maintenance.clone();
             let application = cluster.run.application();
             move || undo_now(&conninfo, &maintenance, &application, &undos.lock())
         });
         Self {
             server: cluster.server.clone(),
-            maintenance: cluster.maintenance.clone(),
+            maintenance: cluster.survey.maintenance.clone(),
             application: cluster.run.application(),
             undos,
             on_stop: Some(on_stop),
         }
     }
 
-    pub(crate) fn undos(&self) -> Undos {
+    pub(crate) fn undos(&self) -> UndoList {
         self.undos.clone()
     }
 
@@ -122,7 +83,7 @@ impl Begun {
     }
 }
 
-impl Drop for Begun {
+impl Drop for Cleanup {
     fn drop(&mut self) {
         // A signal that is ending the program takes it back itself.
         drop(self.on_stop.take());
@@ -144,7 +105,7 @@ impl Drop for Begun {
     }
 }
 
-impl Begun {
+impl Cleanup {
     fn take_back(&self, undo: &Undo) {
         if let Undo::Drop(_, Some(taken)) = undo {
             self.say_who_ends(&taken.name);
@@ -164,9 +125,7 @@ impl Begun {
             _ => {}
         }
     }
-}
 
-impl Begun {
     /// An extension's background worker that has come into a database that is dropped.
     fn say_who_ends(&self, database: &PgText) {
         let question = pg_client::sql(
@@ -181,14 +140,6 @@ impl Begun {
             );
         }
     }
-}
-
-/// Drops a database that a killed run has left.
-pub(crate) fn clear(cluster: &Cluster, name: &PgText) -> Result<(), Error> {
-    let execute = |sql: &PgText| cluster.server.execute(Some(&cluster.maintenance), sql);
-    execute(&open_database(name))?;
-    let _ = cluster.server.execute(Some(name), RELEASE);
-    execute(&drop_database(name))
 }
 
 /// Ends all sessions of a run, before its databases are dropped: the psql of one may be dead, and the server still
@@ -212,7 +163,7 @@ fn ending(application: &str, undos: &[Undo]) -> String {
     )
 }
 
-/// Without [`Child`], which must not be used while a signal ends the program.
+/// Takes back without [`pg_client::Child`], which must not be used while a signal ends the program.
 fn undo_now(conninfo: &Conninfo, maintenance: &PgText, application: &str, undos: &[Undo]) {
     if undos.is_empty() {
         return;

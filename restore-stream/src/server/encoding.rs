@@ -15,13 +15,13 @@ type Known = HashMap<(PgText, String), Option<PgText>>;
 
 /// Asks the server, once for each name.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Names {
+pub(crate) struct NameConverter {
     /// And the database to ask in, whose encoding is that of the cluster's names. None: the same bytes mean the same.
     server: Option<(Server, PgText)>,
     known: Arc<Mutex<Known>>,
 }
 
-impl Names {
+impl NameConverter {
     pub(crate) fn new(server: &Server, database: &PgText) -> Self {
         Self {
             server: Some((server.clone(), database.clone())),
@@ -31,7 +31,7 @@ impl Names {
 
     /// The bytes that a name is on the server, if it was written in `encoding` (none: in that of the server). None if it
     /// cannot be there: its bytes are no text, or have no equivalent.
-    pub(crate) fn here(&self, name: &PgText, encoding: Option<&str>) -> Option<PgText> {
+    pub(crate) fn on_server(&self, name: &PgText, encoding: Option<&str>) -> Option<PgText> {
         let Some(server) = self.server.as_ref().filter(|_| !name.is_ascii()) else {
             return Some(name.clone());
         };
@@ -54,8 +54,8 @@ impl Names {
         if one.is_ascii() || other.is_ascii() {
             return false;
         }
-        let one = self.here(one, in_one);
-        one.is_some() && one == self.here(other, in_other)
+        let one = self.on_server(one, in_one);
+        one.is_some() && one == self.on_server(other, in_other)
     }
 }
 
@@ -76,9 +76,9 @@ mod tests {
 
     #[test]
     fn without_a_server_bytes_are_what_they_are() {
-        let names = Names::default();
+        let names = NameConverter::default();
         let name = PgText::from(&b"gr\xf6\xdfe"[..]);
-        assert_eq!(names.here(&name, Some("LATIN1")), Some(name.clone()));
+        assert_eq!(names.on_server(&name, Some("LATIN1")), Some(name.clone()));
         assert!(names.are_one((&name, None), (&name, Some("UTF8"))));
         assert!(!names.are_one((&name, None), (&"größe".into(), None)));
     }

@@ -7,11 +7,11 @@ use job::Error;
 use pg_client::{Server, UNHINDERED, disconnect, quote_ident, quote_literal, sql, vacate};
 use pg_text::PgText;
 
-use crate::keeper::Undos;
-use crate::plan::{Old, Target};
-use crate::preflight::Cluster;
-use crate::sessions::is_empty;
-use crate::undo::{Taken, Undo};
+use crate::server::cleanup::UndoList;
+use crate::server::cluster::Cluster;
+use crate::server::contents::is_empty;
+use crate::server::target::{Replaced, Target};
+use crate::server::undo::{Taken, Undo};
 
 /// How often it is tried while somebody is connected to one of them.
 const TRIES: u32 = 5;
@@ -24,21 +24,21 @@ const LOOK: Duration = Duration::from_secs(3);
 pub(crate) struct Naming {
     server: Server,
     maintenance: PgText,
-    undos: Undos,
+    undos: UndoList,
     name: PgText,
-    old: Old,
+    replaced: Replaced,
     /// Whether the connections to the empty one that has the name are closed.
     force: bool,
 }
 
 impl Naming {
-    pub(crate) fn new(cluster: &Cluster, target: &Target, undos: Undos) -> Self {
+    pub(crate) fn new(cluster: &Cluster, target: &Target, undos: UndoList) -> Self {
         Self {
             server: cluster.server.clone(),
-            maintenance: cluster.maintenance.clone(),
+            maintenance: cluster.survey.maintenance.clone(),
             undos,
             name: target.name.clone(),
-            old: target.old.clone(),
+            replaced: target.replaced.clone(),
             force: cluster.force,
         }
     }
@@ -48,10 +48,7 @@ impl Naming {
     /// # Errors
     /// There is none of that name; the one that has the name was filled meanwhile (4), or somebody is connected to it.
     pub(crate) fn give(&self, working: &str) -> Result<(), Error> {
-        let old = match &self.old {
-            Old::Empty(kept) | Old::Kept(kept) => Some(kept.clone()),
-            Old::None => None,
-        };
+        let old = self.replaced.kept_as().cloned();
         if old.is_some() && !is_empty(&self.server, &self.name)? {
             return Err(Error::refused(format!(
                 "the database '{}' was empty, and was filled while this ran: nothing was changed",

@@ -4,10 +4,10 @@ use job::Error;
 use pg_text::PgText;
 
 use crate::edit::Out;
-use crate::keeper::Undos;
-use crate::naming::Naming;
-use crate::session::{Connection, Killers, Session};
-use crate::undo::Undo;
+use crate::server::cleanup::UndoList;
+use crate::server::naming::Naming;
+use crate::server::session::{Connection, Killers, Session};
+use crate::server::undo::Undo;
 
 /// A session, and the second one that large objects go through.
 #[derive(Debug)]
@@ -25,7 +25,7 @@ struct Aside {
     connection: Connection,
     what: String,
     killers: Killers,
-    undos: Undos,
+    undos: UndoList,
     session: Option<Session>,
 }
 
@@ -50,7 +50,7 @@ impl Feed {
         connection: Connection,
         what: String,
         killers: &Killers,
-        undos: Undos,
+        undos: UndoList,
     ) -> Self {
         self.aside = Some(Aside {
             connection,

@@ -6,8 +6,8 @@ use dump_text::Watch;
 use job::{Error, Progress, say, text};
 use store::{Backup, Glance, Source, Store};
 
-use crate::checked::not_good;
 use crate::cli::Args;
+use crate::source::error::{cut, not_good};
 
 /// The backup that is to be restored.
 #[derive(Debug)]
@@ -100,14 +100,6 @@ impl Chosen {
 }
 
 const GONE: &str = "it is gone since the store was listed";
-
-/// The error of a backup whose marker is missing.
-pub(crate) fn cut(label: &str) -> Error {
-    Error::not_good(format!(
-        "'{label}' is cut: the end-of-file marker is missing"
-    ))
-    .hint("take an older backup: restore-stream STORE --before TIME")
-}
 
 fn from_store(store: &Store, args: &Args) -> Result<Chosen, Error> {
     let label = store.label();

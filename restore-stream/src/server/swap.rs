@@ -10,10 +10,10 @@ use pg_client::{
 use pg_text::PgText;
 
 use crate::cli::Args;
-use crate::edit::Place;
-use crate::plan::{Old, Target};
-use crate::preflight::Cluster;
-use crate::sessions::{Session, how_to_end};
+use crate::server::cluster::Cluster;
+use crate::server::contents::is_empty;
+use crate::server::sessions::{Session, how_to_end};
+use crate::server::target::{Destination, Replaced, Target};
 
 /// How often it is tried while somebody is connected to a database that is replaced. The server itself waits 5 s for
 /// them in each try, and lets nobody new in meanwhile.
@@ -43,7 +43,10 @@ pub(crate) fn swap(cluster: &Cluster, args: &Args, targets: &[Target]) -> Result
     let mut tries = 0;
     let mut waiting = None;
     loop {
-        let Err(error) = cluster.server.execute(Some(&cluster.maintenance), &sql) else {
+        let Err(error) = cluster
+            .server
+            .execute(Some(&cluster.survey.maintenance), &sql)
+        else {
             return Ok(());
         };
         if is_done(cluster, &working, &error)? {
@@ -71,10 +74,10 @@ pub(crate) fn swap(cluster: &Cluster, args: &Args, targets: &[Target]) -> Result
 }
 
 fn working(target: &Target) -> Option<&str> {
-    match &target.place {
-        Place::Beside(working) => Some(working.ascii()),
+    match &target.destination {
+        Destination::Beside(working) => Some(working.ascii()),
         // It has its name.
-        Place::Early(..) | Place::There(_) => None,
+        Destination::NamedEarly { .. } | Destination::InPlace(_) => None,
     }
 }
 
@@ -90,7 +93,9 @@ fn close(cluster: &Cluster, working: &[&str]) -> Result<Vec<String>, Error> {
         let name = quote_ident(name);
         sql.push_str(&format!("ALTER DATABASE {name} ALLOW_CONNECTIONS false;\n"));
     }
-    let rows = cluster.server.query(Some(&cluster.maintenance), &sql)?;
+    let rows = cluster
+        .server
+        .query(Some(&cluster.survey.maintenance), &sql)?;
     let names = rows.into_iter().flatten().flatten();
     Ok(names.map(|name| name.to_string()).collect())
 }
@@ -103,7 +108,7 @@ fn renames(target: &Target, args: &Args, open: &[String]) -> PgText {
     };
     let name = quote_ident(&target.name);
     let mut all = Vec::new();
-    if let Old::Empty(kept) | Old::Kept(kept) = &target.old {
+    if let Some(kept) = target.replaced.kept_as() {
         if args.force_disconnect {
             all.push(disconnect(&target.name));
         }
@@ -132,7 +137,7 @@ fn is_done(cluster: &Cluster, working: &[&str], lost: &Error) -> Result<bool, Er
         "SELECT count(*) FROM pg_catalog.pg_database WHERE datname IN ({})",
         literals(working)
     );
-    match cluster.server.query(Some(&cluster.maintenance), &sql) {
+    match cluster.server.query(Some(&cluster.survey.maintenance), &sql) {
         Ok(rows) => {
             let count = rows.first().and_then(|row| row.first()?.as_ref());
             Ok(count.is_some_and(|count| *count == "0"))
@@ -148,7 +153,9 @@ fn is_done(cluster: &Cluster, working: &[&str], lost: &Error) -> Result<bool, Er
 fn refuse_filled(cluster: &Cluster, args: &Args, targets: &[Target]) -> Result<(), Error> {
     let named_now = targets.iter().filter(|it| working(it).is_some());
     for target in named_now.filter(|_| !args.replace) {
-        if matches!(target.old, Old::Empty(_)) && !cluster.is_empty(&target.name)? {
+        if matches!(target.replaced, Replaced::Empty(_))
+            && !is_empty(&cluster.server, &target.name)?
+        {
             return Err(Error::refused(format!(
                 "the database '{}' was empty, and was filled while this ran: nothing was changed",
                 target.name
@@ -185,7 +192,9 @@ fn not_ours(strangers: &[Session], error: &Error) -> Error {
 
 /// Who stands in the way, if that is why.
 fn explained(cluster: &Cluster, args: &Args, targets: &[Target], error: &Error) -> Error {
-    let replaced = targets.iter().filter(|target| target.old != Old::None);
+    let replaced = targets
+        .iter()
+        .filter(|target| target.replaced != Replaced::Nothing);
     let replaced: Vec<&PgText> = replaced.map(|target| &target.name).collect();
     let sessions = cluster.sessions(&replaced).unwrap_or_default();
     sessions.iter().for_each(Session::say);
@@ -209,16 +218,24 @@ fn explained(cluster: &Cluster, args: &Args, targets: &[Target], error: &Error) 
 pub(crate) fn drop_old(cluster: &Cluster, args: &Args, targets: &[Target]) -> Vec<PgText> {
     let mut gone = Vec::new();
     for target in targets {
-        let kept = match &target.old {
-            Old::Empty(kept) if args.drop_old || cluster.is_empty(kept).unwrap_or(false) => kept,
-            Old::Kept(kept) if args.drop_old => kept,
-            Old::Empty(kept) => {
+        let kept = match &target.replaced {
+            Replaced::Empty(kept)
+                if args.drop_old || is_empty(&cluster.server, kept).unwrap_or(false) =>
+            {
+                kept
+            }
+            Replaced::Kept(kept) if args.drop_old => kept,
+            Replaced::Empty(kept) => {
                 say!("'{kept}' is kept: it was empty, and is not any more");
                 continue;
             }
             _ => continue,
         };
-        let execute = |sql: &PgText| cluster.server.execute(Some(&cluster.maintenance), sql);
+        let execute = |sql: &PgText| {
+            cluster
+                .server
+                .execute(Some(&cluster.survey.maintenance), sql)
+        };
         match execute(&drop_database(kept)) {
             Ok(()) => gone.push(kept.clone()),
             Err(error) => {

@@ -1,14 +1,15 @@
 //! The SQL of a backup, or of one section of it, checked to the last byte.
 
 use backup_file::{Ending, Reader, Section, SectionKind};
-use dump_text::{Entrance, Flaw, Watch};
+use dump_text::{Entrance, Watch};
 use job::{Error, say};
 use pg_text::PgText;
 use store::Recorded;
 
-use crate::choose::{Chosen, cut};
 use crate::cli::Args;
-use crate::plan::is_wanted;
+use crate::source::chosen::Chosen;
+use crate::source::error::{cut, not_good};
+use crate::source::selection::{is_wanted, no_such_database};
 
 /// SQL that is checked as it is read. Only [`Checked::finish`] says that it was whole.
 pub(crate) struct Checked<'a> {
@@ -38,7 +39,7 @@ impl<'a> Checked<'a> {
         let mut sections = index.sections.iter();
         match sections.find(|it| matches!(&it.kind, SectionKind::Database(name) if is_it(name))) {
             Some(section) => Self::section(chosen, section, args.threads()),
-            None => Err(crate::plan::no_such_database(chosen, index, database)),
+            None => Err(no_such_database(&chosen.label(), index, database)),
         }
     }
 
@@ -178,9 +179,4 @@ impl<'a> Checked<'a> {
     pub(crate) fn is_foreign(&self) -> bool {
         self.foreign
     }
-}
-
-/// The error of a dump that is not whole, or that psql cannot read.
-pub(crate) fn not_good(label: &str, flaw: Flaw) -> Error {
-    Error::not_good(format!("'{label}' is not good: {flaw}")).hint(flaw.hint())
 }

@@ -8,7 +8,7 @@ use job::Error;
 use pg_client::{Row, Server, UNHINDERED};
 use pg_text::PgText;
 
-use crate::facts::{FACTS, Facts};
+use crate::server::facts::{FACTS, Facts};
 
 /// Databases that nearly every server has. They are never replaced.
 const ALWAYS_THERE: [&str; 2] = ["postgres", "template1"];

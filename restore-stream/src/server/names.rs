@@ -1,12 +1,10 @@
 //! The names of databases that are being restored, and of those that were replaced.
 
 use std::collections::BTreeSet;
-use std::fs::File;
-use std::io::Read;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use chrono::{DateTime, NaiveDateTime, Utc};
 use job::Error;
+use pg_client::random_key;
 use pg_text::PgText;
 
 /// PostgreSQL's NAMEDATALEN, less the byte that ends a name.
@@ -18,39 +16,21 @@ const REPLACED: &str = "_replaced_";
 const MOMENT_LENGTH: usize = 15;
 const KEY_LENGTH: usize = 6;
 
-/// One run of this program, no two of which have the same key; it gives no name twice.
+/// One run of this program. No two runs have the same key.
 #[derive(Debug)]
 pub(crate) struct Run {
     started: DateTime<Utc>,
     /// Six hexadecimal digits.
     key: String,
-    given: Mutex<Given>,
-}
-
-#[derive(Debug, Default)]
-struct Given {
-    /// How many databases got a working name.
-    working: u32,
-    names: BTreeSet<PgText>,
 }
 
 impl Run {
     pub(crate) fn new() -> Result<Self, Error> {
-        let mut random = [0; KEY_LENGTH / 2];
-        File::open("/dev/urandom")
-            .and_then(|mut file| file.read_exact(&mut random))
-            .map_err(|error| Error::io("cannot read '/dev/urandom'", &error))?;
-        let key = random.iter().map(|byte| format!("{byte:02x}")).collect();
-        Ok(Self::of(Utc::now(), key))
+        Ok(Self::of(Utc::now(), random_key::<{ KEY_LENGTH / 2 }>()?))
     }
 
-    fn of(started: DateTime<Utc>, key: String) -> Self {
-        let given = Mutex::default();
-        Self {
-            started,
-            key,
-            given,
-        }
+    pub(crate) fn of(started: DateTime<Utc>, key: String) -> Self {
+        Self { started, key }
     }
 
     /// What its sessions call themselves on the server.
@@ -63,45 +43,59 @@ impl Run {
         name.strip_prefix("restore-stream ")
     }
 
-    /// A name for a database while it is being restored: nothing of its own name is in it, which may be long, and in
-    /// another alphabet.
-    pub(crate) fn working(&self) -> String {
-        let mut given = self.given();
-        given.working += 1;
-        self.numbered(given.working)
-    }
-
-    /// A name of that form that no database has.
+    /// A working name that no database has.
     pub(crate) fn of_no_database(&self) -> String {
-        self.numbered(0)
+        self.working(0)
     }
 
-    fn numbered(&self, number: u32) -> String {
+    /// The names that this run gives.
+    pub(crate) fn new_names(&self) -> NewNames {
+        NewNames {
+            run: Self::of(self.started, self.key.clone()),
+            working: 0,
+            given: BTreeSet::new(),
+        }
+    }
+
+    fn working(&self, number: u32) -> String {
         let (moment, key) = (self.started.format(FORM), &self.key);
         format!("{RESTORING}{moment}_{key}_{number}")
     }
+}
 
+/// The names that a run gives to databases, none of them twice.
+#[derive(Debug)]
+pub(crate) struct NewNames {
+    run: Run,
+    /// How many databases got a working name.
+    working: u32,
+    given: BTreeSet<PgText>,
+}
+
+impl NewNames {
     /// Whether the database that is to have this name at the end is the first one.
-    pub(crate) fn claim(&self, name: &PgText) -> bool {
-        self.given().names.insert(name.clone())
+    pub(crate) fn claim(&mut self, name: &PgText) -> bool {
+        self.given.insert(name.clone())
     }
 
-    /// The name that a database that was replaced is kept under; unlike any of `taken`.
-    pub(crate) fn replaced(&self, name: &PgText, taken: impl Fn(&PgText) -> bool) -> PgText {
-        let mut given = self.given();
-        let end = format!("{REPLACED}{}", self.started.format(FORM));
+    /// A name for a database while it is being restored. It does not contain the database's own name, which may be long
+    /// and in another alphabet.
+    pub(crate) fn working(&mut self) -> PgText {
+        self.working += 1;
+        self.run.working(self.working).into()
+    }
+
+    /// The name that a replaced database is kept under: unlike any of `taken`.
+    pub(crate) fn kept(&mut self, name: &PgText, taken: impl Fn(&PgText) -> bool) -> PgText {
+        let end = format!("{REPLACED}{}", self.run.started.format(FORM));
         let mut kept = with_end(name, &end);
         let mut number = 1_u32;
-        while taken(&kept) || given.names.contains(&kept) {
+        while taken(&kept) || self.given.contains(&kept) {
             number += 1;
             kept = with_end(name, &format!("{end}_{number}"));
         }
-        given.names.insert(kept.clone());
+        self.given.insert(kept.clone());
         kept
-    }
-
-    fn given(&self) -> MutexGuard<'_, Given> {
-        self.given.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -120,8 +114,8 @@ pub(crate) fn working_key(database: &str) -> Option<&str> {
     of_form.then_some(key)
 }
 
-/// A name and an end, of which the end is whole: the name is cut, between characters, where it is too long. Of a name that
-/// is not UTF-8, all bytes behind the last that is ASCII are cut: where a character of it begins cannot be seen.
+/// A name with an end. A name that is too long is cut between two characters, the end never is. A name that is not UTF-8 is
+/// cut behind an ASCII byte, because nothing shows where its other characters begin.
 fn with_end(name: &PgText, end: &str) -> PgText {
     let mut length = name.len().min(NAME_LIMIT - end.len());
     let bytes = name.as_bytes();
@@ -147,11 +141,12 @@ mod tests {
     #[test]
     fn names_tell_when_and_whose() {
         let run = run();
-        assert_eq!(run.working(), "restoring_20251123_020000_0a1b2c_1");
-        assert_eq!(run.working(), "restoring_20251123_020000_0a1b2c_2");
+        let mut names = run.new_names();
+        assert_eq!(names.working(), "restoring_20251123_020000_0a1b2c_1");
+        assert_eq!(names.working(), "restoring_20251123_020000_0a1b2c_2");
         assert_eq!(run.of_no_database(), "restoring_20251123_020000_0a1b2c_0");
         assert_eq!(
-            run.replaced(&"shop".into(), |_| false),
+            names.kept(&"shop".into(), |_| false),
             "shop_replaced_20251123_020000"
         );
         assert_eq!(run.application(), "restore-stream 0a1b2c");
@@ -170,13 +165,14 @@ mod tests {
             "日".repeat(20),
             "a\"".repeat(30),
         ] {
-            let run = run();
-            let there = run.replaced(&beginning.as_str().into(), |_| false);
-            let run = self::run();
+            let there = run()
+                .new_names()
+                .kept(&beginning.as_str().into(), |_| false);
+            let mut names = run().new_names();
             let mut kept: Vec<PgText> = (0..40)
                 .map(|number| {
                     let name = format!("{beginning}{number}").into();
-                    run.replaced(&name, |name| *name == there)
+                    names.kept(&name, |name| *name == there)
                 })
                 .collect();
             assert!(
@@ -195,16 +191,16 @@ mod tests {
 
     #[test]
     fn a_name_is_given_once() {
-        let run = run();
-        let claim = |name: &str| run.claim(&name.into());
+        let mut names = run().new_names();
+        let mut claim = |name: &str| names.claim(&name.into());
         assert!(claim("a") && claim("b") && !claim("a"));
-        let kept = run.replaced(&"b".into(), |_| false);
-        assert!(!run.claim(&kept));
+        let kept = names.kept(&"b".into(), |_| false);
+        assert!(!names.claim(&kept));
     }
 
     #[test]
     fn only_names_of_the_form_are_working_names() {
-        assert_eq!(working_key(&run().working()), Some("0a1b2c"));
+        assert_eq!(working_key(&run().working(1)), Some("0a1b2c"));
         for database in [
             "shop",
             "restoring_20251123_020000",

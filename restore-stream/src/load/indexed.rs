@@ -1,42 +1,46 @@
 //! A backup with an index: each part by its own psql over its own bytes.
 
-use std::mem;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use backup_file::Section;
 use job::{Error, Progress};
-use pg_text::PgText;
 
-use crate::checked::Checked;
-use crate::choose::Chosen;
 use crate::cli::Args;
 use crate::edit::{Books, Definition, Edit, GlobalsEdit, Nowhere};
-use crate::keeper::Begun;
-use crate::ledger::{Entry, Ledger};
-use crate::load::{Load, scanner, unfinished};
-use crate::plan::{Plan, Target, is_wanted, name_here};
-use crate::preflight::Cluster;
-use crate::restore::Restored;
-use crate::session::Killers;
+use crate::load::arrival;
+use crate::load::definitions::{its_own, undivided, unplaced};
+use crate::load::part::{Load, scanner};
+use crate::load::restored::Restored;
+use crate::plan::Plan;
+use crate::report::{Report, RestoredDatabase};
+use crate::server::cleanup::Cleanup;
+use crate::server::cluster::Cluster;
+use crate::server::names::NewNames;
+use crate::server::session::Killers;
+use crate::server::target::Target;
+use crate::source::checked::Checked;
+use crate::source::chosen::Chosen;
+use crate::source::error::unfinished;
 
 /// Loads what the plan says. Nothing has its name when this returns.
 pub(crate) fn load(
     chosen: &Chosen,
     plan: &Plan,
     cluster: &Cluster,
+    new_names: &mut NewNames,
     args: &Args,
-    begun: &Begun,
-    ledger: &mut Ledger,
+    cleanup: &Cleanup,
+    report: &mut Report,
 ) -> Result<Restored, Error> {
     let progress = Progress::new(
         format!("restoring '{}'", chosen.label()),
         Some(plan.sql_length()),
     );
-    let killers = Killers::noting(ledger.first_failure());
+    let killers = Killers::noting(report.first_failure());
     let mut definitions = match &plan.globals {
-        Some(section) => globals(chosen, section, cluster, args, &killers, &progress, ledger)?,
+        Some(section) => globals(chosen, section, cluster, args, &killers, &progress, report)?,
         None => Vec::new(),
     };
     let mut restored = Restored::default();
@@ -53,7 +57,7 @@ pub(crate) fn load(
     let encoding = chosen.encoding();
     let one = |part: &Part<'_>, threads: usize| {
         let mut input = Checked::section(chosen, part.section, threads)?;
-        let mut load = Load::database(cluster, part.target, encoding, begun, &killers)?;
+        let mut load = Load::database(cluster, part.target, encoding, cleanup, &killers)?;
         load.define(part.definitions.clone());
         load.all(&mut input, &progress)?;
         let mut books = books.lock().unwrap_or_else(PoisonError::into_inner);
@@ -62,7 +66,7 @@ pub(crate) fn load(
     };
     let (in_place, beside): (Vec<_>, Vec<_>) = parts
         .iter()
-        .partition(|part| part.target.place.is_in_place());
+        .partition(|part| part.target.destination.is_in_place());
     for part in in_place {
         let mut load = one(part, args.threads())?;
         load.wait();
@@ -76,19 +80,18 @@ pub(crate) fn load(
     for (part, entry) in beside.into_iter().zip(entries) {
         restored.beside.push((part.target.clone(), entry));
     }
-    ledger.enter(books.into_inner().unwrap_or_else(PoisonError::into_inner));
+    report.enter(books.into_inner().unwrap_or_else(PoisonError::into_inner));
     for name in undivided(&definitions, args) {
-        let here = name_here(cluster, args, &name, encoding)?;
-        let target = Target::new(cluster, args, Some(&name), &here)?;
-        target.say();
-        let mut load = Load::database(cluster, &target, encoding, begun, &killers)?;
+        let here = cluster.name_on_server(&name, args.name.as_ref(), encoding)?;
+        let target = arrival::target(cluster, args, new_names, Some(&name), &here)?;
+        let mut load = Load::database(cluster, &target, encoding, cleanup, &killers)?;
         load.define(its_own(&mut definitions, &target));
         load.finish()?;
-        ledger.enter(load.take_books());
+        report.enter(load.take_books());
         let entry = load.end(&target)?;
         restored.beside.push((target, entry));
     }
-    ledger.enter(unplaced(definitions, args));
+    report.enter(unplaced(definitions, args));
     Ok(restored)
 }
 
@@ -108,16 +111,16 @@ fn globals(
     args: &Args,
     killers: &Killers,
     progress: &Progress,
-    ledger: &mut Ledger,
+    report: &mut Report,
 ) -> Result<Vec<Definition>, Error> {
     let mut input = Checked::section(chosen, section, args.threads())?;
     let edit = GlobalsEdit::new(
-        cluster.roles.clone(),
-        cluster.tablespaces.clone(),
+        cluster.survey.roles.clone(),
+        cluster.survey.tablespaces.clone(),
         args.role_passwords,
         !cluster.restrict,
     )
-    .granting(cluster.grantors.clone())
+    .granting(cluster.survey.grantors.clone())
     .on(cluster.names.clone());
     if !args.globals() {
         let mut edit = edit.for_definitions();
@@ -128,50 +131,16 @@ fn globals(
         input.finish()?;
         let ended = scanner.finish(&mut |piece| edit.piece(piece, &mut Nowhere))?;
         ended.map_err(|how| unfinished(&input.label(), how))?;
-        ledger.enter(edit.take_books());
+        report.enter(edit.take_books());
         return Ok(edit.take_definitions());
     }
     let mut load = Load::globals(cluster, edit, killers)?;
-    ledger.globals_begun();
+    report.globals_begun();
     load.all(&mut input, progress)?;
-    ledger.enter(load.take_books());
+    report.enter(load.take_books());
     let mut edit = load.end()?;
-    ledger.globals_done();
+    report.globals_done();
     Ok(edit.take_definitions())
-}
-
-/// Takes those about one database.
-pub(crate) fn its_own(definitions: &mut Vec<Definition>, target: &Target) -> Vec<Definition> {
-    let all = mem::take(definitions);
-    let its = |it: &Definition| Some(&it.database) == target.from.as_ref();
-    let (its, others) = all.into_iter().partition(its);
-    *definitions = others;
-    its
-}
-
-/// Databases that are created among the roles and of which nothing else comes: they are empty.
-pub(crate) fn undivided(definitions: &[Definition], args: &Args) -> Vec<PgText> {
-    let created = definitions.iter().filter(|it| it.creates());
-    let names = created.map(|it| it.database.clone());
-    names
-        .filter(|name| args.databases() && is_wanted(args, None, name))
-        .collect()
-}
-
-/// What was said about databases of which the backup has no part.
-pub(crate) fn unplaced(definitions: Vec<Definition>, args: &Args) -> Books {
-    let mut books = Books::default();
-    for Definition { database, .. } in definitions {
-        books.received();
-        match args.databases() && is_wanted(args, None, &database) {
-            true => books.leave_out(
-                format!("what is said about the database '{database}'"),
-                "the backup has no part of that database",
-            ),
-            false => books.not_asked_for(),
-        }
-    }
-    books
 }
 
 /// Pieces of work that are done at once, until one fails.
@@ -195,8 +164,8 @@ impl Work {
         self,
         jobs: usize,
         killers: &Killers,
-        one: impl Fn(usize) -> Result<Entry, Error> + Sync,
-    ) -> Result<Vec<Entry>, Error> {
+        one: impl Fn(usize) -> Result<RestoredDatabase, Error> + Sync,
+    ) -> Result<Vec<RestoredDatabase>, Error> {
         let worker = || {
             let mut done = Vec::new();
             loop {

@@ -9,11 +9,11 @@ use job::{Error, Progress};
 use pg_client::Child;
 use pg_text::PgText;
 
-use crate::checked::Checked;
-use crate::choose::Chosen;
 use crate::cli::Args;
-use crate::load::unfinished;
-use crate::plan::not_among;
+use crate::source::checked::Checked;
+use crate::source::chosen::Chosen;
+use crate::source::error::unfinished;
+use crate::source::selection::not_among;
 
 /// Feeds the chosen backup, or one database of it, to the command. The command is killed, not let see the end of
 /// its input, if anything is wrong.

@@ -1,0 +1,21 @@
+//! The server that a backup is restored into: what it is like, how this program speaks to it, what it takes back.
+
+pub(crate) mod cleanup;
+pub(crate) mod cluster;
+pub(crate) mod contents;
+pub(crate) mod encoding;
+pub(crate) mod facts;
+pub(crate) mod failure;
+pub(crate) mod failures;
+pub(crate) mod keeper;
+pub(crate) mod leftovers;
+pub(crate) mod look;
+pub(crate) mod maintenance;
+pub(crate) mod names;
+pub(crate) mod naming;
+pub(crate) mod session;
+pub(crate) mod sessions;
+pub(crate) mod survey;
+pub(crate) mod swap;
+pub(crate) mod target;
+pub(crate) mod undo;
