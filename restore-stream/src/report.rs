@@ -7,8 +7,8 @@ use pg_text::PgText;
 use serde::Serialize;
 
 use crate::edit::{Books, Skipped};
-use crate::server::failure::{Failure, FirstFailure};
-use crate::server::failures::{Failures, Listed};
+use crate::server::failure::meaning::Failure;
+use crate::server::failure::record::{FailureList, FirstFailure, ListedFailures};
 
 /// What a run has done so far, and what it has left out.
 #[derive(Debug)]
@@ -19,7 +19,7 @@ pub(crate) struct Report {
     databases: Vec<RestoredDatabase>,
     books: Books,
     first_failure: FirstFailure,
-    failures: Failures,
+    failures: FailureList,
 }
 
 /// How far the roles and tablespaces came.
@@ -62,7 +62,7 @@ pub(crate) struct Document<'a> {
     skipped: &'a [Skipped],
     changed: &'a [Skipped],
     statements: &'a Books,
-    failed: Listed,
+    failed: ListedFailures,
     seconds: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
@@ -82,12 +82,12 @@ impl Report {
             databases: Vec::new(),
             books: Books::default(),
             first_failure: FirstFailure::default(),
-            failures: Failures::default(),
+            failures: FailureList::default(),
         }
     }
 
     /// Where statements that fail are listed.
-    pub(crate) fn failures(&self) -> Failures {
+    pub(crate) fn failures(&self) -> FailureList {
         self.failures.clone()
     }
 

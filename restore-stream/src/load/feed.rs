@@ -6,7 +6,8 @@ use pg_text::PgText;
 use crate::edit::Out;
 use crate::server::cleanup::UndoList;
 use crate::server::naming::Naming;
-use crate::server::session::{Connection, Killers, Session};
+use crate::server::session::{Connection, Session};
+use crate::server::session_group::SessionGroup;
 use crate::server::undo::Undo;
 
 /// A session, and the second one that large objects go through.
@@ -24,7 +25,7 @@ pub(crate) struct Feed {
 struct Aside {
     connection: Connection,
     what: String,
-    killers: Killers,
+    sessions: SessionGroup,
     undos: UndoList,
     session: Option<Session>,
 }
@@ -33,10 +34,10 @@ impl Feed {
     pub(crate) fn new(
         connection: &Connection,
         what: String,
-        killers: &Killers,
+        sessions: &SessionGroup,
     ) -> Result<Self, Error> {
         Ok(Self {
-            main: Session::start(connection, what, killers)?,
+            main: Session::start(connection, what, sessions)?,
             aside: None,
             naming: None,
             line: 0,
@@ -49,13 +50,13 @@ impl Feed {
         mut self,
         connection: Connection,
         what: String,
-        killers: &Killers,
+        sessions: &SessionGroup,
         undos: UndoList,
     ) -> Self {
         self.aside = Some(Aside {
             connection,
             what,
-            killers: killers.clone(),
+            sessions: sessions.clone(),
             undos,
             session: None,
         });
@@ -97,7 +98,7 @@ impl Aside {
             None => {
                 self.undos
                     .add(Undo::Unlink(self.connection.database.clone()));
-                Session::start(&self.connection, self.what.clone(), &self.killers)?
+                Session::start(&self.connection, self.what.clone(), &self.sessions)?
             }
         };
         Ok(self.session.insert(session))

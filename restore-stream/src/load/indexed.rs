@@ -18,7 +18,7 @@ use crate::report::{Report, RestoredDatabase};
 use crate::server::cleanup::Cleanup;
 use crate::server::cluster::Cluster;
 use crate::server::names::NewNames;
-use crate::server::session::Killers;
+use crate::server::session_group::SessionGroup;
 use crate::server::target::Target;
 use crate::source::checked::Checked;
 use crate::source::chosen::Chosen;
@@ -38,9 +38,9 @@ pub(crate) fn load(
         format!("restoring '{}'", chosen.label()),
         Some(plan.sql_length()),
     );
-    let killers = Killers::noting(report.first_failure());
+    let sessions = SessionGroup::new(report.first_failure());
     let mut definitions = match &plan.globals {
-        Some(section) => globals(chosen, section, cluster, args, &killers, &progress, report)?,
+        Some(section) => globals(chosen, section, cluster, args, &sessions, &progress, report)?,
         None => Vec::new(),
     };
     let mut restored = Restored::default();
@@ -57,7 +57,7 @@ pub(crate) fn load(
     let encoding = chosen.encoding();
     let one = |part: &Part<'_>, threads: usize| {
         let mut input = Checked::section(chosen, part.section, threads)?;
-        let mut load = Load::database(cluster, part.target, encoding, cleanup, &killers)?;
+        let mut load = Load::database(cluster, part.target, encoding, cleanup, &sessions)?;
         load.define(part.definitions.clone());
         load.all(&mut input, &progress)?;
         let mut books = books.lock().unwrap_or_else(PoisonError::into_inner);
@@ -74,7 +74,7 @@ pub(crate) fn load(
     }
     let jobs = usize::from(args.jobs).clamp(1, beside.len().max(1));
     let threads = (args.threads() / jobs).max(1);
-    let entries = Work::new(beside.len()).run(jobs, &killers, |at| {
+    let entries = Work::new(beside.len()).run(jobs, &sessions, |at| {
         one(beside[at], threads)?.end(beside[at].target)
     })?;
     for (part, entry) in beside.into_iter().zip(entries) {
@@ -84,7 +84,7 @@ pub(crate) fn load(
     for name in undivided(&definitions, args) {
         let here = cluster.name_on_server(&name, args.name.as_ref(), encoding)?;
         let target = arrival::target(cluster, args, new_names, Some(&name), &here)?;
-        let mut load = Load::database(cluster, &target, encoding, cleanup, &killers)?;
+        let mut load = Load::database(cluster, &target, encoding, cleanup, &sessions)?;
         load.define(its_own(&mut definitions, &target));
         load.finish()?;
         report.enter(load.take_books());
@@ -109,7 +109,7 @@ fn globals(
     section: &Section,
     cluster: &Cluster,
     args: &Args,
-    killers: &Killers,
+    sessions: &SessionGroup,
     progress: &Progress,
     report: &mut Report,
 ) -> Result<Vec<Definition>, Error> {
@@ -134,7 +134,7 @@ fn globals(
         report.enter(edit.take_books());
         return Ok(edit.take_definitions());
     }
-    let mut load = Load::globals(cluster, edit, killers)?;
+    let mut load = Load::globals(cluster, edit, sessions)?;
     report.globals_begun();
     load.all(&mut input, progress)?;
     report.enter(load.take_books());
@@ -163,7 +163,7 @@ impl Work {
     fn run(
         self,
         jobs: usize,
-        killers: &Killers,
+        sessions: &SessionGroup,
         one: impl Fn(usize) -> Result<RestoredDatabase, Error> + Sync,
     ) -> Result<Vec<RestoredDatabase>, Error> {
         let worker = || {
@@ -177,7 +177,7 @@ impl Work {
                     Ok(entry) => done.push((at, entry)),
                     Err(error) => {
                         self.fail(error);
-                        killers.kill();
+                        sessions.kill();
                         return done;
                     }
                 }

@@ -13,7 +13,8 @@ use crate::report::RestoredDatabase;
 use crate::server::cleanup::Cleanup;
 use crate::server::cluster::Cluster;
 use crate::server::naming::Naming;
-use crate::server::session::{Connection, Killers};
+use crate::server::session::Connection;
+use crate::server::session_group::SessionGroup;
 use crate::server::target::{Destination, Target, Transactions};
 use crate::server::undo::Undo;
 use crate::source::checked::Checked;
@@ -133,11 +134,11 @@ impl Load<GlobalsEdit> {
     pub(crate) fn globals(
         cluster: &Cluster,
         edit: GlobalsEdit,
-        killers: &Killers,
+        sessions: &SessionGroup,
     ) -> Result<Self, Error> {
         let what = "roles and tablespaces".to_owned();
         let connection = connection(cluster, &cluster.survey.maintenance);
-        let mut feed = Feed::new(&connection, what, killers)?;
+        let mut feed = Feed::new(&connection, what, sessions)?;
         feed.write(UNHINDERED.as_bytes())?;
         Ok(Self::new(cluster, feed, edit))
     }
@@ -156,7 +157,7 @@ impl Load<DatabaseEdit> {
         target: &Target,
         encoding: Option<&str>,
         cleanup: &Cleanup,
-        killers: &Killers,
+        sessions: &SessionGroup,
     ) -> Result<Self, Error> {
         let database = match &target.destination {
             Destination::InPlace(_) => &target.name,
@@ -167,14 +168,14 @@ impl Load<DatabaseEdit> {
         };
         let connection = connection(cluster, database);
         let what = format!("database '{}'", target.name);
-        let mut feed = Feed::new(&connection, what.clone(), killers)?;
+        let mut feed = Feed::new(&connection, what.clone(), sessions)?;
         match &target.destination {
             Destination::Beside(_) => {}
             Destination::NamedEarly { .. } => {
                 feed = feed.naming(Naming::new(cluster, target, cleanup.undos()))
             }
             Destination::InPlace(Transactions::One) => {
-                feed = feed.with_aside(connection, what, killers, cleanup.undos());
+                feed = feed.with_aside(connection, what, sessions, cleanup.undos());
             }
             Destination::InPlace(Transactions::Several) => {
                 cleanup.undos().add(Undo::Partial(target.name.clone()));

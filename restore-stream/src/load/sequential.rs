@@ -17,7 +17,7 @@ use crate::report::Report;
 use crate::server::cleanup::Cleanup;
 use crate::server::cluster::Cluster;
 use crate::server::names::NewNames;
-use crate::server::session::Killers;
+use crate::server::session_group::SessionGroup;
 use crate::server::target::Target;
 use crate::source::checked::Checked;
 use crate::source::chosen::Chosen;
@@ -46,7 +46,7 @@ pub(crate) fn load(
         new_names,
         args,
         cleanup,
-        killers: Killers::noting(report.first_failure()),
+        sessions: SessionGroup::new(report.first_failure()),
         report,
         stage: Stage::Opening(Vec::new()),
         kind: Kind::Unknown,
@@ -101,7 +101,7 @@ struct Passage<'a> {
     args: &'a Args,
     cleanup: &'a Cleanup,
     report: &'a mut Report,
-    killers: Killers,
+    sessions: SessionGroup,
     stage: Stage,
     kind: Kind,
     /// How many dumps have cleanup in the part that passes.
@@ -275,8 +275,13 @@ impl Passage<'_> {
         let target = arrival::target(self.cluster, self.args, self.new_names, None, name)?;
         self.names.push(name.clone());
         let encoding = self.encoding.as_deref();
-        let mut load =
-            Load::database(self.cluster, &target, encoding, self.cleanup, &self.killers)?;
+        let mut load = Load::database(
+            self.cluster,
+            &target,
+            encoding,
+            self.cleanup,
+            &self.sessions,
+        )?;
         load.connect()?;
         self.stage = Stage::Database(target, Box::new(load));
         self.again(prelude)
@@ -300,7 +305,7 @@ impl Passage<'_> {
         if !self.args.globals() {
             return Ok(Stage::Definitions(Box::new(edit.for_definitions())));
         }
-        let load = Load::globals(self.cluster, edit, &self.killers)?;
+        let load = Load::globals(self.cluster, edit, &self.sessions)?;
         if self.kind == Kind::Cluster {
             self.report.globals_begun();
         }
@@ -318,8 +323,13 @@ impl Passage<'_> {
             .cluster
             .name_on_server(name, self.args.name.as_ref(), encoding)?;
         let target = arrival::target(self.cluster, self.args, self.new_names, Some(name), &new)?;
-        let mut load =
-            Load::database(self.cluster, &target, encoding, self.cleanup, &self.killers)?;
+        let mut load = Load::database(
+            self.cluster,
+            &target,
+            encoding,
+            self.cleanup,
+            &self.sessions,
+        )?;
         load.define(its_own(&mut self.definitions, &target));
         self.stage = Stage::Database(target, Box::new(load));
         Ok(())

@@ -6,7 +6,7 @@ use pg_text::PgText;
 
 use crate::cli::Args;
 use crate::server::encoding::NameConverter;
-use crate::server::failures::Failures;
+use crate::server::failure::record::FailureList;
 use crate::server::maintenance;
 use crate::server::names::Run;
 use crate::server::survey::Survey;
@@ -25,7 +25,7 @@ pub(crate) struct Cluster {
     /// Whether connections to databases that are replaced are closed.
     pub(crate) force: bool,
     /// The list of statements that fail, if the restore goes on after them.
-    pub(crate) failures: Option<Failures>,
+    pub(crate) failures: Option<FailureList>,
 }
 
 impl Cluster {
@@ -63,7 +63,7 @@ impl Cluster {
     ///
     /// # Errors
     /// psql has no restricted mode: it would carry out commands that come after an error.
-    pub(crate) fn go_on(&mut self, failures: Failures) -> Result<(), Error> {
+    pub(crate) fn go_on(&mut self, failures: FailureList) -> Result<(), Error> {
         if !self.restrict {
             return Err(Error::refused(
                 "--on-error continue needs a psql with a restricted mode (\\restrict)",

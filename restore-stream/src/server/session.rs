@@ -3,18 +3,23 @@
 use std::io::{self, BufRead, BufReader, PipeWriter, Write};
 use std::process::{ChildStdout, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use dump_text::connect_line;
 use job::Error;
-use pg_client::{Child, Conninfo, Killer, random_key};
+use pg_client::{Child, Conninfo, random_key};
 use pg_text::PgText;
 use rustix::io::FdFlags;
 
-use crate::server::failure::{FirstFailure, Listener, RESTRICTED, TELLING, refused_command};
-use crate::server::failures::{self, Failures, Watched, heard};
+use crate::server::failure::continuing_listener::{ContinuingListener, heard};
+use crate::server::failure::error_listener::ErrorListener;
+use crate::server::failure::meaning::refused_command;
+use crate::server::failure::numbered_input::NumberedInput;
+use crate::server::failure::psql_message::{RESTRICTED, VERBOSE};
+use crate::server::failure::record::{FailureList, FirstFailure};
+use crate::server::restricted_mode::RestrictedMode;
+use crate::server::session_group::SessionGroup;
 
 /// As large as a pipe may be made without privileges.
 const PIPE_SIZE: usize = 1 << 20;
@@ -27,7 +32,7 @@ const ANSWER: Duration = Duration::from_secs(3);
 /// How often it is looked whether it has.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// A psql that runs a restore's SQL and stops at the first error; or goes on, and is listened to ([`Watched`]).
+/// A psql that runs a restore's SQL and stops at the first error; or goes on, and is listened to ([`NumberedInput`]).
 ///
 /// **Its input never ends.** psql that sees end of input in the rows of a COPY ends that COPY, and the
 /// server commits what came so far. So psql itself holds the writing end of its own input too: whatever
@@ -43,41 +48,14 @@ pub(crate) struct Session {
     child: Option<Child>,
     input: PipeWriter,
     buffer: Vec<u8>,
-    restriction: Restriction,
+    restricted_mode: RestrictedMode,
     /// What psql echoes, line by line.
     answers: Receiver<String>,
     /// Hears what it says of errors.
-    listener: Listener,
+    listener: ErrorListener,
     first_failure: FirstFailure,
     /// If it goes on after errors.
-    watched: Option<Watched>,
-}
-
-/// psql's restricted mode, by keys that are used once.
-#[derive(Debug)]
-struct Restriction {
-    /// Whether psql has that mode.
-    known: bool,
-    key: String,
-}
-
-impl Restriction {
-    /// The command that leaves the mode.
-    fn leave(&self) -> String {
-        match self.known {
-            true => format!("\\unrestrict {}\n", self.key),
-            false => String::new(),
-        }
-    }
-
-    /// The command that enters it, with a new key.
-    fn enter(&mut self) -> Result<String, Error> {
-        self.key = random_key::<16>()?;
-        Ok(match self.known {
-            true => format!("\\restrict {}\n", self.key),
-            false => String::new(),
-        })
-    }
+    numbered: Option<NumberedInput>,
 }
 
 /// Where a session connects to, and as what.
@@ -90,34 +68,7 @@ pub(crate) struct Connection {
     /// Whether psql has a restricted mode.
     pub(crate) restrict: bool,
     /// Where statements that fail are listed, if it goes on after them.
-    pub(crate) failures: Option<Failures>,
-}
-
-/// The sessions of this run, to be killed together when one has failed; and how the first one did.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Killers {
-    sessions: Arc<Mutex<Vec<Killer>>>,
-    first_failure: FirstFailure,
-}
-
-impl Killers {
-    pub(crate) fn noting(first_failure: FirstFailure) -> Self {
-        let sessions = Arc::default();
-        Self {
-            sessions,
-            first_failure,
-        }
-    }
-
-    pub(crate) fn kill(&self) {
-        for killer in self.lock().iter() {
-            killer.kill();
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Vec<Killer>> {
-        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+    pub(crate) failures: Option<FailureList>,
 }
 
 impl Session {
@@ -125,7 +76,7 @@ impl Session {
     pub(crate) fn start(
         connection: &Connection,
         what: String,
-        killers: &Killers,
+        group: &SessionGroup,
     ) -> Result<Self, Error> {
         let cannot = |error: io::Error| Error::io("cannot make a pipe", &error);
         let (output, input) = io::pipe().map_err(cannot)?;
@@ -134,7 +85,7 @@ impl Session {
         let mut command = connection
             .conninfo
             .command("psql", Some(connection.database.as_bytes()));
-        command.args(["--no-psqlrc", "--quiet"]).args(TELLING);
+        command.args(["--no-psqlrc", "--quiet"]).args(VERBOSE);
         match connection.failures {
             // As a file its input has lines with numbers.
             Some(_) => command.arg("--file=-"),
@@ -152,20 +103,23 @@ impl Session {
         let held = input.try_clone().map_err(cannot)?;
         rustix::io::fcntl_setfd(&held, FdFlags::empty()).map_err(|error| cannot(error.into()))?;
         let (sender, answers) = mpsc::channel();
-        let watched = connection.failures.as_ref().map(|_| Watched::default());
-        let listener = Listener::default();
-        let on_line = match (&connection.failures, &watched) {
-            (Some(failures), Some(watched)) => {
-                let listener = failures::Listener::new(&what, failures, watched, sender.clone());
+        let numbered = connection
+            .failures
+            .as_ref()
+            .map(|_| NumberedInput::default());
+        let listener = ErrorListener::default();
+        let on_line = match (&connection.failures, &numbered) {
+            (Some(failures), Some(numbered)) => {
+                let listener = ContinuingListener::new(&what, failures, numbered, sender.clone());
                 goes_on(listener)
             }
             _ => stops(&what, listener.clone()),
         };
         let mut child = Child::spawn_with(command, on_line)?;
         drop(held);
-        killers.lock().push(child.killer());
-        if let Some(watched) = &watched {
-            watched.kill_with(child.killer());
+        group.add(child.killer());
+        if let Some(numbered) = &numbered {
+            numbered.kill_with(child.killer());
         }
         listen(child.take_stdout(), sender)?;
         let mut session = Self {
@@ -173,16 +127,13 @@ impl Session {
             child: Some(child),
             input,
             buffer: Vec::with_capacity(BUFFER),
-            restriction: Restriction {
-                known: connection.restrict,
-                key: String::new(),
-            },
+            restricted_mode: RestrictedMode::new(connection.restrict),
             answers,
             listener,
-            first_failure: killers.first_failure.clone(),
-            watched,
+            first_failure: group.first_failure.clone(),
+            numbered,
         };
-        let enter = session.restriction.enter()?;
+        let enter = session.restricted_mode.enter()?;
         session.write(enter.as_bytes())?;
         Ok(session)
     }
@@ -210,9 +161,9 @@ impl Session {
         let key = random_key::<16>()?;
         let leave = self.leave();
         let enter = self.enter()?;
-        let warn = match &self.watched {
-            Some(watched) => {
-                watched.expect(&key);
+        let warn = match &self.numbered {
+            Some(numbered) => {
+                numbered.expect(&key);
                 format!("\\warn {key}\n")
             }
             None => String::new(),
@@ -228,7 +179,7 @@ impl Session {
         let mut emptied: Option<Instant> = None;
         let mut answered = 0;
         // What it says of errors comes on another way, and later perhaps.
-        let mut silent = self.watched.is_some();
+        let mut silent = self.numbered.is_some();
         let last_words = heard(&key);
         loop {
             if answered == 2 && !silent {
@@ -258,8 +209,8 @@ impl Session {
     /// # Errors
     /// psql has ended: with its own last words.
     pub(crate) fn write(&mut self, sql: &[u8]) -> Result<(), Error> {
-        if let Some(watched) = &self.watched {
-            watched.wrote(sql);
+        if let Some(numbered) = &self.numbered {
+            numbered.wrote(sql);
         }
         if self.buffer.len() + sql.len() > BUFFER {
             self.flush()?;
@@ -277,14 +228,14 @@ impl Session {
     /// A psql that goes on reads the rows of a COPY that the server refuses as SQL: it is tried without rows, and taken
     /// back, before any are written.
     pub(crate) fn copy(&mut self, statement: &[u8]) -> Result<bool, Error> {
-        if let Some(watched) = self.watched.clone() {
+        if let Some(numbered) = self.numbered.clone() {
             self.settle()?;
-            let before = watched.failed();
+            let before = numbered.failed();
             self.write(&[b"BEGIN;\n", statement, b"\n"].concat())?;
-            watched.end_of_rows_next();
+            numbered.end_of_rows_next();
             self.write(b"\\.\nROLLBACK;\n")?;
             self.settle()?;
-            if watched.failed() > before {
+            if numbered.failed() > before {
                 return Ok(false);
             }
         }
@@ -294,20 +245,20 @@ impl Session {
 
     /// What is written next stands in this line of the dump.
     pub(crate) fn at(&mut self, line: u64) {
-        if let Some(watched) = &self.watched {
-            watched.mark(line);
+        if let Some(numbered) = &self.numbered {
+            numbered.mark(line);
         }
     }
 
     /// How many statements have failed, and it went on.
     pub(crate) fn failed(&self) -> u64 {
-        self.watched.as_ref().map_or(0, Watched::failed)
+        self.numbered.as_ref().map_or(0, NumberedInput::failed)
     }
 
     /// Leaves restricted mode, for commands of ours, at whose errors psql ends in any case.
     fn leave(&self) -> String {
-        let leave = self.restriction.leave();
-        match self.watched {
+        let leave = self.restricted_mode.leave();
+        match self.numbered {
             Some(_) => leave + "\\set ON_ERROR_STOP 1\n",
             None => leave,
         }
@@ -315,8 +266,8 @@ impl Session {
 
     /// Back into restricted mode.
     fn enter(&mut self) -> Result<String, Error> {
-        let enter = self.restriction.enter()?;
-        Ok(match self.watched {
+        let enter = self.restricted_mode.enter()?;
+        Ok(match self.numbered {
             Some(_) => format!("\\set ON_ERROR_STOP 0\n{enter}"),
             None => enter,
         })
@@ -332,7 +283,7 @@ impl Session {
     pub(crate) fn end(mut self, last: &str) -> Result<(), Error> {
         let leave = self.leave();
         // Where psql goes on, `last` is of ours too.
-        let last = match self.watched {
+        let last = match self.numbered {
             Some(_) => format!("\n{leave}{last}\n"),
             None => format!("{last}\n{leave}"),
         };
@@ -409,9 +360,9 @@ impl Session {
 
     /// That psql was killed because it refused a command: it would have gone on.
     fn restricted(&self) -> Option<Error> {
-        let watched = self.watched.as_ref()?;
+        let numbered = self.numbered.as_ref()?;
         let error = Error::failed(RESTRICTED).within(&self.what);
-        watched.restricted().then(|| refused_command(error))
+        numbered.restricted().then(|| refused_command(error))
     }
 
     fn gone(&self) -> Error {
@@ -427,7 +378,7 @@ const ANSWERED: &str = "restore_stream_answer";
 type OnLine = Box<dyn FnMut(&str) + Send>;
 
 /// Hears a psql that stops: warnings are for the person, an error comes again as the one that the program ends with.
-fn stops(what: &str, listener: Listener) -> OnLine {
+fn stops(what: &str, listener: ErrorListener) -> OnLine {
     let what = what.to_owned();
     Box::new(move |line| {
         if let Some(warning) = listener.hear(line) {
@@ -437,7 +388,7 @@ fn stops(what: &str, listener: Listener) -> OnLine {
 }
 
 /// Hears a psql that goes on.
-fn goes_on(mut listener: failures::Listener) -> OnLine {
+fn goes_on(mut listener: ContinuingListener) -> OnLine {
     Box::new(move |line| listener.hear(line))
 }
 

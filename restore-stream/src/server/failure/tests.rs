@@ -1,7 +1,9 @@
-use super::*;
+use super::error_listener::{ErrorListener, KEPT};
+use super::meaning::{Failure, SHOWN};
+use super::statement::name_of;
 
 fn heard(said: &str) -> Option<Failure> {
-    let listener = Listener::default();
+    let listener = ErrorListener::default();
     for line in said.lines() {
         listener.hear(line);
     }
@@ -72,7 +74,7 @@ fn hints_do_not_depend_on_the_language() {
 
 #[test]
 fn a_warning_is_no_failure() {
-    let listener = Listener::default();
+    let listener = ErrorListener::default();
     let warning = listener.hear("WARNUNG:  01000: Vorsicht");
     assert_eq!(warning.as_deref(), Some("WARNUNG:  Vorsicht"));
     assert_eq!(listener.hear("LOCATION:  f, x.c:1"), None);
@@ -154,7 +156,7 @@ fn long_statements_and_messages_are_cut() {
 
 #[test]
 fn a_session_that_the_server_ends() {
-    let listener = Listener::default();
+    let listener = ErrorListener::default();
     listener.hear("WARNING:  01000: x");
     listener.hear("LOCATION:  f, x.c:1");
     assert_eq!(listener.farewell(), None);

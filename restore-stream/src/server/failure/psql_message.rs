@@ -1,0 +1,102 @@
+//! The form in which psql says on standard error what failed. The server speaks its own language; its codes, libpq's labels
+//! and psql's own words (`LC_ALL=C`) are the same everywhere.
+
+/// The options that make psql tell codes and places with each error, and the statement after it.
+pub(crate) const VERBOSE: [&str; 2] = ["--set=VERBOSITY=verbose", "--echo-errors"];
+
+/// Before the statement that failed.
+pub(super) const STATEMENT: &str = "STATEMENT:";
+/// Before each line that begins a message, where psql reads its input as a file; then come the line of its input, and a
+/// colon.
+const NUMBERED: &str = "psql:<stdin>:";
+/// Before an error that psql itself has found.
+const OWN_ERROR: &str = "error: ";
+/// How psql refuses a command in restricted mode.
+pub(crate) const RESTRICTED: &str = "backslash commands are restricted";
+/// What libpq puts before each part of a message (`pqBuildErrorMessage3`).
+const LABELS: [(&str, Part); 11] = [
+    ("LINE ", Part::Line),
+    ("DETAIL:", Part::Detail),
+    ("HINT:", Part::Detail),
+    ("QUERY:", Part::Query),
+    ("CONTEXT:", Part::Context),
+    ("SCHEMA NAME:", Part::Name),
+    ("TABLE NAME:", Part::Name),
+    ("COLUMN NAME:", Part::Name),
+    ("DATATYPE NAME:", Part::Name),
+    ("CONSTRAINT NAME:", Part::Name),
+    ("LOCATION:", Part::Location),
+];
+
+/// A part of a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Part {
+    Message,
+    /// The line of the statement, or of a function's query, and a mark below it.
+    Line,
+    Detail,
+    Query,
+    Context,
+    Name,
+    Location,
+}
+
+impl Part {
+    /// The part that a line begins; none if it goes on with the part before it.
+    pub(super) fn begun_by(line: &str) -> Option<Self> {
+        let label = LABELS.iter().find(|(label, _)| line.starts_with(label));
+        label.map(|it| it.1)
+    }
+}
+
+/// The first line of what the server says, in any language.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct ServerMessage<'a> {
+    pub(super) severity: &'a str,
+    /// PostgreSQL documentation, appendix A.
+    pub(super) sqlstate: &'a str,
+    pub(super) text: &'a str,
+}
+
+impl<'a> ServerMessage<'a> {
+    /// Reads `ERROR:  42P01: relation "t" does not exist`.
+    pub(super) fn parse(line: &'a str) -> Option<Self> {
+        let (severity, rest) = line.split_once(":  ")?;
+        let (sqlstate, text) = rest.split_once(':')?;
+        let is_code = sqlstate.len() == 5
+            && sqlstate
+                .bytes()
+                .all(|it| it.is_ascii_uppercase() || it.is_ascii_digit());
+        let is_word = !severity.is_empty() && !severity.contains(':');
+        (is_code && is_word).then(|| Self {
+            severity,
+            sqlstate,
+            text: text.trim_start(),
+        })
+    }
+
+    /// Whether it is a warning. A few have the code of an error: an English server's word tells those.
+    pub(super) fn is_warning(&self) -> bool {
+        self.sqlstate.starts_with("01") || self.severity == "WARNING"
+    }
+
+    pub(super) fn is_notice(&self) -> bool {
+        self.sqlstate.starts_with("00")
+    }
+
+    /// As psql says it without codes.
+    pub(super) fn without_code(&self) -> String {
+        format!("{}:  {}", self.severity, self.text)
+    }
+}
+
+/// The line of psql's input that a message is about, and the message: `psql:<stdin>:7: ERROR:  …`
+pub(super) fn numbered(line: &str) -> Option<(u64, &str)> {
+    let (number, words) = line.strip_prefix(NUMBERED)?.split_once(": ")?;
+    Some((number.parse().ok()?, words))
+}
+
+/// Whether a message is an error that psql itself has found.
+pub(super) fn is_own_error(words: &str) -> bool {
+    words.starts_with(OWN_ERROR)
+}
