@@ -6,7 +6,7 @@ use crate::cli::Args;
 use crate::load::command;
 use crate::report::Report;
 use crate::server::cluster::Cluster;
-use crate::source::chosen::Chosen;
+use crate::source::chosen::ChosenBackup;
 use crate::{list, plan, restore};
 
 /// Runs the program.
@@ -17,7 +17,7 @@ pub(crate) fn run() -> Result<(), Error> {
         return list::run(&args);
     }
     if !args.command.is_empty() {
-        return command::run(&Chosen::new(&args)?, &args);
+        return command::run(&ChosenBackup::new(&args)?, &args);
     }
     let mut report = Report::new(args.label().to_owned());
     let done = restore(&args, &mut report);
@@ -36,5 +36,5 @@ fn restore(args: &Args, report: &mut Report) -> Result<(), Error> {
         // Reading all of it may take hours: not for a server that cannot be restored into.
         Cluster::survey(args, plan::names_to_take(None, args).as_deref())?;
     }
-    restore::run(&Chosen::new(args)?, args, report)
+    restore::run(&ChosenBackup::new(args)?, args, report)
 }

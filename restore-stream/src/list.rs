@@ -12,8 +12,8 @@ use store::{Glance, Store};
 
 use crate::cli::Args;
 use crate::load::part::is_insert;
-use crate::source::checked::Checked;
-use crate::source::chosen::{Chosen, moment};
+use crate::source::checked::CheckedSql;
+use crate::source::chosen::{ChosenBackup, moment};
 use crate::source::error::unfinished;
 
 /// Lists the backups of a store, or the databases of a backup.
@@ -21,7 +21,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Error> {
     if Store::is_store(&args.backup) && !args.latest && args.before.is_none() {
         return backups(&Store::open_with(&args.backup, args.patience())?, args.json);
     }
-    let chosen = Chosen::new(args)?;
+    let chosen = ChosenBackup::new(args)?;
     match &chosen.index {
         Some(index) => sections(index, args.json),
         None => databases(&chosen, args),
@@ -151,8 +151,8 @@ fn named(name: &PgText, mut said: Value) -> Value {
 }
 
 /// The databases of a backup without an index, and their bytes of SQL.
-fn databases(chosen: &Chosen, args: &Args) -> Result<(), Error> {
-    let mut input = Checked::whole(chosen, args.threads())?;
+fn databases(chosen: &ChosenBackup, args: &Args) -> Result<(), Error> {
+    let mut input = CheckedSql::whole(chosen, args.threads())?;
     let progress = Progress::new(format!("reading '{}'", chosen.label()), None);
     let mut databases: Vec<(PgText, u64, Option<u64>)> = Vec::new();
     let mut inside = false;

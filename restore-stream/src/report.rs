@@ -6,7 +6,7 @@ use job::{Error, say, text};
 use pg_text::PgText;
 use serde::Serialize;
 
-use crate::edit::{Books, Skipped};
+use crate::edit::{Deviation, Tally};
 use crate::server::failure::meaning::Failure;
 use crate::server::failure::record::{FailureList, FirstFailure, ListedFailures};
 
@@ -17,7 +17,7 @@ pub(crate) struct Report {
     started: Instant,
     globals: Globals,
     databases: Vec<RestoredDatabase>,
-    books: Books,
+    tally: Tally,
     first_failure: FirstFailure,
     failures: FailureList,
 }
@@ -52,16 +52,16 @@ pub(crate) struct RestoredDatabase {
     pub(crate) replaced: Option<PgText>,
 }
 
-/// What a script is told.
+/// What a script is side_session.
 #[derive(Serialize)]
 pub(crate) struct Document<'a> {
     ok: bool,
     source: &'a str,
     globals: bool,
     databases: &'a [RestoredDatabase],
-    skipped: &'a [Skipped],
-    changed: &'a [Skipped],
-    statements: &'a Books,
+    skipped: &'a [Deviation],
+    changed: &'a [Deviation],
+    statements: &'a Tally,
     failed: ListedFailures,
     seconds: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -80,7 +80,7 @@ impl Report {
             started: Instant::now(),
             globals: Globals::NotBegun,
             databases: Vec::new(),
-            books: Books::default(),
+            tally: Tally::default(),
             first_failure: FirstFailure::default(),
             failures: FailureList::default(),
         }
@@ -98,7 +98,7 @@ impl Report {
             0 => Ok(()),
             count => Err(Error::failed(format!(
                 "{count} of {} statements failed, each of which is listed; all others were restored",
-                self.books.count_sent()
+                self.tally.count_sent()
             ))
             .hint("restore-stream BACKUP --database DB -- sed -n 7p shows line 7 of that database's part")),
         }
@@ -127,14 +127,14 @@ impl Report {
     }
 
     /// What became of the statements of a part.
-    pub(crate) fn enter(&mut self, books: Books) {
-        self.books.add(books);
+    pub(crate) fn enter(&mut self, tally: Tally) {
+        self.tally.add(tally);
     }
 
     /// # Errors
     /// A statement was lost.
-    pub(crate) fn check_books(&self) -> Result<(), Error> {
-        self.books.check()
+    pub(crate) fn check_tally(&self) -> Result<(), Error> {
+        self.tally.check()
     }
 
     /// Tells a person.
@@ -151,7 +151,7 @@ impl Report {
             "done: {globals}{}, {}, {} statements, {} of SQL, in {}",
             text::count(self.databases.len(), "database"),
             counted(rows),
-            self.books.count_sent(),
+            self.tally.count_sent(),
             text::bytes(bytes),
             text::duration(self.started.elapsed())
         );
@@ -169,8 +169,8 @@ impl Report {
     }
 
     fn say_skipped(&self) {
-        say_each("left out", self.books.skipped());
-        say_each("changed", self.books.changed());
+        say_each("left out", self.tally.skipped());
+        say_each("changed", self.tally.changed());
     }
 
     fn say_databases(&self) {
@@ -211,9 +211,9 @@ impl Report {
             source: &self.source,
             globals: self.globals == Globals::Done,
             databases: &self.databases,
-            skipped: self.books.skipped(),
-            changed: self.books.changed(),
-            statements: &self.books,
+            skipped: self.tally.skipped(),
+            changed: self.tally.changed(),
+            statements: &self.tally,
             failed: self.failures.listed(),
             seconds: self.started.elapsed().as_secs_f64(),
             error: error.map(Error::to_string),
@@ -223,9 +223,9 @@ impl Report {
     }
 }
 
-fn say_each(what_became: &str, of: &[Skipped]) {
+fn say_each(what_became: &str, of: &[Deviation]) {
     for skipped in of {
-        let Skipped { what, why, .. } = skipped;
+        let Deviation { what, why, .. } = skipped;
         match skipped.statements {
             1 => say!("{what_became}: {what}: {why}"),
             count => say!("{what_became}: {what} ({count} statements): {why}"),
@@ -248,10 +248,10 @@ mod tests {
     fn a_script_reads_what_was_done() {
         let mut report = Report::new("x.sql.gz".into());
         report.globals_done();
-        let mut books = Books::default();
-        books.read();
-        books.leave_out("role 'x'", "it is there");
-        report.enter(books);
+        let mut tally = Tally::default();
+        tally.read();
+        tally.leave_out("role 'x'", "it is there");
+        report.enter(tally);
         report.done(RestoredDatabase {
             name: "a".into(),
             name_hex: None,

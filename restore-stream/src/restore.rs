@@ -17,11 +17,11 @@ use crate::server::keeper::Keeper;
 use crate::server::names::NewNames;
 use crate::server::target::Replaced;
 use crate::server::{sessions, swap};
-use crate::source::chosen::Chosen;
+use crate::source::chosen::ChosenBackup;
 use crate::source::selection;
 
 /// Restores the chosen backup, and writes down in `report` what was done.
-pub(crate) fn run(chosen: &Chosen, args: &Args, report: &mut Report) -> Result<(), Error> {
+pub(crate) fn run(chosen: &ChosenBackup, args: &Args, report: &mut Report) -> Result<(), Error> {
     report.source(chosen.label());
     let taken = plan::names_to_take(chosen.index.as_ref(), args);
     let cluster = survey(taken.as_deref(), args, report)?;
@@ -42,7 +42,7 @@ pub(crate) fn run(chosen: &Chosen, args: &Args, report: &mut Report) -> Result<(
         Some(plan) => indexed::load(chosen, &plan, &cluster, &mut names, args, &cleanup, report)?,
         None => sequential::load(chosen, &cluster, &mut names, args, &cleanup, report)?,
     };
-    report.check_books()?;
+    report.check_tally()?;
     swap(restored, &cluster, args, &cleanup, report)?;
     report.check_failures()
 }
@@ -98,7 +98,7 @@ fn refuse_what_cannot_succeed(
     Ok(())
 }
 
-fn say_what_comes(chosen: &Chosen, plan: Option<&Plan>, cluster: &Cluster, args: &Args) {
+fn say_what_comes(chosen: &ChosenBackup, plan: Option<&Plan>, cluster: &Cluster, args: &Args) {
     let survey = &cluster.survey;
     let of = match &chosen.index {
         Some(index) => format!(" of PostgreSQL {}", index.about.server_version),

@@ -4,7 +4,7 @@ use job::{Error, say};
 use pg_text::PgText;
 
 use crate::cli::Args;
-use crate::plan;
+use crate::plan::placement;
 use crate::server::cluster::Cluster;
 use crate::server::names::NewNames;
 use crate::server::sessions;
@@ -22,7 +22,7 @@ pub(super) fn target(
     name: &PgText,
 ) -> Result<Target, Error> {
     let wanted = cluster.look(from, name)?;
-    let target = plan::target(&wanted, &cluster.survey, names, args)?;
+    let target = placement::target(&wanted, &cluster.survey, names, args)?;
     if target.replaced != Replaced::Nothing {
         sessions::refuse(cluster, &[&target.name])?;
     }

@@ -10,15 +10,15 @@ use pg_client::Child;
 use pg_text::PgText;
 
 use crate::cli::Args;
-use crate::source::checked::Checked;
-use crate::source::chosen::Chosen;
+use crate::source::checked::CheckedSql;
+use crate::source::chosen::ChosenBackup;
 use crate::source::error::unfinished;
 use crate::source::selection::not_among;
 
 /// Feeds the chosen backup, or one database of it, to the command. The command is killed, not let see the end of
 /// its input, if anything is wrong.
-pub(crate) fn run(chosen: &Chosen, args: &Args) -> Result<(), Error> {
-    let mut input = Checked::open(chosen, args)?;
+pub(crate) fn run(chosen: &ChosenBackup, args: &Args) -> Result<(), Error> {
+    let mut input = CheckedSql::open(chosen, args)?;
     let mut child = Child::spawn_with(command(&args.command)?, job::pass_on)?;
     let mut stdin = child
         .take_stdin()
@@ -64,7 +64,11 @@ impl From<Error> for Stopped {
     }
 }
 
-fn feed(input: &mut Checked<'_>, out: &mut dyn Write, progress: &Progress) -> Result<(), Stopped> {
+fn feed(
+    input: &mut CheckedSql<'_>,
+    out: &mut dyn Write,
+    progress: &Progress,
+) -> Result<(), Stopped> {
     while let Some(sql) = input.next()? {
         out.write_all(sql).map_err(Stopped::Refused)?;
         progress.advance(sql.len() as u64);
@@ -93,7 +97,7 @@ impl<'a> Search<'a> {
 
     fn feed(
         mut self,
-        input: &mut Checked<'_>,
+        input: &mut CheckedSql<'_>,
         out: &mut dyn Write,
         progress: &Progress,
     ) -> Result<(), Stopped> {

@@ -5,7 +5,7 @@ use std::mem;
 use pg_text::PgText;
 
 use crate::cli::Args;
-use crate::edit::{Books, Definition};
+use crate::edit::{Definition, Tally};
 use crate::server::target::Target;
 use crate::source::selection::is_wanted;
 
@@ -28,17 +28,17 @@ pub(crate) fn undivided(definitions: &[Definition], args: &Args) -> Vec<PgText> 
 }
 
 /// What was said about databases of which the backup has no part.
-pub(crate) fn unplaced(definitions: Vec<Definition>, args: &Args) -> Books {
-    let mut books = Books::default();
+pub(crate) fn unplaced(definitions: Vec<Definition>, args: &Args) -> Tally {
+    let mut tally = Tally::default();
     for Definition { database, .. } in definitions {
-        books.received();
+        tally.received();
         match args.databases() && is_wanted(args, None, &database) {
-            true => books.leave_out(
+            true => tally.leave_out(
                 format!("what is said about the database '{database}'"),
                 "the backup has no part of that database",
             ),
-            false => books.not_asked_for(),
+            false => tally.not_asked_for(),
         }
     }
-    books
+    tally
 }

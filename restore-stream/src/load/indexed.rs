@@ -8,7 +8,7 @@ use backup_file::Section;
 use job::{Error, Progress};
 
 use crate::cli::Args;
-use crate::edit::{Books, Definition, Edit, GlobalsEdit, Nowhere};
+use crate::edit::{Definition, Edit, GlobalsEdit, Nowhere, Tally};
 use crate::load::arrival;
 use crate::load::definitions::{its_own, undivided, unplaced};
 use crate::load::part::{Load, scanner};
@@ -20,13 +20,13 @@ use crate::server::cluster::Cluster;
 use crate::server::names::NewNames;
 use crate::server::session_group::SessionGroup;
 use crate::server::target::Target;
-use crate::source::checked::Checked;
-use crate::source::chosen::Chosen;
+use crate::source::checked::CheckedSql;
+use crate::source::chosen::ChosenBackup;
 use crate::source::error::unfinished;
 
 /// Loads what the plan says. Nothing has its name when this returns.
 pub(crate) fn load(
-    chosen: &Chosen,
+    chosen: &ChosenBackup,
     plan: &Plan,
     cluster: &Cluster,
     new_names: &mut NewNames,
@@ -53,15 +53,15 @@ pub(crate) fn load(
             definitions: its_own(&mut definitions, target),
         })
         .collect();
-    let books = Mutex::new(Books::default());
+    let tally = Mutex::new(Tally::default());
     let encoding = chosen.encoding();
     let one = |part: &Part<'_>, threads: usize| {
-        let mut input = Checked::section(chosen, part.section, threads)?;
+        let mut input = CheckedSql::section(chosen, part.section, threads)?;
         let mut load = Load::database(cluster, part.target, encoding, cleanup, &sessions)?;
         load.define(part.definitions.clone());
         load.all(&mut input, &progress)?;
-        let mut books = books.lock().unwrap_or_else(PoisonError::into_inner);
-        books.add(load.take_books());
+        let mut tally = tally.lock().unwrap_or_else(PoisonError::into_inner);
+        tally.add(load.take_tally());
         Ok::<_, Error>(load)
     };
     let (in_place, beside): (Vec<_>, Vec<_>) = parts
@@ -80,14 +80,14 @@ pub(crate) fn load(
     for (part, entry) in beside.into_iter().zip(entries) {
         restored.beside.push((part.target.clone(), entry));
     }
-    report.enter(books.into_inner().unwrap_or_else(PoisonError::into_inner));
+    report.enter(tally.into_inner().unwrap_or_else(PoisonError::into_inner));
     for name in undivided(&definitions, args) {
         let here = cluster.name_on_server(&name, args.name.as_ref(), encoding)?;
         let target = arrival::target(cluster, args, new_names, Some(&name), &here)?;
         let mut load = Load::database(cluster, &target, encoding, cleanup, &sessions)?;
         load.define(its_own(&mut definitions, &target));
         load.finish()?;
-        report.enter(load.take_books());
+        report.enter(load.take_tally());
         let entry = load.end(&target)?;
         restored.beside.push((target, entry));
     }
@@ -105,7 +105,7 @@ struct Part<'a> {
 /// Restores roles and tablespaces, if they are asked for. What is said among them of databases, as a dump of pg_dumpall 10
 /// or older does, is handed back in any case.
 fn globals(
-    chosen: &Chosen,
+    chosen: &ChosenBackup,
     section: &Section,
     cluster: &Cluster,
     args: &Args,
@@ -113,7 +113,7 @@ fn globals(
     progress: &Progress,
     report: &mut Report,
 ) -> Result<Vec<Definition>, Error> {
-    let mut input = Checked::section(chosen, section, args.threads())?;
+    let mut input = CheckedSql::section(chosen, section, args.threads())?;
     let edit = GlobalsEdit::new(
         cluster.survey.roles.clone(),
         cluster.survey.tablespaces.clone(),
@@ -131,13 +131,13 @@ fn globals(
         input.finish()?;
         let ended = scanner.finish(&mut |piece| edit.piece(piece, &mut Nowhere))?;
         ended.map_err(|how| unfinished(&input.label(), how))?;
-        report.enter(edit.take_books());
+        report.enter(edit.take_tally());
         return Ok(edit.take_definitions());
     }
     let mut load = Load::globals(cluster, edit, sessions)?;
     report.globals_begun();
     load.all(&mut input, progress)?;
-    report.enter(load.take_books());
+    report.enter(load.take_tally());
     let mut edit = load.end()?;
     report.globals_done();
     Ok(edit.take_definitions())

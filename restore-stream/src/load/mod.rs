@@ -3,8 +3,8 @@
 pub(crate) mod arrival;
 pub(crate) mod command;
 pub(crate) mod definitions;
-pub(crate) mod feed;
 pub(crate) mod indexed;
 pub(crate) mod part;
+pub(crate) mod psql_output;
 pub(crate) mod restored;
 pub(crate) mod sequential;

@@ -7,23 +7,23 @@ use job::{Error, Progress, say};
 use pg_client::UNHINDERED;
 use pg_text::PgText;
 
-use crate::edit::{Books, DatabaseEdit, Definition, Edit, GlobalsEdit, Manner, Out};
-use crate::load::feed::Feed;
+use crate::edit::{DatabaseEdit, Definition, Edit, GlobalsEdit, Options, Out, Tally};
+use crate::load::psql_output::PsqlOutput;
 use crate::report::RestoredDatabase;
 use crate::server::cleanup::Cleanup;
 use crate::server::cluster::Cluster;
-use crate::server::naming::Naming;
+use crate::server::early_naming::EarlyNaming;
 use crate::server::session::Connection;
 use crate::server::session_group::SessionGroup;
 use crate::server::target::{Destination, Target, Transactions};
 use crate::server::undo::Undo;
-use crate::source::checked::Checked;
+use crate::source::checked::CheckedSql;
 use crate::source::error::unfinished;
 
 /// A part that is being loaded. Dropped before its end, it is stopped where it is.
 #[derive(Debug)]
 pub(crate) struct Load<E> {
-    feed: Feed,
+    output: PsqlOutput,
     /// Whether psql has no restricted mode.
     wary: bool,
     edit: E,
@@ -40,9 +40,9 @@ pub(crate) struct Load<E> {
 }
 
 impl<E: Edit> Load<E> {
-    fn new(cluster: &Cluster, feed: Feed, edit: E) -> Self {
+    fn new(cluster: &Cluster, output: PsqlOutput, edit: E) -> Self {
         Self {
-            feed,
+            output,
             wary: !cluster.restrict,
             edit,
             rows: 0,
@@ -60,7 +60,7 @@ impl<E: Edit> Load<E> {
             Piece::DataEnd { rows, .. } => self.rows += rows,
             Piece::Statement(sql) | Piece::Head(sql) => {
                 self.inserts |= is_insert(sql);
-                self.feed.at(self.lines + 1);
+                self.output.at(self.lines + 1);
             }
             _ => {}
         }
@@ -69,13 +69,13 @@ impl<E: Edit> Load<E> {
         if self.counts_lines {
             self.lines += bytes.iter().filter(|byte| **byte == b'\n').count() as u64;
         }
-        self.edit.piece(piece, &mut self.feed)
+        self.edit.piece(piece, &mut self.output)
     }
 
     /// Loads all of `input`, checks it to its end, and finishes.
     pub(crate) fn all(
         &mut self,
-        input: &mut Checked<'_>,
+        input: &mut CheckedSql<'_>,
         progress: &Progress,
     ) -> Result<(), Error> {
         let mut scanner = scanner(self.wary);
@@ -92,17 +92,17 @@ impl<E: Edit> Load<E> {
 
     /// The part has ended: psql must have done all of it, and be at the end of a statement; then comes what is last.
     pub(crate) fn finish(&mut self) -> Result<(), Error> {
-        self.edit.close(&mut self.feed)?;
-        self.feed.settle()?;
-        if self.edit.last(&mut self.feed)? {
-            self.feed.settle()?;
+        self.edit.close(&mut self.output)?;
+        self.output.settle()?;
+        if self.edit.last(&mut self.output)? {
+            self.output.settle()?;
         }
         Ok(())
     }
 
     /// What became of its statements.
-    pub(crate) fn take_books(&mut self) -> Books {
-        self.edit.take_books()
+    pub(crate) fn take_tally(&mut self) -> Tally {
+        self.edit.take_tally()
     }
 }
 
@@ -138,14 +138,14 @@ impl Load<GlobalsEdit> {
     ) -> Result<Self, Error> {
         let what = "roles and tablespaces".to_owned();
         let connection = connection(cluster, &cluster.survey.maintenance);
-        let mut feed = Feed::new(&connection, what, sessions)?;
-        feed.write(UNHINDERED.as_bytes())?;
-        Ok(Self::new(cluster, feed, edit))
+        let mut output = PsqlOutput::new(&connection, what, sessions)?;
+        output.write(UNHINDERED.as_bytes())?;
+        Ok(Self::new(cluster, output, edit))
     }
 
     /// It is finished, and all was checked: ends the session.
     pub(crate) fn end(self) -> Result<GlobalsEdit, Error> {
-        self.feed.end("")?;
+        self.output.end("")?;
         Ok(self.edit)
     }
 }
@@ -168,20 +168,20 @@ impl Load<DatabaseEdit> {
         };
         let connection = connection(cluster, database);
         let what = format!("database '{}'", target.name);
-        let mut feed = Feed::new(&connection, what.clone(), sessions)?;
+        let mut output = PsqlOutput::new(&connection, what.clone(), sessions)?;
         match &target.destination {
             Destination::Beside(_) => {}
             Destination::NamedEarly { .. } => {
-                feed = feed.naming(Naming::new(cluster, target, cleanup.undos()))
+                output = output.naming(EarlyNaming::new(cluster, target, cleanup.undos()))
             }
             Destination::InPlace(Transactions::One) => {
-                feed = feed.with_aside(connection, what, sessions, cleanup.undos());
+                output = output.with_aside(connection, what, sessions, cleanup.undos());
             }
             Destination::InPlace(Transactions::Several) => {
                 cleanup.undos().add(Undo::Partial(target.name.clone()));
             }
         }
-        let manner = Manner {
+        let options = Options {
             wary: !cluster.restrict,
             server: cluster.survey.version.major(),
             settings: [UNHINDERED, &cluster.survey.settings].concat(),
@@ -191,9 +191,9 @@ impl Load<DatabaseEdit> {
             names: cluster.names.clone(),
             encoding: encoding.map(str::to_owned),
         };
-        let edit = DatabaseEdit::new(target.from.clone(), target.destination.clone(), manner);
-        edit.begin(&mut feed)?;
-        Ok(Self::new(cluster, feed, edit))
+        let edit = DatabaseEdit::new(target.from.clone(), target.destination.clone(), options);
+        edit.begin(&mut output)?;
+        Ok(Self::new(cluster, output, edit))
     }
 
     /// Statements about the database that came before its part.
@@ -203,7 +203,7 @@ impl Load<DatabaseEdit> {
 
     /// Connects to the database although the dump does not say so.
     pub(crate) fn connect(&mut self) -> Result<(), Error> {
-        self.edit.connect(&mut self.feed)
+        self.edit.connect(&mut self.output)
     }
 
     /// It waits for the others, which does not count as its time.
@@ -221,8 +221,8 @@ impl Load<DatabaseEdit> {
                 target.name
             );
         }
-        let failed = self.feed.failed();
-        self.feed.end(self.edit.end())?;
+        let failed = self.output.failed();
+        self.output.end(self.edit.end())?;
         Ok(RestoredDatabase {
             name_hex: name.utf8().is_none().then(|| name.hex()),
             name,

@@ -19,8 +19,8 @@ use crate::server::cluster::Cluster;
 use crate::server::names::NewNames;
 use crate::server::session_group::SessionGroup;
 use crate::server::target::Target;
-use crate::source::checked::Checked;
-use crate::source::chosen::Chosen;
+use crate::source::checked::CheckedSql;
+use crate::source::chosen::ChosenBackup;
 use crate::source::error::unfinished;
 use crate::source::selection::{is_wanted, not_among};
 
@@ -32,16 +32,16 @@ const CUSTOM_FORMAT: &[u8] = b"PGDMP";
 
 /// Loads what the command line says. Nothing has its name when this returns.
 pub(crate) fn load(
-    chosen: &Chosen,
+    chosen: &ChosenBackup,
     cluster: &Cluster,
     new_names: &mut NewNames,
     args: &Args,
     cleanup: &Cleanup,
     report: &mut Report,
 ) -> Result<Restored, Error> {
-    let mut input = Checked::whole(chosen, args.threads())?;
+    let mut input = CheckedSql::whole(chosen, args.threads())?;
     let progress = Progress::new(format!("restoring '{}'", chosen.label()), None);
-    let mut passage = Passage {
+    let mut restore = SequentialRestore {
         cluster,
         new_names,
         args,
@@ -49,9 +49,9 @@ pub(crate) fn load(
         sessions: SessionGroup::new(report.first_failure()),
         report,
         stage: Stage::Opening(Vec::new()),
-        kind: Kind::Unknown,
+        kind: DumpKind::Unknown,
         dumps: 0,
-        there: There::of(cluster),
+        existing: Existing::of(cluster),
         definitions: Vec::new(),
         names: Vec::new(),
         encoding: None,
@@ -68,20 +68,20 @@ pub(crate) fn load(
         }
         begun_reading = true;
         let length = sql.len() as u64;
-        scanner.feed(sql, &mut |event| passage.event(event))?;
+        scanner.feed(sql, &mut |event| restore.event(event))?;
         progress.advance(length);
     }
     input.finish()?;
-    let ended = scanner.finish(&mut |event| passage.event(event))?;
+    let ended = scanner.finish(&mut |event| restore.event(event))?;
     ended.map_err(|how| unfinished(&chosen.label(), how))?;
-    if input.is_foreign() && passage.kind == Kind::Unknown {
+    if input.is_foreign() && restore.kind == DumpKind::Unknown {
         return Err(Error::not_good(format!(
             "'{}' is no dump of pg_dump or pg_dumpall: whether it is whole is not known",
             chosen.label()
         ))
         .hint("feed it to psql yourself: restore-stream BACKUP -- psql"));
     }
-    passage.end(&chosen.label())
+    restore.end(&chosen.label())
 }
 
 /// What pg_dump says of the server before the first statement of each database.
@@ -94,8 +94,8 @@ fn custom_format(label: &str) -> Error {
     .hint("feed it to pg_restore: restore-stream BACKUP -- pg_restore -d DB --exit-on-error")
 }
 
-/// A dump passing by.
-struct Passage<'a> {
+/// A restore that reads the dump from its beginning to its end, and finds out on the way what comes.
+struct SequentialRestore<'a> {
     cluster: &'a Cluster,
     new_names: &'a mut NewNames,
     args: &'a Args,
@@ -103,11 +103,11 @@ struct Passage<'a> {
     report: &'a mut Report,
     sessions: SessionGroup,
     stage: Stage,
-    kind: Kind,
+    kind: DumpKind,
     /// How many dumps have cleanup in the part that passes.
     dumps: u32,
     /// What was there before, or was created on the way.
-    there: There,
+    existing: Existing,
     /// What was said of databases before their parts.
     definitions: Vec<Definition>,
     /// The databases that passed.
@@ -118,12 +118,12 @@ struct Passage<'a> {
 }
 
 /// Roles and tablespaces that are there.
-struct There {
+struct Existing {
     roles: BTreeSet<PgText>,
     tablespaces: BTreeSet<PgText>,
 }
 
-impl There {
+impl Existing {
     fn of(cluster: &Cluster) -> Self {
         Self {
             roles: cluster.survey.roles.clone(),
@@ -139,7 +139,7 @@ impl There {
 
 /// What kind of dump it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum DumpKind {
     Unknown,
     /// Of pg_dumpall.
     Cluster,
@@ -159,7 +159,7 @@ enum Stage {
     Other,
 }
 
-impl Passage<'_> {
+impl SequentialRestore<'_> {
     fn event(&mut self, event: Event<'_>) -> Result<(), Error> {
         match event {
             Event::Begin(part) => {
@@ -205,7 +205,7 @@ impl Passage<'_> {
             return survey.check_version(version.trim(), self.args.older_server);
         }
         match line.trim_ascii_end() {
-            b"-- PostgreSQL database cluster dump" => self.kind = Kind::Cluster,
+            b"-- PostgreSQL database cluster dump" => self.kind = DumpKind::Cluster,
             b"-- PostgreSQL database dump" => self.begin_dump(),
             _ => {}
         }
@@ -213,8 +213,8 @@ impl Passage<'_> {
     }
 
     fn begin_dump(&mut self) {
-        if self.kind == Kind::Unknown {
-            self.kind = Kind::Database;
+        if self.kind == DumpKind::Unknown {
+            self.kind = DumpKind::Database;
         }
         self.dumps += 1;
         if let (2, Stage::Database(target, _)) = (self.dumps, &self.stage) {
@@ -268,7 +268,7 @@ impl Passage<'_> {
             let error =
                 Error::usage("the backup is of one database, and does not say its name");
             match self.kind {
-                Kind::Cluster => error.hint("name it with --database NAME; the roles before it are restored with --globals-only"),
+                DumpKind::Cluster => error.hint("name it with --database NAME; the roles before it are restored with --globals-only"),
                 _ => error.hint("name it with --database NAME"),
             }
         })?;
@@ -295,8 +295,8 @@ impl Passage<'_> {
 
     fn globals(&mut self) -> Result<Stage, Error> {
         let edit = GlobalsEdit::new(
-            self.there.roles.clone(),
-            self.there.tablespaces.clone(),
+            self.existing.roles.clone(),
+            self.existing.tablespaces.clone(),
             self.args.role_passwords,
             !self.cluster.restrict,
         )
@@ -306,7 +306,7 @@ impl Passage<'_> {
             return Ok(Stage::Definitions(Box::new(edit.for_definitions())));
         }
         let load = Load::globals(self.cluster, edit, &self.sessions)?;
-        if self.kind == Kind::Cluster {
+        if self.kind == DumpKind::Cluster {
             self.report.globals_begun();
         }
         Ok(Stage::Globals(Box::new(load)))
@@ -341,27 +341,27 @@ impl Passage<'_> {
             Stage::Opening(_) | Stage::Other => {}
             Stage::Globals(mut load) => {
                 load.finish()?;
-                self.report.enter(load.take_books());
+                self.report.enter(load.take_tally());
                 let mut edit = load.end()?;
-                if self.kind == Kind::Cluster {
+                if self.kind == DumpKind::Cluster {
                     self.report.globals_done();
                 }
-                self.there.add(edit.take_created());
+                self.existing.add(edit.take_created());
                 self.definitions.extend(edit.take_definitions());
             }
             Stage::Definitions(mut edit) => {
-                self.report.enter(edit.take_books());
+                self.report.enter(edit.take_tally());
                 self.definitions.extend(edit.take_definitions());
             }
             Stage::Database(target, mut load) if target.destination.is_in_place() => {
                 load.finish()?;
-                self.report.enter(load.take_books());
+                self.report.enter(load.take_tally());
                 load.wait();
                 self.restored.uncommitted.push((target, *load));
             }
             Stage::Database(target, mut load) => {
                 load.finish()?;
-                self.report.enter(load.take_books());
+                self.report.enter(load.take_tally());
                 let entry = load.end(&target)?;
                 self.restored.beside.push((target, entry));
             }

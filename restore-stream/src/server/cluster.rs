@@ -5,9 +5,9 @@ use pg_client::{Conninfo, Server, Version};
 use pg_text::PgText;
 
 use crate::cli::Args;
-use crate::server::encoding::NameConverter;
 use crate::server::failure::record::FailureList;
 use crate::server::maintenance;
+use crate::server::name_converter::NameConverter;
 use crate::server::names::Run;
 use crate::server::survey::Survey;
 

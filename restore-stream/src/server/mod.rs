@@ -3,15 +3,15 @@
 pub(crate) mod cleanup;
 pub(crate) mod cluster;
 pub(crate) mod contents;
-pub(crate) mod encoding;
+pub(crate) mod early_naming;
 pub(crate) mod facts;
 pub(crate) mod failure;
 pub(crate) mod keeper;
 pub(crate) mod leftovers;
 pub(crate) mod look;
 pub(crate) mod maintenance;
+pub(crate) mod name_converter;
 pub(crate) mod names;
-pub(crate) mod naming;
 pub(crate) mod restricted_mode;
 pub(crate) mod session;
 pub(crate) mod session_group;

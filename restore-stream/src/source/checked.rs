@@ -7,13 +7,13 @@ use pg_text::PgText;
 use store::Recorded;
 
 use crate::cli::Args;
-use crate::source::chosen::Chosen;
+use crate::source::chosen::ChosenBackup;
 use crate::source::error::{cut, not_good};
 use crate::source::selection::{is_wanted, no_such_database};
 
-/// SQL that is checked as it is read. Only [`Checked::finish`] says that it was whole.
-pub(crate) struct Checked<'a> {
-    chosen: &'a Chosen,
+/// SQL that is checked as it is read. Only [`CheckedSql::finish`] says that it was whole.
+pub(crate) struct CheckedSql<'a> {
+    chosen: &'a ChosenBackup,
     reader: Option<Reader>,
     /// The SHA-256 of all of it, where one was recorded.
     recorded: Option<Recorded>,
@@ -29,9 +29,9 @@ pub(crate) struct Checked<'a> {
     entered: bool,
 }
 
-impl<'a> Checked<'a> {
+impl<'a> CheckedSql<'a> {
     /// What the command line names: one database by the index, or all, where there is no index too.
-    pub(crate) fn open(chosen: &'a Chosen, args: &Args) -> Result<Self, Error> {
+    pub(crate) fn open(chosen: &'a ChosenBackup, args: &Args) -> Result<Self, Error> {
         let (Some(database), Some(index)) = (&args.database, &chosen.index) else {
             return Self::whole(chosen, args.threads());
         };
@@ -44,7 +44,7 @@ impl<'a> Checked<'a> {
     }
 
     /// All of it but its index.
-    pub(crate) fn whole(chosen: &'a Chosen, threads: usize) -> Result<Self, Error> {
+    pub(crate) fn whole(chosen: &'a ChosenBackup, threads: usize) -> Result<Self, Error> {
         let length = chosen
             .index
             .as_ref()
@@ -69,7 +69,7 @@ impl<'a> Checked<'a> {
 
     /// One section of it.
     pub(crate) fn section(
-        chosen: &'a Chosen,
+        chosen: &'a ChosenBackup,
         section: &Section,
         threads: usize,
     ) -> Result<Self, Error> {
@@ -174,7 +174,7 @@ impl<'a> Checked<'a> {
         Ok(())
     }
 
-    /// After [`Checked::finish`]: whether it has no index, so that nothing but the SQL's own closing line
+    /// After [`CheckedSql::finish`]: whether it has no index, so that nothing but the SQL's own closing line
     /// tells that it is whole.
     pub(crate) fn is_foreign(&self) -> bool {
         self.foreign

@@ -11,13 +11,13 @@ use crate::source::error::{cut, not_good};
 
 /// The backup that is to be restored.
 #[derive(Debug)]
-pub(crate) struct Chosen {
+pub(crate) struct ChosenBackup {
     pub(crate) source: Source,
     /// Its index, if it has one and can be entered anywhere.
     pub(crate) index: Option<Index>,
 }
 
-impl Chosen {
+impl ChosenBackup {
     /// The one that the command line names, or the best of the store that it names.
     pub(crate) fn new(args: &Args) -> Result<Self, Error> {
         if !Store::is_store(&args.backup) {
@@ -101,7 +101,7 @@ impl Chosen {
 
 const GONE: &str = "it is gone since the store was listed";
 
-fn from_store(store: &Store, args: &Args) -> Result<Chosen, Error> {
+fn from_store(store: &Store, args: &Args) -> Result<ChosenBackup, Error> {
     let label = store.label();
     let mut backups = store.list()?;
     if backups.is_empty() {
@@ -141,11 +141,15 @@ fn from_store(store: &Store, args: &Args) -> Result<Chosen, Error> {
 }
 
 /// The backup, or why it is passed over.
-fn candidate(store: &Store, backup: &Backup, args: &Args) -> Result<Result<Chosen, String>, Error> {
+fn candidate(
+    store: &Store,
+    backup: &Backup,
+    args: &Args,
+) -> Result<Result<ChosenBackup, String>, Error> {
     let chosen = |index: Option<Box<Index>>| {
         let source = store.source(backup)?;
         let index = index.map(|index| *index);
-        Ok::<_, Error>(Chosen { source, index })
+        Ok::<_, Error>(ChosenBackup { source, index })
     };
     let chosen = match store.glance(backup)? {
         Glance::Whole(index) => chosen(index)?,

@@ -5,17 +5,17 @@ use pg_text::PgText;
 
 use crate::edit::Out;
 use crate::server::cleanup::UndoList;
-use crate::server::naming::Naming;
+use crate::server::early_naming::EarlyNaming;
 use crate::server::session::{Connection, Session};
 use crate::server::session_group::SessionGroup;
 use crate::server::undo::Undo;
 
 /// A session, and the second one that large objects go through.
 #[derive(Debug)]
-pub(crate) struct Feed {
+pub(crate) struct PsqlOutput {
     main: Session,
     aside: Option<Aside>,
-    naming: Option<Naming>,
+    naming: Option<EarlyNaming>,
     /// The line of the dump that what is written stands in.
     line: u64,
 }
@@ -30,7 +30,7 @@ struct Aside {
     session: Option<Session>,
 }
 
-impl Feed {
+impl PsqlOutput {
     pub(crate) fn new(
         connection: &Connection,
         what: String,
@@ -65,7 +65,7 @@ impl Feed {
 
     /// With a name that the database gets before it is filled.
     #[must_use]
-    pub(crate) fn naming(mut self, naming: Naming) -> Self {
+    pub(crate) fn naming(mut self, naming: EarlyNaming) -> Self {
         self.naming = Some(naming);
         self
     }
@@ -123,7 +123,7 @@ impl Out for Session {
     }
 }
 
-impl Out for Feed {
+impl Out for PsqlOutput {
     fn write(&mut self, sql: &[u8]) -> Result<(), Error> {
         self.main.write(sql)
     }

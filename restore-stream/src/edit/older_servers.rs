@@ -1,4 +1,4 @@
-//! What pg_dump writes whatever server it dumps, and servers older than itself do not know.
+//! What pg_dump writes whichever server it dumps, although servers older than pg_dump do not know it.
 
 use dump_text::{Token, tokens};
 
@@ -19,8 +19,8 @@ pub(super) fn is_unknown(statement: &[u8], server: u32) -> bool {
             .is_some_and(|word| word.is("transaction_timeout"))
 }
 
-/// Whether an option of `CREATE DATABASE` says what a server of this major version does anyway, in words that it does not
-/// know. Another provider is none that it has.
+/// Whether an option of `CREATE DATABASE` can be left out on a server of this major version: it does the same anyway, and does
+/// not know the word. (It has no other provider either.)
 pub(super) fn says_nothing(keyword: &str, value: &Token, server: u32) -> bool {
     server < KNOWS_LOCALE_PROVIDER && keyword == "locale_provider" && value.is("libc")
 }

@@ -21,7 +21,7 @@ const LOOK: Duration = Duration::from_secs(3);
 
 /// Gives the name, once; and writes down how it is taken back.
 #[derive(Debug)]
-pub(crate) struct Naming {
+pub(crate) struct EarlyNaming {
     server: Server,
     maintenance: PgText,
     undos: UndoList,
@@ -31,7 +31,7 @@ pub(crate) struct Naming {
     force: bool,
 }
 
-impl Naming {
+impl EarlyNaming {
     pub(crate) fn new(cluster: &Cluster, target: &Target, undos: UndoList) -> Self {
         Self {
             server: cluster.server.clone(),

@@ -1,9 +1,9 @@
-//! Settings of a database: it gets them when it is filled, and they change nothing of how that is done.
+//! A database's own settings. It gets them after it is filled, so that they do not change how it is filled.
 
 use dump_text::{Subject, Token, Verb, tokens};
 
-/// Settings that say how values are computed or read, and that are a database's own where its dump was made: while it
-/// is filled they hold too. Those with a dot in their names, which are an application's, do as well.
+/// Settings that change how values are computed or read. They held in the database that was dumped, so they hold while it is
+/// filled too. So do settings with a dot in their names, which belong to an application.
 const COMPUTING: [&str; 7] = [
     "datestyle",
     "default_text_search_config",
@@ -14,7 +14,7 @@ const COMPUTING: [&str; 7] = [
     "timezone",
 ];
 
-/// Whether a statement about a database says how connections to it begin, or who may connect.
+/// Whether a statement about a database waits until that is filled: it says how sessions begin, or who may connect.
 pub(super) fn waits(statement: &[u8], about: &Subject) -> bool {
     match about.verb {
         Verb::Update => true,
@@ -37,7 +37,7 @@ pub(super) fn waits(statement: &[u8], about: &Subject) -> bool {
     }
 }
 
-/// `SET …` of an `ALTER DATABASE … SET …`, if it is to hold while the database is filled.
+/// The `SET …` of an `ALTER DATABASE … SET …`, if it holds while the database is filled.
 pub(super) fn while_filled(statement: &[u8], about: &Subject) -> Option<Vec<u8>> {
     if about.verb != Verb::Alter || about.in_database.is_some() {
         return None;

@@ -2,53 +2,52 @@
 
 use job::Error;
 
-/// Something of a backup that was not restored, or not as it says, and why.
+/// Something that was not restored, or not as the backup has it.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub(crate) struct Skipped {
+pub(crate) struct Deviation {
     /// `role 'bob'`.
     pub(crate) what: String,
-    /// Why.
     pub(crate) why: String,
-    /// How many statements that were.
+    /// How many statements of the backup.
     pub(crate) statements: u64,
 }
 
-/// Every statement that was read was sent to the server, was left out and is reported, or was not asked for.
-/// [`Books::check`] says if one was lost on the way.
+/// Counts statements by what became of them: every statement that is read is sent to the server, or left out and reported, or
+/// was not asked for. [`Tally::check`] finds out if one was lost.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
-pub(crate) struct Books {
+pub(crate) struct Tally {
     read: u64,
     sent: u64,
     left_out: u64,
     not_asked_for: u64,
-    /// By the part that read it, to the part that it is about.
+    /// Handed on by the part that read it, to the part that it is about.
     #[serde(skip)]
     handed_on: u64,
     #[serde(skip)]
     received: u64,
     #[serde(skip)]
-    skipped: Vec<Skipped>,
+    skipped: Vec<Deviation>,
     #[serde(skip)]
-    changed: Vec<Skipped>,
+    changed: Vec<Deviation>,
 }
 
-impl Books {
-    /// A statement came.
+impl Tally {
+    /// A statement was read.
     pub(crate) fn read(&mut self) {
         self.read += 1;
     }
 
-    /// The server gets it.
+    /// It was sent to the server.
     pub(crate) fn sent(&mut self) {
         self.sent += 1;
     }
 
-    /// Another part is to have it.
+    /// It was handed on to another part.
     pub(crate) fn handed_on(&mut self) {
         self.handed_on += 1;
     }
 
-    /// It was read by another part.
+    /// It came from another part, which had read it.
     pub(crate) fn received(&mut self) {
         self.received += 1;
     }
@@ -58,23 +57,23 @@ impl Books {
         self.not_asked_for += 1;
     }
 
-    /// It names a role, and no roles are wanted: these are counted, not listed.
+    /// It names a role, and `--no-owners` is given. Such statements are counted, not listed.
     pub(crate) fn without_owner(&mut self) {
         self.left_out += 1;
     }
 
-    /// The server does not get it.
+    /// It was left out.
     pub(crate) fn leave_out(&mut self, what: impl Into<String>, why: impl Into<String>) {
         self.left_out += 1;
-        list(&mut self.skipped, Skipped::one(what, why));
+        list(&mut self.skipped, Deviation::one(what, why));
     }
 
-    /// The server gets it, and it means something else there.
+    /// It was sent, and has another effect than in the backup.
     pub(crate) fn change(&mut self, what: impl Into<String>, why: impl Into<String>) {
-        list(&mut self.changed, Skipped::one(what, why));
+        list(&mut self.changed, Deviation::one(what, why));
     }
 
-    /// Takes another part's books over.
+    /// Adds another part's tally.
     pub(crate) fn add(&mut self, other: Self) {
         self.read += other.read;
         self.sent += other.sent;
@@ -90,25 +89,25 @@ impl Books {
         }
     }
 
-    /// What was left out, the same thing once.
-    pub(crate) fn skipped(&self) -> &[Skipped] {
+    /// What was left out. The same thing is listed once.
+    pub(crate) fn skipped(&self) -> &[Deviation] {
         &self.skipped
     }
 
-    /// What was changed, the same thing once.
-    pub(crate) fn changed(&self) -> &[Skipped] {
+    /// What was changed. The same thing is listed once.
+    pub(crate) fn changed(&self) -> &[Deviation] {
         &self.changed
     }
 
-    /// How many statements the server got.
+    /// How many statements were sent.
     pub(crate) fn count_sent(&self) -> u64 {
         self.sent
     }
 
-    /// Whether nothing is missing when all parts are together.
+    /// Checks the tallies of all parts, added up.
     ///
     /// # Errors
-    /// A statement was read of which it is not known what became of it.
+    /// A statement was lost: it was read, and nothing became of it.
     pub(crate) fn check(&self) -> Result<(), Error> {
         if self.is_balanced() && self.handed_on == self.received {
             return Ok(());
@@ -126,14 +125,14 @@ impl Books {
         .hint("this is a fault of restore-stream: please report it; gunzip -c BACKUP | psql restores with plain tools"))
     }
 
-    /// Whether this part knows what became of each of its statements.
+    /// Whether no statement of this part was lost.
     pub(super) fn is_balanced(&self) -> bool {
         let gone = self.sent + self.left_out + self.not_asked_for + self.handed_on;
         self.read + self.received == gone
     }
 }
 
-impl Skipped {
+impl Deviation {
     fn one(what: impl Into<String>, why: impl Into<String>) -> Self {
         Self {
             what: what.into(),
@@ -143,7 +142,7 @@ impl Skipped {
     }
 }
 
-fn list(all: &mut Vec<Skipped>, skipped: Skipped) {
+fn list(all: &mut Vec<Deviation>, skipped: Deviation) {
     let mut listed = all.iter_mut();
     match listed.find(|it| it.what == skipped.what && it.why == skipped.why) {
         Some(same) => same.statements += skipped.statements,
@@ -157,28 +156,28 @@ mod tests {
 
     #[test]
     fn a_lost_statement_is_an_error() {
-        let mut books = Books::default();
-        (0..5).for_each(|_| books.read());
-        books.sent();
-        books.leave_out("role 'x'", "it is there");
-        books.without_owner();
-        books.not_asked_for();
-        let said = books.check().unwrap_err().to_string();
+        let mut tally = Tally::default();
+        (0..5).for_each(|_| tally.read());
+        tally.sent();
+        tally.leave_out("role 'x'", "it is there");
+        tally.without_owner();
+        tally.not_asked_for();
+        let said = tally.check().unwrap_err().to_string();
         assert!(said.contains("has 5 statements"), "{said}");
-        books.sent();
-        assert_eq!(books.check(), Ok(()));
+        tally.sent();
+        assert_eq!(tally.check(), Ok(()));
     }
 
     #[test]
     fn what_is_handed_on_must_be_received() {
-        let (mut from, mut to) = (Books::default(), Books::default());
+        let (mut from, mut to) = (Tally::default(), Tally::default());
         from.read();
         from.handed_on();
         assert!(from.check().is_err());
         to.received();
         from.add(to.clone());
         assert!(from.check().is_err());
-        to = Books::default();
+        to = Tally::default();
         to.sent();
         from.add(to);
         assert_eq!(from.check(), Ok(()));
@@ -186,14 +185,14 @@ mod tests {
 
     #[test]
     fn the_same_thing_is_listed_once() {
-        let mut books = Books::default();
-        books.leave_out("role 'x'", "it is there");
-        let mut other = Books::default();
+        let mut tally = Tally::default();
+        tally.leave_out("role 'x'", "it is there");
+        let mut other = Tally::default();
         other.leave_out("role 'x'", "it is there");
         other.leave_out("role 'y'", "it is there");
-        books.add(other);
-        let statements: Vec<u64> = books.skipped().iter().map(|it| it.statements).collect();
+        tally.add(other);
+        let statements: Vec<u64> = tally.skipped().iter().map(|it| it.statements).collect();
         assert_eq!(statements, [2, 1]);
-        assert_eq!(books.left_out, 3);
+        assert_eq!(tally.left_out, 3);
     }
 }

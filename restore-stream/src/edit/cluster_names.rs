@@ -1,4 +1,4 @@
-//! Names of roles and tablespaces in what is said in a database: they belong to the whole cluster.
+//! Names of roles and tablespaces, which belong to the whole cluster, in the statements of a database.
 
 use std::borrow::Cow;
 use std::iter::repeat_n;
@@ -9,17 +9,17 @@ use pg_text::PgText;
 
 use super::owners::names_a_role;
 
-/// What roles follow.
+/// Words before a role.
 const BEFORE: [&str; 5] = ["by", "for", "from", "role", "to"];
-/// What is no role any more.
+/// Words that end a list of roles.
 const BEHIND: [&str; 7] = ["grant", "in", "on", "revoke", "schema", "server", "set"];
-/// Behind these there may be anything.
+/// Words before something that may contain anything.
 const END: [&str; 2] = ["using", "with"];
 
-/// The statement with other names for roles and tablespaces: `new` gives them, none for what stays.
+/// The statement with new names for roles and tablespaces. `new` gives the name for each, or none if it stays.
 ///
-/// Only quoted ones are looked at: what is not ASCII is quoted by pg_dump. In a `narrow` database, whose encoding may not
-/// have the new names' bytes, the server puts them into the statement itself.
+/// Only quoted names are looked at, because pg_dump quotes every name that is not ASCII. In a `narrow` database, in whose
+/// encoding the bytes of the new names may be no text, the server puts them into the statement itself.
 pub(super) fn renamed(
     statement: &[u8],
     narrow: bool,
@@ -51,7 +51,7 @@ pub(super) fn renamed(
     })
 }
 
-/// The statement as one that has ASCII of the names only: the server looks for them by that.
+/// The statement in a form that has the names as hexadecimal digits, by which the server finds them.
 fn put_in(parts: &[PgText], names: &[PgText], rest: &PgText) -> PgText {
     let escaped = |part: &PgText| -> PgText {
         let times = |byte| 1 + usize::from(byte == b'%');
@@ -76,7 +76,7 @@ fn put_in(parts: &[PgText], names: &[PgText], rest: &PgText) -> PgText {
     sql("DO {};", &[&quote_literal(body)])
 }
 
-/// The quoted names of roles and tablespaces, and where they stand.
+/// The quoted names of roles and tablespaces in a statement, and where they stand.
 fn shared(statement: &[u8]) -> Vec<(PgText, std::ops::Range<usize>)> {
     let mut words = tokens(statement).map(|it| it.token);
     let sets = words.next().is_some_and(|it| it.is("set"));
@@ -92,7 +92,7 @@ fn shared(statement: &[u8]) -> Vec<(PgText, std::ops::Range<usize>)> {
             Token::Word(word) if !tablespace && BEHIND.contains(&word.ascii()) => is_role = false,
             Token::Word(word) if END.contains(&word.ascii()) => break,
             Token::Name(name) if is_role => found.push((name, at)),
-            // SET SESSION AUTHORIZATION, SET default_tablespace
+            // In SET SESSION AUTHORIZATION and SET default_tablespace.
             Token::Text(name) if sets && !name.is_empty() => found.push((name, at)),
             _ => {}
         }
