@@ -169,7 +169,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "UID:GID", hide = true)]
     pub(crate) psql_user: Option<Account>,
 
-    /// PsqlOutput the SQL to this command's standard input instead of to psql; it does not get the variables that hold a
+    /// Feed the SQL to this command's standard input instead of to psql; it does not get the variables that hold a
     /// SAS token
     #[arg(
         last = true,

@@ -33,7 +33,7 @@ pub(crate) fn run() -> Result<(), Error> {
 
 fn restore(args: &Args, report: &mut Report) -> Result<(), Error> {
     if args.verify_first {
-        // Reading all of it may take hours: not for a server that cannot be restored into.
+        // Reading the whole backup may take hours. First it must be clear that the server can be restored into.
         Cluster::survey(args, plan::names_to_take(None, args).as_deref())?;
     }
     restore::run(&ChosenBackup::new(args)?, args, report)

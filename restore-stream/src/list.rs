@@ -28,7 +28,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Error> {
     }
 }
 
-/// The backups of a store, oldest first: name, size, moment, age, and what their ends tell.
+/// The backups of a store, oldest first: name, size, moment, age, and state as their last bytes show it.
 fn backups(store: &Store, as_json: bool) -> Result<(), Error> {
     let now = Utc::now();
     let mut all: Vec<Value> = Vec::new();
@@ -62,7 +62,7 @@ fn backups(store: &Store, as_json: bool) -> Result<(), Error> {
     }
 }
 
-/// `3 h old`, or a time that is yet to come.
+/// `3 h old`, or a time in the future.
 fn age(age: TimeDelta) -> String {
     let old = if age < TimeDelta::zero() { "" } else { " old" };
     text::age(age) + old
@@ -142,7 +142,7 @@ fn shown(name: &PgText) -> String {
     name.replace('\n', "\\n").replace('\t', "\\t")
 }
 
-/// What is said of a database; its name's bytes too, where JSON cannot have them.
+/// What JSON says of a database. If its name is not UTF-8, the name's bytes too.
 fn named(name: &PgText, mut said: Value) -> Value {
     if name.utf8().is_none() {
         said["name_hex"] = name.hex().into();

@@ -1,5 +1,5 @@
-//! What goes where: made from what the survey saw and the command line says, and from nothing else. Nothing is asked of the
-//! server here, and nothing is changed on it.
+//! What goes where. A plan is pure: it is made from what the survey saw and what the command line says. It asks the server
+//! nothing, and changes nothing.
 
 pub(crate) mod placement;
 
@@ -15,8 +15,8 @@ use crate::server::target::{Destination, Target, Transactions};
 use crate::source::selection::{databases, is_wanted};
 use placement::{MAINTENANCE, target};
 
-/// The names that a run takes, from those that have them or for the first time, as far as that is known before the
-/// backup is read: not if it has no index.
+/// The final names of the databases that a run creates, where they are known before the backup is read: with an index, or if
+/// the command line names the database.
 pub(crate) fn names_to_take(index: Option<&Index>, args: &Args) -> Option<Vec<PgText>> {
     let taken = |from: &PgText| {
         let name = args.name.as_ref().unwrap_or(from);
@@ -38,7 +38,7 @@ pub(crate) fn names_to_take(index: Option<&Index>, args: &Args) -> Option<Vec<Pg
 /// The parts of a backup with an index that are to be restored.
 #[derive(Debug)]
 pub(crate) struct Plan {
-    /// What comes before the databases. It is read in any case: older dumps speak of databases there.
+    /// The part before the databases. It is always read, because older dumps have statements about databases there.
     pub(crate) globals: Option<Section>,
     pub(crate) databases: Vec<(Section, Target)>,
 }
@@ -76,12 +76,12 @@ impl Plan {
         self.targets().any(|it| !it.destination.is_in_place())
     }
 
-    /// How many sessions it needs at once: those that load, the one that keeps watch, and the one that asks.
+    /// How many sessions it needs at once: those that load, the one that shows that this run lives, and one for questions.
     pub(crate) fn connections(&self, jobs: usize) -> usize {
         let targets = self.targets();
         let in_place = targets.filter(|it| it.destination.is_in_place()).count();
         let beside = self.databases.len() - in_place;
-        // Large objects in place have a session of their own, before others begin.
+        // Large objects in place have a session of their own, which ends before other databases begin.
         let aside = self.databases.iter().any(|(section, target)| {
             let contents = section.contents.as_ref();
             target.destination == Destination::InPlace(Transactions::One)
@@ -98,7 +98,8 @@ impl Plan {
     }
 }
 
-/// Refuses a name of `--in-place` that no restored database has: the one that was meant would be restored beside its name.
+/// Refuses a name for `--in-place` that no restored database has. It may be a typing error, and the database that was meant
+/// would not be restored in place.
 fn check_in_place(databases: &[(Section, Target)], args: &Args) -> Result<(), Error> {
     let unknown = |name: &&PgText| {
         databases

@@ -1,4 +1,4 @@
-//! What was done.
+//! What a restore has done, for a person and for a script.
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ use crate::edit::{Deviation, Tally};
 use crate::server::failure::meaning::Failure;
 use crate::server::failure::record::{FailureList, FirstFailure, ListedFailures};
 
-/// What a run has done so far, and what it has left out.
+/// What a restore has done so far, and what it has left out.
 #[derive(Debug)]
 pub(crate) struct Report {
     source: String,
@@ -22,7 +22,7 @@ pub(crate) struct Report {
     failures: FailureList,
 }
 
-/// How far the roles and tablespaces came.
+/// How far the restore of the roles and tablespaces has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Globals {
     NotBegun,
@@ -33,7 +33,7 @@ enum Globals {
 /// A database that was restored.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct RestoredDatabase {
-    /// Its name in the backup, and that in hexadecimal digits where it is not UTF-8.
+    /// Its name in the backup; in hexadecimal digits too, if it is not UTF-8.
     pub(crate) name: PgText,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) name_hex: Option<String>,
@@ -41,18 +41,18 @@ pub(crate) struct RestoredDatabase {
     pub(crate) restored_as: PgText,
     /// Bytes of its SQL.
     pub(crate) bytes: u64,
-    /// Rows that came by COPY; none if some came by INSERT, which are not counted, or a statement failed.
+    /// Rows that came by COPY. None if some came by INSERT, which are not counted, or if a statement failed.
     pub(crate) rows: Option<u64>,
     /// How many statements failed (`--on-error continue`).
     pub(crate) failed: u64,
     /// How many statements that name a role were left out (`--no-owners`).
     pub(crate) left_out: u64,
     pub(crate) seconds: f64,
-    /// The name that the one it took the place of is kept under.
+    /// The name that the replaced database is kept under.
     pub(crate) replaced: Option<PgText>,
 }
 
-/// What a script is side_session.
+/// The report for a script (`--json`).
 #[derive(Serialize)]
 pub(crate) struct Document<'a> {
     ok: bool,
@@ -86,13 +86,13 @@ impl Report {
         }
     }
 
-    /// Where statements that fail are listed.
+    /// The list of statements that failed.
     pub(crate) fn failures(&self) -> FailureList {
         self.failures.clone()
     }
 
     /// # Errors
-    /// A statement has failed, and the restore went on.
+    /// A statement has failed, after which the restore went on.
     pub(crate) fn check_failures(&self) -> Result<(), Error> {
         match self.failures.count() {
             0 => Ok(()),
@@ -104,12 +104,12 @@ impl Report {
         }
     }
 
-    /// Where the first statement that fails is written down.
+    /// The first statement that failed.
     pub(crate) fn first_failure(&self) -> FirstFailure {
         self.first_failure.clone()
     }
 
-    /// Which backup it is.
+    /// Notes which backup it is.
     pub(crate) fn source(&mut self, source: String) {
         self.source = source;
     }
@@ -126,7 +126,7 @@ impl Report {
         self.databases.push(entry);
     }
 
-    /// What became of the statements of a part.
+    /// Adds the tally of a part.
     pub(crate) fn enter(&mut self, tally: Tally) {
         self.tally.add(tally);
     }
@@ -137,7 +137,7 @@ impl Report {
         self.tally.check()
     }
 
-    /// Tells a person.
+    /// Tells a person about a restore that is done.
     pub(crate) fn say(&self) {
         self.say_skipped();
         self.say_databases();
@@ -157,7 +157,7 @@ impl Report {
         );
     }
 
-    /// Tells a person what stands although not all could be done.
+    /// Tells a person what stays although the restore has failed.
     pub(crate) fn say_what_stands(&self) {
         if self.failures.count() > 0 {
             self.say_skipped();
@@ -204,7 +204,7 @@ impl Report {
         }
     }
 
-    /// For a script.
+    /// The report for a script.
     pub(crate) fn document(&self, error: Option<&Error>) -> Document<'_> {
         Document {
             ok: error.is_none(),

@@ -55,7 +55,7 @@ fn survey(taken: Option<&[PgText]>, args: &Args, report: &Report) -> Result<Clus
     Ok(cluster)
 }
 
-/// Looks at the databases that have the names which are wanted, and decides where each one goes.
+/// Looks at the databases that have the wanted names now, and decides where each database of the backup goes.
 fn plan(
     index: &Index,
     label: &str,
@@ -74,7 +74,7 @@ fn plan(
     Plan::new(index, wanted, survey, names, args)
 }
 
-/// What would fail later, perhaps after hours.
+/// Refuses what would fail later, perhaps after hours.
 fn refuse_what_cannot_succeed(
     plan: Option<&Plan>,
     cluster: &Cluster,
@@ -87,7 +87,7 @@ fn refuse_what_cannot_succeed(
             sessions::refuse(cluster, &names)?;
             (plan.creates_databases(), plan.connections(args.jobs.into()))
         }
-        // The one that keeps watch, and one that loads.
+        // The session that shows that this run lives, and one that loads.
         None => (args.databases(), 2),
     };
     cluster.survey.check_connections(connections)?;
@@ -111,7 +111,7 @@ fn say_what_comes(chosen: &ChosenBackup, plan: Option<&Plan>, cluster: &Cluster,
     );
     if !cluster.restrict {
         say!(
-            "this psql has no restricted mode (\\restrict, which came with 18, 17.6, 16.10, 15.14, 14.19 and 13.22): what it might read otherwise than meant is refused; take a newer one"
+            "this psql has no restricted mode (\\restrict, which came with 18, 17.6, 16.10, 15.14, 14.19 and 13.22): SQL that it might misread is refused; use a newer psql"
         );
     }
     if args.globals() {
@@ -126,15 +126,15 @@ fn say_what_comes(chosen: &ChosenBackup, plan: Option<&Plan>, cluster: &Cluster,
             survey.check_room(plan.sql_length());
         }
         None => {
-            say!("it is read through: its databases are seen when they come");
+            say!("it is read from beginning to end: its databases are known only when they come");
             if args.jobs > 1 {
-                say!("--jobs: one after the other, as they come");
+                say!("--jobs has no effect: its databases are restored one after the other");
             }
         }
     }
     let settings = survey.settings.replace("SET ", "").replace(";\n", ", ");
     say!(
-        "for a quick load, in its own sessions: {}",
+        "settings of its own sessions, for a quick load: {}",
         settings.trim_end_matches(", ")
     );
     survey.leftovers.say();

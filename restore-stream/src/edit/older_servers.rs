@@ -19,8 +19,8 @@ pub(super) fn is_unknown(statement: &[u8], server: u32) -> bool {
             .is_some_and(|word| word.is("transaction_timeout"))
 }
 
-/// Whether an option of `CREATE DATABASE` can be left out on a server of this major version: it does the same anyway, and does
-/// not know the word. (It has no other provider either.)
+/// Whether an option of `CREATE DATABASE` can be left out on a server of this major version, which does the same anyway and
+/// does not know the word. (It has no other provider either.)
 pub(super) fn says_nothing(keyword: &str, value: &Token, server: u32) -> bool {
     server < KNOWS_LOCALE_PROVIDER && keyword == "locale_provider" && value.is("libc")
 }

@@ -120,7 +120,7 @@ impl Tally {
             ..
         } = self;
         Err(Error::failed(format!(
-            "the backup has {read} statements, and what became of all of them is not known: {sent} were sent to the server, {left_out} left out, {not_asked_for} not asked for"
+            "the backup has {read} statements, and some of them were lost: {sent} were sent to the server, {left_out} left out, {not_asked_for} not asked for"
         ))
         .hint("this is a fault of restore-stream: please report it; gunzip -c BACKUP | psql restores with plain tools"))
     }

@@ -1,4 +1,4 @@
-//! The SQL to a command's standard input.
+//! Feeds the SQL to a command.
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -15,8 +15,8 @@ use crate::source::chosen::ChosenBackup;
 use crate::source::error::unfinished;
 use crate::source::selection::not_among;
 
-/// Feeds the chosen backup, or one database of it, to the command. The command is killed, not let see the end of
-/// its input, if anything is wrong.
+/// Feeds the chosen backup, or one database of it, to the command's standard input. If anything is wrong, the command is
+/// killed before it sees the end of its input.
 pub(crate) fn run(chosen: &ChosenBackup, args: &Args) -> Result<(), Error> {
     let mut input = CheckedSql::open(chosen, args)?;
     let mut child = Child::spawn_with(command(&args.command)?, job::pass_on)?;
@@ -41,7 +41,7 @@ pub(crate) fn run(chosen: &ChosenBackup, args: &Args) -> Result<(), Error> {
         Err(Stopped::Refused(error)) => {
             let name = child.name().to_owned();
             drop(stdin);
-            // Why it reads no more is its to say; that it did not read all is a failure in any case.
+            // The command itself says why it reads no more. That it has not read everything is a failure in any case.
             child.wait()?;
             let read = match error.kind() {
                 io::ErrorKind::BrokenPipe => return Err(left_early(&name)),
@@ -52,7 +52,7 @@ pub(crate) fn run(chosen: &ChosenBackup, args: &Args) -> Result<(), Error> {
     }
 }
 
-/// Why it was not all fed.
+/// Why feeding has stopped.
 enum Stopped {
     Damaged(Error),
     Refused(io::Error),
@@ -76,10 +76,10 @@ fn feed(
     Ok(input.finish()?)
 }
 
-/// One database in a dump that has no index: all of it is read, its part is fed.
+/// One database of a dump without an index: everything is read, and its part is fed.
 struct Search<'a> {
     name: &'a PgText,
-    /// Whether its part is passing by.
+    /// Whether the reader is within its part.
     inside: bool,
     found: bool,
     others: Vec<PgText>,

@@ -18,7 +18,7 @@ pub(crate) fn its_own(definitions: &mut Vec<Definition>, target: &Target) -> Vec
     its
 }
 
-/// Databases that are created among the roles and of which nothing else comes: they are empty.
+/// Databases that are created among the roles, and have no part of their own because they are empty.
 pub(crate) fn undivided(definitions: &[Definition], args: &Args) -> Vec<PgText> {
     let created = definitions.iter().filter(|it| it.creates());
     let names = created.map(|it| it.database.clone());
@@ -27,7 +27,7 @@ pub(crate) fn undivided(definitions: &[Definition], args: &Args) -> Vec<PgText> 
         .collect()
 }
 
-/// What was said about databases of which the backup has no part.
+/// The tally of statements about databases that have no part in the backup.
 pub(crate) fn unplaced(definitions: Vec<Definition>, args: &Args) -> Tally {
     let mut tally = Tally::default();
     for Definition { database, .. } in definitions {

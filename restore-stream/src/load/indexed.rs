@@ -1,4 +1,4 @@
-//! A backup with an index: each part by its own psql over its own bytes.
+//! Restores a backup with an index: each part goes through a psql of its own, from its own bytes of the backup.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -24,7 +24,7 @@ use crate::source::checked::CheckedSql;
 use crate::source::chosen::ChosenBackup;
 use crate::source::error::unfinished;
 
-/// Loads what the plan says. Nothing has its name when this returns.
+/// Loads what the plan says. No new database has its name when this returns.
 pub(crate) fn load(
     chosen: &ChosenBackup,
     plan: &Plan,
@@ -95,15 +95,15 @@ pub(crate) fn load(
     Ok(restored)
 }
 
-/// A database's part of the backup, where it goes, and what was said about it before.
+/// A database's part of the backup, where it goes, and statements about it that came before.
 struct Part<'a> {
     section: &'a Section,
     target: &'a Target,
     definitions: Vec<Definition>,
 }
 
-/// Restores roles and tablespaces, if they are asked for. What is said among them of databases, as a dump of pg_dumpall 10
-/// or older does, is handed back in any case.
+/// Restores roles and tablespaces, if they are asked for. Returns the statements about databases among them, which dumps of
+/// pg_dumpall 10 and older have.
 fn globals(
     chosen: &ChosenBackup,
     section: &Section,
@@ -143,11 +143,11 @@ fn globals(
     Ok(edit.take_definitions())
 }
 
-/// Pieces of work that are done at once, until one fails.
+/// Pieces of work that several threads share, until one fails.
 struct Work {
     count: usize,
     next: AtomicUsize,
-    /// The first error; those that come from stopping the others are not it.
+    /// The first error. Later ones come from stopping the other threads.
     failed: Mutex<Option<Error>>,
 }
 
@@ -207,7 +207,7 @@ impl Work {
     }
 
     fn fail(&self, error: Error) {
-        // Nobody takes more.
+        // No thread takes more work.
         self.next.store(self.count, Ordering::Relaxed);
         let mut failed = self
             .failed

@@ -20,7 +20,7 @@ use crate::server::undo::Undo;
 use crate::source::checked::CheckedSql;
 use crate::source::error::unfinished;
 
-/// A part that is being loaded. Dropped before its end, it is stopped where it is.
+/// A part that is being loaded. If it is dropped before its end, psql is killed.
 #[derive(Debug)]
 pub(crate) struct Load<E> {
     output: PsqlOutput,
@@ -28,14 +28,14 @@ pub(crate) struct Load<E> {
     wary: bool,
     edit: E,
     rows: u64,
-    /// Whether rows came that are not counted.
+    /// Whether some rows came by INSERT, which are not counted.
     inserts: bool,
     bytes: u64,
-    /// Whether lines are counted, as they are where it goes on after errors; and how many have ended.
+    /// Whether lines are counted, as they are where the restore goes on after errors; and how many have ended.
     counts_lines: bool,
     lines: u64,
     started: Instant,
-    /// How long it took, if it waits for others.
+    /// How long it took, if it now waits for others.
     took: Option<Duration>,
 }
 
@@ -72,7 +72,7 @@ impl<E: Edit> Load<E> {
         self.edit.piece(piece, &mut self.output)
     }
 
-    /// Loads all of `input`, checks it to its end, and finishes.
+    /// Loads all of `input`, checks it to its last byte, and finishes.
     pub(crate) fn all(
         &mut self,
         input: &mut CheckedSql<'_>,
@@ -90,7 +90,7 @@ impl<E: Edit> Load<E> {
         self.finish()
     }
 
-    /// The part has ended: psql must have done all of it, and be at the end of a statement; then comes what is last.
+    /// Ends the part. psql must have run all of it, and be between two statements. Then comes what must be last.
     pub(crate) fn finish(&mut self) -> Result<(), Error> {
         self.edit.close(&mut self.output)?;
         self.output.settle()?;
@@ -100,7 +100,7 @@ impl<E: Edit> Load<E> {
         Ok(())
     }
 
-    /// What became of its statements.
+    /// The tally of its statements.
     pub(crate) fn take_tally(&mut self) -> Tally {
         self.edit.take_tally()
     }
@@ -116,8 +116,8 @@ fn connection(cluster: &Cluster, database: &PgText) -> Connection {
     }
 }
 
-/// What takes SQL to pieces. For a psql that has no restricted mode (`wary`), it hands out as a piece of its own what psql
-/// might read otherwise.
+/// A scanner that takes SQL to pieces. For a psql without restricted mode (`wary`), text that psql might read otherwise is a
+/// piece of its own.
 pub(crate) fn scanner(wary: bool) -> Scanner {
     match wary {
         true => Scanner::wary(),
@@ -125,7 +125,7 @@ pub(crate) fn scanner(wary: bool) -> Scanner {
     }
 }
 
-/// Whether a statement is one of `pg_dump --inserts`: it has rows.
+/// Whether a statement inserts rows, as `pg_dump --inserts` writes them.
 pub(crate) fn is_insert(statement: &[u8]) -> bool {
     statement.starts_with(b"INSERT INTO ")
 }
@@ -143,7 +143,7 @@ impl Load<GlobalsEdit> {
         Ok(Self::new(cluster, output, edit))
     }
 
-    /// It is finished, and all was checked: ends the session.
+    /// Ends the session. Call it after the part is finished and everything was checked.
     pub(crate) fn end(self) -> Result<GlobalsEdit, Error> {
         self.output.end("")?;
         Ok(self.edit)
@@ -151,7 +151,7 @@ impl Load<GlobalsEdit> {
 }
 
 impl Load<DatabaseEdit> {
-    /// `encoding` is that of the database's name in the backup, and of all that is said of the cluster beside it.
+    /// `encoding` is that of names in the backup that belong to the whole cluster.
     pub(crate) fn database(
         cluster: &Cluster,
         target: &Target,
@@ -172,7 +172,7 @@ impl Load<DatabaseEdit> {
         match &target.destination {
             Destination::Beside(_) => {}
             Destination::NamedEarly { .. } => {
-                output = output.naming(EarlyNaming::new(cluster, target, cleanup.undos()))
+                output = output.naming(EarlyNaming::new(cluster, target, cleanup.undos()));
             }
             Destination::InPlace(Transactions::One) => {
                 output = output.with_aside(connection, what, sessions, cleanup.undos());
@@ -196,22 +196,23 @@ impl Load<DatabaseEdit> {
         Ok(Self::new(cluster, output, edit))
     }
 
-    /// Statements about the database that came before its part.
+    /// Adds the statements about the database that came before its part.
     pub(crate) fn define(&mut self, definitions: Vec<Definition>) {
         self.edit.define(definitions);
     }
 
-    /// Connects to the database although the dump does not say so.
+    /// Connects to the database, where the dump does not do so.
     pub(crate) fn connect(&mut self) -> Result<(), Error> {
         self.edit.connect(&mut self.output)
     }
 
-    /// It waits for the others, which does not count as its time.
+    /// Stops its clock: from here on it waits for the others.
     pub(crate) fn wait(&mut self) {
         self.took = Some(self.started.elapsed());
     }
 
-    /// It is finished, and all was checked: ends the session. A database that is restored in place is committed by it.
+    /// Ends the session, which commits a database that is restored in one transaction. Call it after the part is finished and
+    /// everything was checked.
     pub(crate) fn end(self, target: &Target) -> Result<RestoredDatabase, Error> {
         let left_out = self.edit.ownerless();
         let name: PgText = target.from.clone().unwrap_or_else(|| target.name.clone());

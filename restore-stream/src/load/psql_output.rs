@@ -1,4 +1,4 @@
-//! Where a part's SQL goes: its psql, and what that needs beside it.
+//! Where a part's SQL goes: its psql, with what that needs besides.
 
 use job::Error;
 use pg_text::PgText;
@@ -16,11 +16,11 @@ pub(crate) struct PsqlOutput {
     main: Session,
     aside: Option<Aside>,
     naming: Option<EarlyNaming>,
-    /// The line of the dump that what is written stands in.
+    /// The line of the dump that the current SQL comes from.
     line: u64,
 }
 
-/// A second session in the same database, from when it is needed on.
+/// A second session in the same database. It starts when it is first needed.
 #[derive(Debug)]
 struct Aside {
     connection: Connection,
@@ -44,7 +44,7 @@ impl PsqlOutput {
         })
     }
 
-    /// With a second session for large objects, which are committed as they come.
+    /// Adds a second session for large objects, which commits them as they come.
     #[must_use]
     pub(crate) fn with_aside(
         mut self,
@@ -63,14 +63,14 @@ impl PsqlOutput {
         self
     }
 
-    /// With a name that the database gets before it is filled.
+    /// Adds the final name, which the database gets before it is filled.
     #[must_use]
     pub(crate) fn naming(mut self, naming: EarlyNaming) -> Self {
         self.naming = Some(naming);
         self
     }
 
-    /// Waits until all that was written is done; what was aside is over then.
+    /// Waits until everything that was written is done. It ends the second session.
     pub(crate) fn settle(&mut self) -> Result<(), Error> {
         self.main.settle()?;
         if let Some(mut session) = self.aside.as_mut().and_then(|aside| aside.session.take()) {
@@ -80,7 +80,7 @@ impl PsqlOutput {
         Ok(())
     }
 
-    /// How many statements have failed, and it went on.
+    /// How many statements have failed, after which psql went on.
     pub(crate) fn failed(&self) -> u64 {
         self.main.failed()
     }
@@ -146,7 +146,7 @@ impl Out for PsqlOutput {
     }
 
     fn take_name(&mut self, working: &str) -> Result<(), Error> {
-        // It is created when this returns.
+        // The database has been created when this returns.
         self.main.settle()?;
         match self.naming.take() {
             Some(naming) => naming.give(working),

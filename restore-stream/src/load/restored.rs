@@ -1,4 +1,4 @@
-//! What was loaded and checked, and does not have its name yet.
+//! Databases that were loaded and checked, and are not final yet.
 
 use crate::edit::DatabaseEdit;
 use crate::load::part::Load;
@@ -9,7 +9,8 @@ use crate::server::target::Target;
 pub(crate) struct Restored {
     /// New databases, which are complete.
     pub(crate) beside: Vec<(Target, RestoredDatabase)>,
-    /// Databases that are restored in place. Their sessions are open, and so is the transaction of one that has one.
+    /// Databases that are restored in place. Their sessions are still open, and so are the transactions of those that are
+    /// restored in one.
     pub(crate) uncommitted: Vec<(Target, Load<DatabaseEdit>)>,
 }
 

@@ -1,4 +1,4 @@
-//! A backup without an index, or one that cannot be entered anywhere: read through once.
+//! Restores a backup without an index, or one from a pipe: it is read once, from its beginning to its end.
 
 use std::collections::BTreeSet;
 use std::mem;
@@ -24,13 +24,13 @@ use crate::source::chosen::ChosenBackup;
 use crate::source::error::unfinished;
 use crate::source::selection::{is_wanted, not_among};
 
-/// How much SQL may come before it is clear what a dump is of.
+/// At most this much SQL may come before it is clear what kind of dump it is.
 const PRELUDE_LIMIT: usize = 1 << 20;
 
 /// What `pg_dump --format=custom` begins with.
 const CUSTOM_FORMAT: &[u8] = b"PGDMP";
 
-/// Loads what the command line says. Nothing has its name when this returns.
+/// Loads what the command line asks for. No new database has its name when this returns.
 pub(crate) fn load(
     chosen: &ChosenBackup,
     cluster: &Cluster,
@@ -104,20 +104,20 @@ struct SequentialRestore<'a> {
     sessions: SessionGroup,
     stage: Stage,
     kind: DumpKind,
-    /// How many dumps have cleanup in the part that passes.
+    /// How many dumps have begun in the current part.
     dumps: u32,
-    /// What was there before, or was created on the way.
+    /// What existed before, or was created on the way.
     existing: Existing,
-    /// What was said of databases before their parts.
+    /// Statements about databases that came before their parts.
     definitions: Vec<Definition>,
-    /// The databases that passed.
+    /// The databases that have come so far.
     names: Vec<PgText>,
-    /// The encoding that names are written in, up to the first database.
+    /// The encoding of names before the first database.
     encoding: Option<String>,
     restored: Restored,
 }
 
-/// Roles and tablespaces that are there.
+/// Roles and tablespaces that exist.
 struct Existing {
     roles: BTreeSet<PgText>,
     tablespaces: BTreeSet<PgText>,
@@ -149,13 +149,13 @@ enum DumpKind {
 
 /// Where the next piece goes.
 enum Stage {
-    /// It is not clear yet: what came so far.
+    /// Nowhere yet, as it is not clear what comes. This has come so far.
     Opening(Vec<u8>),
     Globals(Box<Load<GlobalsEdit>>),
-    /// Roles that are not restored; databases may be defined among them.
+    /// Roles that are not restored. There may be statements about databases among them.
     Definitions(Box<GlobalsEdit>),
     Database(Target, Box<Load<DatabaseEdit>>),
-    /// What was not asked for.
+    /// Nowhere: it was not asked for.
     Other,
 }
 
@@ -186,7 +186,7 @@ impl SequentialRestore<'_> {
         }
     }
 
-    /// What the dump says of itself in its comments.
+    /// Reads what the dump says about itself in comments.
     ///
     /// # Errors
     /// It is of a newer server than this one (exit code 4).
@@ -249,7 +249,7 @@ impl SequentialRestore<'_> {
         }
     }
 
-    /// The first statement that is more than a setting: it is about roles, or says what comes of databases.
+    /// The first statement that is more than a setting has come: the dump begins with roles.
     fn open(&mut self) -> Result<(), Error> {
         let Stage::Opening(prelude) = mem::replace(&mut self.stage, Stage::Other) else {
             return Ok(());
@@ -258,7 +258,7 @@ impl SequentialRestore<'_> {
         self.again(&prelude)
     }
 
-    /// The dump of a database begins that does not say which.
+    /// The dump of a database begins, and does not name it.
     fn enter_unnamed(&mut self, prelude: &[u8]) -> Result<(), Error> {
         if !self.args.databases() {
             return Ok(());
@@ -287,7 +287,7 @@ impl SequentialRestore<'_> {
         self.again(prelude)
     }
 
-    /// Hands on what was kept.
+    /// Handles what was kept.
     fn again(&mut self, kept: &[u8]) -> Result<(), Error> {
         let mut scanner = scanner(!self.cluster.restrict);
         scanner.feed(kept, &mut |piece| self.piece(piece))
@@ -377,7 +377,7 @@ impl SequentialRestore<'_> {
         Ok(())
     }
 
-    /// The dump has ended, and was whole.
+    /// The dump has ended, and is whole.
     fn end(mut self, label: &str) -> Result<Restored, Error> {
         self.leave()?;
         self.restore_undivided()?;

@@ -12,7 +12,7 @@ use crate::server::names::{NAME_LIMIT, NewNames};
 use crate::server::survey::Survey;
 use crate::server::target::{Destination, Replaced, Target, Transactions};
 
-/// These are restored in place: other programs connect to them, and CREATE DATABASE copies one.
+/// These databases are restored in place: other programs connect to them, and CREATE DATABASE copies one of them.
 pub(super) const MAINTENANCE: [&str; 2] = ["postgres", "template1"];
 
 /// Decides where one database goes.
@@ -69,7 +69,7 @@ pub(crate) fn target(
     let same = from.as_ref().is_none_or(|from| from == name);
     let worked_in = same && (look.has_worker || survey.insists_on(name));
     if empty && worked_in && is_named_early(name, survey, args) {
-        // Its extension's worker stays connected.
+        // It is filled as it is, so its extension's worker can stay connected.
         let in_place = Destination::InPlace(Transactions::Several);
         return Ok(target(in_place, Replaced::Nothing));
     }
@@ -88,7 +88,7 @@ pub(crate) fn target(
     })
 }
 
-/// A database that is created, where there is none, or an empty one.
+/// Where a database goes for which one is created, because there is none, or an empty one.
 fn new_database(name: &PgText, survey: &Survey, names: &mut NewNames, args: &Args) -> Destination {
     let working = names.working();
     match is_named_early(name, survey, args) {
@@ -250,8 +250,7 @@ mod tests {
         assert_eq!(refused.exit().code(), 4);
     }
 
-    /// It is dropped before anything is restored, so its name is free; a name that a replaced database is kept under is
-    /// another one all the same.
+    /// It is dropped before anything is restored, so its name is free.
     #[test]
     fn a_leftover_has_no_place() {
         let survey_with = |session: &[&str]| survey(&[LEFTOVER, session]);

@@ -12,8 +12,8 @@ use crate::server::cluster::Cluster;
 use crate::server::contents::is_empty;
 use crate::server::undo::Undo;
 
-/// What this run has begun. It is taken back when it fails, when a signal stops it, and (by the next restore, as far as
-/// databases under a working name go) when it was killed.
+/// What this run has begun. It is taken back when the run fails or a signal stops it. If the run is killed, the next restore
+/// drops the databases that have working names.
 #[derive(Debug)]
 pub(crate) struct Cleanup {
     server: Server,
@@ -24,7 +24,7 @@ pub(crate) struct Cleanup {
     on_stop: Option<OnStop>,
 }
 
-/// What is to be taken back. Its clones are the same list.
+/// What is to be taken back. Clones are the same list.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct UndoList(Arc<Mutex<Vec<Undo>>>);
 
@@ -33,7 +33,7 @@ impl UndoList {
         self.lock().push(undo);
     }
 
-    /// Adds one in the place of that of the same database.
+    /// Adds one, which replaces that of the same database.
     pub(crate) fn replace(&self, undo: Undo) {
         let mut undos = self.lock();
         undos.retain(|it| it.dropped() != undo.dropped());
@@ -67,17 +67,17 @@ impl Cleanup {
         self.undos.clone()
     }
 
-    /// A database is about to be created.
+    /// Call it before a database is created under a working name.
     pub(crate) fn add(&self, name: &str) {
         self.undos.add(Undo::Drop(name.to_owned(), None));
     }
 
-    /// The new databases have their names, and stay.
+    /// Keeps the new databases: they have their names.
     pub(crate) fn keep(&self) {
         self.undos.lock().retain(|undo| undo.dropped().is_none());
     }
 
-    /// What was restored into this database in place is committed.
+    /// Keeps what was restored into this existing database: it is committed.
     pub(crate) fn keep_in_place(&self, database: &PgText) {
         self.undos.lock().retain(|undo| !undo.is_in_place(database));
     }
@@ -85,7 +85,7 @@ impl Cleanup {
 
 impl Drop for Cleanup {
     fn drop(&mut self) {
-        // A signal that is ending the program takes it back itself.
+        // If a signal is ending the program, its handler does the rest, and this waits for it.
         drop(self.on_stop.take());
         let undos = std::mem::take(&mut *self.undos.lock());
         if undos.is_empty() {
@@ -126,7 +126,7 @@ impl Cleanup {
         }
     }
 
-    /// An extension's background worker that has come into a database that is dropped.
+    /// Names extensions' background workers that are connected to a database that is dropped.
     fn say_who_ends(&self, database: &PgText) {
         let question = pg_client::sql(
             "SELECT DISTINCT backend_type FROM pg_catalog.pg_stat_activity
@@ -136,16 +136,16 @@ impl Cleanup {
         let workers = self.server.query(Some(&self.maintenance), question);
         for worker in workers.into_iter().flatten().flatten().flatten() {
             say!(
-                "'{worker}' is connected to '{database}', which is dropped: if it does not begin again, restart the server"
+                "'{worker}' is connected to '{database}', which is dropped: if it does not start again, restart the server"
             );
         }
     }
 }
 
-/// Ends all sessions of a run, before its databases are dropped: the psql of one may be dead, and the server still
-/// creating its database, or renaming it. Then lets those be connected to that were closed to be renamed.
+/// The SQL that ends all sessions of a run before its databases are dropped. Although psql is dead, the server may still be
+/// creating or renaming a database in its session. Databases that were closed to be renamed are opened again.
 fn ending(application: &str, undos: &[Undo]) -> String {
-    // Names of ours are ASCII.
+    // Working names are ASCII.
     let names = undos.iter().filter_map(Undo::dropped);
     let open: String = names.map(|name| open_database(name).to_string()).collect();
     format!(
@@ -174,7 +174,7 @@ fn undo_now(conninfo: &Conninfo, maintenance: &PgText, application: &str, undos:
             .args(["--no-psqlrc", "--quiet"])
             .stdin(Stdio::piped());
         command.stdout(Stdio::null()).stderr(Stdio::null());
-        // What is left behind is cleared away by the next restore.
+        // The next restore drops what is left behind.
         let _ = command.spawn().and_then(|mut psql| {
             let asked = psql.stdin.take().map(|mut input| input.write_all(sql));
             psql.wait().map(|_| asked)

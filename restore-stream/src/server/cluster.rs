@@ -83,9 +83,11 @@ impl Cluster {
         };
         let said = error.to_string();
         let says = |words: &str| said.contains(words);
+        // A file's name, which no language translates, and words of libpq's own, which are English here (`LC_ALL=C`). libpq
+        // hands on no SQLSTATE before there is a session.
         let place = if says("pg_hba.conf") {
             "pg_hba.conf"
-        } else if says("no password supplied") || says("password authentication") {
+        } else if says("no password supplied") || says("password retrieved from file") {
             "the password file (.pgpass, PGPASSFILE)"
         } else {
             return Ok(());

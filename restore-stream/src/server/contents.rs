@@ -4,7 +4,7 @@ use job::Error;
 use pg_client::{Row, Server};
 use pg_text::PgText;
 
-/// The count of everything in a database that its template did not have, whoever made it.
+/// Asks for the count of everything in a database that its template did not have, whoever created it.
 pub(crate) const OBJECTS: &str = "\
 SELECT (SELECT count(*) FROM pg_catalog.pg_class WHERE oid >= 16384 AND relnamespace <> 99)
  + (SELECT count(*) FROM pg_catalog.pg_proc WHERE oid >= 16384)
@@ -20,7 +20,7 @@ SELECT (SELECT count(*) FROM pg_catalog.pg_class WHERE oid >= 16384 AND relnames
  + (SELECT count(*) FROM pg_catalog.pg_largeobject_metadata);
 ";
 
-/// The count of its large objects.
+/// Asks for the count of its large objects.
 const LARGE_OBJECTS: &str = "SELECT count(*) FROM pg_catalog.pg_largeobject_metadata;\n";
 
 /// What a database holds, as far as a restore cares.

@@ -1,4 +1,4 @@
-//! A database that gets its name before it is filled.
+//! Gives a new database its final name before it is filled.
 
 use std::thread;
 use std::time::Duration;
@@ -13,13 +13,13 @@ use crate::server::contents::is_empty;
 use crate::server::target::{Replaced, Target};
 use crate::server::undo::{Taken, Undo};
 
-/// How often it is tried while somebody is connected to one of them.
+/// How often to try while somebody is connected to one of the databases.
 const TRIES: u32 = 5;
 const PAUSE: Duration = Duration::from_millis(200);
-/// How long those who are in the new one are waited for in each try.
+/// How long each try waits for those who are in the new database.
 const LOOK: Duration = Duration::from_secs(3);
 
-/// Gives the name, once; and writes down how it is taken back.
+/// Gives the name once, and notes how to take it back.
 #[derive(Debug)]
 pub(crate) struct EarlyNaming {
     server: Server,
@@ -46,7 +46,7 @@ impl EarlyNaming {
     /// Gives the name to the database `working`.
     ///
     /// # Errors
-    /// There is none of that name; the one that has the name was filled meanwhile (4), or somebody is connected to it.
+    /// There is no database `working`; the one that has the name was filled meanwhile (4), or somebody is connected to it.
     pub(crate) fn give(&self, working: &str) -> Result<(), Error> {
         let old = self.replaced.kept_as().cloned();
         if old.is_some() && !is_empty(&self.server, &self.name)? {
@@ -56,7 +56,7 @@ impl EarlyNaming {
             )));
         }
         let sql = self.sql(working, old.as_ref());
-        // Before it is done: whoever is stopped meanwhile looks whether it was.
+        // Noted before it is done: the cleanup looks whether it was.
         let taken = Taken {
             oid: self.oid(working)?,
             name: self.name.clone(),

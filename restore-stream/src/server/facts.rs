@@ -1,4 +1,4 @@
-//! What the server is asked before anything else, all at once, and what it says.
+//! What the server is asked first, all at once, and how its answers are read.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -10,10 +10,9 @@ use store::Space;
 
 use crate::server::names::Run;
 
-/// Databases before sessions: whose database is seen here, whose sign of life is seen too.
+/// The questions. Databases come before sessions: if a run's database is seen, so is its sign of life.
 ///
-/// A role that may not see others' sessions sees all the same whose they are, what they are connected to, and
-/// what they call themselves.
+/// A role that may not look into others' sessions still sees their roles, databases and application names.
 pub(crate) const FACTS: &str = "\
 SELECT 'version', current_setting('server_version_num'), current_setting('server_version');
 SELECT 'standby', pg_catalog.pg_is_in_recovery();
@@ -55,7 +54,7 @@ pub(crate) struct Role {
     pub(crate) creates_databases: bool,
 }
 
-/// What of a server decides who can be named as a grantor.
+/// What decides who can be named as the grantor of a membership.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Grantors {
     /// The server's major version.
@@ -66,7 +65,7 @@ pub(crate) struct Grantors {
     pub(crate) own: PgText,
     /// Whether that is a superuser.
     pub(crate) superuser: bool,
-    /// Who has the ADMIN OPTION: a role and a member of it.
+    /// Who has the ADMIN OPTION: pairs of a role and its member.
     pub(crate) admins: BTreeSet<(PgText, PgText)>,
 }
 
@@ -82,7 +81,7 @@ pub(crate) struct Database {
     pub(crate) prepared: u64,
 }
 
-/// The answers, by their first field.
+/// The answers. Their first field says what they are about.
 pub(crate) struct Facts<'a>(&'a [Row]);
 
 impl<'a> Facts<'a> {
@@ -90,7 +89,7 @@ impl<'a> Facts<'a> {
         Self(rows)
     }
 
-    /// What comes after the first field.
+    /// The other fields of the answers that are about this.
     fn all(&self, kind: &'static str) -> impl Iterator<Item = Vec<PgText>> + 'a {
         self.0.iter().filter_map(move |row| {
             let (first, rest) = row.split_first()?;
@@ -176,14 +175,14 @@ impl<'a> Facts<'a> {
         sessions.filter_map(key).collect()
     }
 
-    /// A setting that is a number of this many kilobytes.
+    /// A setting in kilobytes, whose number counts units of that many kilobytes.
     fn kilobytes(&self, name: &'static str, unit: u64) -> u64 {
         let number = self.one(name).and_then(|text| text.parse());
         number.unwrap_or(0_u64).saturating_mul(unit)
     }
 
-    /// Without waiting for the disk at each commit (the swap at the end waits once, for all), and with more
-    /// memory for indexes: as much as the server keeps for its buffers, shared by the jobs, 1 GB at most.
+    /// Settings for a quick load. Commits do not wait for the disk; the swap at the end waits once, for all of them. Indexes get
+    /// more memory: the size of the server's buffers, at most 1 GB, divided by the number of jobs.
     pub(crate) fn settings(&self, jobs: u16) -> String {
         let mut settings = String::from("SET synchronous_commit = off;\n");
         let buffers = self.kilobytes("shared_buffers", 8);

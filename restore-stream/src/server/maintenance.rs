@@ -1,6 +1,6 @@
-//! The database that this run connects to for what concerns no database, or another one.
+//! Finds the maintenance database: the one that this run connects to when a statement is not about that database.
 //!
-//! A session in a database keeps that from being renamed: it must not be one whose name this run takes.
+//! A database with a session in it cannot be renamed, so it must not be one whose name this run takes.
 
 use std::collections::BTreeSet;
 
@@ -13,9 +13,7 @@ use crate::server::facts::{FACTS, Facts};
 /// Databases that nearly every server has. They are never replaced.
 const ALWAYS_THERE: [&str; 2] = ["postgres", "template1"];
 
-/// Finds it, and asks the server for [`FACTS`].
-///
-/// `taken` are the databases whose names this run takes, if that is known.
+/// Finds the database, and asks the server for [`FACTS`] in it. `taken` are the names that this run takes, if they are known.
 ///
 /// # Errors
 /// The server lets us in nowhere, or only where we must not be (4); a pooler answers (4).
@@ -33,7 +31,7 @@ pub(crate) fn reach(
             Err(Refused::Everywhere(error)) => return Err(error),
         }
     }
-    // Another one then: those that are taken know its name.
+    // A database whose name is taken can still be asked for the names of others.
     for entrance in taken.unwrap_or_default() {
         match ask(server, entrance) {
             Ok(rows) => return another(server, &rows, taken.unwrap_or_default()),
@@ -44,7 +42,7 @@ pub(crate) fn reach(
     Err(refused.unwrap_or_else(|| none_left("the one that is to be restored")))
 }
 
-/// What -d or PGDATABASE names comes first, as far as it can be known that it is not taken.
+/// The databases to try. The one that -d or PGDATABASE names comes first, unless its name may be taken.
 fn candidates(named: Option<PgText>, taken: Option<&[PgText]>) -> Vec<PgText> {
     let always = ALWAYS_THERE.map(PgText::from);
     let mut all: Vec<PgText> = match taken {
@@ -59,18 +57,18 @@ fn candidates(named: Option<PgText>, taken: Option<&[PgText]>) -> Vec<PgText> {
     all
 }
 
-/// Why a database is not the one.
+/// Why a database cannot be the one.
 enum Refused {
     Here(Error),
-    /// Nor is any other.
+    /// Neither can any other.
     Everywhere(Error),
 }
 
 fn ask(server: &Server, name: &PgText) -> Result<Vec<Row>, Refused> {
-    // Asked as whoever restores, whatever role a setting makes of that.
+    // Asked as the role that restores, even if a setting changes the role.
     match server.ask(Some(name), [UNHINDERED, FACTS].concat()) {
         Ok(answer) => answer.of_the_server().map_err(Refused::Everywhere),
-        // Without this a server that is down would be waited for once for each of them.
+        // If the server is down, it is not waited for again with the next database.
         Err(error) => match server.is_ready() {
             Ok(true) => Err(Refused::Here(error)),
             Ok(false) | Err(_) => Err(Refused::Everywhere(error)),

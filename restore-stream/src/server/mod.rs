@@ -12,6 +12,7 @@ pub(crate) mod look;
 pub(crate) mod maintenance;
 pub(crate) mod name_converter;
 pub(crate) mod names;
+pub(crate) mod psql_streams;
 pub(crate) mod restricted_mode;
 pub(crate) mod session;
 pub(crate) mod session_group;

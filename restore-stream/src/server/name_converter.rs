@@ -1,5 +1,4 @@
-//! What a name of the backup is on this server: names are bytes in the encoding of whoever lists them, and the server's
-//! own may be in another one.
+//! Converts names of the backup to names on this server: both are bytes, which may be in two encodings.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -7,16 +6,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 use pg_client::{Server, quote_literal, sql};
 use pg_text::PgText;
 
-/// Bytes that nothing is known of.
+/// The encoding of bytes of which nothing is known.
 const BYTES: &str = "SQL_ASCII";
 
-/// What is known of names, each in an encoding.
+/// Names in the backup and their encodings, with their names on the server.
 type Known = HashMap<(PgText, String), Option<PgText>>;
 
-/// Asks the server, once for each name.
+/// Converts names by asking the server, once for each name. Clones share what they know.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct NameConverter {
-    /// And the database to ask in, whose encoding is that of the cluster's names. None: the same bytes mean the same.
+    /// The server, and the database to ask in, whose encoding is that of the cluster's names. Without a server, bytes stay as
+    /// they are.
     server: Option<(Server, PgText)>,
     known: Arc<Mutex<Known>>,
 }
@@ -29,8 +29,8 @@ impl NameConverter {
         }
     }
 
-    /// The bytes that a name is on the server, if it was written in `encoding` (none: in that of the server). None if it
-    /// cannot be there: its bytes are no text, or have no equivalent.
+    /// The bytes that a name written in `encoding` has on the server. Without an encoding it is taken as written there. None if
+    /// the server can have no such name: its bytes are no text, or have no equivalent.
     pub(crate) fn on_server(&self, name: &PgText, encoding: Option<&str>) -> Option<PgText> {
         let Some(server) = self.server.as_ref().filter(|_| !name.is_ascii()) else {
             return Some(name.clone());
@@ -42,7 +42,7 @@ impl NameConverter {
         found.clone()
     }
 
-    /// Whether two names, each written in an encoding, are one on the server.
+    /// Whether two names, each written in its own encoding, are the same on the server.
     pub(crate) fn are_one(
         &self,
         (one, in_one): (&PgText, Option<&str>),
@@ -60,7 +60,7 @@ impl NameConverter {
 }
 
 fn asked((server, database): &(Server, PgText), name: &PgText, encoding: &str) -> Option<PgText> {
-    // As digits: what the name's bytes are is the question.
+    // The name goes as digits: its bytes would be read in the encoding of the session.
     let question = sql(
         "SELECT pg_catalog.encode(pg_catalog.convert_to(pg_catalog.convert_from('\\x{}'::pg_catalog.bytea, {}), pg_catalog.getdatabaseencoding()), 'hex')",
         &[&name.hex().into(), &quote_literal(encoding)],

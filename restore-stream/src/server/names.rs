@@ -38,7 +38,7 @@ impl Run {
         format!("restore-stream {}", self.key)
     }
 
-    /// The key in such a name.
+    /// The key in such an application name.
     pub(crate) fn key_of_application(name: &str) -> Option<&str> {
         name.strip_prefix("restore-stream ")
     }
@@ -73,7 +73,7 @@ pub(crate) struct NewNames {
 }
 
 impl NewNames {
-    /// Whether the database that is to have this name at the end is the first one.
+    /// Claims a final name. Returns false if another database has claimed it.
     pub(crate) fn claim(&mut self, name: &PgText) -> bool {
         self.given.insert(name.clone())
     }
@@ -99,7 +99,7 @@ impl NewNames {
     }
 }
 
-/// The key of the run that restores, or restored, into `database`; none if that is no working name.
+/// The key of the run that restores, or has restored, into `database`. None if that is no working name.
 pub(crate) fn working_key(database: &str) -> Option<&str> {
     let rest = database.strip_prefix(RESTORING)?;
     let (moment, rest) = rest.split_at_checked(MOMENT_LENGTH)?;

@@ -1,9 +1,9 @@
-//! psql's restricted mode (psql's manual page, `\restrict`), in which it takes no command but the one that leaves the mode.
+//! psql's restricted mode (psql's manual page, `\restrict`), in which psql takes only the command that leaves it.
 
 use job::Error;
 use pg_client::random_key;
 
-/// The mode of one psql, with keys that are used once.
+/// The mode of one psql. Each key is used once.
 #[derive(Debug)]
 pub(super) struct RestrictedMode {
     /// Whether psql has that mode.

@@ -1,9 +1,8 @@
-//! A psql that is fed SQL.
+//! A psql that runs the SQL of a restore.
 
-use std::io::{self, BufRead, BufReader, PipeWriter, Write};
-use std::process::{ChildStdout, Stdio};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
-use std::thread;
+use std::io::{self, PipeWriter, Write};
+use std::process::Stdio;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use dump_text::connect_line;
@@ -18,18 +17,20 @@ use crate::server::failure::meaning::refused_command;
 use crate::server::failure::numbered_input::NumberedInput;
 use crate::server::failure::psql_message::{RESTRICTED, VERBOSE};
 use crate::server::failure::record::{FailureList, FirstFailure};
+use crate::server::psql_streams::{goes_on, read_answers, stops_at_error};
 use crate::server::restricted_mode::RestrictedMode;
 use crate::server::session_group::SessionGroup;
 
 /// As large as a pipe may be made without privileges.
 const PIPE_SIZE: usize = 1 << 20;
-/// What is written at once, where it comes in small pieces.
+/// Small pieces of SQL are written together, up to this many bytes.
 const BUFFER: usize = 128 << 10;
-/// Line ends behind a question: several times what psql reads at once. When it has read them all, it has passed the question.
+/// Line ends after a question: several times what psql reads at once. When it has read them all, it has come past the
+/// question.
 static PADDING: [u8; 32 << 10] = [b'\n'; 32 << 10];
 /// How long a psql that has read all may take to write its answer.
 const ANSWER: Duration = Duration::from_secs(3);
-/// How often it is looked whether it has.
+/// How often to look for the answer.
 const LOOK: Duration = Duration::from_millis(20);
 
 /// A psql that runs a restore's SQL and stops at the first error; or goes on, and is listened to ([`NumberedInput`]).
@@ -43,7 +44,7 @@ const LOOK: Duration = Duration::from_millis(20);
 /// `\restrict`), with a key that no backup can know; only for a connection of ours it leaves that mode.
 #[derive(Debug)]
 pub(crate) struct Session {
-    /// What it restores, for messages.
+    /// What is restored, for messages.
     what: String,
     child: Option<Child>,
     input: PipeWriter,
@@ -51,14 +52,14 @@ pub(crate) struct Session {
     restricted_mode: RestrictedMode,
     /// What psql echoes, line by line.
     answers: Receiver<String>,
-    /// Hears what it says of errors.
+    /// Hears its errors, if it stops at the first one.
     listener: ErrorListener,
     first_failure: FirstFailure,
-    /// If it goes on after errors.
+    /// Its input by lines, if it goes on after errors.
     numbered: Option<NumberedInput>,
 }
 
-/// Where a session connects to, and as what.
+/// How a session connects.
 #[derive(Debug, Clone)]
 pub(crate) struct Connection {
     pub(crate) conninfo: Conninfo,
@@ -67,7 +68,7 @@ pub(crate) struct Connection {
     pub(crate) application: String,
     /// Whether psql has a restricted mode.
     pub(crate) restrict: bool,
-    /// Where statements that fail are listed, if it goes on after them.
+    /// The list of statements that fail, if psql goes on after them.
     pub(crate) failures: Option<FailureList>,
 }
 
@@ -87,19 +88,19 @@ impl Session {
             .command("psql", Some(connection.database.as_bytes()));
         command.args(["--no-psqlrc", "--quiet"]).args(VERBOSE);
         match connection.failures {
-            // As a file its input has lines with numbers.
+            // psql numbers the lines of an input that is a file.
             Some(_) => command.arg("--file=-"),
             None => command.arg("--set=ON_ERROR_STOP=1"),
         };
-        // Rows go nowhere; what is echoed is an answer.
+        // Rows go nowhere: only echoes come back.
         command.arg("--output=/dev/null");
         command
             .env("PGAPPNAME", &connection.application)
-            // psql's own words and labels are told apart by what they say.
+            // psql's own labels and words stay English, by which they are known.
             .env("LC_ALL", "C");
         command.stdin(output).stdout(Stdio::piped());
-        // This one stays open in psql. Another child that is started meanwhile may get it too, which does
-        // no harm: nobody waits for this input to end.
+        // This end stays open in psql. Another child that is started meanwhile may inherit it too. That does no harm, because
+        // nobody waits for the input to end.
         let held = input.try_clone().map_err(cannot)?;
         rustix::io::fcntl_setfd(&held, FdFlags::empty()).map_err(|error| cannot(error.into()))?;
         let (sender, answers) = mpsc::channel();
@@ -113,7 +114,7 @@ impl Session {
                 let listener = ContinuingListener::new(&what, failures, numbered, sender.clone());
                 goes_on(listener)
             }
-            _ => stops(&what, listener.clone()),
+            _ => stops_at_error(&what, listener.clone()),
         };
         let mut child = Child::spawn_with(command, on_line)?;
         drop(held);
@@ -121,7 +122,7 @@ impl Session {
         if let Some(numbered) = &numbered {
             numbered.kill_with(child.killer());
         }
-        listen(child.take_stdout(), sender)?;
+        read_answers(child.take_stdout(), sender)?;
         let mut session = Self {
             what,
             child: Some(child),
@@ -138,7 +139,7 @@ impl Session {
         Ok(session)
     }
 
-    /// Connects to another database of the same server, when psql has done all that it was given before.
+    /// Connects to another database of the same server, after psql has done everything that came before.
     ///
     /// # Errors
     /// As [`Session::settle`]; there is no such connection.
@@ -148,15 +149,15 @@ impl Session {
         let enter = self.enter()?;
         let connect = connect_line(database);
         self.write(&[leave.as_bytes(), &connect, enter.as_bytes()].concat())?;
-        // What refuses the connection is to be seen now, however slowly the rest comes.
+        // A connection that is refused shows now, however slowly the rest comes.
         self.flush()
     }
 
-    /// Waits until psql has done all that it was given, and stands between two statements.
+    /// Waits until psql has done everything that came before, and is between two statements.
     ///
     /// # Errors
-    /// psql has ended, with its own last words; or it has read all and does not answer: it is within a string, a comment
-    /// or parentheses that never end (exit code 3).
+    /// psql has ended; or it has read everything and does not answer, because it is within a string, a comment or parentheses
+    /// that never end (exit code 3).
     pub(crate) fn settle(&mut self) -> Result<(), Error> {
         let key = random_key::<16>()?;
         let leave = self.leave();
@@ -168,8 +169,8 @@ impl Session {
             }
             None => String::new(),
         };
-        // Both are answered only if psql stands between two statements: within parentheses it carries out its own commands,
-        // and what it has of a statement is sent to the server with the question, which is an error then.
+        // psql gives both answers only if it is between two statements. Within parentheses it still carries out its own
+        // commands; but then it sends the unfinished statement together with the question, which is an error.
         let question = format!(
             "\n{leave}\\echo {key}\nSELECT '{key}' AS {ANSWERED} \\gset\n\\echo :{ANSWERED}\n{warn}{enter}"
         );
@@ -178,19 +179,19 @@ impl Session {
         self.flush()?;
         let mut emptied: Option<Instant> = None;
         let mut answered = 0;
-        // What it says of errors comes on another way, and later perhaps.
+        // Its errors come on another channel, perhaps later.
         let mut silent = self.numbered.is_some();
         let last_words = heard(&key);
         loop {
             if answered == 2 && !silent {
-                // It may have answered before it was killed.
+                // It may have been killed for a refused command after it answered.
                 return self.restricted().map_or(Ok(()), Err);
             }
             match self.answers.recv_timeout(LOOK) {
                 Ok(answer) if answer == last_words => silent = false,
                 Ok(answer) => answered += u8::from(answer == key),
                 Err(RecvTimeoutError::Timeout) => {
-                    // It reads while it has nothing to do: what is in the pipe yet, it has not come to.
+                    // psql reads when it has nothing else to do. If something is left in the pipe, it is still busy.
                     let unread = rustix::io::ioctl_fionread(&self.input).unwrap_or(0);
                     let since = *emptied.get_or_insert_with(Instant::now);
                     if unread > 0 {
@@ -204,10 +205,10 @@ impl Session {
         }
     }
 
-    /// Hands psql more of its input.
+    /// Writes SQL to psql.
     ///
     /// # Errors
-    /// psql has ended: with its own last words.
+    /// psql has ended: why, in its own words.
     pub(crate) fn write(&mut self, sql: &[u8]) -> Result<(), Error> {
         if let Some(numbered) = &self.numbered {
             numbered.wrote(sql);
@@ -223,10 +224,10 @@ impl Session {
         written.map_err(|error| self.refused(&error))
     }
 
-    /// Begins a `COPY … FROM stdin`; whether its rows can be written.
+    /// Begins a `COPY … FROM stdin`. Returns whether its rows can be written.
     ///
-    /// A psql that goes on reads the rows of a COPY that the server refuses as SQL: it is tried without rows, and taken
-    /// back, before any are written.
+    /// If the server refuses a COPY, a psql that goes on reads its rows as SQL. So the COPY is first tried without rows, and
+    /// rolled back.
     pub(crate) fn copy(&mut self, statement: &[u8]) -> Result<bool, Error> {
         if let Some(numbered) = self.numbered.clone() {
             self.settle()?;
@@ -243,19 +244,19 @@ impl Session {
         Ok(true)
     }
 
-    /// What is written next stands in this line of the dump.
+    /// Notes the line of the dump that the next SQL comes from.
     pub(crate) fn at(&mut self, line: u64) {
         if let Some(numbered) = &self.numbered {
             numbered.mark(line);
         }
     }
 
-    /// How many statements have failed, and it went on.
+    /// How many statements have failed, after which psql went on.
     pub(crate) fn failed(&self) -> u64 {
         self.numbered.as_ref().map_or(0, NumberedInput::failed)
     }
 
-    /// Leaves restricted mode, for commands of ours, at whose errors psql ends in any case.
+    /// The commands that leave restricted mode, for commands of our own. An error in those always ends psql.
     fn leave(&self) -> String {
         let leave = self.restricted_mode.leave();
         match self.numbered {
@@ -264,7 +265,7 @@ impl Session {
         }
     }
 
-    /// Back into restricted mode.
+    /// The commands that enter restricted mode again.
     fn enter(&mut self) -> Result<String, Error> {
         let enter = self.restricted_mode.enter()?;
         Ok(match self.numbered {
@@ -279,10 +280,10 @@ impl Session {
         written.map_err(|error| self.refused(&error))
     }
 
-    /// Sends what ends the session (`last` before it), and waits until it has ended well. It is settled.
+    /// Sends `last` and what ends the session, and waits until psql has ended well. Settle the session before.
     pub(crate) fn end(mut self, last: &str) -> Result<(), Error> {
         let leave = self.leave();
-        // Where psql goes on, `last` is of ours too.
+        // Where psql goes on after errors, `last` must not fail either.
         let last = match self.numbered {
             Some(_) => format!("\n{leave}{last}\n"),
             None => format!("{last}\n{leave}"),
@@ -306,7 +307,7 @@ impl Session {
         .hint("what is in it does not come from pg_dump: see the end of it with gunzip -c BACKUP | tail")
     }
 
-    /// Why psql ended; `asked` if it came to the question.
+    /// The error if psql has ended; `asked` says whether it came to the question.
     fn ended_early(&mut self, asked: bool) -> Error {
         if let Some(error) = self.restricted() {
             return error;
@@ -327,7 +328,7 @@ impl Session {
         }
     }
 
-    /// Why psql reads no more.
+    /// The error if psql reads no more.
     fn refused(&mut self, error: &io::Error) -> Error {
         if let Some(error) = self.restricted() {
             return error;
@@ -345,7 +346,7 @@ impl Session {
         }
     }
 
-    /// Why psql has ended with this error: because of a statement, or of something else.
+    /// The error if psql has failed: that of a statement, if one is to blame, or psql's own.
     fn why(&self, error: Error) -> Error {
         let error = match (self.listener.failure(), self.listener.farewell()) {
             (Some(failure), _) => {
@@ -358,7 +359,7 @@ impl Session {
         error.within(&self.what)
     }
 
-    /// That psql was killed because it refused a command: it would have gone on.
+    /// The error if psql was killed because it refused a command, after which it would have gone on.
     fn restricted(&self) -> Option<Error> {
         let numbered = self.numbered.as_ref()?;
         let error = Error::failed(RESTRICTED).within(&self.what);
@@ -370,48 +371,14 @@ impl Session {
     }
 }
 
-/// How psql ends when a statement fails (psql's manual page, Exit Status).
+/// psql's exit code when a statement fails (psql's manual page, Exit Status).
 const SQL_ERROR: i32 = 3;
-/// The psql variable that an answer is kept in.
+/// The psql variable that holds an answer.
 const ANSWERED: &str = "restore_stream_answer";
-
-type OnLine = Box<dyn FnMut(&str) + Send>;
-
-/// Hears a psql that stops: warnings are for the person, an error comes again as the one that the program ends with.
-fn stops(what: &str, listener: ErrorListener) -> OnLine {
-    let what = what.to_owned();
-    Box::new(move |line| {
-        if let Some(warning) = listener.hear(line) {
-            job::say!("{what}: {warning}");
-        }
-    })
-}
-
-/// Hears a psql that goes on.
-fn goes_on(mut listener: ContinuingListener) -> OnLine {
-    Box::new(move |line| listener.hear(line))
-}
-
-/// Reads psql's standard output in a thread, to its end.
-fn listen(stdout: Option<ChildStdout>, sender: Sender<String>) -> Result<(), Error> {
-    let read = move || {
-        let lines = stdout.into_iter().flat_map(|it| BufReader::new(it).lines());
-        for line in lines.map_while(Result::ok) {
-            // Nobody listens when the session is over.
-            let _ = sender.send(line);
-        }
-    };
-    thread::Builder::new()
-        .name("psql".into())
-        .stack_size(256 << 10)
-        .spawn(read)
-        .map(drop)
-        .map_err(|error| Error::io("cannot start a thread", &error))
-}
 
 impl Drop for Session {
     fn drop(&mut self) {
-        // At once, not at psql's leisure: it must not do one statement more.
+        // Killed at once: it must not run one more statement.
         if let Some(child) = &self.child {
             child.killer().kill();
         }

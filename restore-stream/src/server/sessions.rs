@@ -13,17 +13,17 @@ use crate::server::cluster::Cluster;
 #[derive(Debug, Clone)]
 pub(crate) struct Session {
     pub(crate) database: PgText,
-    /// For a person.
+    /// Its description for a person.
     who: String,
     pid: String,
     /// Whether this role may end it.
     may_end: bool,
-    /// Whether it is an extension's background worker: one that is disconnected may not begin again before the server is
-    /// restarted (pg_cron's launcher).
+    /// Whether it is an extension's background worker. Once disconnected, it may not start again before the server restarts
+    /// (pg_cron's launcher).
     pub(crate) worker: bool,
 }
 
-/// The sessions in some databases. Autovacuum, which has no role, gives way by itself.
+/// The question for the sessions in some databases. Autovacuum, which has no role, is left out: it gives way by itself.
 pub(super) fn question(databases: &[&PgText]) -> PgText {
     let names = PgText::join(databases.iter().map(quote_literal), ", ");
     sql(
@@ -63,7 +63,7 @@ impl Session {
     }
 }
 
-/// What a superuser says to end sessions.
+/// The SQL with which a superuser ends sessions.
 pub(crate) fn how_to_end<'a>(sessions: impl IntoIterator<Item = &'a Session>) -> String {
     let ends = sessions
         .into_iter()
@@ -84,12 +84,12 @@ impl Cluster {
     }
 }
 
-/// How often it is looked whether somebody has left, and the pause between two looks: an exporter stays for a moment.
+/// How often to look whether they have left, and the pause between two looks. An exporter stays only for a moment.
 const LOOKS: u32 = 5;
 const PAUSE: Duration = Duration::from_millis(300);
 
-/// Refuses to take the names of databases that somebody stays connected to, or that hold sessions which this role may
-/// not end.
+/// Refuses to take the names of databases that are in use. With `--force-disconnect`, only sessions that this role may not
+/// end count.
 pub(crate) fn refuse(cluster: &Cluster, names: &[&PgText]) -> Result<(), Error> {
     let mut sessions = Vec::new();
     for look in 1..=LOOKS {

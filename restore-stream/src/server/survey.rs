@@ -23,7 +23,7 @@ pub(crate) struct Survey {
     /// Those of the databases that other runs have made.
     pub(crate) leftovers: Leftovers,
     /// The database in which alone an extension of this server can be created: pg_cron's.
-    pub(crate) insists_on: Option<PgText>,
+    insists_on: Option<PgText>,
     /// What makes a load quick, as SQL.
     pub(crate) settings: String,
     /// Bytes free where the server keeps its data, if that is on this machine.
@@ -84,7 +84,7 @@ impl Survey {
                 self.version
             ))
             .hint(format!(
-                "restore into PostgreSQL {major}; with --older-server it is tried, and fails at the first statement that this server does not know"
+                "restore into PostgreSQL {major}; --older-server tries it all the same, and fails at the first statement that this server does not know"
             )));
         }
         Ok(())

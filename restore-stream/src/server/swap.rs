@@ -1,4 +1,4 @@
-//! Restored databases get their names.
+//! Gives restored databases their names.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -15,13 +15,13 @@ use crate::server::contents::is_empty;
 use crate::server::sessions::{Session, how_to_end};
 use crate::server::target::{Destination, Replaced, Target};
 
-/// How often it is tried while somebody is connected to a database that is replaced. The server itself waits 5 s for
-/// them in each try, and lets nobody new in meanwhile.
+/// How often to try while somebody is connected to a database that is replaced. In each try the server itself waits 5 s for
+/// them, and lets nobody new in meanwhile.
 const TRIES: u32 = 5;
 const PAUSE: Duration = Duration::from_millis(200);
-/// How long those who are in a restored database, and whom this role may not disconnect, are waited for in each try.
+/// How long each try waits for those who are in a restored database and whom this role may not disconnect.
 const LOOK: Duration = Duration::from_secs(3);
-/// And how long in all. Nobody misses that database yet, and loading it took longer.
+/// How long all tries wait for them. Nobody misses that database yet, and loading it took longer.
 const PATIENCE: Duration = Duration::from_secs(10 * 60);
 
 /// Renames all of them in one transaction: all databases are the restored ones, or none is.
@@ -35,7 +35,7 @@ pub(crate) fn swap(cluster: &Cluster, args: &Args, targets: &[Target]) -> Result
     let renames = targets.iter().map(|it| renames(it, args, &open));
     let renames = PgText::join(renames, "");
     let vacate = vacate(&working, LOOK);
-    // Its commit waits for the disk, for all that came before it too.
+    // This commit waits for the disk, and so for everything that was committed before it.
     let sql = sql(
         "{}SET synchronous_commit = on;\nBEGIN;\n{}{}COMMIT;\n",
         &[&UNHINDERED.into(), &vacate, &renames],
@@ -76,14 +76,14 @@ pub(crate) fn swap(cluster: &Cluster, args: &Args, targets: &[Target]) -> Result
 fn working(target: &Target) -> Option<&str> {
     match &target.destination {
         Destination::Beside(working) => Some(working.ascii()),
-        // It has its name.
+        // These have their names.
         Destination::NamedEarly { .. } | Destination::InPlace(_) => None,
     }
 }
 
-/// Lets nobody new into the restored databases, which is committed at once; says which of them let people in until now.
+/// Closes the restored databases to new connections, and commits that. Returns those that were open until now.
 ///
-/// Not earlier: the workers of a parallel index build connect too, and older servers let them in no more than others.
+/// It is not done earlier, because the workers of a parallel index build connect too, and older servers would refuse them.
 fn close(cluster: &Cluster, working: &[&str]) -> Result<Vec<String>, Error> {
     let mut sql = format!(
         "{UNHINDERED}SELECT datname FROM pg_catalog.pg_database WHERE datallowconn AND datname IN ({});\n",
@@ -100,8 +100,8 @@ fn close(cluster: &Cluster, working: &[&str]) -> Result<Vec<String>, Error> {
     Ok(names.map(|name| name.to_string()).collect())
 }
 
-/// The statements that give one its name, and open it if it was. Who is connected to the old one is disconnected right
-/// before it is renamed: whoever connects again waits for the lock that the rename takes.
+/// The statements that give one database its name, and open it if it was open. Sessions in the old database are ended right
+/// before it is renamed: whoever connects again waits for the lock of the rename.
 fn renames(target: &Target, args: &Args, open: &[String]) -> PgText {
     let Some(working) = working(target) else {
         return PgText::default();
@@ -126,12 +126,12 @@ fn renames(target: &Target, args: &Args, open: &[String]) -> PgText {
     PgText::join(all, "")
 }
 
-/// Of names of ours, which are ASCII.
+/// Working names as SQL; they are ASCII.
 fn literals(names: &[&str]) -> String {
     PgText::join(names.iter().map(quote_literal), ", ").to_string()
 }
 
-/// Whether the names were changed although the answer to that was lost: the names tell.
+/// Whether the names were changed although the answer was lost. The names themselves tell.
 fn is_done(cluster: &Cluster, working: &[&str], lost: &Error) -> Result<bool, Error> {
     let sql = format!(
         "SELECT count(*) FROM pg_catalog.pg_database WHERE datname IN ({})",
@@ -143,13 +143,13 @@ fn is_done(cluster: &Cluster, working: &[&str], lost: &Error) -> Result<bool, Er
             Ok(count.is_some_and(|count| *count == "0"))
         }
         Err(error) => Err(Error::failed(format!(
-            "all was restored, but whether the databases got their names, all of them or none, is not known: {lost}; then {error}"
+            "everything was restored, but it is not known whether the databases got their names (all of them, or none): {lost}; then {error}"
         ))
         .hint("see what is there when the server answers: psql -l")),
     }
 }
 
-/// A database that was empty when this run began is in the way if somebody has filled it meanwhile.
+/// Refuses to replace a database that was empty when this run began, if somebody has filled it meanwhile.
 fn refuse_filled(cluster: &Cluster, args: &Args, targets: &[Target]) -> Result<(), Error> {
     let named_now = targets.iter().filter(|it| working(it).is_some());
     for target in named_now.filter(|_| !args.replace) {
@@ -166,7 +166,7 @@ fn refuse_filled(cluster: &Cluster, args: &Args, targets: &[Target]) -> Result<(
     Ok(())
 }
 
-/// Somebody is in a restored database: they leave, or a superuser ends their sessions.
+/// Says who is in a restored database. They must leave, or a superuser must end their sessions.
 fn say_who_is_waited_for(strangers: &[Session]) {
     strangers.iter().for_each(Session::say);
     say!(
@@ -179,7 +179,7 @@ fn say_who_is_waited_for(strangers: &[Session]) {
     );
 }
 
-/// They did not leave.
+/// The error if they did not leave in time.
 fn not_ours(strangers: &[Session], error: &Error) -> Error {
     Error::refused(format!(
         "the restored databases cannot get their names, and nothing was changed: {error}"
@@ -190,7 +190,7 @@ fn not_ours(strangers: &[Session], error: &Error) -> Error {
     ))
 }
 
-/// Who stands in the way, if that is why.
+/// The error if the names cannot be changed, with those who stand in the way.
 fn explained(cluster: &Cluster, args: &Args, targets: &[Target], error: &Error) -> Error {
     let replaced = targets
         .iter()
@@ -213,8 +213,7 @@ fn explained(cluster: &Cluster, args: &Args, targets: &[Target], error: &Error) 
     }
 }
 
-/// Drops the databases that were replaced: empty ones, and with --drop-old all. Says which of those that
-/// were to be kept are gone.
+/// Drops the replaced databases: empty ones, and all of them with --drop-old. Returns those that are gone.
 pub(crate) fn drop_old(cluster: &Cluster, args: &Args, targets: &[Target]) -> Vec<PgText> {
     let mut gone = Vec::new();
     for target in targets {
@@ -240,7 +239,7 @@ pub(crate) fn drop_old(cluster: &Cluster, args: &Args, targets: &[Target]) -> Ve
             Ok(()) => gone.push(kept.clone()),
             Err(error) => {
                 say!("cannot drop '{kept}': {error}");
-                // It is closed for the drop; what is kept can be looked into.
+                // The drop has closed it. As it stays, it is opened again.
                 let _ = execute(&open_database(kept));
             }
         }

@@ -1,33 +1,33 @@
-//! What a run takes back when it fails.
+//! How something that a run has begun is taken back.
 
 use pg_client::{RELEASE, UNHINDERED, drop_database, quote_ident, quote_literal, sql};
 use pg_text::PgText;
 
 use crate::server::contents::OBJECTS;
 
-/// Something that was begun, and how it is taken back.
+/// Something that was begun and is taken back if the run fails.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Undo {
-    /// A database was created under this name. If it got another one before it was filled, that is given back first.
+    /// A database was created under this name. If it got its final name before it was filled, it gives that back first.
     Drop(String, Option<Taken>),
-    /// Large objects of a database that had none were committed before all else of it.
+    /// Large objects were committed in an existing database that had none, before everything else.
     Unlink(PgText),
-    /// A database that was empty is filled, and cannot be emptied: that is said.
+    /// An existing database that was empty is being filled. It cannot be emptied, so the person is told.
     Partial(PgText),
 }
 
-/// The name that a database got before it was filled.
+/// The final name, which a database gets before it is filled.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Taken {
-    /// By this number it is known whether it has got it.
+    /// The number of the new database. It shows whether that has the name.
     pub(crate) oid: String,
     pub(crate) name: PgText,
-    /// What the empty one that had the name is called until then.
+    /// The name that the empty database which had it got.
     pub(crate) old: Option<PgText>,
 }
 
 impl Undo {
-    /// The database whose sessions must have ended, if it is one to be dropped.
+    /// The database to be dropped, if any. Its sessions must have ended.
     pub(crate) fn dropped(&self) -> Option<&str> {
         match self {
             Self::Drop(name, _) => Some(name),
@@ -35,12 +35,12 @@ impl Undo {
         }
     }
 
-    /// Whether it is about a database that was there.
+    /// Whether it is about this existing database.
     pub(crate) fn is_in_place(&self, database: &PgText) -> bool {
         matches!(self, Self::Unlink(name) | Self::Partial(name) if name == database)
     }
 
-    /// How it is taken back, in this order. What fails does not keep the rest from being tried.
+    /// The steps that take it back, in this order. All of them are tried, even after one has failed.
     pub(crate) fn steps(&self, maintenance: &PgText) -> Vec<Step> {
         let step = |database: &PgText, sql: PgText| Step {
             database: database.clone(),
@@ -82,17 +82,17 @@ impl Undo {
     }
 }
 
-/// What is said in a database.
+/// SQL, and the database to run it in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Step {
     pub(crate) database: PgText,
     pub(crate) sql: PgText,
-    /// Whether nothing is left only if it succeeds.
+    /// Whether something is left behind if it fails.
     pub(crate) needed: bool,
 }
 
 impl Taken {
-    /// Gives the name back: to the empty database that had it.
+    /// Gives the name back to the empty database that had it.
     fn back(&self, working: &PgText) -> PgText {
         let rename = |from: &PgText, to: &PgText| {
             let names = [quote_ident(from), quote_ident(to)];
@@ -119,7 +119,8 @@ END",
     }
 }
 
-/// Removes all large objects, some at a time: each takes a lock. Not if there is anything else, which was committed then.
+/// Removes all large objects, some at a time because each takes a lock. If the database holds anything else, the restore was
+/// committed, and they stay.
 fn unlink() -> PgText {
     let all = OBJECTS.trim_end().trim_end_matches(';');
     let block = format!(
@@ -137,7 +138,7 @@ END"
     sql("{}DO {};\n", &[&UNHINDERED.into(), &quote_literal(&block)])
 }
 
-/// What is to be known, and done, about a database that holds a part of a backup.
+/// Tells how to empty a database that holds a part of a backup.
 fn partial(database: &PgText) -> String {
     let other = match database.ascii() {
         "template1" => "postgres",

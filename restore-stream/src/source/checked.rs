@@ -11,26 +11,26 @@ use crate::source::chosen::ChosenBackup;
 use crate::source::error::{cut, not_good};
 use crate::source::selection::{is_wanted, no_such_database};
 
-/// SQL that is checked as it is read. Only [`CheckedSql::finish`] says that it was whole.
+/// SQL that is checked as it is read. Whether it is whole is known only after [`CheckedSql::finish`].
 pub(crate) struct CheckedSql<'a> {
     chosen: &'a ChosenBackup,
     reader: Option<Reader>,
-    /// The SHA-256 of all of it, where one was recorded.
+    /// The SHA-256 of the whole backup, if one was recorded.
     recorded: Option<Recorded>,
-    /// How many bytes of SQL it has, where that is known.
+    /// How many bytes of SQL there are, if that is known.
     length: Option<u64>,
     whole: bool,
-    /// Whether it has no index: then its own closing line must say that the dump is whole. The marker
-    /// alone does not: bgzip writes it too.
+    /// Whether it has no index. Then only the dump's own closing line shows that it is whole: the marker does not, because
+    /// bgzip writes it too.
     foreign: bool,
     watch: Watch,
-    /// The first SQL, without what stands before the dump and is none. Nothing stands before a section.
+    /// The first SQL, without text before the dump that is no SQL. (There is none before a section.)
     first: Vec<u8>,
     entered: bool,
 }
 
 impl<'a> CheckedSql<'a> {
-    /// What the command line names: one database by the index, or all, where there is no index too.
+    /// Opens what the command line asks for: one database, if an index says where it is, or everything.
     pub(crate) fn open(chosen: &'a ChosenBackup, args: &Args) -> Result<Self, Error> {
         let (Some(database), Some(index)) = (&args.database, &chosen.index) else {
             return Self::whole(chosen, args.threads());
@@ -43,7 +43,7 @@ impl<'a> CheckedSql<'a> {
         }
     }
 
-    /// All of it but its index.
+    /// Opens everything but the index.
     pub(crate) fn whole(chosen: &'a ChosenBackup, threads: usize) -> Result<Self, Error> {
         let length = chosen
             .index
@@ -67,7 +67,7 @@ impl<'a> CheckedSql<'a> {
         })
     }
 
-    /// One section of it.
+    /// Opens one section.
     pub(crate) fn section(
         chosen: &'a ChosenBackup,
         section: &Section,
@@ -96,7 +96,7 @@ impl<'a> CheckedSql<'a> {
         self.chosen.label()
     }
 
-    /// What is odd about it, for a person: known when the first SQL has come.
+    /// Remarks for a person about what is odd. They are known when the first SQL has come.
     pub(crate) fn remarks(&self) -> Vec<String> {
         let oddities = self.watch.oddities();
         oddities.iter().map(ToString::to_string).collect()
@@ -114,7 +114,7 @@ impl<'a> CheckedSql<'a> {
         self.read()
     }
 
-    /// Reads until it is clear what it is, says what is odd about it, and gives what of that is SQL.
+    /// Reads until the dump begins, says what is odd about it, and returns its first SQL.
     fn enter(&mut self) -> Result<Vec<u8>, Error> {
         let mut entrance = Entrance::default();
         let mut first = Vec::new();
@@ -142,7 +142,7 @@ impl<'a> CheckedSql<'a> {
             .map_err(|error| self.chosen.source.read_error(&error))?;
         if let Some(sql) = sql {
             self.watch.see(sql);
-            // Not after psql has stumbled over it.
+            // It is refused before psql gets it.
             if let Some(flaw) = self.watch.flaw() {
                 return Err(not_good(&self.chosen.label(), flaw));
             }
@@ -174,8 +174,7 @@ impl<'a> CheckedSql<'a> {
         Ok(())
     }
 
-    /// After [`CheckedSql::finish`]: whether it has no index, so that nothing but the SQL's own closing line
-    /// tells that it is whole.
+    /// After [`CheckedSql::finish`]: whether it has no index, so that only the dump's own closing line shows that it is whole.
     pub(crate) fn is_foreign(&self) -> bool {
         self.foreign
     }

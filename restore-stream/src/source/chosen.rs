@@ -1,4 +1,4 @@
-//! Which backup it is.
+//! Chooses the backup.
 
 use backup_file::{Ending, Index, Reader, Tail, read_tail};
 use chrono::{DateTime, Local, Utc};
@@ -13,12 +13,12 @@ use crate::source::error::{cut, not_good};
 #[derive(Debug)]
 pub(crate) struct ChosenBackup {
     pub(crate) source: Source,
-    /// Its index, if it has one and can be entered anywhere.
+    /// Its index, if it has one and can be read from any position.
     pub(crate) index: Option<Index>,
 }
 
 impl ChosenBackup {
-    /// The one that the command line names, or the best of the store that it names.
+    /// The backup that the command line names, or the newest good one of the store that it names.
     pub(crate) fn new(args: &Args) -> Result<Self, Error> {
         if !Store::is_store(&args.backup) {
             let chosen = Self::open(Source::open_with(&args.backup, args.patience())?)?;
@@ -36,14 +36,14 @@ impl ChosenBackup {
             Some(file) => match read_tail(file).map_err(|error| source.read_error(&error))? {
                 Tail::Index(index) => Some(index),
                 Tail::NoMarker => return Err(cut(&source.label())),
-                // How it ends is judged when it has been read to its end.
+                // Whether it is whole is known when it has been read to its end.
                 Tail::Marker | Tail::Foreign => None,
             },
         };
         Ok(Self { source, index })
     }
 
-    /// The encoding of names in it, where its index says that.
+    /// The encoding of names in it, if its index says so.
     pub(crate) fn encoding(&self) -> Option<&str> {
         self.index.as_ref()?.about.encoding.as_deref()
     }
@@ -113,7 +113,7 @@ fn from_store(store: &Store, args: &Args) -> Result<ChosenBackup, Error> {
     }
     for backup in backups.iter().rev() {
         let candidate = match candidate(store, backup, args) {
-            // A prune works beside.
+            // A prune may be running at the same time.
             Err(_) if store.is_gone(backup).unwrap_or(false) => Err(GONE.into()),
             candidate => candidate?,
         };
@@ -140,7 +140,7 @@ fn from_store(store: &Store, args: &Args) -> Result<ChosenBackup, Error> {
     )
 }
 
-/// The backup, or why it is passed over.
+/// The backup, or the reason why it is passed over.
 fn candidate(
     store: &Store,
     backup: &Backup,
@@ -155,7 +155,7 @@ fn candidate(
         Glance::Whole(index) => chosen(index)?,
         Glance::Foreign => {
             say!(
-                "'{}' was made by another program: whether it is whole is seen when it has been read",
+                "'{}' was made by another program: whether it is whole is known only when it has been read",
                 backup.name
             );
             chosen(None)?
@@ -181,7 +181,7 @@ fn candidate(
     Ok(Ok(chosen))
 }
 
-/// A moment in UTC, and in the local zone where that is another.
+/// A moment in UTC, and in the local time zone if that differs.
 pub(crate) fn moment(moment: DateTime<Utc>) -> String {
     let utc = moment.format("%Y-%m-%d %H:%M:%S UTC");
     let local = moment.with_timezone(&Local);

@@ -11,7 +11,7 @@ pub(crate) fn cut(label: &str) -> Error {
     .hint("take an older backup: restore-stream STORE --before TIME")
 }
 
-/// The error of a dump that is not whole, or that psql cannot read.
+/// The error of a dump with a flaw: it is not whole, or psql cannot read it.
 pub(crate) fn not_good(label: &str, flaw: Flaw) -> Error {
     Error::not_good(format!("'{label}' is not good: {flaw}")).hint(flaw.hint())
 }

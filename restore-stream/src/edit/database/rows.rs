@@ -44,7 +44,7 @@ impl DatabaseEdit {
                     Rows::Follow => out.write(sql),
                     Rows::LeftOut => Ok(()),
                     Rows::None => Err(Error::failed(
-                        "the backup has rows of which it is not clear what COPY they belong to",
+                        "the backup has rows, and it is not clear which COPY they belong to",
                     )
                     .hint("restore it without --on-error continue")),
                 }

@@ -1,13 +1,13 @@
-//! Which line of the dump psql is at, where it goes on after errors.
+//! Finds the line of the dump for a line of psql's input, where psql goes on after errors.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use pg_client::Killer;
 
-/// What psql has not read yet, and what it has said and nobody has heard yet, is less than this, in bytes.
+/// Input that psql has not read yet, or whose messages nobody has heard yet, is less than this many bytes.
 const IN_FLIGHT: u64 = 16 << 20;
-/// And no more statements than this.
+/// And it holds at most this many statements.
 const MARKS: usize = 200_000;
 
 /// The input of one psql that goes on after errors. Whoever writes to it says where in the dump that stands; whoever listens
@@ -21,9 +21,10 @@ struct Progress {
     lines: u64,
     bytes: u64,
     marks: VecDeque<Mark>,
-    /// What psql is to say when it has said all else.
+    /// What psql echoes to standard error after everything else.
     expected: String,
-    /// The line of psql's input that may be a command: what ends the rows of a COPY.
+    /// The line of psql's input with the `\.` that ends the rows of a COPY. If the COPY has failed, psql takes it for a
+    /// command and refuses it.
     end_of_rows: Option<u64>,
     failed: u64,
     /// Whether psql has refused a command.
@@ -54,7 +55,7 @@ impl NumberedInput {
         progress.bytes += sql.len() as u64;
     }
 
-    /// What is written next stands in this line of the dump.
+    /// Notes the line of the dump that the next input comes from.
     pub(crate) fn mark(&self, line: u64) {
         let mut progress = lock(&self.0);
         let mark = Mark {
@@ -69,13 +70,13 @@ impl NumberedInput {
         progress.marks.push_back(mark);
     }
 
-    /// The next line that is written ends the rows of a COPY, if that has begun; otherwise psql refuses it.
+    /// Notes that the next line ends the rows of a COPY. psql may refuse it, if that COPY has failed.
     pub(crate) fn end_of_rows_next(&self) {
         let mut progress = lock(&self.0);
         progress.end_of_rows = Some(progress.lines + 1);
     }
 
-    /// What psql will say when it has said all else.
+    /// Notes what psql echoes to standard error after everything else.
     pub(crate) fn expect(&self, words: &str) {
         lock(&self.0).expected = words.to_owned();
     }
@@ -92,33 +93,33 @@ impl NumberedInput {
 }
 
 impl NumberedInput {
-    /// A statement has failed that psql has read at a line of its input. The line of the dump that it stands in.
+    /// Counts a statement that failed at a line of psql's input. Returns its line of the dump.
     pub(super) fn failed_at(&self, at: u64) -> Option<u64> {
         let mut progress = lock(&self.0);
         progress.failed += 1;
         progress.line(at)
     }
 
-    /// psql has refused a command at a line of its input.
+    /// Notes that psql has refused a command at a line of its input.
     pub(super) fn refused_at(&self, at: u64) {
         lock(&self.0).refuse(at);
     }
 
-    /// Whether that is what psql is to say when it has said all else.
+    /// Whether psql has echoed what was expected after everything else.
     pub(super) fn expects(&self, words: &str) -> bool {
         !words.is_empty() && lock(&self.0).expected == words
     }
 }
 
 impl Progress {
-    /// The line of the dump that a line of psql's input stands in.
+    /// The line of the dump for a line of psql's input.
     fn line(&self, at: u64) -> Option<u64> {
         let behind = self.marks.partition_point(|mark| mark.at <= at);
         let mark = self.marks.get(behind.checked_sub(1)?)?;
         Some(mark.line)
     }
 
-    /// psql has refused a command: nothing after it may be done, and what was done is worth nothing.
+    /// psql has refused a command of the backup: nothing after it may be done, so psql is killed.
     fn refuse(&mut self, at: u64) {
         if self.end_of_rows == Some(at) {
             return;

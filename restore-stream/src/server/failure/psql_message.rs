@@ -1,19 +1,18 @@
-//! The form in which psql says on standard error what failed. The server speaks its own language; its codes, libpq's labels
-//! and psql's own words (`LC_ALL=C`) are the same everywhere.
+//! The form of psql's messages on standard error. The server's words are in its own language. Its codes are the same
+//! everywhere; so are libpq's labels and psql's own words, as psql runs with `LC_ALL=C`.
 
-/// The options that make psql tell codes and places with each error, and the statement after it.
+/// The options that make psql print the code and the place of each error, and the statement after it.
 pub(crate) const VERBOSE: [&str; 2] = ["--set=VERBOSITY=verbose", "--echo-errors"];
 
-/// Before the statement that failed.
+/// The label before the statement that failed.
 pub(super) const STATEMENT: &str = "STATEMENT:";
-/// Before each line that begins a message, where psql reads its input as a file; then come the line of its input, and a
-/// colon.
+/// The label before each message, where psql reads its input as a file. The line of the input and a colon follow.
 const NUMBERED: &str = "psql:<stdin>:";
-/// Before an error that psql itself has found.
+/// The label before an error that psql itself has found.
 const OWN_ERROR: &str = "error: ";
 /// How psql refuses a command in restricted mode.
 pub(crate) const RESTRICTED: &str = "backslash commands are restricted";
-/// What libpq puts before each part of a message (`pqBuildErrorMessage3`).
+/// The labels that libpq puts before the parts of a message (`pqBuildErrorMessage3`).
 const LABELS: [(&str, Part); 11] = [
     ("LINE ", Part::Line),
     ("DETAIL:", Part::Detail),
@@ -32,7 +31,7 @@ const LABELS: [(&str, Part); 11] = [
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Part {
     Message,
-    /// The line of the statement, or of a function's query, and a mark below it.
+    /// The line of the statement, or of a function's query, with a mark below.
     Line,
     Detail,
     Query,
@@ -42,7 +41,7 @@ pub(super) enum Part {
 }
 
 impl Part {
-    /// The part that a line begins; none if it goes on with the part before it.
+    /// The part that a line begins; none if the line belongs to the part before it.
     pub(super) fn begun_by(line: &str) -> Option<Self> {
         let label = LABELS.iter().find(|(label, _)| line.starts_with(label));
         label.map(|it| it.1)
@@ -75,7 +74,8 @@ impl<'a> ServerMessage<'a> {
         })
     }
 
-    /// Whether it is a warning. A few have the code of an error: an English server's word tells those.
+    /// Whether it is a warning. A few warnings have the code of an error; those are known only by the English word, which
+    /// decides whether a person sees them, and nothing else.
     pub(super) fn is_warning(&self) -> bool {
         self.sqlstate.starts_with("01") || self.severity == "WARNING"
     }
@@ -84,7 +84,7 @@ impl<'a> ServerMessage<'a> {
         self.sqlstate.starts_with("00")
     }
 
-    /// As psql says it without codes.
+    /// The message as psql prints it without codes.
     pub(super) fn without_code(&self) -> String {
         format!("{}:  {}", self.severity, self.text)
     }

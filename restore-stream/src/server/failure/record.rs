@@ -40,11 +40,11 @@ pub(crate) struct ListedFailures {
 /// A statement that failed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct ListedFailure {
-    /// What it belongs to: `database 'shop'`.
+    /// The part of the dump that it is in: `database 'shop'`.
     pub(super) part: String,
-    /// The line of that part of the dump that it begins in.
+    /// The line of that part.
     pub(super) line: Option<u64>,
-    /// Its first line, without the values in it.
+    /// Its first line, without values.
     pub(super) statement: String,
     /// The server's code for the error; none if psql itself found it.
     pub(super) sqlstate: Option<String>,

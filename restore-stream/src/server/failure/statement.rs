@@ -1,4 +1,4 @@
-//! A statement that failed, as it is shown: without what may be a secret, or somebody's data.
+//! How a statement that failed is shown: without what may be a secret, or somebody's data.
 
 use dump_text::{Token, tokens};
 
@@ -9,7 +9,7 @@ const SECRETIVE: [&str; 4] = ["role", "server", "subscription", "user"];
 /// Statements and messages are cut to this many bytes.
 pub(super) const LENGTH: usize = 400;
 
-/// A statement's name for a person: its words up to what it says of its object.
+/// A statement's name for a person: its first words, up to the name of its object.
 pub(super) fn name_of(statement: &str) -> String {
     let ends = |token: &Token| match token {
         Token::Text(_) | Token::Symbol(b'(' | b';' | b'=') => true,
@@ -22,7 +22,7 @@ pub(super) fn name_of(statement: &str) -> String {
         let Some(text) = statement.get(word.at.clone()) else {
             break;
         };
-        // There is nothing around the dot between two names.
+        // A dot between two names has no spaces around it.
         if ended > 0 && word.at.start > ended {
             name.push(' ');
         }
