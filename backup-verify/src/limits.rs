@@ -1,5 +1,6 @@
 use chrono::TimeDelta;
 use clap::{ArgGroup, Args};
+use job::text::parse_bytes;
 use job::time::parse_duration;
 use retention::Policy;
 
@@ -81,20 +82,7 @@ fn percent(text: &str) -> Result<f64, String> {
 /// A number of bytes with `M`, `G` or `T` (of 1024).
 fn size(text: &str) -> Result<u64, String> {
     let wrong = || format!("'{text}' is no size; write it like 500M, 100G or 2T");
-    let (number, unit) = text
-        .split_at_checked(text.len().saturating_sub(1))
-        .ok_or_else(wrong)?;
-    let shift = match unit {
-        "M" | "m" => 20,
-        "G" | "g" => 30,
-        "T" | "t" => 40,
-        _ => return Err(wrong()),
-    };
-    let number: u32 = number.parse().map_err(|_| wrong())?;
-    match number {
-        0 => Err(wrong()),
-        _ => u64::from(number).checked_mul(1 << shift).ok_or_else(wrong),
-    }
+    parse_bytes(text).filter(|size| *size > 0).ok_or_else(wrong)
 }
 
 fn schedule(text: &str) -> Result<TimeDelta, String> {

@@ -116,21 +116,10 @@ fn tag(text: &str) -> Result<(String, String), String> {
 /// `64M`, `1G`: binary units.
 fn memory(text: &str) -> Result<u64, String> {
     let wrong = || format!("'{text}' is no size from 16M on; write it like 256M or 1G");
-    let (number, unit) = text
-        .split_at_checked(text.len().saturating_sub(1))
-        .ok_or_else(wrong)?;
-    let shift = match unit {
-        "M" | "m" => 20,
-        "G" | "g" => 30,
-        _ => return Err(wrong()),
-    };
-    let number: u32 = number.parse().map_err(|_| wrong())?;
-    let bytes = u64::from(number) << shift;
-    if bytes >= 16 << 20 {
-        Ok(bytes)
-    } else {
-        Err(wrong())
-    }
+    let size = job::text::parse_bytes(text);
+    // No machine has memory in T: that is a typing error.
+    let is_possible = |size: &u64| *size >= 16 << 20 && !text.ends_with(['T', 't']);
+    size.filter(is_possible).ok_or_else(wrong)
 }
 
 #[cfg(test)]

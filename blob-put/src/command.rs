@@ -50,10 +50,6 @@ pub(crate) fn run() -> Result<(), Error> {
         text::duration(started.elapsed()),
         text::rate(put.size, started.elapsed())
     );
-    let sha256: String = put
-        .sha256
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let sha256 = hex::encode(put.sha256);
     job::print(&format!("{}\t{}\t{sha256}\n", put.label, put.size))
 }

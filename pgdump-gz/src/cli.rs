@@ -100,6 +100,17 @@ pub(crate) struct Args {
     /// variables that hold a SAS token (AZURE_STORAGE_SAS_TOKEN, …)
     #[arg(last = true, value_name = "COMMAND")]
     pub(crate) command: Vec<OsString>,
+
+    /// Print one JSON document instead of the path; needs --dir
+    #[arg(long)]
+    pub(crate) json: bool,
+
+    /// Keep the system's default scheduling
+    ///
+    /// By default pgdump-gz and pg_dump run as batch work (SCHED_BATCH), which does not interrupt a server on the same
+    /// machine.
+    #[arg(long, hide_short_help = true, help_heading = "Speed")]
+    pub(crate) no_sched_batch: bool,
 }
 
 impl Args {

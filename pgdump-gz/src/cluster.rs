@@ -8,11 +8,11 @@ use std::process::{Command, Stdio};
 use backup_file::{About, SectionKind};
 use chrono::{DateTime, Utc};
 use job::{Error, Progress};
-use pg_client::{Child, Conninfo, Killer, PipeReader, Version};
+use pg_client::{Child, Conninfo, Killer, PipeReader, is_error_line};
 use pg_text::PgText;
 
 use crate::cli::Args;
-use crate::holding::Holding;
+use crate::contents::ContentsCounter;
 use crate::output::{Output, Section};
 use crate::preflight::{self, Cluster, Database};
 use dump_text::{CLUSTER_CLOSING, Flaw, Text, Watch};
@@ -59,7 +59,7 @@ impl<'a> Dump<'a> {
         }
         let (child, stdout) = self.start(command, &self.cluster.encoding)?;
         let (plain, complete) = self.all_but_the_closing(stdout, output)?;
-        child.wait().map_err(explain)?;
+        child.wait().map_err(|error| self.explained(error.into()))?;
         if complete && !plain {
             return Err(changed("the dump of the globals"));
         }
@@ -71,8 +71,19 @@ impl<'a> Dump<'a> {
         output.write(b"--\n-- Databases\n--\n\n")
     }
 
-    /// Hands the globals on, and says whether they began as a cluster's dump begins, and whether they ended with the
-    /// comment that closes it, which comes only after the databases.
+    /// Says so if pg_dumpall failed because it may not read the passwords, although the role has the privilege as far as
+    /// the server's catalogs tell. pg_dumpall says it in the server's language, and without a code: the server is asked.
+    fn explained(&self, error: Error) -> Error {
+        match self.args.no_role_passwords {
+            false if preflight::are_passwords_denied(self.cluster) => {
+                preflight::no_passwords(&error.to_string())
+            }
+            _ => error.within("cannot dump the globals"),
+        }
+    }
+
+    /// Writes the globals, without the comment that closes a cluster's dump, as that comes after the databases. Tells whether
+    /// they began as a cluster's dump begins, and whether they ended with that comment.
     fn all_but_the_closing(
         &self,
         mut stdout: impl Read,
@@ -129,7 +140,7 @@ impl<'a> Dump<'a> {
         } = running;
         section.write(&heading(name))?;
         let mut watch = Watch::default();
-        let mut holding = Holding::default();
+        let mut holding = ContentsCounter::default();
         section.copy_from(&mut stdout, &mut |piece| {
             watch.see(piece);
             holding.see(piece);
@@ -151,11 +162,11 @@ impl<'a> Dump<'a> {
         Ok(())
     }
 
-    /// The program speaks `encoding` with the server, whatever settings and the environment say.
+    /// Starts a dump program, whose client encoding is `encoding`, whatever settings and the environment say.
     fn start(&self, mut command: Command, encoding: &str) -> Result<(Child, PipeReader), Error> {
         command.arg(format!("--encoding={encoding}"));
         if let Some(key) = &self.args.restrict_key
-            && has_restrict_key(&self.cluster.client)
+            && self.cluster.client.has_restrict()
         {
             command.arg(format!("--restrict-key={key}"));
         }
@@ -185,13 +196,12 @@ impl<'a> Dump<'a> {
     }
 }
 
-/// Hands on what a dump command says until it fails: then its last words are the error's.
+/// Passes on what a dump command says, until it reports an error: from there on its words become the error's, so that
+/// they are said once.
 pub(crate) fn warnings() -> impl FnMut(&str) + Send + 'static {
     let mut failing = false;
     move |line| {
-        failing |= ["error:", "ERROR:", "FATAL:"]
-            .iter()
-            .any(|mark| line.contains(mark));
+        failing |= is_error_line(line);
         if !failing {
             job::pass_on(line);
         }
@@ -224,32 +234,8 @@ fn exists_already(name: &PgText) -> bool {
     matches!(name.ascii(), "postgres" | "template1")
 }
 
-/// Whether `pg_dump --restrict-key` is there: since the minor releases of August 2025. One that has
-/// not the option writes no `\restrict` lines either.
-fn has_restrict_key(client: &Version) -> bool {
-    let minor = client.number % 10_000;
-    match client.major() {
-        ..=12 => false,
-        13 => minor >= 22,
-        14 => minor >= 19,
-        15 => minor >= 14,
-        16 => minor >= 10,
-        17 => minor >= 6,
-        18.. => true,
-    }
-}
-
-/// pg_dumpall says it too, where asking for the privilege did not tell.
-fn explain(error: Error) -> Error {
-    let words = error.to_string();
-    if words.contains("pg_authid") && !words.contains("invalid byte sequence") {
-        preflight::no_passwords(&words)
-    } else {
-        error.within("cannot dump the globals")
-    }
-}
-
-fn cannot_dump(name: &PgText, error: Error) -> Error {
+fn cannot_dump(name: &PgText, error: impl Into<Error>) -> Error {
+    let error = error.into();
     error.within(format_args!("cannot dump database {name:?}"))
 }
 
@@ -288,17 +274,5 @@ mod tests {
             heading(&"template1".into()),
             b"--\n-- Database \"template1\" dump\n--\n\n\\connect template1\n\n"
         );
-    }
-
-    #[test]
-    fn clients_with_restrict_keys() {
-        let has = |number| {
-            has_restrict_key(&Version {
-                number,
-                text: String::new(),
-            })
-        };
-        assert!(has(150_018) && has(180_000) && has(190_000) && has(140_019));
-        assert!(!has(150_013) && !has(120_022) && !has(170_005));
     }
 }

@@ -5,6 +5,7 @@ use job::{Error, Progress, say, text};
 
 use crate::cli::Args;
 use crate::cluster::Dump;
+use crate::document::Document;
 use crate::output::{Section, Target, Written};
 use crate::{foreign, jobs, preflight, scheduling};
 use dump_text::CLUSTER_CLOSING;
@@ -24,7 +25,15 @@ struct Summary {
 /// Whatever ends it without a backup.
 pub(crate) fn run() -> Result<(), Error> {
     let args: Args = job::parse_args()?;
-    scheduling::batch();
+    if args.json && args.dir.is_none() {
+        return Err(Error::usage(
+            "--json needs --dir: without it standard output carries the backup",
+        )
+        .hint("name a directory with --dir, or leave --json out"));
+    }
+    if !args.no_sched_batch {
+        scheduling::run_as_batch();
+    }
     let started = Instant::now();
     let target = Target::open(args.dir.as_deref())?;
     let Summary { written, sql, what } = if args.command.is_empty() {
@@ -39,8 +48,11 @@ pub(crate) fn run() -> Result<(), Error> {
         text::bytes(sql),
         text::duration(started.elapsed())
     );
-    match written.path {
-        Some(path) => job::print(&format!("{}\n", path.display())),
+    match written.file {
+        Some(file) if args.json => {
+            job::print_json_pretty(&Document::new(&file, sql, started.elapsed())?)
+        }
+        Some(file) => job::print(&format!("{}\n", file.path.display())),
         None => Ok(()),
     }
 }

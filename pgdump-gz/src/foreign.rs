@@ -14,7 +14,7 @@ use pg_client::{Child, PipeReader};
 use pg_text::PgText;
 
 use crate::cluster::{not_whole, warnings};
-use crate::holding::contents;
+use crate::contents::contents;
 use crate::output::{Output, Section};
 use dump_text::{Flaw, Text, Watch};
 
@@ -100,7 +100,7 @@ fn start(command: &[OsString]) -> Result<Child, Error> {
     let mut command = pg_client::command(program);
     command.args(arguments);
     command.stdin(Stdio::inherit()).stdout(Stdio::piped());
-    Child::spawn_with(command, warnings())
+    Ok(Child::spawn_with(command, warnings())?)
 }
 
 /// A text on its way into the backup.
@@ -115,7 +115,7 @@ struct Passing<'a> {
 }
 
 impl Passing<'_> {
-    /// Whether it ended where something ends, as far as can be told.
+    /// Whether it ended where a dump may end, as far as that can be told.
     fn pass(&mut self, mut stdout: PipeReader, program: &str) -> Result<bool, Error> {
         let unreadable = |error: io::Error| {
             Error::io(format_args!("cannot read what '{program}' writes"), &error)

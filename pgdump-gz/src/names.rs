@@ -5,10 +5,10 @@ use job::say;
 use pg_client::Server;
 use pg_text::PgText;
 
-/// What is dumped as the bytes that it is: no text is converted, and none is found to be wrong.
+/// The encoding in which names are dumped as bytes: nothing is converted, and nothing is found invalid.
 const BYTES: &str = "SQL_ASCII";
 
-/// Whether any bytes are text in an encoding: in one of single bytes they are.
+/// Whether all sequences of bytes are valid in an encoding, as in those of single bytes.
 pub(crate) fn takes_all(encoding: &str) -> bool {
     encoding != "UTF8" && !encoding.starts_with("EUC_") && encoding != "MULE_INTERNAL"
 }

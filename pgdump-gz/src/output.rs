@@ -3,14 +3,13 @@
 use std::fs::File;
 use std::io::{self, IsTerminal, Read, Write};
 use std::os::fd::AsFd;
-use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
 
 use backup_file::{About, BackupName, Contents, Options, Part, PartWriter, SectionKind, Writer};
 use chrono::{DateTime, Utc};
 use job::{Error, say, text};
-use store::{Directory, DirectoryLock, FilePublication, Space, Store};
+use store::{Directory, DirectoryLock, FilePublication, Published, Space, Store};
 
 /// As large as a pipe may be made without privileges.
 const PIPE_SIZE: usize = 1 << 20;
@@ -101,7 +100,7 @@ fn free_name(directory: &Directory) -> (String, DateTime<Utc>) {
     }
 }
 
-/// A disk that is full at the end of an hour's dump is known to be too small at its beginning, mostly.
+/// A disk that would be full after an hour's dump can mostly be seen to be too small before it.
 fn check_room(store: &Store, directory: &Directory) -> Result<(), Error> {
     let Some(newest) = store.list()?.pop() else {
         return Ok(());
@@ -161,8 +160,8 @@ pub(crate) struct Output {
 pub(crate) struct Written {
     /// Where it is, for people.
     pub(crate) label: String,
-    /// Where it is in the directory.
-    pub(crate) path: Option<PathBuf>,
+    /// The file, if it is in a directory.
+    pub(crate) file: Option<Published>,
     /// Its size in bytes.
     pub(crate) size: u64,
 }
@@ -207,15 +206,15 @@ impl Output {
         match sink {
             Sink::Stdout { size, .. } => Ok(Written {
                 label,
-                path: None,
+                file: None,
                 size,
             }),
             Sink::File(file) => {
                 let published = file.commit()?;
                 Ok(Written {
                     label,
-                    path: Some(published.path),
                     size: published.size,
+                    file: Some(published),
                 })
             }
         }
@@ -248,11 +247,11 @@ impl Section for Output {
 
 /// A section in an unnamed temporary file.
 #[derive(Debug)]
-pub(crate) struct Waiting {
+pub(crate) struct WaitingSection {
     writer: PartWriter,
 }
 
-impl Waiting {
+impl WaitingSection {
     /// Begins it, in `TMPDIR`.
     pub(crate) fn begin(kind: SectionKind, options: Options) -> Result<Self, Error> {
         let file = tempfile::tempfile().map_err(|error| no_room(&error))?;
@@ -266,7 +265,7 @@ impl Waiting {
     }
 }
 
-impl Section for Waiting {
+impl Section for WaitingSection {
     fn write(&mut self, sql: &[u8]) -> Result<(), Error> {
         self.writer.write_all(sql).map_err(|error| no_room(&error))
     }

@@ -1,9 +1,9 @@
-//! What is made sure of before anything is written.
+//! What is checked before anything is written.
 
 use std::time::Duration;
 
 use job::{Error, say};
-use pg_client::{Conninfo, Row, Server, Version, quote_literal, sql};
+use pg_client::{Conninfo, Row, Server, SqlState, Version, quote_ident, quote_literal, sql};
 use pg_text::PgText;
 
 use crate::cli::Args;
@@ -22,6 +22,8 @@ pub(crate) struct Cluster {
     pub(crate) encoding: String,
     /// The database that they are dumped in, where that must be said.
     pub(crate) leading: Option<PgText>,
+    /// A database to ask questions in.
+    pub(crate) maintenance: PgText,
     /// The databases to be dumped, in pg_dumpall's order.
     pub(crate) databases: Vec<Database>,
 }
@@ -60,7 +62,7 @@ pub(crate) fn cluster(args: &Args) -> Result<Cluster, Error> {
     }
     let (shared, rows): (Vec<&Row>, Vec<&Row>) = rows.iter().partition(|row| row.len() == 1);
     let shared = shared.into_iter().flatten().flatten().cloned();
-    let names = Names::new(&asked, maintenance, shared.collect());
+    let names = Names::new(&asked, maintenance.clone(), shared.collect());
     let encoding = text(first, 4);
     let mut databases = excluded.databases(&rows)?;
     let spoken = names.spoken(&encoding, None);
@@ -74,6 +76,7 @@ pub(crate) fn cluster(args: &Args) -> Result<Cluster, Error> {
     Ok(Cluster {
         leading: leading.or_else(|| conninfo.database().cloned()),
         encoding: spoken,
+        maintenance,
         databases,
         role: first.get(3).cloned().flatten(),
         conninfo,
@@ -89,6 +92,21 @@ pub(crate) fn no_passwords(words: &str) -> Error {
     )
 }
 
+/// Whether the server refuses to show the roles' passwords to whom they are dumped as.
+pub(crate) fn are_passwords_denied(cluster: &Cluster) -> bool {
+    let role = cluster.role.as_ref().map(quote_ident);
+    let set_role = role.map_or_else(PgText::default, |role| sql("SET ROLE {};\n", &[&role]));
+    // The privilege is checked before any row is read, and none is.
+    let question = sql(
+        "{}SELECT rolpassword FROM pg_catalog.pg_authid LIMIT 0",
+        &[&set_role],
+    );
+    let server = Server::new(cluster.conninfo.clone());
+    let answer = server.execute(Some(&cluster.maintenance), question);
+    let refused = answer.err().and_then(|error| error.sqlstate());
+    refused == Some(SqlState::INSUFFICIENT_PRIVILEGE)
+}
+
 /// Asks the server, waiting for it if it is starting. Connects as pg_dumpall does: to the database
 /// that the conninfo names, else postgres, else template1; which one it is comes with the answer.
 ///
@@ -101,21 +119,19 @@ fn ask(server: &Server, wait: Duration, sql: &PgText) -> Result<(PgText, Vec<Row
     };
     let ask = |name: &PgText| {
         let answer = server.ask(Some(name), sql)?;
-        Ok::<_, Error>(answer.of_the_server().map(|rows| (name.clone(), rows)))
+        Ok::<_, pg_client::Error>(answer.of_the_server().map(|rows| (name.clone(), rows)))
     };
     if let Ok(answer) = ask(&databases[0]) {
-        return answer;
+        return Ok(answer?);
     }
     server.wait(wait)?;
     let refused = match ask(&databases[0]) {
-        Ok(answer) => return answer,
+        Ok(answer) => return Ok(answer?),
         Err(refused) => refused,
     };
-    // What the first one said is what a person looks for, if none helps.
-    databases[1..]
-        .iter()
-        .find_map(|name| ask(name).ok())
-        .ok_or(refused)?
+    // If none helps, a person looks for what the first one said.
+    let another = databases[1..].iter().find_map(|name| ask(name).ok());
+    Ok(another.ok_or(refused)??)
 }
 
 fn version(row: &Row) -> Result<Version, Error> {

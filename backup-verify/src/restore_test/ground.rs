@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 
 use job::Error;
-use pg_client::{Server, UNHINDERED, Version, quote_ident, sql};
+use pg_client::{NEUTRAL_SETTINGS, Server, Version, quote_ident, sql};
 use pg_text::PgText;
 
 use super::globals::Globals;
@@ -112,9 +112,9 @@ impl Ground {
     pub(crate) fn open(&self, database: &PgText) -> Result<(), Error> {
         let open = sql(
             "{}ALTER DATABASE {} WITH ALLOW_CONNECTIONS true CONNECTION LIMIT -1 IS_TEMPLATE false",
-            &[&UNHINDERED.into(), &quote_ident(database)],
+            &[&NEUTRAL_SETTINGS.into(), &quote_ident(database)],
         );
-        self.server().execute(Some(&self.maintenance()), open)
+        Ok(self.server().execute(Some(&self.maintenance()), open)?)
     }
 
     /// Drops what was restored of the backup's database `name`.

@@ -156,10 +156,10 @@ impl Restorer {
                 Some(failed) if exit == Some(1) => hinted(failed.error(&what.words()), &ended),
                 _ => hinted(judged(what, exit, &error), &ended),
             }),
-            _ => Err(ended
-                .into_result()
-                .err()
-                .unwrap_or_else(|| Error::failed("restore-stream did not say what it did"))),
+            _ => Err(ended.into_result().err().map_or_else(
+                || Error::failed("restore-stream did not say what it did"),
+                Error::from,
+            )),
         }
     }
 
@@ -189,7 +189,7 @@ impl Restorer {
             None => Err(ended
                 .into_result()
                 .err()
-                .unwrap_or_else(|| Error::failed("no list"))),
+                .map_or_else(|| Error::failed("no list"), Error::from)),
         }
     }
 

@@ -1,9 +1,8 @@
 //! Blob Batch, and Delete Blob where the service does not take that.
 
-use std::collections::VecDeque;
-use std::sync::{Mutex, PoisonError, mpsc};
-use std::thread;
+use std::ops::ControlFlow;
 
+use job::in_parallel;
 use ureq::http::Method;
 
 use crate::batch;
@@ -52,7 +51,7 @@ impl Client {
                     None => batches = false,
                 }
             }
-            self.delete_singly(part, singly, &mut told_here)?;
+            self.delete_singly(part, &singly, &mut told_here)?;
         }
         Ok(())
     }
@@ -91,41 +90,28 @@ impl Client {
     fn delete_singly(
         &self,
         names: &[&str],
-        at: Vec<usize>,
+        at: &[usize],
         told: &mut dyn FnMut(usize, Deletion),
     ) -> Result<(), Error> {
-        let threads = self.options().concurrency.min(at.len());
-        let todo = Mutex::new(VecDeque::from(at));
-        let next = || {
-            todo.lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .pop_front()
-        };
+        let names = at.iter().filter_map(|at| Some((*at, *names.get(*at)?)));
+        let names: Vec<(usize, &str)> = names.collect();
         let mut ended = Ok(());
-        thread::scope(|scope| {
-            let (sender, receiver) = mpsc::channel();
-            for _ in 0..threads {
-                let sender = sender.clone();
-                scope.spawn(|| {
-                    let sender = sender;
-                    while let Some((at, name)) = next().and_then(|at| Some((at, *names.get(at)?))) {
-                        if sender.send((at, self.delete_one(name))).is_err() {
-                            return;
-                        }
-                    }
-                });
-            }
-            drop(sender);
-            for (at, deletion) in receiver {
-                match deletion {
-                    Deletion::Failed(error) if concerns_all(&error) => {
-                        todo.lock().unwrap_or_else(PoisonError::into_inner).clear();
-                        ended = Err(error);
-                    }
-                    deletion => told(at, deletion),
+        let delete = |number: usize| self.delete_one(names[number].1);
+        in_parallel(
+            names.len(),
+            self.options().concurrency,
+            delete,
+            |number, deletion| match deletion {
+                Deletion::Failed(error) if concerns_all(&error) => {
+                    ended = Err(error);
+                    ControlFlow::Break(())
                 }
-            }
-        });
+                deletion => {
+                    told(names[number].0, deletion);
+                    ControlFlow::Continue(())
+                }
+            },
+        );
         ended
     }
 

@@ -73,21 +73,15 @@ pub(crate) fn quoted(etag: &str) -> String {
 }
 
 /// 64 hexadecimal digits.
-pub(crate) fn read_sha256(hex: &str) -> Option<Sha256> {
-    let hex = hex.trim();
-    if hex.len() != 64 || !hex.bytes().all(|digit| digit.is_ascii_hexdigit()) {
-        return None;
-    }
+pub(crate) fn read_sha256(digits: &str) -> Option<Sha256> {
     let mut digest = [0; 32];
-    for (at, byte) in digest.iter_mut().enumerate() {
-        *byte = u8::from_str_radix(hex.get(2 * at..2 * at + 2)?, 16).ok()?;
-    }
+    hex::decode_to_slice(digits.trim(), &mut digest).ok()?;
     Some(digest)
 }
 
 /// In hexadecimal.
 pub(crate) fn write_sha256(digest: &Sha256) -> String {
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+    hex::encode(digest)
 }
 
 #[cfg(test)]

@@ -9,35 +9,23 @@ pub fn sidecar_name(backup: &str) -> String {
 
 /// The line of `sha256sum`: digest, two spaces, name, line feed.
 pub fn sidecar_line(backup: &str, digest: &Sha256) -> String {
-    use std::fmt::Write;
-    let mut line = String::with_capacity(66 + backup.len());
-    for byte in digest {
-        // Writing to a String cannot fail.
-        let _ = write!(line, "{byte:02x}");
-    }
-    line + "  " + backup + "\n"
+    format!("{}  {backup}\n", hex::encode(digest))
 }
 
 /// The digest that a sidecar's text gives for `backup`; none if it gives none.
 pub fn sidecar_sha256(text: &str, backup: &str) -> Option<Sha256> {
     text.lines().find_map(|line| {
-        let (hex, name) = line.split_at_checked(64)?;
+        let (digits, name) = line.split_at_checked(64)?;
         let name = name
             .strip_prefix("  ")
             .or_else(|| name.strip_prefix(" *"))?;
-        (name == backup).then(|| digest(hex)).flatten()
+        (name == backup).then(|| digest(digits)).flatten()
     })
 }
 
-fn digest(hex: &str) -> Option<Sha256> {
+fn digest(digits: &str) -> Option<Sha256> {
     let mut digest = [0; 32];
-    for (byte, pair) in digest.iter_mut().zip(hex.as_bytes().chunks_exact(2)) {
-        let pair = std::str::from_utf8(pair).ok()?;
-        if !pair.bytes().all(|digit| digit.is_ascii_hexdigit()) {
-            return None;
-        }
-        *byte = u8::from_str_radix(pair, 16).ok()?;
-    }
+    hex::decode_to_slice(digits, &mut digest).ok()?;
     Some(digest)
 }
 

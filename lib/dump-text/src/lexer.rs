@@ -5,10 +5,10 @@ mod within;
 
 use memchr::{memchr, memchr2};
 
-use crate::body::Body;
 use crate::bytes::{VERTICAL_TAB, continues_tag, is_space, starts_word};
 use crate::number::Number;
 use crate::query::Query;
+use crate::sql_body::SqlBody;
 use within::WORD_LIMIT;
 
 /// Where the lexer is.
@@ -103,33 +103,33 @@ pub(crate) struct Lexer {
     state: State,
     /// Whether backslashes in `'…'` are ordinary characters; psql is told by the server.
     standard_strings: bool,
-    /// Whether to stop at what psql's versions read differently.
-    wary: bool,
+    /// Whether to stop at what versions of psql read in different ways.
+    reports_ambiguity: bool,
     ambiguous: bool,
     word: Vec<u8>,
     /// A dollar quote's delimiter, both `$` included.
     delimiter: Vec<u8>,
     continuation: Option<Continuation>,
     parens: u32,
-    body: Body,
+    body: SqlBody,
     /// The same by the rule of psql before the minor releases of 2026, which also counts in parentheses.
-    older_body: Body,
+    older_body: SqlBody,
     query: Query,
 }
 
 impl Lexer {
-    pub(crate) fn new(wary: bool) -> Self {
+    pub(crate) fn new(reports_ambiguity: bool) -> Self {
         Self {
             state: State::Base,
             standard_strings: true,
-            wary,
+            reports_ambiguity,
             ambiguous: false,
             word: Vec::with_capacity(WORD_LIMIT),
             delimiter: Vec::new(),
             continuation: None,
             parens: 0,
-            body: Body::default(),
-            older_body: Body::default(),
+            body: SqlBody::default(),
+            older_body: SqlBody::default(),
             query: Query::default(),
         }
     }
@@ -164,7 +164,7 @@ impl Lexer {
                 match input[at] {
                     b';' if self.parens == 0 => {
                         let open = self.body.is_open();
-                        if self.wary && self.older_body.is_open() != open {
+                        if self.reports_ambiguity && self.older_body.is_open() != open {
                             return Stop::Ambiguous(at + 1);
                         }
                         if !open {
@@ -212,7 +212,7 @@ impl Lexer {
         self.state = State::Base;
         self.continuation = None;
         self.body.begin_statement();
-        self.older_body = Body::default();
+        self.older_body = SqlBody::default();
         self.next_query()
     }
 
@@ -245,7 +245,7 @@ impl Lexer {
                 b':' | b'=' => self.go(State::Base),
                 _ => {
                     let named = starts_word(byte) || matches!(byte, b'\'' | b'"' | b'{');
-                    self.ambiguous = self.wary && named;
+                    self.ambiguous = self.reports_ambiguity && named;
                     match byte {
                         b'{' => self.go(State::Brace),
                         _ if continues_tag(byte) => self.go(State::Variable),
@@ -255,7 +255,7 @@ impl Lexer {
             },
             State::Variable => match continues_tag(byte) {
                 true => {
-                    self.ambiguous = self.wary && !byte.is_ascii_digit();
+                    self.ambiguous = self.reports_ambiguity && !byte.is_ascii_digit();
                     1
                 }
                 false => self.ended(),
@@ -393,12 +393,12 @@ impl Lexer {
     /// Whether a statement begins with a byte. A vertical tab is no white space for psql 15 and older, which make a
     /// statement of it.
     pub(crate) fn begins(&self, byte: u8) -> bool {
-        !is_space(byte) || self.wary && byte == VERTICAL_TAB
+        !is_space(byte) || self.reports_ambiguity && byte == VERTICAL_TAB
     }
 
     /// White space, or the comment that is like it: whether a string may go on behind it.
     fn blank(&mut self, byte: u8) {
-        self.ambiguous |= self.wary && byte == VERTICAL_TAB;
+        self.ambiguous |= self.reports_ambiguity && byte == VERTICAL_TAB;
         let Some(it) = &mut self.continuation else {
             return;
         };

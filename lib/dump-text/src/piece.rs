@@ -28,7 +28,7 @@ pub enum Piece<'a> {
     },
     /// Text of a statement, or a command, that is read in one way by one version of psql, or under one
     /// setting, and in another by another: a psql may find commands in it that the scanner does not. From
-    /// here on no piece need be what it seems. Handed out by a [`Scanner::wary`](crate::Scanner::wary); by
+    /// here on no piece need be what it seems. Handed out by a [`Scanner::reporting_ambiguity`](crate::Scanner::reporting_ambiguity); by
     /// any scanner for what no psql should be given: a dollar quote's tag of more than 64 KiB, and what is a
     /// `COPY … FROM stdin` for some psqls only (`1 COPY t FROM stdin;`, `;` behind the rows of one). It cuts
     /// the statement as a command does; what comes of it may be empty.

@@ -1,6 +1,8 @@
 use std::fmt;
 use std::io;
 
+use crate::text;
+
 /// How a program ends. The same for all five programs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Exit {
@@ -80,7 +82,7 @@ impl Error {
     /// Exit code 1: an operation of the system failed, `doing` says which and on what name
     /// (`cannot write '/backups/x'`).
     pub fn io(doing: impl fmt::Display, error: &io::Error) -> Self {
-        let failed = Self::failed(format!("{doing}: {}", reason(error)));
+        let failed = Self::failed(format!("{doing}: {}", text::reason(error)));
         match error.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
                 failed.hint("make room, or take a larger volume")
@@ -121,15 +123,6 @@ impl fmt::Display for Error {
 }
 
 impl std::error::Error for Error {}
-
-/// The words of a system error without Rust's `(os error N)`.
-fn reason(error: &io::Error) -> String {
-    let text = error.to_string();
-    match text.rfind(" (os error ") {
-        Some(at) => text[..at].to_owned(),
-        None => text,
-    }
-}
 
 #[cfg(test)]
 mod tests {

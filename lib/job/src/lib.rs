@@ -7,11 +7,13 @@
 //! terminal would obey ([`shown`]).
 
 mod args;
+mod bar;
 mod confinement;
 mod error;
 mod file;
 mod message;
 mod output;
+mod parallel;
 mod progress;
 pub mod secret;
 mod signal;
@@ -26,6 +28,7 @@ pub use error::{Error, Exit};
 pub use file::{read_any, read_regular};
 pub use message::{is_unseen, pass_on, program, say_error, say_line, shown};
 pub use output::{print, print_json, print_json_pretty};
+pub use parallel::in_parallel;
 pub use progress::Progress;
 pub use signal::{OnStop, on_stop, stop_requested};
 

@@ -4,7 +4,7 @@ use std::fmt;
 use std::io::Write;
 use std::sync::OnceLock;
 
-use crate::{Error, progress, secret};
+use crate::{Error, bar, secret};
 
 static PROGRAM: OnceLock<&'static str> = OnceLock::new();
 
@@ -20,14 +20,14 @@ pub fn program() -> &'static str {
 
 /// Says `program: message`; use the macro [`say!`](crate::say).
 pub fn say_line(message: fmt::Arguments<'_>) {
-    progress::beside_the_bar(|| {
+    bar::print_beside(|| {
         print(&format!("{}: {message}\n", program()));
     });
 }
 
 /// Says an error and its hint.
 pub fn say_error(error: &Error) {
-    progress::beside_the_bar(|| {
+    bar::print_beside(|| {
         let hint = error.hint_text().map(|hint| format!("hint: {hint}\n"));
         print(&format!(
             "{}: {error}\n{}",
@@ -39,7 +39,7 @@ pub fn say_error(error: &Error) {
 
 /// Hands on a line that another program (psql, pg_dump) said to standard error.
 pub fn pass_on(line: &str) {
-    progress::beside_the_bar(|| print(&format!("{line}\n")));
+    bar::print_beside(|| print(&format!("{line}\n")));
 }
 
 /// In one write: the programs of a pipeline share one standard error, and no line may be cut in two.

@@ -1,19 +1,15 @@
-//! How far a long work is: a bar on a terminal, elsewhere one line now and then.
+//! How far a long task has come: a bar on a terminal, elsewhere a line from time to time.
 
 use std::io::IsTerminal;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::{message, say, text};
+use crate::{bar, message, say, text};
 
-/// A log gets a line after this long, then again after each such while.
+/// A log gets a line each time this long has passed.
 const LINE_EVERY: Duration = Duration::from_secs(30);
-
-/// The bar on the terminal, which messages must not be drawn into.
-static BAR: Mutex<Option<ProgressBar>> = Mutex::new(None);
 
 /// The progress of one piece of work, counted in bytes. May be shared between threads. The bar is gone
 /// when it is dropped.
@@ -35,7 +31,7 @@ impl Progress {
         let doing = doing.into();
         let bar = std::io::stderr().is_terminal().then(|| draw(&doing, total));
         if let Some(bar) = &bar {
-            *locked() = Some(bar.clone());
+            bar::show(Some(bar.clone()));
         }
         Self {
             doing,
@@ -89,7 +85,7 @@ impl Drop for Progress {
     fn drop(&mut self) {
         if let Some(bar) = self.bar.take() {
             bar.finish_and_clear();
-            *locked() = None;
+            bar::show(None);
         }
     }
 }
@@ -107,20 +103,6 @@ fn draw(doing: &str, total: Option<u64>) -> ProgressBar {
         Ok(style) => bar.with_style(style),
         Err(_) => bar,
     }
-}
-
-/// Runs `print` with the bar, if there is one, out of the way.
-pub(crate) fn beside_the_bar(print: impl FnOnce()) {
-    let bar = locked().clone();
-    match bar {
-        Some(bar) => bar.suspend(print),
-        None => print(),
-    }
-}
-
-fn locked() -> std::sync::MutexGuard<'static, Option<ProgressBar>> {
-    BAR.lock()
-        .unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
 fn millis(duration: Duration) -> u64 {

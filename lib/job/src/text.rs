@@ -1,4 +1,4 @@
-//! Numbers as a person reads them.
+//! Numbers, and errors of the system, as a person reads them.
 
 use std::time::Duration;
 
@@ -9,6 +9,19 @@ pub fn bytes(bytes: u64) -> String {
     BinaryBytes(bytes).to_string()
 }
 
+/// Reads a number of bytes, written with `M`, `G` or `T` (of 1024) behind it: `500M`, `2t`.
+pub fn parse_bytes(text: &str) -> Option<u64> {
+    let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    let shift = match unit {
+        "M" | "m" => 20,
+        "G" | "g" => 30,
+        "T" | "t" => 40,
+        _ => return None,
+    };
+    let number: u32 = number.parse().ok()?;
+    u64::from(number).checked_mul(1 << shift)
+}
+
 /// Bytes a second.
 pub fn rate(bytes: u64, elapsed: Duration) -> String {
     let seconds = elapsed.as_secs_f64().max(0.001);
@@ -16,7 +29,7 @@ pub fn rate(bytes: u64, elapsed: Duration) -> String {
     format!("{}/s", self::bytes(rate))
 }
 
-/// A while that has been measured: `0.42 s`, `37 s`, `14 minutes`.
+/// A measured time: `0.42 s`, `37 s`, `14 minutes`.
 pub fn duration(duration: Duration) -> String {
     match duration.as_secs() {
         0..10 => format!("{:.2} s", duration.as_secs_f64()),
@@ -48,9 +61,39 @@ pub fn count(number: usize, noun: &str) -> String {
     }
 }
 
+/// The words of a system error without Rust's `(os error N)`.
+pub fn reason(error: &std::io::Error) -> String {
+    let text = error.to_string();
+    match text.rfind(" (os error ") {
+        Some(at) => text[..at].to_owned(),
+        None => text,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sizes_have_a_unit() {
+        assert_eq!(parse_bytes("16M"), Some(16 << 20));
+        assert_eq!(parse_bytes("2g"), Some(2 << 30));
+        assert_eq!(parse_bytes("16777215T"), Some(16_777_215 << 40));
+        for text in [
+            "",
+            "M",
+            "5",
+            "5K",
+            "-5M",
+            "1.5G",
+            "5 G",
+            "5GB",
+            "5é",
+            "16777216T",
+        ] {
+            assert_eq!(parse_bytes(text), None, "{text}");
+        }
+    }
 
     #[test]
     fn figures_are_short() {

@@ -1,72 +1,41 @@
-use std::collections::VecDeque;
-use std::io::{self, BufRead, BufReader, Read};
-use std::marker::PhantomData;
-use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::path::Path;
-use std::process::{self, ChildStderr, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
-use std::sync::mpsc::{self, Receiver};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread;
-use std::time::{Duration, Instant};
+//! A client program, or any other command, as a child process that ends when this program does.
 
-use job::{Error, OnStop};
+mod ended;
+mod killer;
+mod stderr;
+
+use std::io;
+use std::marker::PhantomData;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{self, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
+
+use job::OnStop;
 use pg_text::PgText;
 use rustix::io::Errno;
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, WaitIdStatus};
+use rustix::process::{Pid, Signal, WaitIdOptions};
 
-use crate::PipeReader;
+pub use ended::{Ended, is_error_line};
+use killer::exit_of;
+pub use killer::{Ending, Killer};
+use stderr::StderrReader;
+
+use crate::{Error, ErrorKind, PipeReader};
 
 /// What a child reads: twice what `cat` reads at once; more does not stay in the CPU's cache.
 const INPUT_SIZE: usize = 256 << 10;
-/// How long standard error may stay open (a grandchild holds it) when the process has ended.
-const LATE_WORDS: Duration = Duration::from_secs(1);
-const LAST_WORDS: usize = 20;
-const LINE_LENGTH: u64 = 2000;
-
-/// How a process is asked to end, and how long it may take before it is killed.
-#[derive(Debug, Clone, Copy)]
-pub struct Ending {
-    signal: Signal,
-    grace: Duration,
-}
-
-impl Ending {
-    /// SIGTERM and 300 ms: pg_dump cancels its query on the server, psql and others just end.
-    pub const QUICK: Self = Self {
-        signal: Signal::TERM,
-        grace: Duration::from_millis(300),
-    };
-    /// SIGTERM and 10 s: for a program that undoes what it has begun.
-    pub const TIDY: Self = Self {
-        signal: Signal::TERM,
-        grace: Duration::from_secs(10),
-    };
-    /// SIGQUIT and 10 s, which is PostgreSQL's "immediate shutdown": the server ends its processes, removes
-    /// its shared memory, and writes nothing. For a server whose data nobody wants any more.
-    pub const SERVER: Self = Self {
-        signal: Signal::QUIT,
-        grace: Duration::from_secs(10),
-    };
-}
-
-impl Default for Ending {
-    fn default() -> Self {
-        Self::QUICK
-    }
-}
 
 /// A child process (psql, pg_dump, any COMMAND) in a session of its own, without a terminal.
 ///
-/// Its standard error is collected line by line. All of it, a shell's pipeline too, is killed when a
-/// signal stops this program, and when this is dropped before [`Child::wait`]; the process itself also
-/// when the thread that started it ends in whatever way (SIGKILL): that is why this cannot be sent to
-/// another thread.
+/// Its standard error is collected line by line. All of it, a shell's pipeline too, is killed when a signal stops this
+/// program, and when this is dropped before [`Child::wait`]. The process itself is killed also when the thread that
+/// started it ends, in whatever way (SIGKILL): therefore this cannot be sent to another thread.
 #[derive(Debug)]
 pub struct Child {
     name: String,
     process: process::Child,
     killer: Killer,
-    words: Words,
+    stderr: StderrReader,
     on_stop: Option<OnStop>,
     thread_bound: PhantomData<*const ()>,
 }
@@ -121,12 +90,12 @@ impl Child {
             name,
             process,
             killer,
-            words: Words::default(),
+            stderr: StderrReader::default(),
             on_stop: Some(on_stop),
             thread_bound: PhantomData,
         };
         if let Some(stderr) = child.process.stderr.take() {
-            child.words = Words::listen(stderr, on_line)?;
+            child.stderr = StderrReader::start(stderr, on_line)?;
         }
         Ok(child)
     }
@@ -181,17 +150,17 @@ impl Child {
         Ok(Ended {
             name: self.name.clone(),
             status,
-            last_words: self.words.last(),
+            last_words: self.stderr.last_lines(),
         })
     }
 
     /// Collects the exit status; nothing can be killed by its number from then on.
     fn reap(&mut self) -> Result<ExitStatus, Error> {
         let mut running = self.killer.running();
-        let status = self
-            .process
-            .wait()
-            .map_err(|error| Error::io(format_args!("cannot wait for '{}'", self.name), &error));
+        let status = self.process.wait().map_err(|error| {
+            let doing = format_args!("cannot wait for '{}'", self.name);
+            Error::io(ErrorKind::System, doing, &error)
+        });
         *running = None;
         status
     }
@@ -216,232 +185,6 @@ impl Drop for Child {
         self.killer.terminate();
         let _ = self.reap();
     }
-}
-
-/// How a child process ended.
-#[derive(Debug, Clone)]
-pub struct Ended {
-    /// The program's name.
-    pub name: String,
-    /// Its exit code or the signal that killed it.
-    pub status: ExitStatus,
-    /// The last lines of its standard error (at most 20, of at most 2,000 bytes each).
-    pub last_words: Vec<String>,
-}
-
-impl Ended {
-    /// An error, unless it ended with exit code 0.
-    ///
-    /// # Errors
-    /// With its own last words, `pg_dump: error: …`, or the exit code or signal where there are none.
-    pub fn into_result(self) -> Result<(), Error> {
-        if self.status.success() {
-            return Ok(());
-        }
-        let words = self.why();
-        let own = words.starts_with(&format!("{}: ", self.name));
-        let name = &self.name;
-        let message = match (self.status.code(), self.status.signal()) {
-            (Some(_), _) if own => words,
-            (Some(code), _) => after(format!("'{name}' failed with exit code {code}"), &words),
-            (None, Some(signal)) => {
-                after(format!("'{name}' was killed by {}", named(signal)), &words)
-            }
-            (None, None) => after(format!("'{name}' ended"), &words),
-        };
-        let error = Error::failed(message);
-        Err(match remedy(&self.last_words) {
-            Some(hint) => error.hint(hint),
-            None => error,
-        })
-    }
-
-    /// The last words that matter, on one line: from the last error on.
-    fn why(&self) -> String {
-        const MARKS: [&str; 4] = ["error:", "ERROR:", "FATAL:", "PANIC:"];
-        let lines = &self.last_words;
-        let from = lines
-            .iter()
-            .rposition(|line| MARKS.iter().any(|mark| line.contains(mark)))
-            .unwrap_or_else(|| lines.len().saturating_sub(3));
-        let lines: Vec<&str> = lines[from..]
-            .iter()
-            .take(6)
-            .map(|line| line.trim())
-            .collect();
-        lines.join("; ")
-    }
-}
-
-fn after(what: String, words: &str) -> String {
-    match words {
-        "" => what,
-        _ => format!("{what}: {words}"),
-    }
-}
-
-fn named(signal: i32) -> String {
-    match Signal::from_named_raw(signal) {
-        Some(Signal::KILL) => "SIGKILL (out of memory perhaps)".into(),
-        Some(Signal::TERM) => "SIGTERM".into(),
-        Some(Signal::INT) => "SIGINT".into(),
-        Some(Signal::HUP) => "SIGHUP".into(),
-        Some(Signal::PIPE) => "SIGPIPE".into(),
-        Some(Signal::SEGV) => "SIGSEGV".into(),
-        Some(Signal::ABORT) => "SIGABRT".into(),
-        _ => format!("signal {signal}"),
-    }
-}
-
-/// What helps against the commonest refusals of a server.
-fn remedy(lines: &[String]) -> Option<&'static str> {
-    let said = |words: &str| lines.iter().any(|line| line.contains(words));
-    if said("no password supplied") || said("password authentication failed") {
-        Some("give the password in PGPASSWORD or in a file named by PGPASSFILE")
-    } else if said("FATAL:  role \"") && said("does not exist") {
-        Some("name the role in PGUSER, or with -d 'user=…'")
-    } else if said("Is the server running") || said("could not translate host name") {
-        Some("name the server in PGHOST and PGPORT, or with -d 'host=… port=…'")
-    } else {
-        None
-    }
-}
-
-/// Kills a child process and whatever it started in its session.
-#[derive(Debug, Clone)]
-pub struct Killer {
-    /// Its number, from its start until it is reaped: no longer is the number its own.
-    running: Arc<Mutex<Option<Pid>>>,
-    ending: Ending,
-}
-
-impl Killer {
-    fn new(ending: Ending) -> Self {
-        let running = Arc::default();
-        Self { running, ending }
-    }
-
-    /// Kills at once. Nothing happens if it has ended.
-    pub fn kill(&self) {
-        if let Some(pid) = *self.running() {
-            signal(pid, Signal::KILL);
-        }
-    }
-
-    /// Asks it to end, and does not wait for that: before several are terminated.
-    pub fn ask(&self) {
-        if let Some(pid) = *self.running() {
-            signal(pid, self.ending.signal);
-        }
-    }
-
-    /// Asks it to end (pg_dump then cancels its query on the server), and kills what is left of it
-    /// when it has, or when its time is up (300 ms, if nothing else was said: [`Ending`]).
-    pub fn terminate(&self) {
-        // Locked until the last signal is sent, so that it is not reaped before that.
-        let running = self.running();
-        let Some(pid) = *running else { return };
-        signal(pid, self.ending.signal);
-        let asked = Instant::now();
-        let late = || asked.elapsed() >= self.ending.grace;
-        while matches!(exit_of(pid, WaitIdOptions::NOHANG), Ok(None)) && !late() {
-            thread::sleep(Duration::from_millis(5));
-        }
-        signal(pid, Signal::KILL);
-    }
-
-    /// Starts the process. Whoever wants to kill it waits until it runs.
-    fn start(&self, command: &mut Command) -> io::Result<process::Child> {
-        let mut running = self.running();
-        let process = command.spawn()?;
-        *running = Some(Pid::from_child(&process));
-        Ok(process)
-    }
-
-    fn running(&self) -> MutexGuard<'_, Option<Pid>> {
-        lock(&self.running)
-    }
-}
-
-/// How a process has ended, if it has; its exit status can still be waited for.
-fn exit_of(pid: Pid, options: WaitIdOptions) -> Result<Option<WaitIdStatus>, Errno> {
-    let options = options | WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
-    rustix::process::waitid(WaitId::Pid(pid), options)
-}
-
-/// Sends a signal to a process and all others of its session's first group.
-fn signal(pid: Pid, signal: Signal) {
-    // Nobody left there is what we want.
-    let _ = rustix::process::kill_process_group(pid, signal);
-}
-
-/// What a process says on standard error.
-#[derive(Debug, Default)]
-struct Words {
-    lines: Arc<Mutex<VecDeque<String>>>,
-    /// Hangs up at end of file.
-    end: Option<Receiver<()>>,
-}
-
-impl Words {
-    fn listen(
-        stderr: ChildStderr,
-        mut on_line: impl FnMut(&str) + Send + 'static,
-    ) -> Result<Self, Error> {
-        let lines = Arc::new(Mutex::new(VecDeque::with_capacity(LAST_WORDS)));
-        let (open, end) = mpsc::channel();
-        let kept = Arc::clone(&lines);
-        let listen = move || {
-            let _open = open;
-            let mut stderr = BufReader::with_capacity(4096, stderr);
-            while let Ok(Some(line)) = next_line(&mut stderr) {
-                on_line(&line);
-                let mut kept = lock(&kept);
-                if kept.len() == LAST_WORDS {
-                    kept.pop_front();
-                }
-                kept.push_back(line);
-            }
-        };
-        thread::Builder::new()
-            .name("stderr".into())
-            .stack_size(256 << 10)
-            .spawn(listen)
-            .map_err(|error| Error::io("cannot start a thread", &error))?;
-        Ok(Self {
-            lines,
-            end: Some(end),
-        })
-    }
-
-    /// The last of them, after all have come.
-    fn last(&self) -> Vec<String> {
-        if let Some(end) = &self.end {
-            let _ = end.recv_timeout(LATE_WORDS);
-        }
-        lock(&self.lines).iter().cloned().collect()
-    }
-}
-
-/// The next line without its end, cut to the length that is kept; none at end of file.
-fn next_line(input: &mut impl BufRead) -> io::Result<Option<String>> {
-    let mut line = Vec::new();
-    let length = input
-        .by_ref()
-        .take(LINE_LENGTH)
-        .read_until(b'\n', &mut line)?;
-    if length == 0 {
-        return Ok(None);
-    }
-    if line.last() != Some(&b'\n') {
-        input.skip_until(b'\n')?;
-    }
-    // In the encoding of whoever says it.
-    Ok(Some(PgText::from(line.trim_ascii_end()).to_string()))
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn program_name(command: &Command) -> String {
@@ -481,7 +224,8 @@ fn widen(process: &process::Child) {
 
 /// The error of a program that cannot be started.
 pub(crate) fn cannot_start(program: &str, error: &io::Error) -> Error {
-    let failed = Error::io(format_args!("cannot run '{program}'"), error);
+    let doing = format_args!("cannot run '{program}'");
+    let failed = Error::io(ErrorKind::Program, doing, error);
     if error.kind() != io::ErrorKind::NotFound {
         return failed;
     }
@@ -495,6 +239,11 @@ pub(crate) fn cannot_start(program: &str, error: &io::Error) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{BufRead, BufReader};
+    use std::sync::mpsc;
+    use std::thread;
+    use std::time::{Duration, Instant};
+
     use super::*;
 
     fn sh(script: &str) -> Command {
@@ -548,9 +297,9 @@ mod tests {
         let script = "i=0; while [ $i -lt 100 ]; do echo line $i >&2; i=$((i+1)); done; \
                       head -c 100000 /dev/zero | tr '\\0' x >&2";
         let ended = Child::spawn(sh(script)).unwrap().ended().unwrap();
-        assert_eq!(ended.last_words.len(), LAST_WORDS);
+        assert_eq!(ended.last_words.len(), stderr::LINES);
         assert_eq!(ended.last_words[0], "line 81");
-        assert_eq!(ended.last_words[LAST_WORDS - 1].len(), 2000);
+        assert_eq!(ended.last_words[stderr::LINES - 1].len(), 2000);
     }
 
     #[test]

@@ -1,12 +1,16 @@
+//! How a server is reached.
+
+mod syntax;
+
 use std::ffi::OsStr;
 use std::fmt;
 use std::os::unix::ffi::OsStrExt;
 use std::process::Command;
 
-use job::Error;
 use pg_text::PgText;
 
-use crate::{Account, Version, program};
+use crate::{Account, Error, ErrorKind, Version, program};
+use syntax::{keyword_pairs, uri_pairs};
 
 /// Keywords whose values must not be seen, and which no environment variable can carry instead.
 const SECRETS: [&str; 4] = [
@@ -15,8 +19,8 @@ const SECRETS: [&str; 4] = [
     "scram_client_key",
     "scram_server_key",
 ];
-/// What of the environment would lead elsewhere, or be demanded of a server on a socket that asks for nothing
-/// (PostgreSQL documentation, 34.15 Environment Variables).
+/// Variables that would lead to another server, or demand what a server on a private socket does not do (PostgreSQL
+/// documentation, 34.15 Environment Variables).
 const ENVIRONMENT: [&str; 19] = [
     "PGCHANNELBINDING",
     "PGDATABASE",
@@ -38,9 +42,9 @@ const ENVIRONMENT: [&str; 19] = [
     "PGTARGETSESSIONATTRS",
     "PGUSER",
 ];
-/// The keyword for the encoding that a session speaks, and the one that every session of ours begins with: the server hands
-/// on the bytes that it has, and takes those that may be in the database. Else settings of the server, a role or a database,
-/// and what the environment says, would make other bytes of names.
+/// The client encoding that every session of ours begins with: the server gives names as the bytes that it has, and takes
+/// the bytes that may be in the database. Otherwise the environment, or settings of the server, a role or a database,
+/// would have them converted.
 const ENCODING: (&str, &str) = ("client_encoding", "SQL_ASCII");
 /// Seconds a connection may take to be made, unless the environment says another time.
 const CONNECT_TIMEOUT: &str = "20";
@@ -273,349 +277,12 @@ fn is_secret(keyword: &str) -> bool {
 }
 
 fn secret_option(keyword: &str) -> Error {
-    Error::usage(format!(
-        "'{keyword}' in a conninfo would be seen on the command lines of psql and pg_dump"
-    ))
+    Error::new(
+        ErrorKind::Usage,
+        format!("'{keyword}' in a conninfo would be seen on the command lines of psql and pg_dump"),
+    )
     .hint("put it into a connection service file (PGSERVICEFILE) and say 'service=NAME'")
 }
 
-fn wrong(what: impl fmt::Display) -> Error {
-    Error::usage(format!("cannot read the conninfo: {what}"))
-}
-
-/// A keyword. It is ASCII: libpq knows no other.
-fn keyword(bytes: &[u8]) -> Result<String, Error> {
-    let bad = || wrong("a keyword is not of letters, digits and '_'");
-    let text = std::str::from_utf8(bytes).map_err(|_| bad())?;
-    Ok(text.to_owned())
-}
-
-/// The text before and behind the first `separator`.
-fn split_once(text: &[u8], separator: u8) -> Option<(&[u8], &[u8])> {
-    let at = text.iter().position(|byte| *byte == separator)?;
-    Some((&text[..at], &text[at + 1..]))
-}
-
-/// `host=x dbname='a\'b'`, as libpq's `conninfo_parse` reads it.
-fn keyword_pairs(text: &[u8]) -> Result<Vec<(String, PgText)>, Error> {
-    let mut pairs = Vec::new();
-    let mut rest = text.trim_ascii_start();
-    while !rest.is_empty() {
-        let (word, after) =
-            split_once(rest, b'=').ok_or_else(|| wrong("a word at its end has no '=' after it"))?;
-        let word = word.trim_ascii_end();
-        if word.is_empty() || word.iter().any(u8::is_ascii_whitespace) {
-            // Not shown: it may be the second word of a password that was not quoted.
-            return Err(wrong(
-                "a word has no '=' after it (a value with spaces needs '…')",
-            ));
-        }
-        let word = keyword(word)?;
-        let (value, after) = value(after.trim_ascii_start(), &word)?;
-        pairs.push((word, value.into()));
-        rest = after.trim_ascii_start();
-    }
-    Ok(pairs)
-}
-
-/// A value, perhaps quoted, and what comes after it.
-fn value<'a>(text: &'a [u8], keyword: &str) -> Result<(Vec<u8>, &'a [u8]), Error> {
-    let quoted = text.starts_with(b"'");
-    let text = text.strip_prefix(b"'").unwrap_or(text);
-    let mut value = Vec::new();
-    let mut bytes = text.iter().copied().enumerate();
-    while let Some((at, byte)) = bytes.next() {
-        match byte {
-            b'\\' => value.extend(bytes.next().map(|(_, byte)| byte)),
-            b'\'' if quoted => return Ok((value, &text[at + 1..])),
-            _ if !quoted && byte.is_ascii_whitespace() => return Ok((value, &text[at..])),
-            _ => value.push(byte),
-        }
-    }
-    if quoted {
-        return Err(wrong(format_args!(
-            "the value of '{keyword}' lacks its closing '"
-        )));
-    }
-    Ok((value, b""))
-}
-
-/// `[user[:password]@][host[:port],…][/dbname][?keyword=value&…]`, as libpq's
-/// `conninfo_uri_parse_options` reads it.
-fn uri_pairs(rest: &[u8]) -> Result<Vec<(String, PgText)>, Error> {
-    let mut pairs = Vec::new();
-    let mut add = |keyword: &str, value: PgText| pairs.push((keyword.to_owned(), value));
-    let is_end = |byte: &u8| matches!(byte, b'/' | b'?');
-    let authority_end = rest.iter().position(is_end).unwrap_or(rest.len());
-    let (authority, rest) = rest.split_at(authority_end);
-    let hosts = match split_once(authority, b'@') {
-        Some((user, hosts)) => {
-            let (user, password) = split_once(user, b':').unwrap_or((user, b""));
-            add("user", decoded(user, "user")?);
-            add("password", decoded(password, "password")?);
-            hosts
-        }
-        None => authority,
-    };
-    let (mut names, mut ports) = (Vec::new(), Vec::new());
-    for host in hosts.split(|byte| *byte == b',') {
-        let (name, port) = host_and_port(host)?;
-        names.push(decoded(name, "host")?);
-        ports.push(decoded(port, "port")?);
-    }
-    add("host", list(&names));
-    add("port", list(&ports));
-    let (path, query) = split_once(rest, b'?').unwrap_or((rest, b""));
-    add(
-        "dbname",
-        decoded(path.strip_prefix(b"/").unwrap_or(path), "dbname")?,
-    );
-    let parameters = query.split(|byte| *byte == b'&');
-    for parameter in parameters.filter(|parameter| !parameter.is_empty()) {
-        let (word, value) = split_once(parameter, b'=')
-            .ok_or_else(|| wrong("a query parameter of the URI has no '='"))?;
-        let word = keyword(decoded(word, "keyword")?.as_bytes())?;
-        match (word.as_str(), decoded(value, &word)?) {
-            // For JDBC's sake, as libpq does.
-            ("ssl", value) if value == "true" => add("sslmode", "require".into()),
-            (word, value) => add(word, value),
-        }
-    }
-    Ok(pairs)
-}
-
-fn host_and_port(host: &[u8]) -> Result<(&[u8], &[u8]), Error> {
-    let Some(address) = host.strip_prefix(b"[") else {
-        return Ok(split_once(host, b':').unwrap_or((host, b"")));
-    };
-    let (address, port) = split_once(address, b']')
-        .ok_or_else(|| wrong("an IPv6 address of the URI lacks its ']'"))?;
-    Ok((address, port.strip_prefix(b":").unwrap_or(port)))
-}
-
-/// Several hosts or ports in one value; nothing if none of them says anything.
-fn list(values: &[PgText]) -> PgText {
-    if values.iter().all(PgText::is_empty) {
-        return PgText::default();
-    }
-    PgText::join(values, ",")
-}
-
-fn decoded(text: &[u8], what: &str) -> Result<PgText, Error> {
-    let bad = || {
-        wrong(format_args!(
-            "a '%' in the {what} of the URI does not begin a valid %XX"
-        ))
-    };
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text;
-    while let Some((&byte, after)) = rest.split_first() {
-        rest = after;
-        if byte != b'%' {
-            bytes.push(byte);
-            continue;
-        }
-        let digits = after.get(..2).ok_or_else(bad)?;
-        let digits = std::str::from_utf8(digits).map_err(|_| bad())?;
-        match u8::from_str_radix(digits, 16) {
-            Ok(byte) if byte != 0 && !digits.starts_with('+') => bytes.push(byte),
-            _ => return Err(bad()),
-        }
-        rest = &after[2..];
-    }
-    Ok(bytes.into())
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn with(text: &str) -> PgText {
-        Conninfo::parse(text).unwrap().with_database("a'b\\c d=e")
-    }
-
-    #[test]
-    fn the_environment_alone() {
-        assert_eq!(Conninfo::default().with_database("x"), "dbname='x'");
-    }
-
-    #[test]
-    fn any_form_leads_to_any_database() {
-        let name = r"dbname='a\'b\\c d=e'";
-        assert_eq!(with("mydb"), name);
-        assert_eq!(
-            with("host=/tmp/x port = 5433 dbname=y"),
-            format!("host='/tmp/x' port='5433' {name}")
-        );
-        assert_eq!(
-            with(r"user='o\'b\\x' dbname=''"),
-            format!(r"user='o\'b\\x' {name}")
-        );
-        assert_eq!(with(r"user=a\ b"), format!("user='a b' {name}"));
-        assert_eq!(
-            with("postgresql://me:pw@h1:1,[::1]:2/db?sslmode=require&ssl=true"),
-            format!(
-                "user='me' host='h1,::1' port='1,2' sslmode='require' sslmode='require' {name}"
-            )
-        );
-        assert_eq!(
-            with("postgres:///db?host=%2Fvar%2Frun"),
-            format!("host='/var/run' {name}")
-        );
-        assert_eq!(with("postgres://"), name);
-        assert_eq!(
-            with("postgresql://h?application_name=a%20b"),
-            format!("host='h' application_name='a b' {name}")
-        );
-    }
-
-    #[test]
-    fn a_name_of_ours_is_the_only_one() {
-        let conninfo = Conninfo::parse("host=h application_name=theirs").unwrap();
-        assert_eq!(
-            conninfo.named("ours").with_database("x"),
-            "host='h' application_name='ours' dbname='x'"
-        );
-    }
-
-    #[test]
-    fn its_own_database() {
-        for text in [
-            "x y",
-            "dbname='x y' host=h",
-            "postgresql://h/x%20y",
-            "postgresql://h?dbname=x%20y",
-        ] {
-            assert_eq!(
-                Conninfo::parse(text).unwrap().database(),
-                Some(&"x y".into()),
-                "{text}"
-            );
-        }
-        assert_eq!(Conninfo::parse("postgresql://h").unwrap().database(), None);
-    }
-
-    #[test]
-    fn a_password_goes_by_the_environment() {
-        for text in [
-            "user=me password=s3cret",
-            "password = 's3cret'",
-            "postgresql://me:s3cret@h/db",
-            "postgresql://me:s3%63ret@h/db",
-            "postgresql://h/db?password=s3cret",
-        ] {
-            let conninfo = Conninfo::parse(text).unwrap();
-            let mut command = Command::new("psql");
-            conninfo.apply(&mut command, Some(b"x"));
-            let shown = format!(
-                "{conninfo:?} {} {:?}",
-                conninfo.with_database("x"),
-                command.get_args()
-            );
-            assert!(!shown.contains("s3cret"), "{shown}");
-            let environment: Vec<_> = command.get_envs().collect();
-            assert!(
-                environment.contains(&("PGPASSWORD".as_ref(), Some("s3cret".as_ref()))),
-                "{text}"
-            );
-        }
-    }
-
-    #[test]
-    fn what_cannot_be_read_is_said_without_the_password() {
-        for (text, words) in [
-            ("password=s3cret s3cret2", "no '='"),
-            ("password=s3cret s3cret2 host=x", "no '='"),
-            ("password='s3cret", "closing"),
-            ("postgresql://me:s3cret%zz@h", "password"),
-            ("postgresql://me:s3cret@[::1", "IPv6"),
-            ("postgresql://me:s3cret@h?x", "'='"),
-            ("sslpassword=s3cret", "sslpassword"),
-            ("PASSWORD=s3cret", "PASSWORD"),
-            ("host=h pgpasswd=s3cret", "pgpasswd"),
-            ("postgresql://h?sslpassword=s3cret", "sslpassword"),
-            ("postgresql://h/%00", "dbname"),
-            ("postgresql://h/%+1", "dbname"),
-            ("postgresql://h/%é", "dbname"),
-        ] {
-            let error = Conninfo::parse(text).unwrap_err();
-            assert!(error.to_string().contains(words), "{text}: {error}");
-            assert!(!error.to_string().contains("s3cret"), "{error}");
-            assert_eq!(error.exit().code(), 2);
-        }
-    }
-
-    #[test]
-    fn on_a_socket_of_one_s_own_the_environment_has_no_say() {
-        let mut command = Command::new("psql");
-        Conninfo::socket("/tmp/a b", &"o'b".into()).lead(&mut command, Some(b"x"));
-        let told: Vec<_> = command.get_args().collect();
-        assert_eq!(told, [r"--dbname=host='/tmp/a b' user='o\'b' dbname='x'"]);
-        let gone = |name: &str| command.get_envs().any(|it| it == (name.as_ref(), None));
-        assert!(gone("PGHOSTADDR") && gone("PGSERVICE") && gone("PGPASSWORD"));
-    }
-
-    #[test]
-    fn sessions_begin_with_settings() {
-        let options = |conninfo: Conninfo| {
-            let command = conninfo.command("psql", Some(b"x"));
-            let mut found = command.get_envs().filter(|it| it.0 == "PGOPTIONS");
-            found.next().and_then(|it| Some(it.1?.to_owned()))
-        };
-        let socket = Conninfo::socket("/tmp", &"me".into());
-        assert_eq!(options(socket.clone()), None);
-        let settings = [("search_path", r"a\ b".into()), ("role", "none".into())];
-        assert_eq!(
-            options(socket.with_settings(&settings)),
-            Some(r" -c search_path=a\\\ b -c role=none".into())
-        );
-        let named = Conninfo::parse("options='-c role=x' host=h").unwrap();
-        let named = named.with_settings(&settings[1..]);
-        assert_eq!(
-            named.with_database("x"),
-            "options='-c role=x -c role=none' host='h' dbname='x'"
-        );
-        assert_eq!(options(named), None);
-    }
-
-    #[test]
-    fn an_environment_needs_no_argument() {
-        let mut command = Command::new("psql");
-        Conninfo::default().lead(&mut command, None);
-        assert_eq!(command.get_args().count(), 0);
-    }
-
-    #[test]
-    fn names_are_bytes() {
-        let name = PgText::from(&b"gr\xf6\xdfe"[..]);
-        for text in [
-            &b"gr\xf6\xdfe"[..],
-            b"host=h dbname=gr\xf6\xdfe",
-            b"dbname='gr\xf6\\\xdfe' host=h",
-            b"postgresql://h/gr\xf6%DFe",
-        ] {
-            let conninfo = Conninfo::parse(OsStr::from_bytes(text)).unwrap();
-            assert_eq!(conninfo.database(), Some(&name), "{name}");
-            let mut command = Command::new("psql");
-            conninfo.lead(&mut command, None);
-            let given = command.get_args().next().unwrap().as_bytes().to_vec();
-            assert!(given.ends_with(b"dbname='gr\xf6\xdfe'"), "{given:?}");
-        }
-    }
-
-    #[test]
-    fn the_server_hands_on_the_bytes_that_it_has() {
-        for text in ["client_encoding=UTF8 host=h", "host=h"] {
-            let mut command = Command::new("psql");
-            Conninfo::parse(text).unwrap().apply(&mut command, None);
-            let told: Vec<_> = command.get_args().collect();
-            assert_eq!(
-                told,
-                [
-                    "--dbname=host='h' client_encoding='SQL_ASCII'",
-                    "--no-password"
-                ]
-            );
-        }
-    }
-}
+mod tests;

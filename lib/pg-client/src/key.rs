@@ -1,5 +1,6 @@
-use job::Error;
 use rustix::rand::{GetRandomFlags, getrandom};
+
+use crate::{Error, ErrorKind};
 
 /// A word that nobody can guess: `LENGTH` random bytes in hexadecimal digits.
 ///
@@ -7,9 +8,14 @@ use rustix::rand::{GetRandomFlags, getrandom};
 /// The system has no random numbers.
 pub fn random_key<const LENGTH: usize>() -> Result<String, Error> {
     let mut random = [0; LENGTH];
-    getrandom(&mut random, GetRandomFlags::empty())
-        .map_err(|error| Error::io("cannot get random numbers", &error.into()))?;
-    Ok(random.iter().map(|byte| format!("{byte:02x}")).collect())
+    getrandom(&mut random, GetRandomFlags::empty()).map_err(|error| {
+        Error::io(
+            ErrorKind::System,
+            "cannot get random numbers",
+            &error.into(),
+        )
+    })?;
+    Ok(hex::encode(random))
 }
 
 #[cfg(test)]

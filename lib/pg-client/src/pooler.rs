@@ -3,11 +3,9 @@
 //! What is done through a pooler is not what was meant: a setting may reach another session than the statement that
 //! needs it, and idle connections to a database keep that from being renamed or dropped.
 
-use job::Error;
-
 use pg_text::PgText;
 
-use crate::{Row, Server};
+use crate::{Error, ErrorKind, Row, Server};
 
 /// A setting that a libpq program asks for when it connects, if this variable says so. A server takes it from any
 /// role and says where it came from. Poolers hand on a handful of settings, and not this one: they refuse the
@@ -32,7 +30,8 @@ impl Answer {
     pub fn of_the_server(self) -> Result<Vec<Row>, Error> {
         match self {
             Self::Server(rows) => Ok(rows),
-            Self::Pooler => Err(Error::refused(
+            Self::Pooler => Err(Error::new(
+                ErrorKind::Pooler,
                 "a connection pooler (such as PgBouncer) answers in the server's place",
             )
             .hint("connect to PostgreSQL itself: its own host and port, in PGHOST and PGPORT or with -d 'host=… port=…'")),
@@ -97,6 +96,6 @@ mod tests {
         }
         assert_eq!(judged(Vec::new()), Answer::Pooler);
         let refused = Answer::Pooler.of_the_server().unwrap_err();
-        assert_eq!(refused.exit().code(), 4);
+        assert_eq!(refused.kind(), ErrorKind::Pooler);
     }
 }

@@ -26,12 +26,16 @@ pub fn command(program: impl AsRef<OsStr>) -> Command {
 /// The client program `name`, as PATH finds it. Whatever of the environment has a signature in it, as a store's URL
 /// may, is not for it either.
 ///
+/// It speaks English, whatever the locale is, as the five programs do, who tell its errors from its warnings. The
+/// server's words stay in the server's language, and what is dumped does not depend on the client's locale.
+///
 /// On Debian that is `pg_wrapper`, a script that chooses a local cluster and a version, and takes longer
 /// than the program itself. Where the server is named (`host_is_known`), the script chooses nothing
 /// but the newest version: then so do we, without it.
 pub(crate) fn program(name: &str, host_is_known: bool) -> Command {
     let path = host_is_known.then(|| behind_the_wrapper(name)).flatten();
     let mut command = command(path.as_deref().unwrap_or(Path::new(name)));
+    command.env("LC_ALL", "C");
     if path.is_some() && env::var_os("PGSYSCONFDIR").is_none() {
         command.env("PGSYSCONFDIR", "/etc/postgresql-common");
     }

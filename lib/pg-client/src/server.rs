@@ -4,16 +4,23 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use job::{Error, say};
+use job::say;
 use pg_text::PgText;
 
-use crate::{Child, Conninfo, Version, random_key};
+use crate::{Child, Conninfo, Error, ErrorKind, ServerMessage, Version, random_key};
+
+/// Exit codes of `pg_isready`.
+const READY: i32 = 0;
+const STARTING: i32 = 1;
+const NO_RESPONSE: i32 = 2;
+/// psql's exit code when it gets no connection, or loses it.
+const BAD_CONNECTION: i32 = 2;
 
 /// One row of an answer; NULL is none.
 pub type Row = Vec<Option<PgText>>;
 
-/// What stands between the fields of an answer, and for NULL: words that nobody can know who gives something a name, which
-/// may have any bytes. Records end in a NUL byte, which no text has.
+/// What separates the fields of an answer, and what stands for NULL. Both are random, as a name may hold any bytes, and
+/// nobody who gives one can guess them. Records end in a NUL byte, which no text has.
 #[derive(Debug)]
 struct Marks {
     field: String,
@@ -47,8 +54,7 @@ impl Server {
     /// Waits for a server that is starting, or whose address does not answer yet, at most this long.
     ///
     /// # Errors
-    /// It does not answer in time: with psql's own words. Whatever waiting does not help against (a
-    /// wrong password, no such database) is no matter here: the first query says it.
+    /// It does not answer in time: with psql's own words. What waiting does not help (a wrong password, no such database) is left to the first query.
     pub fn wait(&self, timeout: Duration) -> Result<(), Error> {
         let started = Instant::now();
         let mut pause = Duration::from_millis(50);
@@ -76,12 +82,18 @@ impl Server {
     /// # Errors
     /// `pg_isready` cannot be run.
     pub fn is_ready(&self) -> Result<bool, Error> {
+        let readiness = self.readiness()?;
+        Ok(!matches!(readiness, Some(STARTING | NO_RESPONSE)))
+    }
+
+    /// The exit code of `pg_isready`.
+    fn readiness(&self) -> Result<Option<i32>, Error> {
         let mut command = self.conninfo.program("pg_isready");
         command.args(["--quiet", "--timeout=5"]);
         self.conninfo.lead(&mut command, None);
         command.stdin(Stdio::null()).stdout(Stdio::null());
         let ended = Child::spawn(command)?.ended()?;
-        Ok(!matches!(ended.status.code(), Some(1 | 2)))
+        Ok(ended.status.code())
     }
 
     /// Runs `sql` (one statement or several, the rows of all of them) in `database`, or in the one
@@ -91,12 +103,29 @@ impl Server {
     /// from. `sql` goes there as it is, too: what is in it must be text in that database's encoding.
     ///
     /// # Errors
-    /// With psql's own words.
+    /// With psql's own words, and the SQLSTATE of a statement that the server refuses.
     pub fn query<N>(&self, database: Option<&N>, sql: impl AsRef<[u8]>) -> Result<Vec<Row>, Error>
     where
         N: AsRef<[u8]> + ?Sized,
     {
-        self.psql(database)?.ask(sql.as_ref())
+        let answer = self.psql(database)?.ask(sql.as_ref());
+        answer.map_err(|error| match error.kind() {
+            ErrorKind::Connection => self.explained(error),
+            _ => error,
+        })
+    }
+
+    /// Tells a server that does not answer from one that refuses this connection, without a word in any language.
+    fn explained(&self, error: Error) -> Error {
+        match self.readiness() {
+            Ok(Some(NO_RESPONSE)) => error
+                .coded(ErrorKind::Unreachable, None)
+                .hint("name the server in PGHOST and PGPORT, or with -d 'host=… port=…'"),
+            Ok(Some(READY)) => error.hint(
+                "the server is there: if it refuses the role or its password, give the role in PGUSER or with -d 'user=…', and the password in PGPASSWORD or in a file named by PGPASSFILE",
+            ),
+            _ => error,
+        }
     }
 
     pub(crate) fn psql<N>(&self, database: Option<&N>) -> Result<Psql, Error>
@@ -109,7 +138,7 @@ impl Server {
         command.args(["--set=ON_ERROR_STOP=1", "--record-separator-zero"]);
         command.args(["--field-separator", &marks.field]);
         command.args(["--pset", &format!("null={}", marks.null)]);
-        command.env("LC_ALL", "C");
+        command.arg(ServerMessage::VERBOSE);
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         Ok(Psql { command, marks })
     }
@@ -142,7 +171,10 @@ impl Server {
             let text = text.to_string();
             return Ok(Version { number, text });
         }
-        Err(Error::failed("the server says no version"))
+        Err(Error::new(
+            ErrorKind::Malformed,
+            "the server says no version",
+        ))
     }
 }
 
@@ -166,10 +198,15 @@ impl Psql {
             Some(mut stdout) => stdout.read_to_end(&mut answer).map(drop),
             None => Ok(()),
         };
-        child.wait()?;
+        let ended = child.ended()?;
+        let is_unconnected = ended.status.code() == Some(BAD_CONNECTION);
+        ended.into_result().map_err(|error| match error.kind() {
+            ErrorKind::Program if is_unconnected => error.coded(ErrorKind::Connection, None),
+            _ => error,
+        })?;
         asked
             .and(answered)
-            .map_err(|error| Error::io("cannot ask psql", &error))?;
+            .map_err(|error| Error::io(ErrorKind::System, "cannot ask psql", &error))?;
         Ok(self.marks.rows(&answer))
     }
 }

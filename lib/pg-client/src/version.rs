@@ -1,10 +1,9 @@
 use std::fmt;
 use std::process::{Command, Stdio};
 
-use job::Error;
 use pg_text::PgText;
 
-use crate::{child, program};
+use crate::{Error, ErrorKind, child, program};
 
 /// A version of PostgreSQL.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,7 +32,10 @@ impl Version {
         let said = PgText::from(said.stdout).to_string();
         Self::parse(&said).ok_or_else(|| {
             let said = said.trim();
-            Error::failed(format!("'{program} --version' says no version: '{said}'"))
+            Error::new(
+                ErrorKind::Malformed,
+                format!("'{program} --version' says no version: '{said}'"),
+            )
         })
     }
 
@@ -57,6 +59,21 @@ impl Version {
         })
     }
 
+    /// Whether these clients have restricted mode (`\restrict`, `pg_dump --restrict-key`): since the minor releases of
+    /// August 2025 (CVE-2025-8714).
+    pub fn has_restrict(&self) -> bool {
+        let minor = self.number % 10_000;
+        match self.major() {
+            ..13 => false,
+            13 => minor >= 22,
+            14 => minor >= 19,
+            15 => minor >= 14,
+            16 => minor >= 10,
+            17 => minor >= 6,
+            18.. => true,
+        }
+    }
+
     /// 15 of 15.18.
     pub fn major(&self) -> u32 {
         self.number / 10_000
@@ -72,6 +89,16 @@ impl fmt::Display for Version {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn clients_with_restricted_mode() {
+        let has = |number| {
+            let text = String::new();
+            Version { number, text }.has_restrict()
+        };
+        assert!(has(150_018) && has(180_000) && has(190_000) && has(140_019));
+        assert!(!has(150_013) && !has(120_022) && !has(170_005));
+    }
 
     #[test]
     fn what_clients_say() {

@@ -57,22 +57,12 @@ impl PgText {
 
     /// Two lower-case hexadecimal digits for each byte.
     pub fn hex(&self) -> String {
-        let mut hex = String::with_capacity(2 * self.0.len());
-        for byte in &self.0 {
-            // Writing to a String cannot fail.
-            let _ = write!(hex, "{byte:02x}");
-        }
-        hex
+        hex::encode(&self.0)
     }
 
     /// What [`PgText::hex`] was made of; none if it is not of that form.
-    pub fn from_hex(hex: &str) -> Option<Self> {
-        let digit = |byte: &u8| char::from(*byte).to_digit(16);
-        let byte = |pair: &[u8]| match pair {
-            [high, low] => u8::try_from(digit(high)? << 4 | digit(low)?).ok(),
-            _ => None,
-        };
-        hex.as_bytes().chunks(2).map(byte).collect()
+    pub fn from_hex(digits: &str) -> Option<Self> {
+        hex::decode(digits).ok().map(Self)
     }
 
     /// Whether a person who gives `word` means it: its bytes, or how it is shown where it is not UTF-8.

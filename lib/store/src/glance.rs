@@ -1,7 +1,7 @@
 //! What a backup's first and last bytes tell of it, without reading it through.
 
 use backup_file::{Ends, Index, MARKER, ReadAt, ReadError, Tail, read_tail};
-use dump_text::{Flaw, Sight};
+use dump_text::{Flaw, Outline};
 use job::Error;
 
 use crate::{Backup, Source, Store};
@@ -79,8 +79,8 @@ fn glance_at(source: &Source) -> Result<Glance, ReadError> {
 /// What the ends tell of a file of BGZF members that has a marker, but no index.
 fn at_the_ends(ends: &Ends) -> Result<Glance, ReadError> {
     Ok(match sight(ends)? {
-        Ok(Sight::Whole) => Glance::Whole(None),
-        Ok(Sight::Several) => Glance::Foreign,
+        Ok(Outline::Whole) => Glance::Whole(None),
+        Ok(Outline::Several) => Glance::Foreign,
         Err(flaw) => Glance::NotGood(flaw.to_string()),
     })
 }
@@ -94,9 +94,11 @@ pub fn flaw_at(ends: &Ends) -> Result<Option<Flaw>, ReadError> {
     Ok(sight(ends)?.err())
 }
 
-fn sight(ends: &Ends) -> Result<Result<Sight, Flaw>, ReadError> {
+fn sight(ends: &Ends) -> Result<Result<Outline, Flaw>, ReadError> {
     let text = ends.text()?;
-    Ok(text.map_or(Ok(Sight::Whole), |[first, last]| Sight::of(&first, &last)))
+    Ok(text.map_or(Ok(Outline::Whole), |[first, last]| {
+        Outline::of(&first, &last)
+    }))
 }
 
 enum Head {

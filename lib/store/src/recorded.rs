@@ -56,7 +56,7 @@ impl Recorded {
 
 /// A digest as people and `sha256sum` write it: 64 hexadecimal digits.
 pub fn hex(digest: &Sha256) -> String {
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+    hex::encode(digest)
 }
 
 /// Hashes what is read; at its end the digest is there.

@@ -4,6 +4,7 @@ use std::fs;
 use std::process::Stdio;
 
 use rustix::process::Signal;
+use serde_json::Value;
 
 use crate::program::{Place, Seen, pid_in, runs, signal, until};
 
@@ -90,6 +91,28 @@ fn the_dump_is_put_together_as_pg_dumpall_does() {
     assert!(arguments("arguments-one").contains("--restrict-key=k3y"));
     assert!(!arguments("arguments-template1").contains("--create"));
     assert!(!arguments("globals-arguments").contains("--no-role-passwords"));
+}
+
+#[test]
+fn a_script_gets_the_databases_in_a_document() {
+    let place = cluster();
+    let seen = place.run(["--dir", "store", "--json"]).done();
+    let said: Value = serde_json::from_slice(&seen.stdout).unwrap();
+    assert_eq!(said["server_version"], "15.18", "{seen}");
+    assert_eq!(said["client_version"], "15.18", "{seen}");
+    let databases = said["databases"].as_array().unwrap();
+    let names: Vec<_> = databases.iter().map(|it| it["name"].as_str()).collect();
+    assert_eq!(names, [Some("one"), Some("template1"), Some("two")]);
+    for database in databases {
+        assert_eq!(database["tables"], 0, "{seen}");
+        assert_eq!(database["rows"], 0, "{seen}");
+        assert!(database["size"].as_u64() > Some(0), "{seen}");
+    }
+    let all: u64 = databases
+        .iter()
+        .filter_map(|it| it["sql_size"].as_u64())
+        .sum();
+    assert!(all > 0 && Some(all) < said["sql_size"].as_u64(), "{seen}");
 }
 
 #[test]
@@ -235,15 +258,37 @@ fn passwords_that_may_not_be_read() {
     place.run(["--no-role-passwords"]).done();
     let arguments = fs::read_to_string(place.path("globals-arguments")).unwrap();
     assert!(arguments.contains("--no-role-passwords"), "{arguments}");
-    // Where asking did not tell.
-    let place = cluster();
-    place.client("pg_dumpall", "echo 'pg_dumpall: error: query failed: ERROR:  permission denied for table pg_authid' >&2; exit 1");
-    let seen = place.run(["--jobs=1"]);
-    seen.failed(1, "permission denied for table pg_authid");
-    assert!(
-        seen.stderr.contains("hint: ") && seen.stderr.contains("--no-role-passwords"),
-        "{seen}"
-    );
+}
+
+/// Where the catalogs do not tell: the server's words may be in any language, its code is the same in all.
+#[test]
+fn passwords_that_are_refused_when_they_are_read() {
+    let hint = "hint: on a managed server";
+    for (word, words) in [
+        ("ERROR", "permission denied for table pg_authid"),
+        ("FEHLER", "keine Berechtigung für Tabelle pg_authid"),
+        ("ERROR", "テーブルへのアクセスが拒否されました"),
+    ] {
+        let place = cluster();
+        let failing =
+            format!("echo 'pg_dumpall: error: query failed: {word}:  {words}' >&2; exit 1");
+        place.client("pg_dumpall", &failing);
+        let seen = place.run(["--jobs=1"]);
+        seen.failed(1, "cannot dump the globals: pg_dumpall: error: ");
+        assert!(!seen.stderr.contains(hint), "{seen}");
+        let psql = fs::read_to_string(place.path("bin/psql")).unwrap();
+        let asked = "cat > question;";
+        let refusing = format!(
+            "{asked} grep -q rolpassword question && {{ echo '{word}:  42501: {words}' >&2; exit 3; }};"
+        );
+        place.client("psql", &psql.replacen(asked, &refusing, 1));
+        let seen = place.run(["--jobs=1"]);
+        seen.failed(1, "cannot dump the roles' passwords: pg_dumpall: error: ");
+        assert!(
+            seen.stderr.contains(words) && seen.stderr.contains(hint),
+            "{seen}"
+        );
+    }
 }
 
 #[test]

@@ -54,6 +54,8 @@ fn a_dump_is_batch_work() {
     let script = "cut -d ' ' -f 41 /proc/$PPID/stat /proc/self/stat";
     let place = Place::new();
     assert_eq!(place.sh(script).done().text(), "3\n3\n");
+    let program = ["--no-sched-batch", "--", "sh", "-c", script];
+    assert_eq!(place.run(program).done().text(), "0\n0\n");
     // A policy that somebody has chosen stays.
     let program = place.program(["--", "sh", "-c", script]);
     let mut chosen = Command::new("chrt");

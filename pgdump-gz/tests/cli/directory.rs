@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 use backup_file::BackupName;
 use rustix::fs::{FlockOperation, flock};
 use rustix::process::Signal;
+use serde_json::Value;
 
 use crate::program::{Place, Seen, gunzip, pid_in, runs, signal, until};
 
@@ -34,6 +35,31 @@ fn a_backup_and_its_sidecar() {
         .permissions()
         .mode();
     assert_eq!(mode & 0o007, 0, "others may read it: {mode:o}");
+}
+
+#[test]
+fn a_script_gets_a_document() {
+    let place = Place::new();
+    let seen = place
+        .run(["--dir", "store", "--json", "--", "echo", "hello"])
+        .done();
+    let said: Value = serde_json::from_slice(&seen.stdout).unwrap();
+    let path = said["path"].as_str().unwrap();
+    let name = path.strip_prefix("store/").unwrap();
+    assert_eq!(said["name"], name, "{seen}");
+    let backup = fs::read(place.path(path)).unwrap();
+    assert_eq!(said["size"], backup.len(), "{seen}");
+    assert_eq!(said["sql_size"], 6, "{seen}");
+    assert!(said["seconds"].is_f64(), "{seen}");
+    let sidecar = fs::read_to_string(place.path(&format!("{path}.sha256"))).unwrap();
+    let digest = said["sha256"].as_str().unwrap();
+    assert_eq!(sidecar, format!("{digest}  {name}\n"));
+    // It has no index.
+    assert_eq!(said.get("databases"), None, "{seen}");
+    // What fails prints nothing.
+    let seen = place.run(["--dir", "store", "--json", "--", "false"]);
+    seen.failed(1, "'false' failed");
+    assert!(seen.stdout.is_empty(), "{seen}");
 }
 
 #[test]

@@ -27,6 +27,8 @@ fn wrong_usage() {
         (&["-d", "host=x password=s3cret oops"], "conninfo"),
         (&["-d", "sslpassword=s3cret"], "sslpassword"),
         (&["stray"], "stray"),
+        (&["--json"], "--json needs --dir"),
+        (&["--json", "--", "true"], "--json needs --dir"),
     ] {
         let seen = place.run(arguments);
         seen.failed(2, words);

@@ -4,7 +4,7 @@ mod verdict;
 
 use std::collections::BTreeSet;
 
-use dump_text::{Command, Kind, Piece, Verb, subject, tokens};
+use dump_text::{Command, ObjectKind, Piece, Verb, subject, tokens};
 use job::Error;
 use pg_text::PgText;
 
@@ -115,8 +115,8 @@ impl GlobalsEdit {
             return;
         };
         match about.kind {
-            Kind::Role => self.created.roles.push(name),
-            Kind::Tablespace => self.created.tablespaces.push(name),
+            ObjectKind::Role => self.created.roles.push(name),
+            ObjectKind::Tablespace => self.created.tablespaces.push(name),
             _ => {}
         }
     }

@@ -32,7 +32,7 @@ pub(crate) fn run(chosen: &ChosenBackup, args: &Args) -> Result<(), Error> {
     match fed {
         Ok(()) => {
             drop(stdin);
-            child.wait()
+            Ok(child.wait()?)
         }
         Err(Stopped::Damaged(error)) => {
             child.killer().kill();

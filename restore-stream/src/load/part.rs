@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use dump_text::{Piece, Scanner};
 use job::{Error, Progress, say};
-use pg_client::UNHINDERED;
+use pg_client::NEUTRAL_SETTINGS;
 use pg_text::PgText;
 
 use crate::edit::{DatabaseEdit, Definition, Edit, GlobalsEdit, Options, Out, Tally};
@@ -120,7 +120,7 @@ fn connection(cluster: &Cluster, database: &PgText) -> Connection {
 /// piece of its own.
 pub(crate) fn scanner(wary: bool) -> Scanner {
     match wary {
-        true => Scanner::wary(),
+        true => Scanner::reporting_ambiguity(),
         false => Scanner::new(),
     }
 }
@@ -139,7 +139,7 @@ impl Load<GlobalsEdit> {
         let what = "roles and tablespaces".to_owned();
         let connection = connection(cluster, &cluster.survey.maintenance);
         let mut output = PsqlOutput::new(&connection, what, sessions)?;
-        output.write(UNHINDERED.as_bytes())?;
+        output.write(NEUTRAL_SETTINGS.as_bytes())?;
         Ok(Self::new(cluster, output, edit))
     }
 
@@ -184,7 +184,7 @@ impl Load<DatabaseEdit> {
         let options = Options {
             wary: !cluster.restrict,
             server: cluster.survey.version.major(),
-            settings: [UNHINDERED, &cluster.survey.settings].concat(),
+            settings: [NEUTRAL_SETTINGS, &cluster.survey.settings].concat(),
             maintenance: cluster.survey.maintenance.clone(),
             owners: cluster.owners,
             goes_on: cluster.failures.is_some(),

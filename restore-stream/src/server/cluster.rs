@@ -1,7 +1,7 @@
 //! The server, and how this run speaks to it.
 
 use job::Error;
-use pg_client::{Conninfo, Server, Version};
+use pg_client::{Conninfo, Server};
 use pg_text::PgText;
 
 use crate::cli::Args;
@@ -52,7 +52,7 @@ impl Cluster {
             server,
             survey,
             run,
-            restrict: knows_restrict(&psql),
+            restrict: psql.has_restrict(),
             owners: !args.no_owners,
             force: args.force_disconnect,
             failures: None,
@@ -99,36 +99,5 @@ impl Cluster {
         .hint(format!(
             "let it connect to all databases in {place}: until it is whole, a restored one is called restoring_…"
         )))
-    }
-}
-
-/// `\restrict` came with these minor releases (CVE-2025-8714).
-fn knows_restrict(psql: &Version) -> bool {
-    let minor = psql.number % 10_000;
-    match psql.major() {
-        ..13 => false,
-        13 => minor >= 22,
-        14 => minor >= 19,
-        15 => minor >= 14,
-        16 => minor >= 10,
-        17 => minor >= 6,
-        18.. => true,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn restricted_mode_came_with_minor_releases() {
-        let knows = |number| {
-            knows_restrict(&Version {
-                number,
-                text: String::new(),
-            })
-        };
-        assert!(knows(150_018) && knows(180_000) && knows(140_019));
-        assert!(!knows(150_013) && !knows(120_022) && !knows(170_005));
     }
 }

@@ -4,7 +4,7 @@ use std::thread;
 use std::time::Duration;
 
 use job::Error;
-use pg_client::{Server, UNHINDERED, disconnect, quote_ident, quote_literal, sql, vacate};
+use pg_client::{NEUTRAL_SETTINGS, Server, disconnect, quote_ident, quote_literal, sql, vacate};
 use pg_text::PgText;
 
 use crate::server::cleanup::UndoList;
@@ -70,7 +70,7 @@ impl EarlyNaming {
                 return Ok(());
             };
             if tries == TRIES || job::stop_requested() {
-                return Err(error.within(format_args!(
+                return Err(Error::from(error).within(format_args!(
                     "the database '{}' cannot get its name before it is filled",
                     self.name
                 )));
@@ -95,7 +95,7 @@ impl EarlyNaming {
         let name = quote_ident(&self.name);
         let mut steps = vec![sql(
             "{}BEGIN;\n{}",
-            &[&UNHINDERED.into(), &vacate(&[working], LOOK)],
+            &[&NEUTRAL_SETTINGS.into(), &vacate(&[working], LOOK)],
         )];
         if let Some(old) = old {
             if self.force {

@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::process::{ChildStdin, Stdio};
 
 use job::Error;
-use pg_client::{Child, UNHINDERED};
+use pg_client::{Child, NEUTRAL_SETTINGS};
 
 use crate::server::cluster::Cluster;
 
@@ -28,7 +28,7 @@ impl Keeper {
         let mut said = String::new();
         if let (Some(input), Some(output)) = (&mut input, child.take_stdout()) {
             // psql echoes when it is connected. If the connection fails, its exit says so.
-            let _ = input.write_all([UNHINDERED, "\\echo here\n"].concat().as_bytes());
+            let _ = input.write_all([NEUTRAL_SETTINGS, "\\echo here\n"].concat().as_bytes());
             let _ = BufReader::new(output).read_line(&mut said);
         }
         if said.is_empty() {

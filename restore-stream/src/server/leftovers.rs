@@ -96,5 +96,5 @@ impl Leftovers {
 fn drop_leftover(server: &Server, maintenance: &PgText, name: &PgText) -> Result<(), Error> {
     server.execute(Some(maintenance), open_database(name))?;
     let _ = server.execute(Some(name), RELEASE);
-    server.execute(Some(maintenance), drop_database(name))
+    Ok(server.execute(Some(maintenance), drop_database(name))?)
 }

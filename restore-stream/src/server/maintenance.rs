@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 
 use job::Error;
-use pg_client::{Row, Server, UNHINDERED};
+use pg_client::{NEUTRAL_SETTINGS, Row, Server};
 use pg_text::PgText;
 
 use crate::server::facts::{FACTS, Facts};
@@ -66,12 +66,15 @@ enum Refused {
 
 fn ask(server: &Server, name: &PgText) -> Result<Vec<Row>, Refused> {
     // Asked as the role that restores, even if a setting changes the role.
-    match server.ask(Some(name), [UNHINDERED, FACTS].concat()) {
-        Ok(answer) => answer.of_the_server().map_err(Refused::Everywhere),
+    match server.ask(Some(name), [NEUTRAL_SETTINGS, FACTS].concat()) {
+        Ok(answer) => {
+            let rows = answer.of_the_server();
+            rows.map_err(|error| Refused::Everywhere(error.into()))
+        }
         // If the server is down, it is not waited for again with the next database.
         Err(error) => match server.is_ready() {
-            Ok(true) => Err(Refused::Here(error)),
-            Ok(false) | Err(_) => Err(Refused::Everywhere(error)),
+            Ok(true) => Err(Refused::Here(error.into())),
+            Ok(false) | Err(_) => Err(Refused::Everywhere(error.into())),
         },
     }
 }

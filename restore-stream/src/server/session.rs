@@ -291,7 +291,7 @@ impl Session {
         self.write(format!("{last}\\q\n").as_bytes())?;
         self.flush()?;
         match self.child.take() {
-            Some(child) => child.wait().map_err(|error| self.why(error)),
+            Some(child) => child.wait().map_err(|error| self.why(error.into())),
             None => Err(self.gone()),
         }
     }
@@ -317,13 +317,13 @@ impl Session {
         };
         let ended = match child.ended() {
             Ok(ended) => ended,
-            Err(error) => return error,
+            Err(error) => return error.into(),
         };
         if asked && ended.status.code() == Some(SQL_ERROR) {
             return self.left_open();
         }
         match ended.into_result() {
-            Err(error) => self.why(error),
+            Err(error) => self.why(error.into()),
             Ok(()) => self.gone(),
         }
     }
@@ -341,7 +341,7 @@ impl Session {
             return Error::io(format_args!("{}: cannot write to psql", self.what), error);
         }
         match child.wait() {
-            Err(error) => self.why(error),
+            Err(error) => self.why(error.into()),
             Ok(()) => self.gone(),
         }
     }

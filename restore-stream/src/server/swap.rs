@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use job::{Error, Exit, say};
 use pg_client::{
-    UNHINDERED, disconnect, drop_database, open_database, quote_ident, quote_literal, sql, vacate,
+    NEUTRAL_SETTINGS, disconnect, drop_database, open_database, quote_ident, quote_literal, sql,
+    vacate,
 };
 use pg_text::PgText;
 
@@ -38,7 +39,7 @@ pub(crate) fn swap(cluster: &Cluster, args: &Args, targets: &[Target]) -> Result
     // This commit waits for the disk, and so for everything that was committed before it.
     let sql = sql(
         "{}SET synchronous_commit = on;\nBEGIN;\n{}{}COMMIT;\n",
-        &[&UNHINDERED.into(), &vacate, &renames],
+        &[&NEUTRAL_SETTINGS.into(), &vacate, &renames],
     );
     let mut tries = 0;
     let mut waiting = None;
@@ -86,7 +87,7 @@ fn working(target: &Target) -> Option<&str> {
 /// It is not done earlier, because the workers of a parallel index build connect too, and older servers would refuse them.
 fn close(cluster: &Cluster, working: &[&str]) -> Result<Vec<String>, Error> {
     let mut sql = format!(
-        "{UNHINDERED}SELECT datname FROM pg_catalog.pg_database WHERE datallowconn AND datname IN ({});\n",
+        "{NEUTRAL_SETTINGS}SELECT datname FROM pg_catalog.pg_database WHERE datallowconn AND datname IN ({});\n",
         literals(working)
     );
     for name in working {
@@ -132,7 +133,7 @@ fn literals(names: &[&str]) -> String {
 }
 
 /// Whether the names were changed although the answer was lost. The names themselves tell.
-fn is_done(cluster: &Cluster, working: &[&str], lost: &Error) -> Result<bool, Error> {
+fn is_done(cluster: &Cluster, working: &[&str], lost: &pg_client::Error) -> Result<bool, Error> {
     let sql = format!(
         "SELECT count(*) FROM pg_catalog.pg_database WHERE datname IN ({})",
         literals(working)
@@ -180,7 +181,7 @@ fn say_who_is_waited_for(strangers: &[Session]) {
 }
 
 /// The error if they did not leave in time.
-fn not_ours(strangers: &[Session], error: &Error) -> Error {
+fn not_ours(strangers: &[Session], error: &pg_client::Error) -> Error {
     Error::refused(format!(
         "the restored databases cannot get their names, and nothing was changed: {error}"
     ))
@@ -191,7 +192,12 @@ fn not_ours(strangers: &[Session], error: &Error) -> Error {
 }
 
 /// The error if the names cannot be changed, with those who stand in the way.
-fn explained(cluster: &Cluster, args: &Args, targets: &[Target], error: &Error) -> Error {
+fn explained(
+    cluster: &Cluster,
+    args: &Args,
+    targets: &[Target],
+    error: &pg_client::Error,
+) -> Error {
     let replaced = targets
         .iter()
         .filter(|target| target.replaced != Replaced::Nothing);

@@ -1,7 +1,7 @@
 //! The SQL of a backup, or of one section of it, checked to the last byte.
 
 use backup_file::{Ending, Reader, Section, SectionKind};
-use dump_text::{Entrance, Watch};
+use dump_text::{PreambleFilter, Watch};
 use job::{Error, say};
 use pg_text::PgText;
 use store::Recorded;
@@ -116,7 +116,7 @@ impl<'a> CheckedSql<'a> {
 
     /// Reads until the dump begins, says what is odd about it, and returns its first SQL.
     fn enter(&mut self) -> Result<Vec<u8>, Error> {
-        let mut entrance = Entrance::default();
+        let mut entrance = PreambleFilter::default();
         let mut first = Vec::new();
         while !entrance.is_open() {
             first.extend_from_slice(match self.read()? {

@@ -35,11 +35,8 @@ fn is_there(service: &Service, bytes: &[u8]) {
         blob.bytes.len(),
         bytes.len()
     );
-    let hex: String = Sha256::digest(bytes)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
-    assert_eq!(blob.headers["x-ms-meta-sha256"], hex);
+    let digest = hex::encode(Sha256::digest(bytes));
+    assert_eq!(blob.headers["x-ms-meta-sha256"], digest);
     assert_eq!(blob.headers["x-ms-blob-content-type"], "application/gzip");
 }
 

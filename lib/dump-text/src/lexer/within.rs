@@ -33,7 +33,7 @@ impl Lexer {
         if outside {
             self.body.word(&self.word, true);
         }
-        if self.wary {
+        if self.reports_ambiguity {
             self.older_body.word(&self.word, outside);
         }
         self.state = State::Base;
@@ -65,7 +65,7 @@ impl Lexer {
             Next::More(number) => self.go(State::Number(number)),
             Next::Dots => self.go(State::Base),
             Next::Ended => {
-                self.ambiguous = self.wary && !number.is_plain();
+                self.ambiguous = self.reports_ambiguity && !number.is_plain();
                 self.ended()
             }
         }
@@ -80,7 +80,7 @@ impl Lexer {
             return self.ended();
         }
         let junk = junk || !byte.is_ascii_digit();
-        self.ambiguous = self.wary && junk;
+        self.ambiguous = self.reports_ambiguity && junk;
         self.go(State::Parameter { junk })
     }
 
@@ -122,7 +122,7 @@ impl Lexer {
             let letters = self.delimiter[1..kept].iter();
             self.word.extend(letters.map(u8::to_ascii_lowercase));
             self.state = State::Word;
-            self.ambiguous = self.wary;
+            self.ambiguous = self.reports_ambiguity;
             return 0;
         }
         if self.delimiter.len() >= TAG_LIMIT {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use dump_text::{Kind, Named, Subject, Verb, is_setting, subject, tokens};
+use dump_text::{Named, ObjectKind, Subject, Verb, is_setting, subject, tokens};
 use job::Error;
 use pg_text::PgText;
 
@@ -69,18 +69,18 @@ impl Existing {
             };
         }
         let name = &about.name.name;
-        if about.kind == Kind::Role && is_whoever_restores(&about.name, statement) {
+        if about.kind == ObjectKind::Role && is_whoever_restores(&about.name, statement) {
             let what = format!("role {}", name.to_string().to_uppercase());
             return Verdict::LeaveOut(what, NOT_WHOEVER_RESTORES);
         }
         let (noun, exists) = match about.kind {
-            Kind::Role => ("role", self.is_among(&self.roles, name, encoding)),
+            ObjectKind::Role => ("role", self.is_among(&self.roles, name, encoding)),
             _ => (
                 "tablespace",
                 self.is_among(&self.tablespaces, name, encoding),
             ),
         };
-        let stays = exists && !(about.kind == Kind::Role && self.role_passwords);
+        let stays = exists && !(about.kind == ObjectKind::Role && self.role_passwords);
         let what = format!("{noun} '{name}'");
         match about.verb {
             Verb::Alter if exists && renames(about, statement) => {

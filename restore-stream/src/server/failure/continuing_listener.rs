@@ -3,9 +3,10 @@
 use std::sync::mpsc::Sender;
 
 use job::say;
+use pg_client::ServerMessage;
 
 use super::numbered_input::NumberedInput;
-use super::psql_message::{RESTRICTED, STATEMENT, ServerMessage, is_own_error, numbered};
+use super::psql_message::{RESTRICTED, STATEMENT, is_own_error, is_warning, numbered};
 use super::record::{FailureList, ListedFailure};
 use super::statement::{LENGTH, cut, without_values};
 
@@ -72,10 +73,10 @@ impl ContinuingListener {
         let from_server = ServerMessage::parse(words);
         let message = Message {
             at,
-            sqlstate: from_server.map(|it| it.sqlstate.to_owned()),
-            words: from_server.map_or_else(|| words.to_owned(), |it| it.without_code()),
+            sqlstate: from_server.map(|it| it.sqlstate.to_string()),
+            words: from_server.map_or_else(|| words.to_owned(), |it| it.to_string()),
         };
-        if from_server.is_some_and(|it| it.is_warning()) {
+        if from_server.is_some_and(|it| is_warning(&it)) {
             say!("{}: {}", self.part, message.words);
         }
         self.last = Some(message);

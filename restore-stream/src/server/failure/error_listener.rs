@@ -2,8 +2,10 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use pg_client::ServerMessage;
+
 use super::meaning::Failure;
-use super::psql_message::{Part, STATEMENT, ServerMessage};
+use super::psql_message::{Part, STATEMENT, is_warning};
 use super::statement::{is_secretive, name_of};
 
 /// How many lines are kept of each error, and of its statement.
@@ -51,10 +53,10 @@ impl LastMessage {
         if matches!(part, None | Some(Part::Location))
             && let Some(message) = ServerMessage::parse(line)
         {
-            let words = message.without_code();
-            let warning = message.is_warning();
-            self.warning = warning || message.is_notice();
-            self.sqlstate = message.sqlstate.to_owned();
+            let words = message.to_string();
+            let warning = is_warning(&message);
+            self.warning = warning || !message.sqlstate.is_error();
+            self.sqlstate = message.sqlstate.to_string();
             self.lines = vec![(Part::Message, words.clone())];
             return warning.then_some(words);
         }

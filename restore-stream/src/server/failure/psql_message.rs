@@ -1,8 +1,10 @@
 //! The form of psql's messages on standard error. The server's words are in its own language. Its codes are the same
 //! everywhere; so are libpq's labels and psql's own words, as psql runs with `LC_ALL=C`.
 
+use pg_client::ServerMessage;
+
 /// The options that make psql print the code and the place of each error, and the statement after it.
-pub(crate) const VERBOSE: [&str; 2] = ["--set=VERBOSITY=verbose", "--echo-errors"];
+pub(crate) const VERBOSE: [&str; 2] = [ServerMessage::VERBOSE, "--echo-errors"];
 
 /// The label before the statement that failed.
 pub(super) const STATEMENT: &str = "STATEMENT:";
@@ -48,46 +50,10 @@ impl Part {
     }
 }
 
-/// The first line of what the server says, in any language.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct ServerMessage<'a> {
-    pub(super) severity: &'a str,
-    /// PostgreSQL documentation, appendix A.
-    pub(super) sqlstate: &'a str,
-    pub(super) text: &'a str,
-}
-
-impl<'a> ServerMessage<'a> {
-    /// Reads `ERROR:  42P01: relation "t" does not exist`.
-    pub(super) fn parse(line: &'a str) -> Option<Self> {
-        let (severity, rest) = line.split_once(":  ")?;
-        let (sqlstate, text) = rest.split_once(':')?;
-        let is_code = sqlstate.len() == 5
-            && sqlstate
-                .bytes()
-                .all(|it| it.is_ascii_uppercase() || it.is_ascii_digit());
-        let is_word = !severity.is_empty() && !severity.contains(':');
-        (is_code && is_word).then(|| Self {
-            severity,
-            sqlstate,
-            text: text.trim_start(),
-        })
-    }
-
-    /// Whether it is a warning. A few warnings have the code of an error; those are known only by the English word, which
-    /// decides whether a person sees them, and nothing else.
-    pub(super) fn is_warning(&self) -> bool {
-        self.sqlstate.starts_with("01") || self.severity == "WARNING"
-    }
-
-    pub(super) fn is_notice(&self) -> bool {
-        self.sqlstate.starts_with("00")
-    }
-
-    /// The message as psql prints it without codes.
-    pub(super) fn without_code(&self) -> String {
-        format!("{}:  {}", self.severity, self.text)
-    }
+/// Whether a message of the server is a warning. A few warnings have the code of an error; those are known only by the
+/// English word, which decides whether a person sees them, and nothing else.
+pub(super) fn is_warning(message: &ServerMessage<'_>) -> bool {
+    message.sqlstate.as_str().starts_with("01") || message.severity == "WARNING"
 }
 
 /// The line of psql's input that a message is about, and the message: `psql:<stdin>:7: ERROR:  …`

@@ -7,7 +7,7 @@
 ///
 /// Whoever connects may have been made another role (`ALTER DATABASE … SET role`): that is taken back. A role that
 /// was asked for with `PGOPTIONS` is kept.
-pub const UNHINDERED: &str = "\
+pub const NEUTRAL_SETTINGS: &str = "\
 SET statement_timeout = 0;
 SET search_path = pg_catalog;
 SET default_transaction_read_only = off;
