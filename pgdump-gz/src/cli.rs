@@ -118,7 +118,7 @@ pub(crate) struct Args {
     )]
     pub(crate) lock_wait_timeout: Option<String>,
 
-    /// Dump N databases at once; the output does not change
+    /// Dump N databases at once; the SQL does not change
     #[arg(
         long,
         value_name = "N",
