@@ -87,6 +87,43 @@ fn a_role_that_may_not_read_passwords_is_told_so() {
     );
 }
 
+/// Neither the server nor the clients' locale need to speak English for that.
+#[test]
+fn hints_do_not_depend_on_a_language() {
+    let locale = "de_DE";
+    let cluster = Cluster::speaking(locale);
+    cluster.sql("postgres", "create role limited login");
+    let locales = cluster.scratch().join("locales");
+    let run = || {
+        let program = backup::pgdump_gz(&cluster);
+        program
+            .env("LOCPATH", &locales)
+            .env("LC_ALL", format!("{locale}.UTF-8"))
+    };
+    let seen = run().env("PGUSER", "limited").fails(1);
+    seen.says("hint: ").says("--no-role-passwords");
+    let seen = run().env("PGUSER", "nobody").fails(1);
+    seen.says("»nobody« existiert nicht").says("hint: ");
+    seen.says("PGUSER").says("PGPASSWORD");
+    let seen = run().env("PGHOST", "/nonexistent").args(["--wait", "0s"]);
+    let seen = seen.fails(1);
+    seen.says("hint: name the server in PGHOST and PGPORT");
+    // A dump command's own words are told apart from its warnings, and said once.
+    cluster.sql(
+        "postgres",
+        "create table t (a int); create role r; grant r to limited",
+    );
+    cluster.sql(
+        "postgres",
+        "create database closed; revoke connect on database closed from public",
+    );
+    cluster.admit("local closed all reject\nlocal all all trust\n");
+    let seen = run().fails(1);
+    let error = "cannot dump database \"closed\": pg_dump: error: ";
+    seen.says(error);
+    assert_eq!(seen.err().matches("pg_dump: error: ").count(), 1, "{seen}");
+}
+
 /// A `PATH` in which one program comes first.
 fn instead_of(name: &str, script: &str, cluster: &Cluster, dir: &Scratch) -> OsString {
     dir.script(name, script);

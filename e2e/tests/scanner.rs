@@ -239,7 +239,7 @@ fn difference(psql: &Version, soup: &Soup, carried_out: &BTreeSet<usize>) -> Opt
         };
         (!same).then(|| format!("psql: {known:?}, scanner: {:?}", read.probes))
     };
-    let wary = scan(text, Scanner::wary());
+    let wary = scan(text, Scanner::reporting_ambiguity());
     if let Some(said) = differs(&wary) {
         return Some(format!("wary: {said}"));
     }
@@ -327,7 +327,7 @@ fn what_the_dump_programs_write_can_be_read_in_one_way_only() {
     ] {
         let dump = cluster.dump_all(args);
         let mut kept = Vec::new();
-        for mut scanner in [Scanner::new(), Scanner::wary()] {
+        for mut scanner in [Scanner::new(), Scanner::reporting_ambiguity()] {
             let mut pieces = Vec::new();
             let mut sink = |piece: Piece<'_>| {
                 let text = String::from_utf8_lossy(piece.bytes()).into_owned();

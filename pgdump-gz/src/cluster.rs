@@ -8,11 +8,11 @@ use std::process::{Command, Stdio};
 use backup_file::{About, SectionKind};
 use chrono::{DateTime, Utc};
 use job::{Error, Progress};
-use pg_client::{Child, Conninfo, Killer, PipeReader};
+use pg_client::{Child, Conninfo, Killer, PipeReader, is_error_line};
 use pg_text::PgText;
 
 use crate::cli::Args;
-use crate::holding::Holding;
+use crate::contents::ContentsCounter;
 use crate::output::{Output, Section};
 use crate::preflight::{self, Cluster, Database};
 use dump_text::{CLUSTER_CLOSING, Flaw, Text, Watch};
@@ -29,7 +29,7 @@ pub(crate) struct Running<'a> {
 }
 
 impl Running<'_> {
-    /// What it is stopped with.
+    /// What stops it.
     pub(crate) fn killer(&self) -> Killer {
         self.child.killer()
     }
@@ -53,7 +53,7 @@ impl<'a> Dump<'a> {
             command.arg("--no-role-passwords");
         }
         if let Some(database) = &self.cluster.leading {
-            // A name with '=' in it would be taken for a conninfo: it gets one.
+            // pg_dumpall would take a name with '=' in it for a conninfo: so it gets one.
             let leading = Conninfo::default().with_database(database);
             command.arg(argument("--database=", &leading));
         }
@@ -71,8 +71,8 @@ impl<'a> Dump<'a> {
         output.write(b"--\n-- Databases\n--\n\n")
     }
 
-    /// Says so if pg_dumpall failed because it may not read the passwords, although the role has the privilege as far as
-    /// the server's catalogs tell. pg_dumpall says it in the server's language, and without a code: the server is asked.
+    /// Finds out whether pg_dumpall failed because it may not read the passwords, although the catalogs grant that.
+    /// pg_dumpall says so in the server's language and without a code: therefore the server is asked.
     fn explained(&self, error: Error) -> Error {
         match self.args.no_role_passwords {
             false if preflight::are_passwords_denied(self.cluster) => {
@@ -82,8 +82,8 @@ impl<'a> Dump<'a> {
         }
     }
 
-    /// Hands the globals on, and says whether they began as a cluster's dump begins, and whether they ended with the
-    /// comment that closes it, which comes only after the databases.
+    /// Writes the globals, without the comment that closes a cluster's dump: that comes after the databases. Tells
+    /// whether they began as a cluster's dump begins, and whether they ended with that comment.
     fn all_but_the_closing(
         &self,
         mut stdout: impl Read,
@@ -140,7 +140,7 @@ impl<'a> Dump<'a> {
         } = running;
         section.write(&heading(name))?;
         let mut watch = Watch::default();
-        let mut holding = Holding::default();
+        let mut holding = ContentsCounter::default();
         section.copy_from(&mut stdout, &mut |piece| {
             watch.see(piece);
             holding.see(piece);
@@ -162,7 +162,7 @@ impl<'a> Dump<'a> {
         Ok(())
     }
 
-    /// The program speaks `encoding` with the server, whatever settings and the environment say.
+    /// Starts a dump program, whose client encoding is `encoding`, whatever settings and the environment say.
     fn start(&self, mut command: Command, encoding: &str) -> Result<(Child, PipeReader), Error> {
         command.arg(format!("--encoding={encoding}"));
         if let Some(key) = &self.args.restrict_key
@@ -196,13 +196,12 @@ impl<'a> Dump<'a> {
     }
 }
 
-/// Hands on what a dump command says until it fails: then its last words are the error's.
+/// Passes on what a dump command says, until it reports an error: from there on its words become the error's, so that
+/// they are said once.
 pub(crate) fn warnings() -> impl FnMut(&str) + Send + 'static {
     let mut failing = false;
     move |line| {
-        failing |= ["error:", "ERROR:", "FATAL:"]
-            .iter()
-            .any(|mark| line.contains(mark));
+        failing |= is_error_line(line);
         if !failing {
             job::pass_on(line);
         }
@@ -244,7 +243,7 @@ fn cannot_dump(name: &PgText, error: impl Into<Error>) -> Error {
 pub(crate) fn not_whole(what: &str, flaw: Flaw) -> Error {
     let error = Error::failed(format!("{what} is not whole: {flaw}"));
     match flaw {
-        // Why is what the command says.
+        // The command itself says why.
         Flaw::Cut => error,
         _ => error.hint(flaw.hint()),
     }

@@ -65,7 +65,7 @@ fn dump_cluster(args: &Args, target: Target) -> Result<Summary, Error> {
         args,
         progress: Progress::new("dumping the cluster", None),
     };
-    // Its first questions to the server take as long as the globals.
+    // pg_dump's first questions to the server take as long as the globals: it asks them meanwhile.
     let first = cluster.databases.first();
     let first = first
         .map(|database| dump.begin_database(database))

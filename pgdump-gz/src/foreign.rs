@@ -14,7 +14,7 @@ use pg_client::{Child, PipeReader};
 use pg_text::PgText;
 
 use crate::cluster::{not_whole, warnings};
-use crate::holding::contents;
+use crate::contents::contents;
 use crate::output::{Output, Section};
 use dump_text::{Flaw, Text, Watch};
 
@@ -115,7 +115,7 @@ struct Passing<'a> {
 }
 
 impl Passing<'_> {
-    /// Whether it ended where something ends, as far as can be told.
+    /// Whether it ended where a dump may end, as far as that can be told.
     fn pass(&mut self, mut stdout: PipeReader, program: &str) -> Result<bool, Error> {
         let unreadable = |error: io::Error| {
             Error::io(format_args!("cannot read what '{program}' writes"), &error)
@@ -124,7 +124,7 @@ impl Passing<'_> {
         let mut piece = vec![0; PIECE];
         let begun = fill(&mut stdout, &mut piece, Watch::ENOUGH).map_err(unreadable)?;
         self.see(&piece[..begun]);
-        // Not after hours: what psql cannot read is seen at once.
+        // What psql cannot read is refused now, and not after hours.
         self.watch
             .check_opening()
             .map_err(|flaw| not_whole(&format!("what '{program}' wrote"), flaw))?;

@@ -10,19 +10,19 @@ use job::{Error, OnStop};
 use pg_client::Killer;
 
 use crate::cluster::{Dump, Running};
-use crate::output::{Output, Section, Waiting};
+use crate::output::{Output, Section, WaitingSection};
 
-/// The databases of one dump, each of which somebody takes.
+/// The databases of one dump, each of which one thread takes.
 #[derive(Debug)]
 struct Queue<'a> {
     dump: &'a Dump<'a>,
     options: Options,
-    state: Mutex<State>,
+    state: Mutex<QueueState>,
     changed: Condvar,
 }
 
 #[derive(Debug)]
-struct State {
+struct QueueState {
     slots: Vec<Slot>,
     running: Vec<Killer>,
     /// Asks all of them at once to end when a signal stops us: one after the other would take longer
@@ -70,7 +70,7 @@ pub(crate) fn databases(
             threads: (options.threads / jobs).max(1),
             ..options
         },
-        state: Mutex::new(State {
+        state: Mutex::new(QueueState {
             slots: slots(databases, first.is_some()),
             running: Vec::new(),
             on_stop: None,
@@ -98,7 +98,7 @@ pub(crate) fn databases(
     }
 }
 
-/// All open, but for the first one if it is dumped already.
+/// All are open, except the first if its dump has been started.
 fn slots(databases: usize, first: bool) -> Vec<Slot> {
     let slot = |at| match at {
         0 if first => Slot::Taken,
@@ -177,7 +177,7 @@ impl Queue<'_> {
         let database = &self.dump.cluster.databases[at];
         let kind = SectionKind::Database(database.name.clone());
         let started = Instant::now();
-        let mut waiting = Waiting::begin(kind, self.options)?;
+        let mut waiting = WaitingSection::begin(kind, self.options)?;
         self.write(self.dump.begin_database(database)?, &mut waiting)?;
         let part = waiting.finish(started.elapsed())?;
         self.lock().slots[at] = Slot::Ready(part);
@@ -190,7 +190,7 @@ impl Queue<'_> {
         self.dump.database(running, section)
     }
 
-    /// Keeps what a dump is stopped with; stops it at once if another has failed meanwhile.
+    /// Keeps the dump's killer, or stops the dump at once if another has failed meanwhile.
     fn running(&self, killer: Killer) {
         let mut state = self.lock();
         if state.failure.is_some() {
@@ -213,12 +213,12 @@ impl Queue<'_> {
         running.iter().for_each(Killer::terminate);
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, QueueState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl State {
+impl QueueState {
     /// The next database that nobody has begun.
     fn take(&mut self) -> Option<usize> {
         if self.failure.is_some() {

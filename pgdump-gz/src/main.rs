@@ -5,9 +5,9 @@
 mod cli;
 mod cluster;
 mod command;
+mod contents;
 mod document;
 mod foreign;
-mod holding;
 mod jobs;
 mod names;
 mod output;

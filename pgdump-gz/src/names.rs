@@ -1,14 +1,14 @@
-//! The names that belong to the whole cluster: they are bytes in the encoding of whichever database they were given in,
-//! and are kept beside each other.
+//! Names that belong to the whole cluster. Each is bytes in the encoding of the database in which it was given; names in
+//! several encodings stand side by side.
 
 use job::say;
 use pg_client::Server;
 use pg_text::PgText;
 
-/// What is dumped as the bytes that it is: no text is converted, and none is found to be wrong.
+/// The encoding in which names are dumped as bytes: nothing is converted, and nothing is found invalid.
 const BYTES: &str = "SQL_ASCII";
 
-/// Whether any bytes are text in an encoding: in one of single bytes they are.
+/// Whether all sequences of bytes are valid in an encoding, as in those of single bytes.
 pub(crate) fn takes_all(encoding: &str) -> bool {
     encoding != "UTF8" && !encoding.starts_with("EUC_") && encoding != "MULE_INTERNAL"
 }
@@ -32,11 +32,12 @@ impl<'a> Names<'a> {
         }
     }
 
-    /// The encoding that a dump is made in, which is that of its database; of the globals, with no name of a database.
+    /// The encoding in which a database is dumped, or the globals where none is named: its own, if all names are valid
+    /// in it.
     ///
-    /// pg_dump and pg_dumpall make something else of a name that is no text in the encoding that they speak
-    /// (`fmtIdEnc`, since CVE-2025-1094): then they are let speak of bytes. A database that is restored has the encoding of
-    /// the one that was dumped, and takes them as they are.
+    /// pg_dump and pg_dumpall change a name that is not valid in their client encoding (`fmtIdEnc`, since
+    /// CVE-2025-1094): then they are to dump names as bytes. A restored database has the encoding of the dumped one, and
+    /// takes them as they are.
     pub(crate) fn spoken(&self, encoding: &str, database: Option<&PgText>) -> String {
         let own = database.filter(|name| !name.is_ascii());
         let names: Vec<&PgText> = self.shared.iter().chain(own).collect();
@@ -63,7 +64,7 @@ impl<'a> Names<'a> {
         match encoding {
             _ if names.is_empty() || takes_all(encoding) => true,
             "UTF8" => names.iter().all(|name| name.utf8().is_some()),
-            // What of it is one character, the server knows.
+            // Only the server knows which bytes are one character.
             _ => {
                 let value = |name: &&PgText| format!("('\\x{}'::bytea)", name.hex());
                 let values: Vec<String> = names.iter().map(value).collect();

@@ -17,7 +17,7 @@ const PIPE_SIZE: usize = 1 << 20;
 /// A place for one backup, made sure of before the dump starts.
 #[derive(Debug)]
 pub(crate) enum Target {
-    /// Nobody else writes into it while this lives.
+    /// The lock keeps other runs out while this lives.
     Directory(Directory, DirectoryLock),
     Stdout(File),
 }
@@ -46,7 +46,7 @@ impl Target {
             .as_fd()
             .try_clone_to_owned()
             .map_err(|error| Error::io("cannot use standard output", &error))?;
-        // A file has no pipe's size, and a smaller pipe is slower, no more.
+        // Standard output may be a file, and a smaller pipe is only slower.
         let _ = rustix::pipe::fcntl_setpipe_size(&file, PIPE_SIZE);
         Ok(Self::Stdout(file.into()))
     }
@@ -100,7 +100,7 @@ fn free_name(directory: &Directory) -> (String, DateTime<Utc>) {
     }
 }
 
-/// A disk that is full at the end of an hour's dump is known to be too small at its beginning, mostly.
+/// A disk that would be full after an hour's dump can mostly be seen to be too small before it.
 fn check_room(store: &Store, directory: &Directory) -> Result<(), Error> {
     let Some(newest) = store.list()?.pop() else {
         return Ok(());
@@ -247,11 +247,11 @@ impl Section for Output {
 
 /// A section in an unnamed temporary file.
 #[derive(Debug)]
-pub(crate) struct Waiting {
+pub(crate) struct WaitingSection {
     writer: PartWriter,
 }
 
-impl Waiting {
+impl WaitingSection {
     /// Begins it, in `TMPDIR`.
     pub(crate) fn begin(kind: SectionKind, options: Options) -> Result<Self, Error> {
         let file = tempfile::tempfile().map_err(|error| no_room(&error))?;
@@ -265,7 +265,7 @@ impl Waiting {
     }
 }
 
-impl Section for Waiting {
+impl Section for WaitingSection {
     fn write(&mut self, sql: &[u8]) -> Result<(), Error> {
         self.writer.write_all(sql).map_err(|error| no_room(&error))
     }

@@ -1,4 +1,4 @@
-//! What is made sure of before anything is written.
+//! What is checked before anything is written.
 
 use std::time::Duration;
 

@@ -1,7 +1,7 @@
 //! The SQL of a backup, or of one section of it, checked to the last byte.
 
 use backup_file::{Ending, Reader, Section, SectionKind};
-use dump_text::{Entrance, Flaw, Watch};
+use dump_text::{Flaw, PreambleFilter, Watch};
 use job::{Error, say};
 use pg_text::PgText;
 use store::DigestCheck;
@@ -115,7 +115,7 @@ impl<'a> Checked<'a> {
 
     /// Reads until it is clear what it is, says what is odd about it, and gives what of that is SQL.
     fn enter(&mut self) -> Result<Vec<u8>, Error> {
-        let mut entrance = Entrance::default();
+        let mut entrance = PreambleFilter::default();
         let mut first = Vec::new();
         while !entrance.is_open() {
             first.extend_from_slice(match self.read()? {

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use job::{Error, OnStop, say};
 use pg_client::{
-    Child, Conninfo, RELEASE, Server, UNHINDERED, drop_database, open_database, quote_literal,
+    Child, Conninfo, NEUTRAL_SETTINGS, RELEASE, Server, drop_database, open_database, quote_literal,
 };
 
 use pg_text::PgText;
@@ -37,7 +37,7 @@ impl Keeper {
         let mut said = String::new();
         if let (Some(input), Some(output)) = (&mut input, child.take_stdout()) {
             // psql echoes when it is connected. What fails here is said by its end.
-            let _ = input.write_all([UNHINDERED, "\\echo here\n"].concat().as_bytes());
+            let _ = input.write_all([NEUTRAL_SETTINGS, "\\echo here\n"].concat().as_bytes());
             let _ = BufReader::new(output).read_line(&mut said);
         }
         if said.is_empty() {

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use dump_text::{Piece, Scanner, Unfinished};
 use job::{Error, Progress, say};
-use pg_client::UNHINDERED;
+use pg_client::NEUTRAL_SETTINGS;
 use pg_text::PgText;
 
 use crate::checked::Checked;
@@ -120,7 +120,7 @@ fn connection(cluster: &Cluster, database: &PgText) -> Connection {
 /// might read otherwise.
 pub(crate) fn scanner(wary: bool) -> Scanner {
     match wary {
-        true => Scanner::wary(),
+        true => Scanner::reporting_ambiguity(),
         false => Scanner::new(),
     }
 }
@@ -145,7 +145,7 @@ impl Load<GlobalsEdit> {
         let what = "roles and tablespaces".to_owned();
         let connection = connection(cluster, &cluster.maintenance);
         let mut feed = Feed::new(&connection, what, killers)?;
-        feed.write(UNHINDERED.as_bytes())?;
+        feed.write(NEUTRAL_SETTINGS.as_bytes())?;
         Ok(Self::new(cluster, feed, edit))
     }
 
@@ -188,7 +188,7 @@ impl Load<DatabaseEdit> {
         let manner = Manner {
             wary: !cluster.restrict,
             server: cluster.version.major(),
-            settings: [UNHINDERED, &cluster.settings].concat(),
+            settings: [NEUTRAL_SETTINGS, &cluster.settings].concat(),
             maintenance: cluster.maintenance.clone(),
             owners: cluster.owners,
             goes_on: cluster.failures.is_some(),

@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 
 use job::Error;
-use pg_client::{Row, Server, UNHINDERED};
+use pg_client::{NEUTRAL_SETTINGS, Row, Server};
 use pg_text::PgText;
 
 use crate::facts::{FACTS, Facts};
@@ -68,7 +68,7 @@ enum Refused {
 
 fn ask(server: &Server, name: &PgText) -> Result<Vec<Row>, Refused> {
     // Asked as whoever restores, whatever role a setting makes of that.
-    match server.ask(Some(name), [UNHINDERED, FACTS].concat()) {
+    match server.ask(Some(name), [NEUTRAL_SETTINGS, FACTS].concat()) {
         Ok(answer) => answer
             .of_the_server()
             .map_err(|error| Refused::Everywhere(error.into())),

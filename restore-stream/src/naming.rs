@@ -4,7 +4,7 @@ use std::thread;
 use std::time::Duration;
 
 use job::Error;
-use pg_client::{Server, UNHINDERED, disconnect, quote_ident, quote_literal, sql, vacate};
+use pg_client::{NEUTRAL_SETTINGS, Server, disconnect, quote_ident, quote_literal, sql, vacate};
 use pg_text::PgText;
 
 use crate::keeper::Undos;
@@ -98,7 +98,7 @@ impl Naming {
         let name = quote_ident(&self.name);
         let mut steps = vec![sql(
             "{}BEGIN;\n{}",
-            &[&UNHINDERED.into(), &vacate(&[working], LOOK)],
+            &[&NEUTRAL_SETTINGS.into(), &vacate(&[working], LOOK)],
         )];
         if let Some(old) = old {
             if self.force {

@@ -53,7 +53,7 @@ pub(crate) fn load(
     };
     let mut scanner = match cluster.restrict {
         true => PartScanner::new(),
-        false => PartScanner::wary(),
+        false => PartScanner::reporting_ambiguity(),
     };
     let mut begun_reading = false;
     while let Some(sql) = input.next()? {

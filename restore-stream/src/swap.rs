@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use job::{Error, Exit, say};
 use pg_client::{
-    UNHINDERED, disconnect, drop_database, open_database, quote_ident, quote_literal, sql, vacate,
+    NEUTRAL_SETTINGS, disconnect, drop_database, open_database, quote_ident, quote_literal, sql,
+    vacate,
 };
 use pg_text::PgText;
 
@@ -38,7 +39,7 @@ pub(crate) fn swap(cluster: &Cluster, args: &Args, targets: &[Target]) -> Result
     // Its commit waits for the disk, for all that came before it too.
     let sql = sql(
         "{}SET synchronous_commit = on;\nBEGIN;\n{}{}COMMIT;\n",
-        &[&UNHINDERED.into(), &vacate, &renames],
+        &[&NEUTRAL_SETTINGS.into(), &vacate, &renames],
     );
     let mut tries = 0;
     let mut waiting = None;
@@ -83,7 +84,7 @@ fn working(target: &Target) -> Option<&str> {
 /// Not earlier: the workers of a parallel index build connect too, and older servers let them in no more than others.
 fn close(cluster: &Cluster, working: &[&str]) -> Result<Vec<String>, Error> {
     let mut sql = format!(
-        "{UNHINDERED}SELECT datname FROM pg_catalog.pg_database WHERE datallowconn AND datname IN ({});\n",
+        "{NEUTRAL_SETTINGS}SELECT datname FROM pg_catalog.pg_database WHERE datallowconn AND datname IN ({});\n",
         literals(working)
     );
     for name in working {

@@ -1,6 +1,6 @@
 //! What a run takes back when it fails.
 
-use pg_client::{RELEASE, UNHINDERED, drop_database, quote_ident, quote_literal, sql};
+use pg_client::{NEUTRAL_SETTINGS, RELEASE, drop_database, quote_ident, quote_literal, sql};
 use pg_text::PgText;
 
 use crate::sessions::OBJECTS;
@@ -115,7 +115,10 @@ impl Taken {
 END",
             &[&oid, &name, &name, &rename(&self.name, working), &old],
         );
-        sql("{}DO {};\n", &[&UNHINDERED.into(), &quote_literal(&block)])
+        sql(
+            "{}DO {};\n",
+            &[&NEUTRAL_SETTINGS.into(), &quote_literal(&block)],
+        )
     }
 }
 
@@ -134,7 +137,10 @@ fn unlink() -> PgText {
   END LOOP;
 END"
     );
-    sql("{}DO {};\n", &[&UNHINDERED.into(), &quote_literal(&block)])
+    sql(
+        "{}DO {};\n",
+        &[&NEUTRAL_SETTINGS.into(), &quote_literal(&block)],
+    )
 }
 
 /// What is to be known, and done, about a database that holds a part of a backup.

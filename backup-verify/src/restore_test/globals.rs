@@ -4,7 +4,8 @@ use std::mem;
 
 use backup_file::Reader;
 use dump_text::{
-    Entrance, Event, Kind, Part, PartScanner, Piece, Token, Verb, client_encoding, subject, tokens,
+    Event, ObjectKind, Part, PartScanner, Piece, PreambleFilter, Token, Verb, client_encoding,
+    subject, tokens,
 };
 use job::Error;
 use pg_text::PgText;
@@ -39,7 +40,7 @@ impl Globals {
     /// It cannot be read, or is not good.
     pub(crate) fn read(source: &Source, threads: usize) -> Result<Self, Error> {
         let mut reader = Reader::whole(source.reader()?, threads).sql_only();
-        let mut entrance = Entrance::default();
+        let mut entrance = PreambleFilter::default();
         let mut scanner = PartScanner::new();
         let mut found = Found::default();
         let mut sink = |event: Event<'_>| found.see(event);
@@ -83,9 +84,9 @@ impl Found {
         };
         let name = about.name.name;
         match (about.verb, about.kind) {
-            (Verb::Create, Kind::Role) => self.roles.push(name),
-            (Verb::Create, Kind::Tablespace) => self.tablespaces.push(name),
-            (Verb::Alter, Kind::Role) if makes_superuser(sql) => self.superusers.push(name),
+            (Verb::Create, ObjectKind::Role) => self.roles.push(name),
+            (Verb::Create, ObjectKind::Tablespace) => self.tablespaces.push(name),
+            (Verb::Alter, ObjectKind::Role) if makes_superuser(sql) => self.superusers.push(name),
             _ => {}
         }
         Ok(())

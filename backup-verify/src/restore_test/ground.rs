@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 
 use job::Error;
-use pg_client::{Server, UNHINDERED, Version, quote_ident, sql};
+use pg_client::{NEUTRAL_SETTINGS, Server, Version, quote_ident, sql};
 use pg_text::PgText;
 
 use super::globals::Globals;
@@ -112,7 +112,7 @@ impl Ground {
     pub(crate) fn open(&self, database: &PgText) -> Result<(), Error> {
         let open = sql(
             "{}ALTER DATABASE {} WITH ALLOW_CONNECTIONS true CONNECTION LIMIT -1 IS_TEMPLATE false",
-            &[&UNHINDERED.into(), &quote_ident(database)],
+            &[&NEUTRAL_SETTINGS.into(), &quote_ident(database)],
         );
         Ok(self.server().execute(Some(&self.maintenance()), open)?)
     }

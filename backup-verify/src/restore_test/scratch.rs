@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use job::{Error, OnStop, say};
 use pg_client::{
-    Conninfo, RELEASE, Server, UNHINDERED, Version, quote_ident, quote_literal, random_key,
+    Conninfo, NEUTRAL_SETTINGS, RELEASE, Server, Version, quote_ident, quote_literal, random_key,
 };
 use pg_text::PgText;
 
@@ -163,7 +163,7 @@ impl Place {
         );
         self.ask(&self.conninfo, &self.maintenance, &open)?;
         // What it does not take away is said when the database is dropped.
-        let release = [UNHINDERED, RELEASE].concat();
+        let release = [NEUTRAL_SETTINGS, RELEASE].concat();
         let _ = self.ask(&self.inside, &name.into(), &release);
         let started = Instant::now();
         loop {
@@ -192,7 +192,7 @@ impl Place {
         let ours = begins_with(&self.prefix);
         let ended = send_away(&format!("query LIKE {about} AND state <> 'idle' OR {ours}"));
         format!(
-            "{UNHINDERED}{ended}
+            "{NEUTRAL_SETTINGS}{ended}
 \\o
 SELECT datname FROM pg_catalog.pg_database WHERE {ours};"
         )
@@ -229,7 +229,7 @@ fn shut_and_drop(name: &str) -> String {
     let name = quote_ident(name);
     // Not WITH (FORCE), which fails at once where somebody may not be sent away: this waits for them.
     format!(
-        "{UNHINDERED}SET client_min_messages = error;
+        "{NEUTRAL_SETTINGS}SET client_min_messages = error;
 ALTER DATABASE {name} WITH ALLOW_CONNECTIONS false IS_TEMPLATE false;
 {ended}
 DROP DATABASE IF EXISTS {name};"

@@ -2,7 +2,7 @@
 //! server's, triggers on DDL and on logins. None of it may change what is seen, nor be set off.
 
 use job::Error;
-use pg_client::{Row, Server, UNHINDERED};
+use pg_client::{NEUTRAL_SETTINGS, Row, Server};
 use pg_text::PgText;
 
 /// What a session in a restored database begins with, before anything of the database's counts.
@@ -56,7 +56,7 @@ impl Visitor {
     /// The server's.
     pub(crate) fn of(server: &Server, maintenance: &PgText) -> Result<Self, Error> {
         let sql = "SELECT rolsuper, pg_catalog.current_setting('role') FROM pg_catalog.pg_roles WHERE rolname = session_user";
-        let rows = server.query(Some(maintenance), [UNHINDERED, sql].concat())?;
+        let rows = server.query(Some(maintenance), [NEUTRAL_SETTINGS, sql].concat())?;
         match rows.last().map(Vec::as_slice) {
             Some([Some(superuser), Some(role)]) => Ok(Self {
                 superuser: *superuser == "t",
@@ -87,7 +87,7 @@ pub(crate) fn ask(
     database: &PgText,
     sql: impl AsRef<[u8]>,
 ) -> Result<Vec<Row>, Error> {
-    let prologue = [UNHINDERED, PROLOGUE].concat();
+    let prologue = [NEUTRAL_SETTINGS, PROLOGUE].concat();
     let sql = [prologue.as_bytes(), sql.as_ref()].concat();
     Ok(server.query(Some(database), sql)?)
 }

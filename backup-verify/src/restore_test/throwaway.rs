@@ -9,8 +9,8 @@ use std::sync::mpsc;
 
 use job::{Error, OnStop, say, text};
 use pg_client::{
-    Account, Child, Conninfo, Ending, RELEASE, Server, UNHINDERED, drop_database, quote_ident,
-    quote_literal, random_key, sql,
+    Account, Child, Conninfo, Ending, NEUTRAL_SETTINGS, RELEASE, Server, drop_database,
+    quote_ident, quote_literal, random_key, sql,
 };
 use pg_text::PgText;
 use store::Space;
@@ -174,7 +174,7 @@ impl Throwaway {
     /// Drops a database, to make room for the next.
     pub(crate) fn drop_database(&self, name: &PgText) -> Result<(), Error> {
         // What it does not take away is said when it is dropped.
-        let release = [UNHINDERED, RELEASE].concat();
+        let release = [NEUTRAL_SETTINGS, RELEASE].concat();
         let _ = self.server.execute(Some(name), release);
         Ok(self
             .server

@@ -76,7 +76,7 @@ impl Setting {
     }
 }
 
-/// Any beginning that is no other's, as the server takes it.
+/// The server takes any beginning of a word that begins no other.
 fn boolean(value: &PgText) -> Option<bool> {
     let value = value.ascii().to_ascii_lowercase();
     let begins = |word: &str, least: usize| value.len() >= least && word.starts_with(&value);

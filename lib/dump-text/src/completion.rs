@@ -3,9 +3,9 @@
 use std::convert::Infallible;
 
 use crate::Scanner;
+use crate::flaw::{Flaw, Oddity};
 use crate::opening::{Dump, HEAD, LineEnds, Opening, Text};
 use crate::sequence::Sequence;
-use crate::verdict::{Flaw, Oddity};
 
 /// The longest restrict key. pg_dump has no limit; this one fits into the member at each end of a compressed dump.
 const KEY: usize = 32 << 10;
@@ -24,8 +24,8 @@ const CLUSTER_COMPLETE: &[u8] = b"-- PostgreSQL database cluster dump complete";
 const DATABASE_COMPLETE: &[u8] = b"-- PostgreSQL database dump complete";
 const UNRESTRICT: &[u8] = b"\\unrestrict ";
 
-/// Sees a text pass by; remembers how it began and how it ended. A [thorough](Watch::thorough) one also follows the
-/// dumps of which it may be made.
+/// Watches a text pass by, and remembers how it began and how it ended. A [thorough](Watch::thorough) one also follows
+/// the dumps that the text consists of.
 #[derive(Debug, Default)]
 pub struct Watch {
     head: Vec<u8>,
@@ -138,7 +138,7 @@ impl Watch {
         }
     }
 
-    /// What has followed the dumps in the head; none if that has none.
+    /// A follower that has read the head; none if no dump begins there.
     fn follower(&self) -> Option<Follower> {
         let Opening::Dump(dump) = self.opening() else {
             return None;

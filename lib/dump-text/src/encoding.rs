@@ -4,7 +4,7 @@
 /// What stands in a line for all bytes of a character but the first.
 const BLOT: u8 = 0xff;
 
-/// What psql speaks with the server, as far as its reading of text depends on it.
+/// The client encoding, as far as psql's reading of text depends on it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) enum Encoding {
     /// No byte of a longer character is ASCII.

@@ -5,15 +5,15 @@ mod within;
 
 use memchr::{memchr, memchr2};
 
-use crate::body::Body;
 use crate::bytes::{VERTICAL_TAB, continues_tag, is_space, starts_word};
 use crate::number::Number;
 use crate::query::Query;
+use crate::sql_body::SqlBody;
 use within::WORD_LIMIT;
 
 /// Where the lexer is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
+enum LexerState {
     Base,
     /// In a keyword or an unquoted name.
     Word,
@@ -100,36 +100,36 @@ pub(crate) enum Stop {
 
 #[derive(Debug)]
 pub(crate) struct Lexer {
-    state: State,
+    state: LexerState,
     /// Whether backslashes in `'…'` are ordinary characters; psql is told by the server.
     standard_strings: bool,
-    /// Whether to stop at what psql's versions read differently.
-    wary: bool,
+    /// Whether to stop at what versions of psql read in different ways.
+    reports_ambiguity: bool,
     ambiguous: bool,
     word: Vec<u8>,
     /// A dollar quote's delimiter, both `$` included.
     delimiter: Vec<u8>,
     continuation: Option<Continuation>,
     parens: u32,
-    body: Body,
+    body: SqlBody,
     /// The same by the rule of psql before the minor releases of 2026, which also counts in parentheses.
-    older_body: Body,
+    older_body: SqlBody,
     query: Query,
 }
 
 impl Lexer {
-    pub(crate) fn new(wary: bool) -> Self {
+    pub(crate) fn new(reports_ambiguity: bool) -> Self {
         Self {
-            state: State::Base,
+            state: LexerState::Base,
             standard_strings: true,
-            wary,
+            reports_ambiguity,
             ambiguous: false,
             word: Vec::with_capacity(WORD_LIMIT),
             delimiter: Vec::new(),
             continuation: None,
             parens: 0,
-            body: Body::default(),
-            older_body: Body::default(),
+            body: SqlBody::default(),
+            older_body: SqlBody::default(),
             query: Query::default(),
         }
     }
@@ -140,7 +140,7 @@ impl Lexer {
 
     /// Begins a `/* … */` comment, whose first two bytes have been read.
     pub(crate) fn begin_comment(&mut self) {
-        self.state = State::Comment { depth: 1, last: 0 };
+        self.state = LexerState::Comment { depth: 1, last: 0 };
     }
 
     /// Reads on in a `/* … */` comment that stands between statements: how many bytes belong to it, and
@@ -149,7 +149,7 @@ impl Lexer {
         let mut at = 0;
         while at < input.len() {
             at += self.step(&input[at..]);
-            if self.state == State::Base {
+            if self.state == LexerState::Base {
                 return (at, true);
             }
         }
@@ -160,11 +160,11 @@ impl Lexer {
     pub(crate) fn statement(&mut self, input: &[u8]) -> Stop {
         let mut at = 0;
         while at < input.len() {
-            if self.state == State::Base {
+            if self.state == LexerState::Base {
                 match input[at] {
                     b';' if self.parens == 0 => {
                         let open = self.body.is_open();
-                        if self.wary && self.older_body.is_open() != open {
+                        if self.reports_ambiguity && self.older_body.is_open() != open {
                             return Stop::Ambiguous(at + 1);
                         }
                         if !open {
@@ -209,10 +209,10 @@ impl Lexer {
 
     /// The `;` has come. The next statement may begin.
     pub(crate) fn end(&mut self) -> Query {
-        self.state = State::Base;
+        self.state = LexerState::Base;
         self.continuation = None;
         self.body.begin_statement();
-        self.older_body = Body::default();
+        self.older_body = SqlBody::default();
         self.next_query()
     }
 
@@ -221,59 +221,59 @@ impl Lexer {
         let byte = input[0];
         let all = input.len();
         match self.state {
-            State::Base => self.base(input),
-            State::Word => self.in_word(input),
-            State::Number(number) => self.in_number(number, input),
-            State::Parameter { junk } => self.in_parameter(junk, byte),
-            State::Dot => match byte {
-                b'.' => self.go(State::Base),
-                b'0'..=b'9' => self.go(State::Number(Number::fraction())),
+            LexerState::Base => self.base(input),
+            LexerState::Word => self.in_word(input),
+            LexerState::Number(number) => self.in_number(number, input),
+            LexerState::Parameter { junk } => self.in_parameter(junk, byte),
+            LexerState::Dot => match byte {
+                b'.' => self.go(LexerState::Base),
+                b'0'..=b'9' => self.go(LexerState::Number(Number::fraction())),
                 _ => self.ended(),
             },
-            State::Dash if byte == b'-' => self.go(State::LineComment),
-            State::Slash if byte == b'*' => {
+            LexerState::Dash if byte == b'-' => self.go(LexerState::LineComment),
+            LexerState::Slash if byte == b'*' => {
                 self.continuation = None;
-                self.go(State::Comment { depth: 1, last: 0 })
+                self.go(LexerState::Comment { depth: 1, last: 0 })
             }
-            State::Dash | State::Slash => {
+            LexerState::Dash | LexerState::Slash => {
                 self.token(b'-');
                 self.ended()
             }
-            State::Dollar => self.after_dollar(byte),
-            State::Tag => self.in_tag(byte),
-            State::Colon => match byte {
-                b':' | b'=' => self.go(State::Base),
+            LexerState::Dollar => self.after_dollar(byte),
+            LexerState::Tag => self.in_tag(byte),
+            LexerState::Colon => match byte {
+                b':' | b'=' => self.go(LexerState::Base),
                 _ => {
                     let named = starts_word(byte) || matches!(byte, b'\'' | b'"' | b'{');
-                    self.ambiguous = self.wary && named;
+                    self.ambiguous = self.reports_ambiguity && named;
                     match byte {
-                        b'{' => self.go(State::Brace),
-                        _ if continues_tag(byte) => self.go(State::Variable),
+                        b'{' => self.go(LexerState::Brace),
+                        _ if continues_tag(byte) => self.go(LexerState::Variable),
                         _ => self.ended(),
                     }
                 }
             },
-            State::Variable => match continues_tag(byte) {
+            LexerState::Variable => match continues_tag(byte) {
                 true => {
-                    self.ambiguous = self.wary && !byte.is_ascii_digit();
+                    self.ambiguous = self.reports_ambiguity && !byte.is_ascii_digit();
                     1
                 }
                 false => self.ended(),
             },
-            State::Brace => match byte {
+            LexerState::Brace => match byte {
                 b'?' => {
                     self.delimiter.clear();
-                    self.go(State::Test)
+                    self.go(LexerState::Test)
                 }
                 _ => self.ended(),
             },
-            State::Test => self.in_test(byte),
-            State::UnicodePrefix => match byte {
+            LexerState::Test => self.in_test(byte),
+            LexerState::UnicodePrefix => match byte {
                 b'\'' | b'"' => {
                     self.token(byte);
                     self.go(match byte {
-                        b'"' => State::Name,
-                        _ => State::Quote(Quote::Standard),
+                        b'"' => LexerState::Name,
+                        _ => LexerState::Quote(Quote::Standard),
                     })
                 }
                 _ => {
@@ -281,18 +281,18 @@ impl Lexer {
                     self.ended()
                 }
             },
-            State::Quote(Quote::Escapes) => match memchr2(b'\'', b'\\', input) {
-                Some(at) if input[at] == b'\\' => self.go_after(at, State::Escaped),
-                Some(at) => self.go_after(at, State::QuoteEnd(Quote::Escapes)),
+            LexerState::Quote(Quote::Escapes) => match memchr2(b'\'', b'\\', input) {
+                Some(at) if input[at] == b'\\' => self.go_after(at, LexerState::Escaped),
+                Some(at) => self.go_after(at, LexerState::QuoteEnd(Quote::Escapes)),
                 None => all,
             },
-            State::Quote(quote) => match memchr(b'\'', input) {
-                Some(at) => self.go_after(at, State::QuoteEnd(quote)),
+            LexerState::Quote(quote) => match memchr(b'\'', input) {
+                Some(at) => self.go_after(at, LexerState::QuoteEnd(quote)),
                 None => all,
             },
-            State::Escaped => self.go(State::Quote(Quote::Escapes)),
-            State::QuoteEnd(quote) => match (quote, byte) {
-                (Quote::Standard | Quote::Escapes, b'\'') => self.go(State::Quote(quote)),
+            LexerState::Escaped => self.go(LexerState::Quote(Quote::Escapes)),
+            LexerState::QuoteEnd(quote) => match (quote, byte) {
+                (Quote::Standard | Quote::Escapes, b'\'') => self.go(LexerState::Quote(quote)),
                 _ => {
                     let may_go_on = is_space(byte) || byte == b'-';
                     self.continuation = may_go_on.then_some(Continuation {
@@ -303,40 +303,40 @@ impl Lexer {
                     self.ended()
                 }
             },
-            State::Name => match memchr(b'"', input) {
-                Some(at) => self.go_after(at, State::NameEnd),
+            LexerState::Name => match memchr(b'"', input) {
+                Some(at) => self.go_after(at, LexerState::NameEnd),
                 None => all,
             },
-            State::NameEnd => match byte {
-                b'"' => self.go(State::Name),
+            LexerState::NameEnd => match byte {
+                b'"' => self.go(LexerState::Name),
                 _ => self.ended(),
             },
-            State::DollarBody { matched } => self.in_dollar_body(matched, input),
-            State::LineComment => match memchr2(b'\n', b'\r', input) {
+            LexerState::DollarBody { matched } => self.in_dollar_body(matched, input),
+            LexerState::LineComment => match memchr2(b'\n', b'\r', input) {
                 // What ends it may be a line end between the parts of a string.
                 Some(at) => {
                     self.blank(b' ');
-                    self.state = State::Base;
+                    self.state = LexerState::Base;
                     at
                 }
                 None => all,
             },
-            State::Comment { depth, last } => self.in_comment_body(depth, last, input),
+            LexerState::Comment { depth, last } => self.in_comment_body(depth, last, input),
         }
     }
 
-    fn go(&mut self, state: State) -> usize {
+    fn go(&mut self, state: LexerState) -> usize {
         self.go_after(0, state)
     }
 
-    fn go_after(&mut self, at: usize, state: State) -> usize {
+    fn go_after(&mut self, at: usize, state: LexerState) -> usize {
         self.state = state;
         at + 1
     }
 
     /// What had begun has ended before the byte that is looked at.
     fn ended(&mut self) -> usize {
-        self.state = State::Base;
+        self.state = LexerState::Base;
         0
     }
 
@@ -363,23 +363,23 @@ impl Lexer {
         if starts_word(byte) {
             self.continuation = None;
             self.word.clear();
-            self.state = State::Word;
+            self.state = LexerState::Word;
             return self.in_word(input);
         }
         let state = match byte {
             // They may begin a comment, which comes between two words as white space does.
-            b'-' => return self.go(State::Dash),
-            b'/' => return self.go(State::Slash),
+            b'-' => return self.go(LexerState::Dash),
+            b'/' => return self.go(LexerState::Slash),
             b'\'' => {
                 let continued = self.continuation.filter(|it| it.returned);
-                State::Quote(continued.map_or(self.ordinary(), |it| it.quote))
+                LexerState::Quote(continued.map_or(self.ordinary(), |it| it.quote))
             }
-            b'"' => State::Name,
-            b'$' => State::Dollar,
-            b'.' => State::Dot,
-            b':' => State::Colon,
-            b'0'..=b'9' => State::Number(Number::integer()),
-            _ => State::Base,
+            b'"' => LexerState::Name,
+            b'$' => LexerState::Dollar,
+            b'.' => LexerState::Dot,
+            b':' => LexerState::Colon,
+            b'0'..=b'9' => LexerState::Number(Number::integer()),
+            _ => LexerState::Base,
         };
         self.token(byte);
         match byte {
@@ -393,12 +393,12 @@ impl Lexer {
     /// Whether a statement begins with a byte. A vertical tab is no white space for psql 15 and older, which make a
     /// statement of it.
     pub(crate) fn begins(&self, byte: u8) -> bool {
-        !is_space(byte) || self.wary && byte == VERTICAL_TAB
+        !is_space(byte) || self.reports_ambiguity && byte == VERTICAL_TAB
     }
 
     /// White space, or the comment that is like it: whether a string may go on behind it.
     fn blank(&mut self, byte: u8) {
-        self.ambiguous |= self.wary && byte == VERTICAL_TAB;
+        self.ambiguous |= self.reports_ambiguity && byte == VERTICAL_TAB;
         let Some(it) = &mut self.continuation else {
             return;
         };

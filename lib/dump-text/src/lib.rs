@@ -1,12 +1,13 @@
 //! The text of a dump, as psql reads it: where statements, psql's own commands and the rows of a COPY
 //! begin and end ([`Scanner`]), where its databases begin ([`PartScanner`]), what a statement or a
 //! command is about ([`subject`], [`command`]), what a database's dump holds ([`Inventory`]), whether a
-//! dump is whole by its own words ([`Watch`]; [`Sight`] by its ends alone), and what of a text is the dump ([`Entrance`]).
+//! dump is whole by its own words ([`Watch`]; [`Outline`] by its ends alone), and what of a text is the dump
+//! ([`PreambleFilter`]).
 //!
 //! Nothing here guesses: boundaries are found by the rules of psql's lexer (`psqlscan.l`), names are
 //! read as SQL identifiers.
 
-mod body;
+mod boundary;
 mod bytes;
 mod change;
 mod client_encoding;
@@ -14,39 +15,39 @@ mod command;
 mod completion;
 mod connect;
 mod encoding;
-mod entrance;
 mod escape;
+mod flaw;
 mod inventory;
 mod lexer;
+mod nested;
 mod number;
 mod opening;
+mod outline;
 mod part;
 mod piece;
+mod preamble;
 mod query;
 mod scanner;
 mod search_path;
 mod sequence;
 mod settings;
-mod sight;
+mod sql_body;
 mod subject;
-mod title;
+mod suspect;
 mod token;
-mod verdict;
-mod wary;
-mod within;
 
+pub use boundary::is_opening;
 pub use client_encoding::client_encoding;
 pub use command::{Command, command};
 pub use completion::{CLUSTER_CLOSING, Watch};
 pub use connect::connect_line;
-pub use entrance::Entrance;
+pub use flaw::{Flaw, Oddity};
 pub use inventory::Inventory;
 pub use opening::Text;
+pub use outline::Outline;
 pub use part::{Event, Part, PartScanner};
 pub use piece::{Piece, Unfinished};
+pub use preamble::PreambleFilter;
 pub use scanner::{HEAD_LIMIT, Scanner};
-pub use sight::Sight;
-pub use subject::{Kind, Named, Subject, Verb, is_setting, subject};
-pub use title::is_opening;
+pub use subject::{Named, ObjectKind, Subject, Verb, is_setting, subject};
 pub use token::{Spanned, Token, tokens};
-pub use verdict::{Flaw, Oddity};

@@ -1,10 +1,10 @@
 use pg_text::PgText;
 
+use crate::boundary::Boundary;
 use crate::opening::Text;
-use crate::title::Title;
 use crate::{Command, Piece, Scanner, Unfinished, command, is_setting, subject};
 
-/// The most that may come of a dump before it is clear of which database it is.
+/// How many bytes of a dump are held, at most, until it is clear which database it is of.
 const HELD: usize = 1 << 20;
 
 /// A part of a dump, or of several that follow each other.
@@ -45,10 +45,10 @@ impl PartScanner {
         Self::default()
     }
 
-    /// One that hands out [`Piece::Ambiguous`]: see [`Scanner::wary`].
-    pub fn wary() -> Self {
+    /// One that hands out [`Piece::Ambiguous`]: see [`Scanner::reporting_ambiguity`].
+    pub fn reporting_ambiguity() -> Self {
         Self {
-            scanner: Scanner::wary(),
+            scanner: Scanner::reporting_ambiguity(),
             divider: Divider::default(),
         }
     }
@@ -115,20 +115,20 @@ struct Divider {
 /// Pieces that are kept.
 #[derive(Debug, Default)]
 struct Held {
-    pieces: Vec<(Kind, Vec<u8>)>,
+    pieces: Vec<(HeldKind, Vec<u8>)>,
     size: usize,
 }
 
 /// A piece of those that stand before a dump's first statement.
 #[derive(Debug, Clone, Copy)]
-enum Kind {
+enum HeldKind {
     Space,
     Comment,
     Command,
     Setting,
 }
 
-impl Kind {
+impl HeldKind {
     fn of(piece: Piece<'_>) -> Option<Self> {
         match piece {
             Piece::Space(_) => Some(Self::Space),
@@ -207,32 +207,32 @@ impl Divider {
             self.connected = None;
             return self.begin(Part::Database(name), sink);
         }
-        let Some(title) = Title::of(line) else {
+        let Some(boundary) = Boundary::of(line) else {
             return Ok(());
         };
-        match title {
+        match boundary {
             // It is the part that was announced.
-            Title::Opening(Text::Database) if self.in_cluster => return Ok(()),
-            Title::Closing(Text::Database) if self.in_cluster => return Ok(()),
+            Boundary::Opening(Text::Database) if self.in_cluster => return Ok(()),
+            Boundary::Closing(Text::Database) if self.in_cluster => return Ok(()),
             _ => self.decide(None, sink)?,
         }
-        match title {
-            Title::Opening(Text::Cluster) => {
+        match boundary {
+            Boundary::Opening(Text::Cluster) => {
                 self.in_cluster = true;
                 match self.begun {
                     true => self.begin(Part::Globals, sink),
                     false => Ok(()),
                 }
             }
-            Title::Opening(_) => {
+            Boundary::Opening(_) => {
                 self.held = Some(Held::default());
                 Ok(())
             }
-            Title::Closing(Text::Cluster) => {
+            Boundary::Closing(Text::Cluster) => {
                 self.in_cluster = false;
                 self.begin(Part::End, sink)
             }
-            Title::Closing(_) => Ok(()),
+            Boundary::Closing(_) => Ok(()),
         }
     }
 
@@ -327,7 +327,7 @@ impl Divider {
         piece: Piece<'_>,
         sink: &mut impl FnMut(Event<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
-        let Some((held, kind)) = self.held.as_mut().zip(Kind::of(piece)) else {
+        let Some((held, kind)) = self.held.as_mut().zip(HeldKind::of(piece)) else {
             return sink(Event::Piece(piece));
         };
         held.size += piece.bytes().len();

@@ -26,12 +26,13 @@ pub enum Piece<'a> {
         /// Whether the statement ends here.
         last: bool,
     },
-    /// Text of a statement, or a command, that is read in one way by one version of psql, or under one
-    /// setting, and in another by another: a psql may find commands in it that the scanner does not. From
-    /// here on no piece need be what it seems. Handed out by a [`Scanner::wary`](crate::Scanner::wary); by
-    /// any scanner for what no psql should be given: a dollar quote's tag of more than 64 KiB, and what is a
-    /// `COPY … FROM stdin` for some psqls only (`1 COPY t FROM stdin;`, `;` behind the rows of one). It cuts
-    /// the statement as a command does; what comes of it may be empty.
+    /// Text of a statement, or a command, that versions of psql, or settings, read in different ways: a psql may find
+    /// commands in it that the scanner does not. From here on no piece need be what it seems.
+    ///
+    /// A scanner [reporting ambiguity](crate::Scanner::reporting_ambiguity) hands it out. Any scanner does for what no
+    /// psql should be given: a dollar quote's tag of more than 64 KiB, and what is a `COPY … FROM stdin` for some psqls
+    /// only (`1 COPY t FROM stdin;`, `;` behind the rows of one). It cuts the statement as a command does; it may be
+    /// empty.
     Ambiguous(&'a [u8]),
     /// Rows of a COPY, in parts of any length.
     Data(&'a [u8]),

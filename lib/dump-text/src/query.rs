@@ -3,7 +3,7 @@
 #[derive(Debug, Default)]
 pub(crate) struct Query {
     form: Form,
-    /// The first words outside of parentheses, as newer psqls look for the same.
+    /// The first words outside parentheses, by which newer psqls decide whether it is a COPY.
     marks: [Mark; 8],
     words: usize,
     /// Whether psql still takes the words of the COPY before for this statement's, which has none yet.
@@ -14,7 +14,7 @@ pub(crate) struct Query {
     changes: bool,
     /// Whether its first word is ALTER, and nothing has followed.
     alters: bool,
-    /// Whether it may call functions.
+    /// Whether it is one that may call functions.
     selects: bool,
     /// Whether it has the word `set_config` or `pg_settings`, or a quoted name, which may be the same.
     calls: bool,

@@ -8,7 +8,7 @@ use memchr::{memchr, memchr2};
 use crate::encoding::{Blotter, Encoding};
 use crate::lexer::Lexer;
 use crate::settings::{Reading, Settings};
-use crate::wary::Mentions;
+use crate::suspect::SettingMentions;
 use crate::{Piece, Unfinished};
 use rows::Row;
 
@@ -16,7 +16,7 @@ use rows::Row;
 /// for a very long comment on one.
 pub const HEAD_LIMIT: usize = 64 << 10;
 
-/// psql passes over it at the beginning of a file.
+/// The byte order mark, which psql skips at the beginning of a file.
 const MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// Where the scanner is.
@@ -71,21 +71,21 @@ pub struct Scanner {
     mode: Mode,
     lexer: Lexer,
     settings: Settings,
-    /// By what the current line is read: psql looks at its settings once a line.
+    /// The settings that the current line is read by: psql looks at them once a line.
     reading: Reading,
     blotter: Blotter,
     seen: Vec<u8>,
-    /// What has come of a piece that is handed out whole.
+    /// The beginning of a piece that is handed out whole.
     held: Vec<u8>,
-    /// What of the statement was handed out already because a command cut it. None if that is long.
+    /// The part of the statement that was handed out already, because a command cut it. None if it is long.
     cut: Option<Vec<u8>>,
     /// Whether the statement's head has been handed out.
     headed: bool,
-    /// How many COPYs the rows of are to come.
+    /// How many COPYs have been read whose rows are still to come.
     copies: u32,
     rows: u64,
     end_of_data: Finder<'static>,
-    mentions: Option<Mentions>,
+    mentions: Option<SettingMentions>,
 }
 
 impl Default for Scanner {
@@ -100,13 +100,13 @@ impl Scanner {
         Self::with(None)
     }
 
-    /// One for a psql that takes commands anywhere, having no `\restrict`: it hands out what versions of
-    /// psql, or their settings, may read in more than one way as [`Piece::Ambiguous`].
-    pub fn wary() -> Self {
-        Self::with(Some(Mentions::default()))
+    /// One for a psql that obeys commands anywhere in a dump, as it has no `\restrict`: text that versions of psql, or
+    /// settings, read in different ways is handed out as [`Piece::Ambiguous`].
+    pub fn reporting_ambiguity() -> Self {
+        Self::with(Some(SettingMentions::default()))
     }
 
-    fn with(mentions: Option<Mentions>) -> Self {
+    fn with(mentions: Option<SettingMentions>) -> Self {
         Self {
             mode: Mode::Start,
             lexer: Lexer::new(mentions.is_some()),

@@ -1,10 +1,10 @@
 //! Whether the dumps of a text follow each other whole, as those do that were put into one file: each has ended before
 //! the next begins.
 
+use crate::boundary::Boundary;
+use crate::flaw::Flaw;
+use crate::nested::NestedDumps;
 use crate::opening::Text;
-use crate::title::Title;
-use crate::verdict::Flaw;
-use crate::within::Within;
 use crate::{Command, Piece, command};
 
 /// A dump that has begun.
@@ -13,7 +13,7 @@ struct Open {
     text: Text,
     /// The key of its `\restrict`, which follows its opening.
     key: Option<String>,
-    /// Whether that may still come.
+    /// Whether that line may still come.
     fresh: bool,
     /// Whether its closing line has come, and only its `\unrestrict` is missing.
     complete: bool,
@@ -35,7 +35,7 @@ pub(crate) struct Sequence {
     title: Option<Text>,
     /// Whether the last comment was cut before its line's end.
     in_line: bool,
-    within: Within,
+    nested: NestedDumps,
     count: usize,
     last: Option<Last>,
     flaw: Option<Flaw>,
@@ -60,8 +60,8 @@ impl Sequence {
             Piece::Head(bytes) => self.statement(bytes, false),
             Piece::Body { bytes, last } => self.statement(bytes, last),
             Piece::Data(rows) => {
-                self.within.see(rows);
-                if self.within.is_no_row() {
+                self.nested.see(rows);
+                if self.nested.is_no_row() {
                     self.unclosed();
                 }
             }
@@ -100,9 +100,9 @@ impl Sequence {
             title.into_iter().for_each(|text| self.begin(text));
             return;
         }
-        match Title::of(line) {
-            Some(Title::Opening(text)) => self.title = Some(text),
-            Some(Title::Closing(text)) => self.complete(text),
+        match Boundary::of(line) {
+            Some(Boundary::Opening(text)) => self.title = Some(text),
+            Some(Boundary::Closing(text)) => self.complete(text),
             None => {}
         }
     }
@@ -163,7 +163,7 @@ impl Sequence {
             Some(open) => open.fresh = false,
             None => {}
         }
-        self.within.see(bytes);
+        self.nested.see(bytes);
         if last {
             self.end_within();
         }
@@ -171,7 +171,7 @@ impl Sequence {
 
     fn end_within(&mut self) {
         let keyed = self.open.last().is_some_and(|open| open.key.is_some());
-        if self.within.end() && !keyed {
+        if self.nested.end() && !keyed {
             self.unclosed();
         }
     }

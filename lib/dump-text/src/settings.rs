@@ -11,7 +11,7 @@ use crate::encoding::Encoding;
 /// More savepoints or databases than any dump has; what goes beyond is not followed.
 const MOST: usize = 1000;
 
-/// By what a line is read.
+/// The settings that a line is read by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Reading {
     pub(crate) standard_strings: bool,

@@ -24,7 +24,7 @@ pub enum Verb {
 
 /// What a statement's subject is: an object of the whole cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum ObjectKind {
     /// A role, a user, a group.
     Role,
     /// A database.
@@ -50,7 +50,7 @@ pub struct Subject {
     /// What is done.
     pub verb: Verb,
     /// To what kind of object.
-    pub kind: Kind,
+    pub kind: ObjectKind,
     /// Its name.
     pub name: Named,
     /// For `ALTER ROLE … IN DATABASE …`, the database.
@@ -61,7 +61,7 @@ impl Subject {
     /// The database that it names.
     pub fn database(&self) -> Option<&Named> {
         match self.kind {
-            Kind::Database => Some(&self.name),
+            ObjectKind::Database => Some(&self.name),
             _ => self.in_database.as_ref(),
         }
     }
@@ -140,9 +140,9 @@ impl Words<'_> {
         if role.token.is("mapping") && (self.takes("for") || self.takes("if")) {
             return None;
         }
-        let everyone = kind == Kind::Role && role.token.is("all");
+        let everyone = kind == ObjectKind::Role && role.token.is("all");
         let mut in_database = None;
-        if kind == Kind::Role && verb == Verb::Alter && self.takes("in") {
+        if kind == ObjectKind::Role && verb == Verb::Alter && self.takes("in") {
             let database = self.takes("database").then(|| self.next())??;
             in_database = Some(named(database)?);
         }
@@ -150,7 +150,7 @@ impl Words<'_> {
             // Nobody's: it is about the database.
             return Some(Subject {
                 verb,
-                kind: Kind::Database,
+                kind: ObjectKind::Database,
                 name: in_database?,
                 in_database: None,
             });
@@ -199,7 +199,7 @@ impl Words<'_> {
         }
         Some(Subject {
             verb: Verb::Update,
-            kind: Kind::Database,
+            kind: ObjectKind::Database,
             name: Named {
                 name,
                 at,
@@ -209,11 +209,11 @@ impl Words<'_> {
         })
     }
 
-    fn kind(&mut self) -> Option<Kind> {
+    fn kind(&mut self) -> Option<ObjectKind> {
         match self.word()?.ascii() {
-            "role" | "user" | "group" => Some(Kind::Role),
-            "database" => Some(Kind::Database),
-            "tablespace" => Some(Kind::Tablespace),
+            "role" | "user" | "group" => Some(ObjectKind::Role),
+            "database" => Some(ObjectKind::Database),
+            "tablespace" => Some(ObjectKind::Tablespace),
             _ => None,
         }
     }
@@ -234,7 +234,7 @@ fn named(spanned: Spanned) -> Option<Named> {
 mod tests {
     use super::*;
 
-    fn read(statement: &str) -> Option<(Verb, Kind, PgText, Option<PgText>)> {
+    fn read(statement: &str) -> Option<(Verb, ObjectKind, PgText, Option<PgText>)> {
         let found = subject(statement.as_bytes())?;
         let quoted = &statement[found.name.at.clone()];
         assert!(quoted.len() >= found.name.name.len(), "{quoted}");
@@ -248,7 +248,7 @@ mod tests {
 
     #[test]
     fn what_a_cluster_dump_says_of_roles_and_databases() {
-        use Kind::*;
+        use ObjectKind::*;
         use Verb::*;
         let cases = [
             ("CREATE ROLE bob;", Create, Role, "bob"),

@@ -26,7 +26,7 @@ fn commands(text: &[u8]) -> Vec<String> {
 }
 
 fn ambiguous(text: &str) -> Option<String> {
-    read(Scanner::wary(), text.as_bytes()).1
+    read(Scanner::reporting_ambiguity(), text.as_bytes()).1
 }
 
 /// What closes a string for the one that takes the command for a part of it.

@@ -353,7 +353,7 @@ fn a_wary_scanner_of_parts_is_one() {
         }
         Ok::<(), Infallible>(())
     };
-    let mut scanner = PartScanner::wary();
+    let mut scanner = PartScanner::reporting_ambiguity();
     scanner
         .feed(b"\\connect x\nSELECT :y;\n", &mut sink)
         .unwrap();
@@ -385,7 +385,7 @@ proptest! {
         cuts in proptest::collection::vec(1_usize..9, 1..20),
     ) {
         let dump = bits.concat();
-        for scanner in [Scanner::new, Scanner::wary] {
+        for scanner in [Scanner::new, Scanner::reporting_ambiguity] {
             let (whole, bytes, ended) = scan_parts_with(scanner(), std::iter::once(dump.as_bytes()));
             prop_assert_eq!(String::from_utf8_lossy(&bytes), dump.as_str());
             let mut rest = dump.as_bytes();

@@ -4,7 +4,7 @@
 
 use std::convert::Infallible;
 
-use dump_text::{Event, Flaw, Part, PartScanner, Sight, Watch};
+use dump_text::{Event, Flaw, Outline, Part, PartScanner, Watch};
 use proptest::prelude::*;
 
 const CLUSTER_END: &str = "--\n-- PostgreSQL database cluster dump complete\n--\n\n";
@@ -308,7 +308,7 @@ fn the_ends_tell_no_more_than_they_can() {
     let long = "COPY public.t (a) FROM stdin;\n".to_owned() + &"1\n".repeat(20_000) + "\\.\n";
     let text = |made: Made, keyed, number| made.text(&long, keyed, number);
     let seen = |text: &str| {
-        Sight::of(
+        Outline::of(
             &text.as_bytes()[..30_000],
             &text.as_bytes()[text.len() - 30_000..],
         )
@@ -320,10 +320,10 @@ fn the_ends_tell_no_more_than_they_can() {
     ];
     for (first, keyed) in ones.into_iter().flat_map(|it| [(it, true), (it, false)]) {
         let one = text(first, keyed, 1);
-        assert_eq!(seen(&one), Ok(Sight::Whole), "{first:?}");
+        assert_eq!(seen(&one), Ok(Outline::Whole), "{first:?}");
         assert_eq!(seen(&one[..one.len() - 90]), Err(Flaw::Cut), "{first:?}");
         let globals = Made::Globals.text("", keyed, 7) + &one;
-        assert_eq!(seen(&globals), Ok(Sight::Several), "{first:?}");
+        assert_eq!(seen(&globals), Ok(Outline::Several), "{first:?}");
         assert_eq!(
             seen(&globals[..globals.len() - 90]),
             Err(Flaw::Cut),
@@ -332,7 +332,7 @@ fn the_ends_tell_no_more_than_they_can() {
     }
     for first in &ones[..2] {
         let two = text(*first, true, 1) + &text(Made::Created("b"), true, 2);
-        assert_eq!(seen(&two), Ok(Sight::Several), "{first:?}");
+        assert_eq!(seen(&two), Ok(Outline::Several), "{first:?}");
     }
     // A cluster's dump that stops behind one of its databases.
     let cluster = text(Made::Cluster(&["c", "d"]), true, 1);

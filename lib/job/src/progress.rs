@@ -1,4 +1,4 @@
-//! How far a long work is: a bar on a terminal, elsewhere one line now and then.
+//! How far a long task has come: a bar on a terminal, elsewhere a line from time to time.
 
 use std::io::IsTerminal;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,7 +8,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::{bar, message, say, text};
 
-/// A log gets a line after this long, then again after each such while.
+/// A log gets a line each time this long has passed.
 const LINE_EVERY: Duration = Duration::from_secs(30);
 
 /// The progress of one piece of work, counted in bytes. May be shared between threads. The bar is gone

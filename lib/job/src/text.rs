@@ -29,7 +29,7 @@ pub fn rate(bytes: u64, elapsed: Duration) -> String {
     format!("{}/s", self::bytes(rate))
 }
 
-/// A while that has been measured: `0.42 s`, `37 s`, `14 minutes`.
+/// A measured time: `0.42 s`, `37 s`, `14 minutes`.
 pub fn duration(duration: Duration) -> String {
     match duration.as_secs() {
         0..10 => format!("{:.2} s", duration.as_secs_f64()),

@@ -1,4 +1,4 @@
-//! Whom a program runs as, where this process is root's.
+//! The account that a program runs as, where this process runs as root.
 
 use std::env;
 use std::ffi::OsStr;
@@ -7,8 +7,9 @@ use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::str::FromStr;
 
-/// What a client program and the loader read of the environment, by name, or by how names begin (`_` at the end).
-/// `PGPASSWORD` and its like are among it: a server of one's own is reached without them ([`Conninfo::socket`]).
+/// The variables that a client program and the loader read: whole names, and beginnings (with `_` at the end).
+/// `PGPASSWORD` and its like are among them: a server on a private socket is reached without them
+/// ([`Conninfo::socket`]).
 ///
 /// [`Conninfo::socket`]: crate::Conninfo::socket
 const READ: [&str; 8] = [

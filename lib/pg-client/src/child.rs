@@ -15,7 +15,7 @@ use pg_text::PgText;
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitIdOptions};
 
-pub use ended::Ended;
+pub use ended::{Ended, is_error_line};
 use killer::exit_of;
 pub use killer::{Ending, Killer};
 use stderr::StderrReader;

@@ -19,8 +19,8 @@ const SECRETS: [&str; 4] = [
     "scram_client_key",
     "scram_server_key",
 ];
-/// What of the environment would lead elsewhere, or be demanded of a server on a socket that asks for nothing
-/// (PostgreSQL documentation, 34.15 Environment Variables).
+/// Variables that would lead to another server, or demand what a server on a private socket does not do (PostgreSQL
+/// documentation, 34.15 Environment Variables).
 const ENVIRONMENT: [&str; 19] = [
     "PGCHANNELBINDING",
     "PGDATABASE",
@@ -42,9 +42,9 @@ const ENVIRONMENT: [&str; 19] = [
     "PGTARGETSESSIONATTRS",
     "PGUSER",
 ];
-/// The keyword for the encoding that a session speaks, and the one that every session of ours begins with: the server hands
-/// on the bytes that it has, and takes those that may be in the database. Else settings of the server, a role or a database,
-/// and what the environment says, would make other bytes of names.
+/// The client encoding that every session of ours begins with: the server gives names as the bytes that it has, and takes
+/// the bytes that may be in the database. Otherwise the environment, or settings of the server, a role or a database,
+/// would have them converted.
 const ENCODING: (&str, &str) = ("client_encoding", "SQL_ASCII");
 /// Seconds a connection may take to be made, unless the environment says another time.
 const CONNECT_TIMEOUT: &str = "20";

@@ -26,7 +26,7 @@ pub fn command(program: impl AsRef<OsStr>) -> Command {
 /// The client program `name`, as PATH finds it. Whatever of the environment has a signature in it, as a store's URL
 /// may, is not for it either.
 ///
-/// It speaks English, whatever the locale is, as the five programs do, who tell its errors from its warnings. The
+/// It speaks English, whatever the locale is: so do the five programs, and they tell its errors from its warnings. The
 /// server's words stay in the server's language, and what is dumped does not depend on the client's locale.
 ///
 /// On Debian that is `pg_wrapper`, a script that chooses a local cluster and a version, and takes longer

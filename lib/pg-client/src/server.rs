@@ -19,8 +19,8 @@ const BAD_CONNECTION: i32 = 2;
 /// One row of an answer; NULL is none.
 pub type Row = Vec<Option<PgText>>;
 
-/// What stands between the fields of an answer, and for NULL: words that nobody can know who gives something a name, which
-/// may have any bytes. Records end in a NUL byte, which no text has.
+/// What separates the fields of an answer, and what stands for NULL. Both are random, as a name may hold any bytes, and
+/// nobody who gives one can guess them. Records end in a NUL byte, which no text has.
 #[derive(Debug)]
 struct Marks {
     field: String,
@@ -54,8 +54,8 @@ impl Server {
     /// Waits for a server that is starting, or whose address does not answer yet, at most this long.
     ///
     /// # Errors
-    /// It does not answer in time: with psql's own words. Whatever waiting does not help against (a
-    /// wrong password, no such database) is no matter here: the first query says it.
+    /// It does not answer in time: with psql's own words. What waiting does not help (a wrong password, no such database)
+    /// is left to the first query.
     pub fn wait(&self, timeout: Duration) -> Result<(), Error> {
         let started = Instant::now();
         let mut pause = Duration::from_millis(50);

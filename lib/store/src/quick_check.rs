@@ -1,7 +1,7 @@
 //! What a backup's first and last bytes tell of it, without reading it through.
 
 use backup_file::{FileKind, FirstAndLast, Index, MARKER, ReadAt, ReadError, Tail, read_tail};
-use dump_text::{Flaw, Sight};
+use dump_text::{Flaw, Outline};
 
 use crate::{Backup, Error, Source, Store};
 
@@ -74,9 +74,9 @@ fn check_ends(source: &Source) -> Result<QuickCheck, ReadError> {
 
 /// What the ends tell of a file of BGZF members that has a marker but no index.
 fn at_the_ends(ends: &FirstAndLast) -> Result<QuickCheck, ReadError> {
-    Ok(match sight(ends)? {
-        Ok(Sight::Whole) => QuickCheck::Whole(None),
-        Ok(Sight::Several) => QuickCheck::Foreign,
+    Ok(match outline(ends)? {
+        Ok(Outline::Whole) => QuickCheck::Whole(None),
+        Ok(Outline::Several) => QuickCheck::Foreign,
         Err(flaw) => QuickCheck::NotGood(flaw.to_string()),
     })
 }
@@ -87,12 +87,14 @@ fn at_the_ends(ends: &FirstAndLast) -> Result<QuickCheck, ReadError> {
 /// # Errors
 /// The ends are damaged.
 pub fn flaw_at(ends: &FirstAndLast) -> Result<Option<Flaw>, ReadError> {
-    Ok(sight(ends)?.err())
+    Ok(outline(ends)?.err())
 }
 
-fn sight(ends: &FirstAndLast) -> Result<Result<Sight, Flaw>, ReadError> {
+fn outline(ends: &FirstAndLast) -> Result<Result<Outline, Flaw>, ReadError> {
     let text = ends.text()?;
-    Ok(text.map_or(Ok(Sight::Whole), |[first, last]| Sight::of(&first, &last)))
+    Ok(text.map_or(Ok(Outline::Whole), |[first, last]| {
+        Outline::of(&first, &last)
+    }))
 }
 
 fn kind(file: &dyn ReadAt) -> Result<FileKind, ReadError> {

@@ -6,7 +6,7 @@ use std::process::Stdio;
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::program::{Place, Seen, pid_in, runs, signal, until};
+use crate::program::{Seen, TestDir, pid_in, runs, signal, until};
 
 const GLOBALS: &str = "--\n-- PostgreSQL database cluster dump\n--\n\nCREATE ROLE a;\n\n\n";
 const CLOSING: &str = "--\n-- PostgreSQL database cluster dump complete\n--\n\n";
@@ -14,8 +14,8 @@ const OPENING: &str = "--\n-- PostgreSQL database dump\n--\n\n";
 const COMPLETE: &str = "--\n-- PostgreSQL database dump complete\n--\n\n";
 
 /// A server whose databases are `one`, `template1` and `two`, and clients of version 15.18.
-fn cluster() -> Place {
-    let place = Place::new();
+fn cluster() -> TestDir {
+    let place = TestDir::new();
     place.client("pg_isready", "exit 0");
     answer(
         &place,
@@ -34,7 +34,7 @@ fn cluster() -> Place {
 
 /// What psql prints (with `\\377` between fields), first that the setting which a pooler would not hand on came from its
 /// client.
-fn answer(place: &Place, version: &str, passwords: &str, databases: &str) {
+fn answer(place: &TestDir, version: &str, passwords: &str, databases: &str) {
     let server = format!("off\\377client\\000{version}\\37715.18\\377{passwords}\\0");
     place.client(
         "psql",
@@ -47,7 +47,7 @@ const MARK: &str = "for argument; do case $before in --field-separator) mark=$ar
 const MARKED: &str = "sed \"s/\\xff/$mark/g\"";
 
 /// pg_dump says which database it is, after it has done `first`; `$name` is its name.
-fn dump(place: &Place, first: &str) {
+fn dump(place: &TestDir, first: &str) {
     let text = format!("{OPENING}SELECT '$name';\n\n{COMPLETE}").replace('\n', "\\n");
     place.client(
         "pg_dump",
@@ -400,7 +400,7 @@ fn what_waiting_does_not_help_is_said_at_once() {
 
 #[test]
 fn no_client_is_installed() {
-    let place = Place::new();
+    let place = TestDir::new();
     let output = place
         .program(["--jobs=1"])
         .env("PATH", place.path("bin"))

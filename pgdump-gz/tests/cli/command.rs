@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io::Read;
 use std::process::{Command, Stdio};
 
-use crate::program::{Place, Seen, gunzip};
+use crate::program::{Seen, TestDir, gunzip};
 
 const DATABASE: &str = "--\n-- PostgreSQL database dump\n--\n\n\\restrict key\n\n\
     -- Dumped from database version 14.5\n-- Dumped by pg_dump version 15.18\n\n\
@@ -21,7 +21,7 @@ fn cluster() -> String {
     )
 }
 
-fn wrapped(place: &Place, text: &str) -> Seen {
+fn wrapped(place: &TestDir, text: &str) -> Seen {
     let file = place.path("text");
     fs::write(&file, text).unwrap();
     let output = place
@@ -34,7 +34,7 @@ fn wrapped(place: &Place, text: &str) -> Seen {
 
 #[test]
 fn any_output_gets_the_marker() {
-    let place = Place::new();
+    let place = TestDir::new();
     let seen = place.sh("echo hello; echo 'some words' >&2").done();
     assert_eq!(seen.text(), "hello\n");
     assert!(
@@ -52,7 +52,7 @@ fn any_output_gets_the_marker() {
 fn a_dump_is_batch_work() {
     // The 41st field of /proc/PID/stat (proc(5), sched(7)): 3 is SCHED_BATCH, 5 SCHED_IDLE.
     let script = "cut -d ' ' -f 41 /proc/$PPID/stat /proc/self/stat";
-    let place = Place::new();
+    let place = TestDir::new();
     assert_eq!(place.sh(script).done().text(), "3\n3\n");
     let program = ["--no-sched-batch", "--", "sh", "-c", script];
     assert_eq!(place.run(program).done().text(), "0\n0\n");
@@ -66,7 +66,7 @@ fn a_dump_is_batch_work() {
 
 #[test]
 fn a_large_output_is_the_same_afterwards() {
-    let place = Place::new();
+    let place = TestDir::new();
     let script = "i=0; while [ $i -lt 40000 ]; do echo \"line $i of many\"; i=$((i+1)); done";
     let seen = place
         .run(["--threads", "3", "--", "sh", "-c", script])
@@ -79,7 +79,7 @@ fn a_large_output_is_the_same_afterwards() {
 
 #[test]
 fn a_command_that_fails() {
-    let place = Place::new();
+    let place = TestDir::new();
     place
         .sh("echo data; echo 'cannot go on' >&2; exit 5")
         .failed(1, "'sh' failed with exit code 5: cannot go on");
@@ -95,7 +95,7 @@ fn a_command_that_fails() {
 
 #[test]
 fn a_command_that_fails_leaves_no_file() {
-    let place = Place::new();
+    let place = TestDir::new();
     for script in ["echo data; exit 5", "echo data; kill -KILL $$", "exit 0"] {
         let seen = place.run(["--dir", "store", "--", "sh", "-c", script]);
         seen.failed(1, "'sh'");
@@ -106,7 +106,7 @@ fn a_command_that_fails_leaves_no_file() {
 
 #[test]
 fn a_dump_of_one_database() {
-    let place = Place::new();
+    let place = TestDir::new();
     assert_eq!(wrapped(&place, DATABASE).done().text(), DATABASE);
     for cut in [DATABASE.len() - 2, DATABASE.len() / 2, 60] {
         wrapped(&place, &DATABASE[..cut - 20]).failed(1, "what 'cat' wrote is not whole");
@@ -115,7 +115,7 @@ fn a_dump_of_one_database() {
 
 #[test]
 fn a_dump_of_a_cluster_gets_an_index() {
-    let place = Place::new();
+    let place = TestDir::new();
     let cluster = cluster();
     let seen = wrapped(&place, &cluster).done();
     assert!(seen.stderr.contains("2 databases, from 'cat'"), "{seen}");
@@ -133,7 +133,7 @@ fn a_dump_of_a_cluster_gets_an_index() {
 
 #[test]
 fn a_dump_that_was_changed_on_the_way() {
-    let place = Place::new();
+    let place = TestDir::new();
     for (text, said) in [
         (cluster().replace('\n', "\r\n"), "end in CRLF"),
         (
@@ -156,7 +156,7 @@ fn a_dump_that_was_changed_on_the_way() {
 
 #[test]
 fn a_dump_that_psql_cannot_read_is_refused_at_once() {
-    let place = Place::new();
+    let place = TestDir::new();
     // It would never end.
     let script = "printf -- '-\\0-\\0\\n\\0-\\0-\\0 \\0'; for c in P o s t g r e S Q L ' ' d a t a b a s e ' ' d u m p; \
         do printf \"$c\\0\"; done; printf -- '\\n\\0-\\0-\\0\\n\\0'; yes";
@@ -167,14 +167,14 @@ fn a_dump_that_psql_cannot_read_is_refused_at_once() {
 
 #[test]
 fn the_command_reads_our_standard_input() {
-    let place = Place::new();
+    let place = TestDir::new();
     let seen = wrapped(&place, "from outside").done();
     assert_eq!(seen.text(), "from outside");
 }
 
 #[test]
 fn the_command_has_no_terminal() {
-    let place = Place::new();
+    let place = TestDir::new();
     // What would ask for a password there must fail, not be stopped in the background.
     let try_it = "(exec < /dev/tty) 2> /dev/null && echo terminal || echo none";
     fs::write(place.path("try"), try_it).unwrap();
@@ -202,7 +202,7 @@ fn the_command_has_no_terminal() {
 
 #[test]
 fn a_full_disk() {
-    let place = Place::new();
+    let place = TestDir::new();
     let full = File::options().write(true).open("/dev/full").unwrap();
     let mut program = place.program(["--", "echo", "hello"]);
     let seen = Seen::of(
@@ -220,7 +220,7 @@ fn a_full_disk() {
 
 #[test]
 fn a_broken_pipe_is_a_failure() {
-    let place = Place::new();
+    let place = TestDir::new();
     let mut child = place
         .program(["--", "sh", "-c", "head -c 100000000 /dev/urandom"])
         .stdout(Stdio::piped())

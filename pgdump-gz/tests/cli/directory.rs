@@ -9,13 +9,13 @@ use rustix::fs::{FlockOperation, flock};
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::program::{Place, Seen, gunzip, pid_in, runs, signal, until};
+use crate::program::{Seen, TestDir, gunzip, pid_in, runs, signal, until};
 
 const NOTHING: [&str; 0] = [];
 
 #[test]
 fn a_backup_and_its_sidecar() {
-    let place = Place::new();
+    let place = TestDir::new();
     let seen = place.run(["--dir", "store", "--", "echo", "hello"]).done();
     let printed = String::from_utf8(seen.stdout).unwrap();
     let name = printed.strip_prefix("store/").unwrap().trim_end();
@@ -39,7 +39,7 @@ fn a_backup_and_its_sidecar() {
 
 #[test]
 fn a_script_gets_a_document() {
-    let place = Place::new();
+    let place = TestDir::new();
     let seen = place
         .run(["--dir", "store", "--json", "--", "echo", "hello"])
         .done();
@@ -64,7 +64,7 @@ fn a_script_gets_a_document() {
 
 #[test]
 fn runs_within_one_second_do_not_overwrite() {
-    let place = Place::new();
+    let place = TestDir::new();
     for _ in 0..3 {
         place.run(["--dir", "store", "--", "echo", "hello"]).done();
     }
@@ -73,7 +73,7 @@ fn runs_within_one_second_do_not_overwrite() {
 
 #[test]
 fn no_directory() {
-    let place = Place::new();
+    let place = TestDir::new();
     place
         .run(["--dir", "nowhere", "--", "echo"])
         .failed(1, "'nowhere'");
@@ -84,7 +84,7 @@ fn no_directory() {
 
 #[test]
 fn a_second_run_is_refused() {
-    let place = Place::new();
+    let place = TestDir::new();
     let first = place.begin("echo $$ > pid; echo hello; until [ -e go ]; do sleep 0.05; done");
     pid_in(&place.path("pid"));
     place
@@ -99,7 +99,7 @@ fn a_second_run_is_refused() {
 #[test]
 fn a_signal_leaves_nothing() {
     for (sent, code) in [(Signal::TERM, 143), (Signal::INT, 130), (Signal::HUP, 129)] {
-        let place = Place::new();
+        let place = TestDir::new();
         // The last of the pipeline does not listen to SIGTERM.
         let script = "echo hello; sh -c 'trap \"\" TERM; echo $$ > pid; sleep 1000; :' | cat";
         let child = place.begin(script);
@@ -117,7 +117,7 @@ fn a_signal_leaves_nothing() {
 /// What nohup(1) begins is to outlive its session.
 #[test]
 fn under_nohup_a_hangup_is_nothing() {
-    let place = Place::new();
+    let place = TestDir::new();
     let script = "trap '' HUP; exec \"$0\" --dir store -- sh -c 'echo $$ > pid; echo hello; until [ -e go ]; do sleep 0.05; done'";
     let program = place.program(NOTHING);
     let mut nohup = Command::new("sh");
@@ -135,7 +135,7 @@ fn under_nohup_a_hangup_is_nothing() {
 /// Whoever may read the directory may lock it.
 #[test]
 fn a_directory_that_somebody_else_locks_is_written_into() {
-    let place = Place::new();
+    let place = TestDir::new();
     let directory = File::open(place.path("store")).unwrap();
     flock(&directory, FlockOperation::LockExclusive).unwrap();
     place.run(["--dir", "store", "--", "echo", "hello"]).done();
@@ -144,7 +144,7 @@ fn a_directory_that_somebody_else_locks_is_written_into() {
 
 #[test]
 fn what_a_killed_run_leaves_is_removed() {
-    let place = Place::new();
+    let place = TestDir::new();
     let child = place.begin("echo $$ > pid; echo hello; exec sleep 1000");
     let pid = pid_in(&place.path("pid"));
     until("a temporary file", || place.stored().len() == 1);
@@ -165,7 +165,7 @@ fn what_a_killed_run_leaves_is_removed() {
 
 #[test]
 fn too_little_room_is_seen_before_the_dump() {
-    let place = Place::new();
+    let place = TestDir::new();
     let disk = rustix::fs::statvfs(place.path("store")).unwrap();
     let newest = "postgresql_backup_20200102_000000.sql.gz";
     // Larger than the whole disk, and without a block on it.

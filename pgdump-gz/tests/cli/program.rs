@@ -17,7 +17,7 @@ use tempfile::TempDir;
 const DEADLINE: Duration = Duration::from_secs(120);
 
 /// A directory with the stores and the clients of one test.
-pub(crate) struct Place {
+pub(crate) struct TestDir {
     root: TempDir,
 }
 
@@ -28,7 +28,7 @@ pub(crate) struct Seen {
     pub(crate) stderr: String,
 }
 
-impl Place {
+impl TestDir {
     pub(crate) fn new() -> Self {
         let root = tempfile::tempdir().unwrap();
         for directory in ["bin", "store", "tmp"] {

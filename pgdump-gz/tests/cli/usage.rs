@@ -3,11 +3,11 @@ use std::process::Stdio;
 
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 
-use crate::program::{Place, Seen};
+use crate::program::{Seen, TestDir};
 
 #[test]
 fn wrong_usage() {
-    let place = Place::new();
+    let place = TestDir::new();
     for (arguments, words) in [
         (&["--nonsense"][..], "--nonsense"),
         (&["--jobs", "0"], "--jobs"),
@@ -40,7 +40,7 @@ fn wrong_usage() {
 
 #[test]
 fn the_help_is_complete() {
-    let place = Place::new();
+    let place = TestDir::new();
     let seen = place.run(["--help"]).done();
     let help = String::from_utf8(seen.stdout).unwrap();
     for word in [
@@ -68,7 +68,7 @@ fn the_help_is_complete() {
 
 #[test]
 fn a_terminal_gets_no_backup() {
-    let place = Place::new();
+    let place = TestDir::new();
     let controller = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
     grantpt(&controller).unwrap();
     unlockpt(&controller).unwrap();

@@ -1,6 +1,6 @@
 use std::collections::BTreeSet;
 
-use dump_text::{Command, Kind, Named, Piece, Subject, Verb, is_setting, subject, tokens};
+use dump_text::{Command, Named, ObjectKind, Piece, Subject, Verb, is_setting, subject, tokens};
 use job::Error;
 use pg_text::PgText;
 
@@ -137,8 +137,8 @@ impl GlobalsEdit {
             return;
         };
         match (about.verb, about.kind) {
-            (Verb::Create, Kind::Role) => self.created.roles.push(name),
-            (Verb::Create, Kind::Tablespace) => self.created.tablespaces.push(name),
+            (Verb::Create, ObjectKind::Role) => self.created.roles.push(name),
+            (Verb::Create, ObjectKind::Tablespace) => self.created.tablespaces.push(name),
             _ => {}
         }
     }
@@ -218,15 +218,15 @@ impl GlobalsEdit {
             };
         }
         let name = &about.name.name;
-        if about.kind == Kind::Role && is_whoever_restores(&about.name, statement) {
+        if about.kind == ObjectKind::Role && is_whoever_restores(&about.name, statement) {
             let what = format!("role {}", name.to_string().to_uppercase());
             return Verdict::LeaveOut(what, NOT_WHOEVER_RESTORES);
         }
         let (noun, there) = match about.kind {
-            Kind::Role => ("role", self.is_among(&self.roles, name)),
+            ObjectKind::Role => ("role", self.is_among(&self.roles, name)),
             _ => ("tablespace", self.is_among(&self.tablespaces, name)),
         };
-        let keeps = there && !(about.kind == Kind::Role && self.role_passwords);
+        let keeps = there && !(about.kind == ObjectKind::Role && self.role_passwords);
         let what = format!("{noun} '{name}'");
         match about.verb {
             Verb::Alter if there && renames(about, statement) => {

@@ -2,7 +2,7 @@
 
 use memchr::{memchr, memchr2};
 
-use super::{Lexer, Quote, State};
+use super::{Lexer, LexerState, Quote};
 use crate::bytes::{continues_tag, continues_word, starts_word};
 use crate::number::{Next, Number};
 
@@ -23,7 +23,7 @@ impl Lexer {
         }
         // `E'` and `U&` are prefixes: the word and what follows it are one.
         if let Some(state) = self.prefix(input[length]) {
-            if state != State::UnicodePrefix {
+            if state != LexerState::UnicodePrefix {
                 self.token(input[length]);
             }
             return self.go_after(length, state);
@@ -33,23 +33,23 @@ impl Lexer {
         if outside {
             self.body.word(&self.word, true);
         }
-        if self.wary {
+        if self.reports_ambiguity {
             self.older_body.word(&self.word, outside);
         }
-        self.state = State::Base;
+        self.state = LexerState::Base;
         length
     }
 
     /// What a word of one letter and the byte behind it begin.
-    pub(super) fn prefix(&self, byte: u8) -> Option<State> {
+    pub(super) fn prefix(&self, byte: u8) -> Option<LexerState> {
         let &[letter] = self.word.as_slice() else {
             return None;
         };
         match (letter, byte) {
-            (b'e', b'\'') => Some(State::Quote(Quote::Escapes)),
-            (b'b' | b'x', b'\'') => Some(State::Quote(Quote::Bits)),
-            (b'n', b'\'') => Some(State::Quote(self.ordinary())),
-            (b'u', b'&') => Some(State::UnicodePrefix),
+            (b'e', b'\'') => Some(LexerState::Quote(Quote::Escapes)),
+            (b'b' | b'x', b'\'') => Some(LexerState::Quote(Quote::Bits)),
+            (b'n', b'\'') => Some(LexerState::Quote(self.ordinary())),
+            (b'u', b'&') => Some(LexerState::UnicodePrefix),
             _ => None,
         }
     }
@@ -62,10 +62,10 @@ impl Lexer {
             }
         }
         match number.next(input[0]) {
-            Next::More(number) => self.go(State::Number(number)),
-            Next::Dots => self.go(State::Base),
+            Next::More(number) => self.go(LexerState::Number(number)),
+            Next::Dots => self.go(LexerState::Base),
             Next::Ended => {
-                self.ambiguous = self.wary && !number.is_plain();
+                self.ambiguous = self.reports_ambiguity && !number.is_plain();
                 self.ended()
             }
         }
@@ -80,8 +80,8 @@ impl Lexer {
             return self.ended();
         }
         let junk = junk || !byte.is_ascii_digit();
-        self.ambiguous = self.wary && junk;
-        self.go(State::Parameter { junk })
+        self.ambiguous = self.reports_ambiguity && junk;
+        self.go(LexerState::Parameter { junk })
     }
 
     /// psql puts TRUE or FALSE in for `:{?name}`, so that the name is no word of the statement.
@@ -91,10 +91,10 @@ impl Lexer {
             return 1;
         }
         if byte == b'}' && !self.delimiter.is_empty() {
-            return self.go(State::Base);
+            return self.go(LexerState::Base);
         }
         // It was nothing of that kind.
-        self.state = State::Base;
+        self.state = LexerState::Base;
         let name = std::mem::take(&mut self.delimiter);
         let mut at = 0;
         while at < name.len() {
@@ -107,9 +107,9 @@ impl Lexer {
         self.delimiter.clear();
         self.delimiter.extend([b'$', byte]);
         match byte {
-            b'$' => self.go(State::DollarBody { matched: 0 }),
-            b'0'..=b'9' => self.go(State::Parameter { junk: false }),
-            _ if starts_word(byte) => self.go(State::Tag),
+            b'$' => self.go(LexerState::DollarBody { matched: 0 }),
+            b'0'..=b'9' => self.go(LexerState::Parameter { junk: false }),
+            _ if starts_word(byte) => self.go(LexerState::Tag),
             _ => self.ended(),
         }
     }
@@ -121,18 +121,18 @@ impl Lexer {
             self.word.clear();
             let letters = self.delimiter[1..kept].iter();
             self.word.extend(letters.map(u8::to_ascii_lowercase));
-            self.state = State::Word;
-            self.ambiguous = self.wary;
+            self.state = LexerState::Word;
+            self.ambiguous = self.reports_ambiguity;
             return 0;
         }
         if self.delimiter.len() >= TAG_LIMIT {
             self.ambiguous = true;
             self.word.clear();
-            return self.go(State::Word);
+            return self.go(LexerState::Word);
         }
         self.delimiter.push(byte);
         match byte {
-            b'$' => self.go(State::DollarBody { matched: 0 }),
+            b'$' => self.go(LexerState::DollarBody { matched: 0 }),
             _ => 1,
         }
     }
@@ -140,20 +140,20 @@ impl Lexer {
     pub(super) fn in_dollar_body(&mut self, matched: usize, input: &[u8]) -> usize {
         if matched == 0 {
             return match memchr(b'$', input) {
-                Some(at) => self.go_after(at, State::DollarBody { matched: 1 }),
+                Some(at) => self.go_after(at, LexerState::DollarBody { matched: 1 }),
                 None => input.len(),
             };
         }
         let byte = input[0];
         let wanted = self.delimiter.get(matched) == Some(&byte);
         self.go(match (wanted, byte) {
-            (true, _) if matched + 1 == self.delimiter.len() => State::Base,
-            (true, _) => State::DollarBody {
+            (true, _) if matched + 1 == self.delimiter.len() => LexerState::Base,
+            (true, _) => LexerState::DollarBody {
                 matched: matched + 1,
             },
             // The end of another tag may be the beginning of the right one.
-            (false, b'$') => State::DollarBody { matched: 1 },
-            (false, _) => State::DollarBody { matched: 0 },
+            (false, b'$') => LexerState::DollarBody { matched: 1 },
+            (false, _) => LexerState::DollarBody { matched: 0 },
         })
     }
 
@@ -162,7 +162,7 @@ impl Lexer {
             return match memchr2(b'*', b'/', input) {
                 Some(at) => {
                     let last = input[at];
-                    self.go_after(at, State::Comment { depth, last })
+                    self.go_after(at, LexerState::Comment { depth, last })
                 }
                 None => input.len(),
             };
@@ -174,8 +174,8 @@ impl Lexer {
             _ => (depth, 0),
         };
         self.go(match depth {
-            0 => State::Base,
-            _ => State::Comment { depth, last },
+            0 => LexerState::Base,
+            _ => LexerState::Comment { depth, last },
         })
     }
 }

@@ -5,7 +5,7 @@ use crate::Piece;
 use crate::change::changes;
 use crate::lexer::Stop;
 use crate::query::Query;
-use crate::wary::{Mentions, is_suspect};
+use crate::suspect::{SettingMentions, is_suspect};
 
 impl Scanner {
     pub(super) fn statement<E>(
@@ -49,7 +49,7 @@ impl Scanner {
         Ok(length)
     }
 
-    /// Hands out the statement, or what can be of it.
+    /// Hands out the statement, or the part of it that has come.
     pub(super) fn hand_out<E>(
         &mut self,
         part: &[u8],
@@ -119,7 +119,7 @@ impl Scanner {
     /// The `;` of a statement has come, with its last `part`; whether it is suspect.
     pub(super) fn ended(&mut self, query: &Query, part: &[u8]) -> bool {
         self.copies += u32::from(query.is_copy_from_stdin());
-        let mentions = self.mentions.as_mut().map(Mentions::take);
+        let mentions = self.mentions.as_mut().map(SettingMentions::take);
         let changes_settings = query.may_change_settings();
         let looked_at = changes_settings || mentions == Some(true);
         if looked_at {

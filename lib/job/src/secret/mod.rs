@@ -13,7 +13,7 @@ use std::sync::{PoisonError, RwLock};
 use pg_text::PgText;
 
 use letters::{Letter, essence, levels};
-use places::{Kind, places};
+use places::{SecretKind, places};
 
 /// The variables of the environment that hold our secrets, or name the files that do. No child process gets them.
 pub const VARIABLES: [&str; 6] = [
@@ -26,11 +26,12 @@ pub const VARIABLES: [&str; 6] = [
 ];
 /// The options whose values are such URLs.
 const URL_OPTIONS: [&str; 2] = ["--ping", "--push"];
-/// What may be a word of a message, although somebody chose it as a password. To hide it would tell what it is.
+/// Values that may be words of a message, although somebody chose them as a password. To hide such a word would tell that
+/// it is the password.
 const WORDS: [&str; 3] = ["PGDATABASE", "PGHOST", "PGUSER"];
 
 const HIDDEN: &str = "***";
-/// So many bytes of a key in a row are as good as the key: less is no help to guess the rest.
+/// This many bytes of a key in a row are as good as the key. Fewer do not help to guess the rest.
 const PART: usize = 10;
 /// What is shorter may be a word, or a number.
 const SHORTEST_KEY: usize = 4;
@@ -103,7 +104,7 @@ pub fn learn(text: &str) {
     }
     for (kind, place) in places(text.as_bytes()) {
         // A password with white space in it that should have been quoted ends before the next keyword.
-        if let (Kind::Password, Some(rest)) = (kind, text.get(place.start..)) {
+        if let (SecretKind::Password, Some(rest)) = (kind, text.get(place.start..)) {
             let value = rest.split('=').next().unwrap_or_default();
             let cut = value
                 .rfind(char::is_whitespace)
@@ -116,7 +117,10 @@ pub fn learn(text: &str) {
 /// Learns a SAS token: its `sig`, or all of it if it cannot be seen where that is.
 pub fn learn_token(text: &str) {
     learn(text);
-    let is_query = text.contains('&') || places(text.as_bytes()).iter().any(|it| it.0 == Kind::Key);
+    let is_query = text.contains('&')
+        || places(text.as_bytes())
+            .iter()
+            .any(|it| it.0 == SecretKind::Key);
     let is_path = text.starts_with('/');
     if !is_query && !is_path {
         learn_key(text);
@@ -147,7 +151,7 @@ pub fn learn_url(url: &str) {
 pub fn holds_signature(text: &str) -> bool {
     levels(text).iter().any(|level| {
         let mut found = places(&bytes(level)).into_iter();
-        found.any(|(kind, _)| kind == Kind::Key)
+        found.any(|(kind, _)| kind == SecretKind::Key)
     })
 }
 
@@ -157,8 +161,8 @@ fn learn_places(text: &str) {
         for (kind, place) in places(&bytes) {
             let secret = String::from_utf8_lossy(&bytes[place]);
             match kind {
-                Kind::Key => learn_key(&secret),
-                Kind::Password => learn_password(&secret),
+                SecretKind::Key => learn_key(&secret),
+                SecretKind::Password => learn_password(&secret),
             }
         }
     }

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 /// What kind of a secret it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum SecretKind {
     /// Random: no part of it stands in a message by chance.
     Key,
     /// Chosen by a person, perhaps: it may be a word.
@@ -23,14 +23,14 @@ const PASSWORDS: [&str; 5] = [
 ];
 
 /// Where they are in these bytes.
-pub(super) fn places(text: &[u8]) -> Vec<(Kind, Range<usize>)> {
+pub(super) fn places(text: &[u8]) -> Vec<(SecretKind, Range<usize>)> {
     let mut found = Vec::new();
     for at in 0..text.len() {
         match text[at] {
             b'=' => found.extend(assigned(text, at)),
             b'\'' => found.extend(sql_password(text, at)),
             b':' if text[at..].starts_with(b"://") => {
-                found.extend(login(text, at).map(|place| (Kind::Password, place)));
+                found.extend(login(text, at).map(|place| (SecretKind::Password, place)));
             }
             _ => {}
         }
@@ -40,20 +40,20 @@ pub(super) fn places(text: &[u8]) -> Vec<(Kind, Range<usize>)> {
 }
 
 /// The value after the `=` at `at`.
-fn assigned(text: &[u8], at: usize) -> Option<(Kind, Range<usize>)> {
+fn assigned(text: &[u8], at: usize) -> Option<(SecretKind, Range<usize>)> {
     let name = name_before(text, at);
     if name == "sig" || KEYS.iter().any(|key| name.ends_with(key)) {
         let ends = |byte: &u8| byte.is_ascii_whitespace() || b"&;'\"`<>".contains(byte);
-        return Some((Kind::Key, at + 1..end(text, at + 1, ends)));
+        return Some((SecretKind::Key, at + 1..end(text, at + 1, ends)));
     }
     let is_password = PASSWORDS.iter().any(|password| name.ends_with(password));
-    is_password.then(|| (Kind::Password, value(text, at + 1)))
+    is_password.then(|| (SecretKind::Password, value(text, at + 1)))
 }
 
 /// `PASSWORD '…'`, as SQL has it, whose quote is at `at`.
-fn sql_password(text: &[u8], at: usize) -> Option<(Kind, Range<usize>)> {
+fn sql_password(text: &[u8], at: usize) -> Option<(SecretKind, Range<usize>)> {
     let apart = at > 0 && text[at - 1] == b' ';
-    (apart && name_before(text, at) == "password").then(|| (Kind::Password, value(text, at)))
+    (apart && name_before(text, at) == "password").then(|| (SecretKind::Password, value(text, at)))
 }
 
 /// The value of a conninfo's keyword, perhaps quoted; spaces may come before it.

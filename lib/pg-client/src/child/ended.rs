@@ -7,10 +7,10 @@ use rustix::process::Signal;
 
 use crate::{Error, ErrorKind, ServerMessage};
 
-/// What PostgreSQL's programs put before an error when they speak English, as [`Conninfo::command`] has them do.
-/// Another command's words are shown from there on too, if it has them.
+/// What PostgreSQL's programs put before an error when they speak English, as those of [`Conninfo`] do. They choose the
+/// lines that are shown; nothing is decided by them.
 ///
-/// [`Conninfo::command`]: crate::Conninfo::command
+/// [`Conninfo`]: crate::Conninfo
 const ERROR_MARKS: [&str; 4] = ["error:", "ERROR:", "FATAL:", "PANIC:"];
 /// What psql adds to an error only because it is to tell its SQLSTATE.
 const VERBOSE_LABELS: [&str; 6] = [
@@ -73,12 +73,9 @@ impl Ended {
     /// The lines that tell why it failed: from the last error on, as psql shows them without codes.
     fn error_lines(&self) -> Vec<String> {
         let lines = &self.last_words;
-        let is_error = |line: &String| {
-            refusal(line).is_some() || ERROR_MARKS.iter().any(|mark| line.contains(mark))
-        };
         let from = lines
             .iter()
-            .rposition(is_error)
+            .rposition(|line| is_error_line(line))
             .unwrap_or_else(|| lines.len().saturating_sub(SHOWN_OTHERWISE));
         let adds = |line: &&String| VERBOSE_LABELS.iter().any(|label| line.starts_with(label));
         let shown = |line: &String| match ServerMessage::parse(line) {
@@ -88,6 +85,12 @@ impl Ended {
         let lines = lines[from..].iter().filter(|line| !adds(line));
         lines.take(SHOWN).map(shown).collect()
     }
+}
+
+/// Whether a line of a program's standard error begins what it says of an error: its words from there on are those of
+/// [`Ended::into_result`].
+pub fn is_error_line(line: &str) -> bool {
+    refusal(line).is_some() || ERROR_MARKS.iter().any(|mark| line.contains(mark))
 }
 
 fn refusal(line: &str) -> Option<ServerMessage<'_>> {

@@ -1,18 +1,18 @@
-//! The lines that say what a dump is, where it begins and where it has ended.
+//! The lines with which a dump says that it begins, and that it is complete.
 
 use crate::opening::Text;
 
 /// What such a line says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Title {
+pub(crate) enum Boundary {
     /// A dump begins.
     Opening(Text),
     /// It is complete.
     Closing(Text),
 }
 
-impl Title {
-    /// Of a line, whatever it ends in.
+impl Boundary {
+    /// Reads a line, with any line end.
     pub(crate) fn of(line: &[u8]) -> Option<Self> {
         let (text, rest) = match line
             .trim_ascii_end()
@@ -29,7 +29,7 @@ impl Title {
     }
 }
 
-/// Whether a comment is the title of a dump that begins.
+/// Whether a comment says that a dump begins.
 pub fn is_opening(line: &[u8]) -> bool {
-    matches!(Title::of(line), Some(Title::Opening(_)))
+    matches!(Boundary::of(line), Some(Boundary::Opening(_)))
 }

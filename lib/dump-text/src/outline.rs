@@ -1,12 +1,12 @@
-//! What the ends of a text tell of the dumps in it, where what is between them is not read.
+//! What the beginning and the end of a text tell of the dumps in it, where nothing between is read.
 
 use crate::completion::Watch;
+use crate::flaw::Flaw;
 use crate::opening::{Opening, Text};
-use crate::verdict::Flaw;
 
-/// How much the ends tell.
+/// What the ends of a text tell of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Sight {
+pub enum Outline {
     /// It is no dump, or one that ends as it begins.
     Whole,
     /// Several dumps follow each other, of which the last ends as dumps end: whether the others do is seen only by
@@ -14,8 +14,8 @@ pub enum Sight {
     Several,
 }
 
-impl Sight {
-    /// Of the text at the beginning and the end; of a short one all of it is the second.
+impl Outline {
+    /// Judges a text by its first and its last bytes. All of a short text is `last`.
     ///
     /// # Errors
     /// It is not good, whatever stands between them.

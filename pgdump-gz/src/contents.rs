@@ -6,21 +6,21 @@ use backup_file::{Contents, TableRows};
 use dump_text::{Inventory, Piece, Scanner};
 use pg_text::PgText;
 
-/// Sees the dump of one database pass by.
+/// Counts what the dump of one database holds, while it passes by.
 #[derive(Debug, Default)]
-pub(crate) struct Holding {
+pub(crate) struct ContentsCounter {
     scanner: Scanner,
     inventory: Inventory,
 }
 
-impl Holding {
+impl ContentsCounter {
     /// The next bytes of the dump.
     pub(crate) fn see(&mut self, sql: &[u8]) {
         let Self { scanner, inventory } = self;
         let Ok(()) = scanner.feed(sql, &mut |piece| seen(inventory, piece));
     }
 
-    /// What it held. None if the dump ended where none does: what was counted is not true then.
+    /// What it held. None if the dump did not end where a dump ends: then the counts are wrong.
     pub(crate) fn contents(mut self) -> Option<Contents> {
         let Self { scanner, inventory } = &mut self;
         let Ok(ended) = scanner.finish(&mut |piece| seen(inventory, piece));

@@ -1,5 +1,5 @@
-//! What each session begins with: nothing that a server, a database or a role sets for whoever connects changes what
-//! is restored, or who restores it.
+//! The settings that each session begins with, so that nothing that a server, a database or a role sets for whoever
+//! connects changes what is restored, or who restores it.
 
 /// Sets what pg_dump takes for granted when its output is read, and takes away what would end the session early
 /// (PostgreSQL documentation, chapter 20). A setting that this server does not know, or that only a superuser
@@ -7,7 +7,7 @@
 ///
 /// Whoever connects may have been made another role (`ALTER DATABASE … SET role`): that is taken back. A role that
 /// was asked for with `PGOPTIONS` is kept.
-pub const UNHINDERED: &str = "\
+pub const NEUTRAL_SETTINGS: &str = "\
 SET statement_timeout = 0;
 SET search_path = pg_catalog;
 SET default_transaction_read_only = off;

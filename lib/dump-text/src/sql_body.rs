@@ -1,14 +1,14 @@
-/// psql's own rule for the bodies of functions that are SQL (`BEGIN ATOMIC … END`): within them a `;` ends
-/// no statement. Anything unquoted counts that is called so.
+/// Follows psql's rule for SQL function bodies (`BEGIN ATOMIC … END`), in which a `;` ends no statement. psql goes by
+/// unquoted words alone, whatever they mean where they stand.
 #[derive(Debug, Default)]
-pub(crate) struct Body {
+pub(crate) struct SqlBody {
     /// The first letters of the first words that matter, as psql collects them.
     letters: [u8; 4],
     words: usize,
     depth: u32,
 }
 
-impl Body {
+impl SqlBody {
     pub(crate) fn is_open(&self) -> bool {
         self.depth > 0
     }

@@ -1,5 +1,5 @@
-//! What a dump gets that did not come as pg_dump wrote it: decided here for all programs, in the words that all
-//! of them say (`docs/restore.md`, "What a dump may have around it").
+//! What is wrong, or odd, with a dump that is not as pg_dump wrote it. All programs judge by this, in these words
+//! (`docs/restore.md`, "What a dump may have around it").
 
 use std::fmt;
 

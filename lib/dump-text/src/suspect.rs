@@ -1,22 +1,23 @@
-//! What is not let stand where nothing but this crate keeps a dump from running commands in psql.
+//! What is suspect in a dump for a psql without restricted mode: there, only this crate keeps the dump from running psql's
+//! commands.
 
 use crate::change::{Change, Value, changes};
 use crate::encoding::Encoding;
 use crate::token::{Token, tokens};
 
-/// Names of settings that psql reads text by. In a function's body they stand in strings, or in pieces.
+/// The settings that change how psql reads text. In a function's body their names stand in strings.
 const NAMES: [&[u8]; 2] = [b"standard_conforming_strings", b"client_encoding"];
 const LONGEST: usize = NAMES[0].len();
 
 /// Looks for those names in a statement while it passes by in parts.
 #[derive(Debug, Default)]
-pub(crate) struct Mentions {
+pub(crate) struct SettingMentions {
     found: bool,
     /// The end of what has passed by, in lower case.
     tail: Vec<u8>,
 }
 
-impl Mentions {
+impl SettingMentions {
     pub(crate) fn see(&mut self, part: &[u8]) {
         let known = self.tail.len();
         self.tail.extend(part.iter().map(u8::to_ascii_lowercase));
@@ -33,7 +34,7 @@ impl Mentions {
     }
 }
 
-/// Whether a statement may change by what psql reads text to what no dump has.
+/// Whether a statement may change how psql reads text, in a way that no dump does.
 pub(crate) fn is_suspect(statement: &[u8], mentions: bool) -> bool {
     let suspect = changes(statement).into_iter().any(|change| match change {
         Change::Set { value, .. } => !matches!(
@@ -50,7 +51,7 @@ pub(crate) fn is_suspect(statement: &[u8], mentions: bool) -> bool {
     suspect || updates_settings(statement) || mentions && !is_pg_dump_s(statement)
 }
 
-/// `UPDATE pg_settings` is another way to set them, by any condition on their names.
+/// `UPDATE pg_settings` sets them too; its condition may name them in any way.
 fn updates_settings(statement: &[u8]) -> bool {
     let mut words = tokens(statement).map(|spanned| spanned.token);
     words.next().is_some_and(|word| word.is("update"))
@@ -79,12 +80,12 @@ mod tests {
     fn names_are_found_however_they_are_cut() {
         let text = b"x'STANDARD_conforming_strings'";
         for size in 1..text.len() {
-            let mut mentions = Mentions::default();
+            let mut mentions = SettingMentions::default();
             text.chunks(size).for_each(|part| mentions.see(part));
             assert!(mentions.take(), "{size}");
             assert!(!mentions.take());
         }
-        let mut mentions = Mentions::default();
+        let mut mentions = SettingMentions::default();
         mentions.see(b"standard_conforming");
         assert!(!mentions.take());
         mentions.see(b"_strings");

@@ -1,10 +1,10 @@
-//! What may stand in the way of dropping a database.
+//! Dropping a database, and what may stand in the way of that.
 
 use std::time::Duration;
 
 use pg_text::PgText;
 
-use crate::{UNHINDERED, quote_ident, quote_literal, sql};
+use crate::{NEUTRAL_SETTINGS, quote_ident, quote_literal, sql};
 
 /// Takes away, within a database, what keeps it from being dropped and may have come with its dump: that it is a
 /// template, subscriptions (that were never active: their slots belong to the database that was dumped), and event
@@ -67,7 +67,7 @@ pub fn drop_database(name: impl AsRef<[u8]>) -> PgText {
     let name = quote_ident(name);
     sql(
         "{}SET client_min_messages = error;\n{}{}DROP DATABASE IF EXISTS {} WITH (FORCE);\n",
-        &[&UNHINDERED.into(), &close, &vacate, &name],
+        &[&NEUTRAL_SETTINGS.into(), &close, &vacate, &name],
     )
 }
 

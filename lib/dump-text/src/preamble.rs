@@ -1,15 +1,15 @@
 use crate::opening::{HEAD, Opening};
 
-/// Leaves out what stands before a dump and is no SQL. The first bytes are held back until it is clear what
-/// they are; any other text passes as it is.
+/// Leaves out what stands before a dump and is not SQL: a greeting, a byte order mark. It holds the first bytes back until
+/// they tell what the text is. Any other text passes unchanged.
 #[derive(Debug, Default)]
-pub struct Entrance {
+pub struct PreambleFilter {
     held: Vec<u8>,
     open: bool,
 }
 
-impl Entrance {
-    /// The next piece of the text: what of it, and of those before it, may pass.
+impl PreambleFilter {
+    /// Takes the next piece of the text, and gives what may pass of it and of the bytes held so far.
     pub fn pass<'a>(&'a mut self, piece: &'a [u8]) -> &'a [u8] {
         if self.open {
             return piece;
@@ -68,12 +68,12 @@ mod tests {
         ] {
             let text = format!("{before}{text}");
             for size in [1, 7, 1000, HEAD, 1 << 20] {
-                let mut entrance = Entrance::default();
+                let mut filter = PreambleFilter::default();
                 let mut passed = Vec::new();
                 for piece in text.as_bytes().chunks(size) {
-                    passed.extend_from_slice(entrance.pass(piece));
+                    passed.extend_from_slice(filter.pass(piece));
                 }
-                passed.extend_from_slice(entrance.end());
+                passed.extend_from_slice(filter.end());
                 assert!(passed == text.as_bytes()[foreign..], "{before:?} {size}");
             }
         }

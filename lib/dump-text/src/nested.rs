@@ -1,12 +1,12 @@
-//! Dumps that begin where none can: in the rows of a COPY, in a string. What is stored there may be a dump, which then
-//! ends there too. One that does not follows another that was cut there.
+//! Dumps that begin within the rows of a COPY, or within a string. A stored text may be a dump: then it ends there too.
+//! One that does not end there is the next dump of the file, and the dump before it was cut off at this place.
 
 use memchr::memmem::Finder;
 use memchr::{memchr, memrchr};
 
-use crate::title::Title;
+use crate::boundary::Boundary;
 
-/// As much of a line as tells what it is.
+/// How many bytes of a line tell what it is.
 const TELLING: usize = 64;
 
 /// What follows the opening lines of a dump, after blank lines.
@@ -14,36 +14,36 @@ const FIRST: [&[u8]; 4] = [b"\\restrict ", b"-- Dumped ", b"-- Started on ", b"S
 /// The one of these that no row has: COPY doubles the backslash of a value.
 const NO_ROW: &[u8] = FIRST[0];
 
-/// Where in an opening.
+/// How much of a dump's opening has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
-    Outside,
-    /// Behind its title.
-    Titled,
-    /// Behind all of its comment.
-    Opened,
+enum Opening {
+    None,
+    /// The line that says that a dump begins.
+    Title,
+    /// All of the comment.
+    Comment,
 }
 
 /// Sees the bytes of one statement, or of the rows of one COPY.
 #[derive(Debug)]
-pub(crate) struct Within {
+pub(crate) struct NestedDumps {
     /// The line that has not ended yet.
     line: Vec<u8>,
     in_line: bool,
-    place: Place,
+    opening: Opening,
     /// How many dumps have begun and not ended.
     open: u32,
-    /// Whether one begins as no row of a table does.
+    /// Whether a dump has begun with a line that can be no row.
     no_row: bool,
     title: Finder<'static>,
 }
 
-impl Default for Within {
+impl Default for NestedDumps {
     fn default() -> Self {
         Self {
             line: Vec::new(),
             in_line: false,
-            place: Place::Outside,
+            opening: Opening::None,
             open: 0,
             no_row: false,
             title: Finder::new(b"-- PostgreSQL database "),
@@ -51,11 +51,11 @@ impl Default for Within {
     }
 }
 
-impl Within {
+impl NestedDumps {
     /// The next bytes.
     pub(crate) fn see(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
-            if !self.in_line && self.place == Place::Outside {
+            if !self.in_line && self.opening == Opening::None {
                 bytes = self.next_title(bytes);
                 if bytes.is_empty() {
                     return;
@@ -72,7 +72,7 @@ impl Within {
         }
     }
 
-    /// Whether a dump has begun among rows that cannot be one of them.
+    /// Whether a dump has begun among the rows with a line that can be no row.
     pub(crate) fn is_no_row(&self) -> bool {
         self.no_row
     }
@@ -83,9 +83,9 @@ impl Within {
         if in_line {
             self.end_line();
         }
-        // A command of psql's ends a statement behind a line: the `\restrict` of the dump.
-        let open = self.open > 0 || !in_line && self.place == Place::Opened;
-        if open || in_line || self.place != Place::Outside {
+        // A psql command ends a statement after a whole line: the `\restrict` of the dump.
+        let open = self.open > 0 || !in_line && self.opening == Opening::Comment;
+        if open || in_line || self.opening != Opening::None {
             *self = Self::default();
         }
         open
@@ -109,20 +109,20 @@ impl Within {
     fn end_line(&mut self) {
         let line = self.line.trim_ascii_end();
         let first = FIRST.iter().any(|it| line.starts_with(it));
-        self.place = match (Title::of(line), self.place) {
-            (Some(Title::Opening(_)), _) => Place::Titled,
-            (Some(Title::Closing(_)), _) => {
+        self.opening = match (Boundary::of(line), self.opening) {
+            (Some(Boundary::Opening(_)), _) => Opening::Title,
+            (Some(Boundary::Closing(_)), _) => {
                 self.open = self.open.saturating_sub(1);
-                Place::Outside
+                Opening::None
             }
-            (None, Place::Titled) if line == b"--" => Place::Opened,
-            (None, Place::Opened) if line.is_empty() => Place::Opened,
-            (None, Place::Opened) if first => {
+            (None, Opening::Title) if line == b"--" => Opening::Comment,
+            (None, Opening::Comment) if line.is_empty() => Opening::Comment,
+            (None, Opening::Comment) if first => {
                 self.open += 1;
                 self.no_row |= line.starts_with(NO_ROW);
-                Place::Outside
+                Opening::None
             }
-            _ => Place::Outside,
+            _ => Opening::None,
         };
         self.line.clear();
     }
