@@ -5,7 +5,7 @@
 //! `igzip_icf_body_h1_gr_bt.asm`, as of 2.32). What comes out is right all the same, but in one block of some thousands
 //! another match is found, and the bytes differ from run to run.
 
-#![allow(
+#![expect(
     unsafe_code,
     reason = "ISA-L is C; the safe crate above it cannot keep its buffers from block to block"
 )]

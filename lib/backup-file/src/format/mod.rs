@@ -1,4 +1,6 @@
 //! What the bytes of a backup are, whoever writes or reads them.
+//!
+//! A file is [`member`]s; its [`tail`] is the [`index`], the [`locator`] of the index and the [`marker`].
 
 pub(crate) mod contents;
 pub(crate) mod error;

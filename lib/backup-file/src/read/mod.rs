@@ -1,4 +1,10 @@
 //! Reads backups, and gzip files of other programs.
+//!
+//! A [`reader`] gives the SQL of a whole file or of one section. BGZF members come in batches, which [`frames`] cuts and
+//! [`bgzf`] has decompressed; other gzip is read by [`foreign`], a chunk at a time. The [`audit`] keeps account of both.
+//!
+//! Without reading the file through, [`tail`] finds its index and [`first_and_last`] the text at its ends; [`passing`]
+//! follows a file that somebody else reads.
 
 mod audit;
 mod batch;

@@ -17,7 +17,7 @@ pub(super) struct Output<W> {
     /// The sections that have ended, in order.
     sections: Vec<Section>,
     /// The section that has begun and not ended.
-    open: Option<OpenSection>,
+    open: Option<SectionStart>,
     /// Where the next member goes.
     offset: u64,
     sql_offset: u64,
@@ -30,8 +30,9 @@ pub(super) struct SectionEnd {
     pub(super) contents: Option<Contents>,
 }
 
+/// What is known of a section when it begins, and its CRC-32 so far.
 #[derive(Debug)]
-struct OpenSection {
+struct SectionStart {
     kind: SectionKind,
     offset: u64,
     sql_offset: u64,
@@ -51,7 +52,7 @@ impl<W: Write> Output<W> {
 
     /// Begins a section; the one before has ended.
     pub(super) fn begin(&mut self, kind: SectionKind) {
-        self.open = Some(OpenSection {
+        self.open = Some(SectionStart {
             kind,
             offset: self.offset,
             sql_offset: self.sql_offset,
