@@ -479,6 +479,51 @@ fn leftovers_are_swept_although_somebody_is_in_them_and_not_before_the_answer() 
     assert_eq!(shop.cluster.sql("copy", "select one from t"), "1", "{seen}");
 }
 
+/// Who is refused, or says no, has changed nothing; for who goes on, the name of what is swept is free.
+#[test]
+fn a_leftover_stays_until_a_restore_begins_and_its_name_is_free_then() {
+    let shop = Shop::new();
+    let left = "restoring_20250101_000000_0a1b2c_1";
+    shop.cluster
+        .sql("postgres", &format!("create database {left}"));
+    shop.cluster
+        .sql(left, "create table half as select 1 as one");
+    let is_untouched = |seen: &Seen| {
+        assert_eq!(
+            shop.cluster.sql(left, "select one from half"),
+            "1",
+            "{seen}"
+        );
+        assert_eq!(
+            shop.cluster.sql("shop", "select 1 from damaged"),
+            "1",
+            "{seen}"
+        );
+    };
+    let seen = shop.restore("postgres", &[]).fails(4);
+    seen.says("is there and is not empty");
+    is_untouched(&seen);
+    for name in ["shop", left] {
+        let line = format!(
+            "restore-stream {} --database shop --as {name} --no-owners --replace",
+            shop.path.display()
+        );
+        let seen = Program::other("script")
+            .args(["-qec", &line, "/dev/null"])
+            .on(&shop.cluster)
+            .stdin("no\n")
+            .fails(4);
+        assert!(seen.out().contains("the answer was no"), "{seen}");
+        is_untouched(&seen);
+    }
+    // Without --replace: it takes nobody's place.
+    let seen = shop.restore("postgres", &["--as", left]).run();
+    seen.says(&format!("dropped '{left}'"));
+    assert_eq!(seen.code(), Some(0), "{seen}");
+    assert_eq!(shop.cluster.sql(left, "select one from t"), "1", "{seen}");
+    assert_eq!(restoring(&shop.cluster), left, "{seen}");
+}
+
 /// A run says that it lives by what its sessions call themselves, whatever else names them.
 #[test]
 fn a_run_is_seen_to_live() {

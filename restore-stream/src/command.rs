@@ -2,11 +2,12 @@
 
 use job::Error;
 
-use crate::choose::Chosen;
 use crate::cli::Args;
-use crate::ledger::Ledger;
-use crate::preflight::Cluster;
-use crate::{list, pipe, plan, restore};
+use crate::load::command;
+use crate::report::Report;
+use crate::server::cluster::Cluster;
+use crate::source::chosen::ChosenBackup;
+use crate::{list, plan, restore};
 
 /// Runs the program.
 pub(crate) fn run() -> Result<(), Error> {
@@ -16,24 +17,24 @@ pub(crate) fn run() -> Result<(), Error> {
         return list::run(&args);
     }
     if !args.command.is_empty() {
-        return pipe::run(&Chosen::new(&args)?, &args);
+        return command::run(&ChosenBackup::new(&args)?, &args);
     }
-    let mut ledger = Ledger::new(args.label().to_owned());
-    let done = restore(&args, &mut ledger);
+    let mut report = Report::new(args.label().to_owned());
+    let done = restore(&args, &mut report);
     match done {
-        Ok(()) => ledger.say(),
-        Err(_) => ledger.say_what_stands(),
+        Ok(()) => report.say(),
+        Err(_) => report.say_what_stands(),
     }
     if args.json {
-        job::print_json(&ledger.document(done.as_ref().err()))?;
+        job::print_json(&report.document(done.as_ref().err()))?;
     }
     done
 }
 
-fn restore(args: &Args, ledger: &mut Ledger) -> Result<(), Error> {
+fn restore(args: &Args, report: &mut Report) -> Result<(), Error> {
     if args.verify_first {
-        // Reading all of it may take hours: not for a server that cannot be restored into.
-        Cluster::survey(args, plan::taken(None, args).as_deref())?;
+        // Reading the whole backup may take hours. First it must be clear that the server can be restored into.
+        Cluster::survey(args, plan::names_to_take(None, args).as_deref())?;
     }
-    restore::run(&Chosen::new(args)?, args, ledger)
+    restore::run(&ChosenBackup::new(args)?, args, report)
 }

@@ -10,24 +10,25 @@ use pg_text::PgText;
 use serde_json::{Value, json};
 use store::{QuickCheck, Store};
 
-use crate::checked::Checked;
-use crate::choose::{Chosen, moment};
 use crate::cli::Args;
-use crate::load::{is_insert, unfinished};
+use crate::load::part::is_insert;
+use crate::source::checked::CheckedSql;
+use crate::source::chosen::{ChosenBackup, moment};
+use crate::source::error::unfinished;
 
 /// Lists the backups of a store, or the databases of a backup.
 pub(crate) fn run(args: &Args) -> Result<(), Error> {
     if Store::is_store(&args.backup) && !args.latest && args.before.is_none() {
         return backups(&Store::open_with(&args.backup, args.patience())?, args.json);
     }
-    let chosen = Chosen::new(args)?;
+    let chosen = ChosenBackup::new(args)?;
     match &chosen.index {
         Some(index) => sections(index, args.json),
         None => databases(&chosen, args),
     }
 }
 
-/// The backups of a store, oldest first: name, size, moment, age, and what their ends tell.
+/// The backups of a store, oldest first: name, size, moment, age, and state as their last bytes show it.
 fn backups(store: &Store, as_json: bool) -> Result<(), Error> {
     let now = Utc::now();
     let mut all: Vec<Value> = Vec::new();
@@ -61,7 +62,7 @@ fn backups(store: &Store, as_json: bool) -> Result<(), Error> {
     }
 }
 
-/// `3 h old`, or a time that is yet to come.
+/// `3 h old`, or a time in the future.
 fn age(age: TimeDelta) -> String {
     let old = if age < TimeDelta::zero() { "" } else { " old" };
     text::age(age) + old
@@ -141,7 +142,7 @@ fn shown(name: &PgText) -> String {
     name.replace('\n', "\\n").replace('\t', "\\t")
 }
 
-/// What is said of a database; its name's bytes too, where JSON cannot have them.
+/// What JSON says of a database. If its name is not UTF-8, the name's bytes too.
 fn named(name: &PgText, mut said: Value) -> Value {
     if name.utf8().is_none() {
         said["name_hex"] = name.hex().into();
@@ -150,8 +151,8 @@ fn named(name: &PgText, mut said: Value) -> Value {
 }
 
 /// The databases of a backup without an index, and their bytes of SQL.
-fn databases(chosen: &Chosen, args: &Args) -> Result<(), Error> {
-    let mut input = Checked::whole(chosen, args.threads())?;
+fn databases(chosen: &ChosenBackup, args: &Args) -> Result<(), Error> {
+    let mut input = CheckedSql::whole(chosen, args.threads())?;
     let progress = Progress::new(format!("reading '{}'", chosen.label()), None);
     let mut databases: Vec<(PgText, u64, Option<u64>)> = Vec::new();
     let mut inside = false;

@@ -1,109 +1,105 @@
-//! The restore, from the question to the last rename.
+//! The restore, from the survey to the last rename.
 
 use std::io::{BufRead, IsTerminal, stderr, stdin};
 
+use backup_file::Index;
 use job::{Error, say};
+use pg_text::PgText;
 
-use crate::choose::Chosen;
 use crate::cli::Args;
-use crate::edit::DatabaseEdit;
-use crate::keeper::{Begun, Keeper};
-use crate::ledger::{Entry, Ledger};
-use crate::load::Load;
-use crate::plan::{Plan, Target};
-use crate::preflight::Cluster;
-use crate::{leftovers, plan, sections, stream, swap};
+use crate::load::restored::Restored;
+use crate::load::{indexed, sequential};
+use crate::plan::{self, Plan};
+use crate::report::Report;
+use crate::server::cleanup::Cleanup;
+use crate::server::cluster::Cluster;
+use crate::server::keeper::Keeper;
+use crate::server::names::NewNames;
+use crate::server::target::Replaced;
+use crate::server::{sessions, swap};
+use crate::source::chosen::ChosenBackup;
+use crate::source::selection;
 
-/// What was loaded and checked, and has not got its name yet.
-#[derive(Debug, Default)]
-pub(crate) struct Restored {
-    pub(crate) beside: Vec<(Target, Entry)>,
-    /// Databases that are restored in place: their sessions are open, and so is the transaction of one that has one.
-    pub(crate) uncommitted: Vec<(Target, Load<DatabaseEdit>)>,
-}
-
-impl Restored {
-    pub(crate) fn is_empty(&self) -> bool {
-        self.beside.is_empty() && self.uncommitted.is_empty()
-    }
-}
-
-/// Restores the chosen backup, and writes down in `ledger` what was done.
-pub(crate) fn run(chosen: &Chosen, args: &Args, ledger: &mut Ledger) -> Result<(), Error> {
-    ledger.source(chosen.label());
-    let taken = plan::taken(chosen.index.as_ref(), args);
-    let mut cluster = Cluster::survey(args, taken.as_deref())?;
-    if args.continues() {
-        cluster.go_on(ledger.failures())?;
-    }
-    let cluster = cluster;
+/// Restores the chosen backup, and writes down in `report` what was done.
+pub(crate) fn run(chosen: &ChosenBackup, args: &Args, report: &mut Report) -> Result<(), Error> {
+    report.source(chosen.label());
+    let taken = plan::names_to_take(chosen.index.as_ref(), args);
+    let cluster = survey(taken.as_deref(), args, report)?;
+    let mut names = cluster.run.new_names();
     let plan = match &chosen.index {
-        Some(index) => {
-            cluster.check(&index.about.server_version, args)?;
-            Some(Plan::new(chosen, index, &cluster, args)?)
-        }
+        Some(index) => Some(plan(index, &chosen.label(), &cluster, &mut names, args)?),
         None => None,
     };
     refuse_what_cannot_succeed(plan.as_ref(), &cluster, args)?;
-    summary(chosen, plan.as_ref(), &cluster, args);
-    let leftovers = leftovers::find(&cluster);
-    confirm(args)?;
-    // Until here nothing was changed on the server.
+    say_what_comes(chosen, plan.as_ref(), &cluster, args);
+    ask(args)?;
+
+    // Nothing on the server was changed until here.
     let _keeper = Keeper::start(&cluster)?;
-    let begun = Begun::new(&cluster);
-    leftovers::sweep(&cluster, &leftovers);
+    let cleanup = Cleanup::new(&cluster);
+    sweep(plan.as_ref(), taken.as_deref(), &cluster)?;
     let restored = match plan {
-        Some(plan) => sections::load(chosen, &plan, &cluster, args, &begun, ledger)?,
-        None => stream::load(chosen, &cluster, args, &begun, ledger)?,
+        Some(plan) => indexed::load(chosen, &plan, &cluster, &mut names, args, &cleanup, report)?,
+        None => sequential::load(chosen, &cluster, &mut names, args, &cleanup, report)?,
     };
-    finish(restored, &cluster, args, &begun, ledger)
+    report.check_tally()?;
+    swap(restored, &cluster, args, &cleanup, report)?;
+    report.check_failures()
 }
 
-/// What would fail later, perhaps after hours.
+fn survey(taken: Option<&[PgText]>, args: &Args, report: &Report) -> Result<Cluster, Error> {
+    let mut cluster = Cluster::survey(args, taken)?;
+    if args.continues() {
+        cluster.go_on(report.failures())?;
+    }
+    Ok(cluster)
+}
+
+/// Looks at the databases that have the wanted names now, and decides where each database of the backup goes.
+fn plan(
+    index: &Index,
+    label: &str,
+    cluster: &Cluster,
+    names: &mut NewNames,
+    args: &Args,
+) -> Result<Plan, Error> {
+    let (survey, about) = (&cluster.survey, &index.about);
+    survey.check_version(&about.server_version, args.older_server)?;
+    let mut wanted = Vec::new();
+    for (section, from) in selection::wanted(index, label, args)? {
+        let encoding = about.encoding.as_deref();
+        let name = cluster.name_on_server(from, args.name.as_ref(), encoding)?;
+        wanted.push((section, cluster.look(Some(from), &name)?));
+    }
+    Plan::new(index, wanted, survey, names, args)
+}
+
+/// Refuses what would fail later, perhaps after hours.
 fn refuse_what_cannot_succeed(
     plan: Option<&Plan>,
     cluster: &Cluster,
     args: &Args,
 ) -> Result<(), Error> {
-    let (beside, connections) = match plan {
-        Some(plan) => (plan.has_beside(), plan.connections(args.jobs.into())),
-        // The one that keeps watch, and one that loads.
+    let (creates, connections) = match plan {
+        Some(plan) => {
+            let replaced = plan.targets().filter(|it| it.replaced != Replaced::Nothing);
+            let names: Vec<&PgText> = replaced.map(|it| &it.name).collect();
+            sessions::refuse(cluster, &names)?;
+            (plan.creates_databases(), plan.connections(args.jobs.into()))
+        }
+        // The session that shows that this run lives, and one that loads.
         None => (args.databases(), 2),
     };
-    cluster.check_connections(connections)?;
-    if beside {
-        cluster.check_creation()?;
+    cluster.survey.check_connections(connections)?;
+    if creates {
+        cluster.survey.check_creation()?;
         cluster.check_admission()?;
     }
     Ok(())
 }
 
-/// All was checked: the databases get their names.
-fn finish(
-    restored: Restored,
-    cluster: &Cluster,
-    args: &Args,
-    begun: &Begun,
-    ledger: &mut Ledger,
-) -> Result<(), Error> {
-    ledger.check_books()?;
-    let (targets, entries): (Vec<_>, Vec<_>) = restored.beside.into_iter().unzip();
-    swap::swap(cluster, args, &targets)?;
-    begun.keep();
-    // What is to be done from here on cannot take back the names: it is written down at once.
-    let gone = swap::drop_old(cluster, args, &targets);
-    for mut entry in entries {
-        entry.replaced = entry.replaced.filter(|kept| !gone.contains(kept));
-        ledger.done(entry);
-    }
-    for (target, load) in restored.uncommitted {
-        ledger.done(load.end(&target)?);
-        begun.keep_in_place(&target.name);
-    }
-    ledger.check_failures()
-}
-
-fn summary(chosen: &Chosen, plan: Option<&Plan>, cluster: &Cluster, args: &Args) {
+fn say_what_comes(chosen: &ChosenBackup, plan: Option<&Plan>, cluster: &Cluster, args: &Args) {
+    let survey = &cluster.survey;
     let of = match &chosen.index {
         Some(index) => format!(" of PostgreSQL {}", index.about.server_version),
         None => String::new(),
@@ -111,11 +107,11 @@ fn summary(chosen: &Chosen, plan: Option<&Plan>, cluster: &Cluster, args: &Args)
     say!(
         "'{}'{of} is restored into PostgreSQL {}",
         chosen.label(),
-        cluster.version
+        survey.version
     );
     if !cluster.restrict {
         say!(
-            "this psql has no restricted mode (\\restrict, which came with 18, 17.6, 16.10, 15.14, 14.19 and 13.22): what it might read otherwise than meant is refused; take a newer one"
+            "this psql has no restricted mode (\\restrict, which came with 18, 17.6, 16.10, 15.14, 14.19 and 13.22): SQL that it might misread is refused; use a newer psql"
         );
     }
     if args.globals() {
@@ -126,25 +122,26 @@ fn summary(chosen: &Chosen, plan: Option<&Plan>, cluster: &Cluster, args: &Args)
     }
     match plan {
         Some(plan) => {
-            plan.databases.iter().for_each(|(_, target)| target.say());
-            cluster.check_room(plan.sql_length());
+            plan.targets().for_each(|it| say!("{}", it.summary()));
+            survey.check_room(plan.sql_length());
         }
         None => {
-            say!("it is read through: its databases are seen when they come");
+            say!("it is read from beginning to end: its databases are known only when they come");
             if args.jobs > 1 {
-                say!("--jobs: one after the other, as they come");
+                say!("--jobs has no effect: its databases are restored one after the other");
             }
         }
     }
-    let settings = cluster.settings.replace("SET ", "").replace(";\n", ", ");
+    let settings = survey.settings.replace("SET ", "").replace(";\n", ", ");
     say!(
-        "for a quick load, in its own sessions: {}",
+        "settings of its own sessions, for a quick load: {}",
         settings.trim_end_matches(", ")
     );
+    survey.leftovers.say();
 }
 
 /// Asks on a terminal; elsewhere a replacement needs `--yes`.
-fn confirm(args: &Args) -> Result<(), Error> {
+fn ask(args: &Args) -> Result<(), Error> {
     if args.yes {
         return Ok(());
     }
@@ -167,4 +164,40 @@ fn confirm(args: &Args) -> Result<(), Error> {
         "y" | "yes" => Ok(()),
         _ => Err(Error::refused("not restored: the answer was no")),
     }
+}
+
+/// Drops what killed restores have left. The plan counts on their names.
+fn sweep(plan: Option<&Plan>, taken: Option<&[PgText]>, cluster: &Cluster) -> Result<(), Error> {
+    let names: Vec<&PgText> = match plan {
+        Some(plan) => plan.targets().map(|target| &target.name).collect(),
+        None => taken.unwrap_or_default().iter().collect(),
+    };
+    let survey = &cluster.survey;
+    survey
+        .leftovers
+        .sweep(&cluster.server, &survey.maintenance, &names)
+}
+
+/// Everything was checked: the databases get their names.
+fn swap(
+    restored: Restored,
+    cluster: &Cluster,
+    args: &Args,
+    cleanup: &Cleanup,
+    report: &mut Report,
+) -> Result<(), Error> {
+    let (targets, databases): (Vec<_>, Vec<_>) = restored.beside.into_iter().unzip();
+    swap::swap(cluster, args, &targets)?;
+    cleanup.keep();
+    // Whatever happens from here on does not take back the names: the report has them at once.
+    let gone = swap::drop_old(cluster, args, &targets);
+    for mut database in databases {
+        database.replaced = database.replaced.filter(|kept| !gone.contains(kept));
+        report.done(database);
+    }
+    for (target, load) in restored.uncommitted {
+        report.done(load.end(&target)?);
+        cleanup.keep_in_place(&target.name);
+    }
+    Ok(())
 }

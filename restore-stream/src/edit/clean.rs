@@ -1,15 +1,18 @@
-//! What `pg_dump --clean` begins with: it drops what a database that is restored anew does not have. psql goes on after
-//! the error. Here each statement is as `--if-exists` would have written it, or is left out where SQL has no such words.
+//! The beginning of a dump by `pg_dump --clean`, which drops things that a new database does not have. Plain psql goes on
+//! after the errors. Here each statement is changed to what `--if-exists` would have written, or left out where SQL has no
+//! `IF EXISTS`.
 
 use dump_text::{Spanned, Token, is_setting, tokens};
 
 /// More tokens than any of these statements has.
 const FAR: usize = 200;
 
-/// Access methods that every database has (`pg_am`): the classes of others cannot be dropped before the method is there.
+/// Access methods that every database has (`pg_am`). Operator classes of other methods cannot be dropped while the method
+/// does not exist.
 const METHODS: [&str; 6] = ["btree", "hash", "gist", "gin", "spgist", "brin"];
 
-/// What is dropped, in the words of PostgreSQL's grammar; the longer of those that begin alike first.
+/// The kinds of things that are dropped, in the words of PostgreSQL's grammar. Of those that begin alike, the longer one
+/// comes first.
 const KINDS: [&[&str]; 38] = [
     &["access", "method"],
     &["aggregate"],
@@ -58,7 +61,7 @@ pub(super) enum Clean {
     AsItIs,
     /// It is sent like this.
     Changed(Vec<u8>),
-    /// It is left out: what, and why.
+    /// It is left out: what it is, and why.
     LeftOut(&'static str, &'static str),
 }
 
@@ -84,7 +87,7 @@ impl Cleaning {
         self.open = true;
     }
 
-    /// What becomes of the next statement; none if it is none of these. The first that is not ends the beginning.
+    /// What becomes of the next statement; none if it drops nothing. The first such statement ends the beginning.
     pub(super) fn judge(&mut self, statement: &[u8]) -> Option<Clean> {
         if !self.open || is_setting(statement) {
             return None;
@@ -193,7 +196,7 @@ fn unlinks(statement: &[u8], words: &[Spanned]) -> Option<Clean> {
     }
 }
 
-/// `CREATE OR REPLACE VIEW … AS SELECT NULL::…`, which takes a view's place that cannot be dropped before others.
+/// `CREATE OR REPLACE VIEW … AS SELECT NULL::…`, a stand-in for a view that others depend on.
 fn stands_in(words: &[Spanned]) -> Option<Clean> {
     if !begins(words, &["or", "replace", "view"]) {
         return None;
@@ -213,7 +216,7 @@ fn is_dot(word: Option<&Spanned>) -> bool {
     word.is_some_and(|it| it.token == Token::Symbol(b'.'))
 }
 
-/// The statement with `IF EXISTS` at these places.
+/// The statement with `IF EXISTS` inserted at these places.
 fn inserted(statement: &[u8], places: &[usize]) -> Vec<u8> {
     let mut changed = Vec::with_capacity(statement.len() + 24);
     let mut done = 0;

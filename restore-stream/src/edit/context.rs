@@ -1,18 +1,18 @@
-//! Under which settings a statement was written: they say how its bytes are read.
+//! The settings that decide how the bytes of a statement are read.
 
 use dump_text::{Token, client_encoding, tokens};
 use pg_client::{quote_literal, sql};
 
-/// The encoding, and whether backslashes in strings are ordinary characters, as the dump has set them.
+/// The settings in the dump: the encoding, and whether backslashes in strings are ordinary characters.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Context {
-    /// The dump's own statement; none while the connection's encoding holds.
+    /// The statement that has set it; none while the connection's encoding holds.
     encoding: Option<Vec<u8>>,
     strings: Option<Vec<u8>>,
 }
 
 impl Context {
-    /// A statement passes.
+    /// Notes what a statement sets, if it sets one of them.
     pub(crate) fn see(&mut self, statement: &[u8]) {
         match setting(statement).as_deref() {
             Some("client_encoding" | "names") => self.encoding = Some(statement.to_vec()),
@@ -35,7 +35,7 @@ impl Context {
         }
     }
 
-    /// What brings it about again.
+    /// The SQL that sets them again.
     pub(crate) fn sql(&self) -> Vec<u8> {
         let encoding = self.encoding.as_deref();
         let strings = self.strings.as_deref();
@@ -48,7 +48,7 @@ impl Context {
     }
 }
 
-/// What a `SET` or a `SELECT set_config` sets, where that can be seen.
+/// The name of the setting that a `SET` or a `SELECT set_config` sets, where the statement shows it.
 fn setting(statement: &[u8]) -> Option<String> {
     let mut words = tokens(statement).map(|it| it.token);
     let first = words.next()?;

@@ -1,4 +1,4 @@
-//! `CREATE DATABASE` as this server, and this restore, want it.
+//! The options of `CREATE DATABASE`.
 
 use std::ops::Range;
 
@@ -12,8 +12,8 @@ struct Setting {
     at: Range<usize>,
 }
 
-/// A `CREATE DATABASE` without the options of which `goes` says so, by their keywords (in lower case) and values. What
-/// is taken out leaves blanks, so that all else stands where it stood.
+/// A `CREATE DATABASE` without some options: `goes` decides, by an option's keyword (in lower case) and value. Blanks take
+/// their places, so that everything else stands where it stood.
 pub(super) fn without(statement: &[u8], goes: impl Fn(&str, &Token) -> bool) -> Vec<u8> {
     let mut changed = statement.to_vec();
     for option in settings(statement) {
@@ -24,7 +24,7 @@ pub(super) fn without(statement: &[u8], goes: impl Fn(&str, &Token) -> bool) -> 
     changed
 }
 
-/// The encoding that a `CREATE DATABASE` says.
+/// The value of the option `ENCODING`.
 pub(super) fn encoding(statement: &[u8]) -> Option<String> {
     let said = settings(statement).find(|it| it.keyword == "encoding")?;
     match said.value {
@@ -33,10 +33,10 @@ pub(super) fn encoding(statement: &[u8]) -> Option<String> {
     }
 }
 
-/// The options (PostgreSQL's grammar, `createdb_opt_item`): a word, or `CONNECTION LIMIT`; perhaps `=`; a value, perhaps
-/// with a sign.
+/// The options (PostgreSQL's grammar, `createdb_opt_item`): a word, or `CONNECTION LIMIT`; optionally `=`; a value,
+/// optionally with a sign.
 fn settings(statement: &[u8]) -> impl Iterator<Item = Setting> + '_ {
-    // CREATE DATABASE name
+    // The first three words are CREATE DATABASE name.
     let mut words = tokens(statement).skip(3).peekable();
     std::iter::from_fn(move || {
         let _ = words.next_if(|it| it.token.is("with"));

@@ -1,8 +1,8 @@
-//! Who has granted a membership, and who can have on this server.
+//! Which role has granted a membership, and which role can be named as the grantor on this server.
 //!
-//! PostgreSQL 16 and newer let a role be named as the grantor only if it could have granted: it has the ADMIN OPTION, or
-//! it is the first superuser, the one that initdb made. That one may have another name here than where the dump was
-//! made; and dumps of older servers name grantors that could not grant any more.
+//! PostgreSQL 16 and newer accept a grantor only if it could have granted the membership: it has the ADMIN OPTION, or it is
+//! the first superuser, the one that initdb made. The first superuser may have another name here than on the server that
+//! was dumped, and dumps of older servers name grantors that can no longer grant.
 
 use std::collections::BTreeSet;
 use std::mem;
@@ -12,26 +12,12 @@ use dump_text::{Spanned, Token, tokens};
 use pg_text::PgText;
 
 use super::context::Context;
+use crate::server::facts::Grantors;
 
-/// The first server that asks whether a grantor could have granted.
+/// The first major version that checks whether a grantor could have granted.
 const STRICT: u32 = 16;
-/// Memberships that wait take no more than this, in bytes.
+/// Waiting memberships take at most this many bytes.
 const WAITING_LIMIT: usize = 16 << 20;
-
-/// What of a server decides who can be named as a grantor.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Grantors {
-    /// The server's major version.
-    pub(crate) server: u32,
-    /// The superuser that initdb made.
-    pub(crate) first: PgText,
-    /// The role that restores.
-    pub(crate) own: PgText,
-    /// Whether that is a superuser.
-    pub(crate) superuser: bool,
-    /// Who has the ADMIN OPTION: a role and a member of it.
-    pub(crate) admins: BTreeSet<(PgText, PgText)>,
-}
 
 /// `GRANT role TO member … GRANTED BY grantor`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,11 +31,11 @@ struct Membership {
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Grantor {
     name: PgText,
-    /// Where `GRANTED BY` stands in the statement, with the name.
+    /// Where `GRANTED BY name` stands in the statement.
     at: Range<usize>,
 }
 
-/// A statement that gives a membership, where and under which settings it was written.
+/// A statement that grants a membership, with its place in the dump and the settings that it was written under.
 #[derive(Debug)]
 pub(super) struct Given {
     pub(super) statement: Vec<u8>,
@@ -63,20 +49,20 @@ struct Waiting {
     given: Given,
 }
 
-/// Why another grants than the dump says.
+/// Says that another role grants than in the dump, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Change {
     pub(super) what: String,
     pub(super) why: String,
 }
 
-/// Memberships in an order in which each grantor can grant. Those whose grantor cannot wait for the one that makes it
-/// able to; what waits in vain loses its grantor.
+/// Puts memberships in an order in which each grantor can grant. A membership whose grantor cannot grant yet waits for the
+/// one that gives it the ADMIN OPTION; if that never comes, it loses its grantor.
 #[derive(Debug, Default)]
 pub(super) struct Memberships {
     grantors: Grantors,
     waiting: Vec<Waiting>,
-    /// What these take, in bytes.
+    /// The size of the waiting statements, in bytes.
     size: usize,
 }
 
@@ -88,7 +74,7 @@ impl Memberships {
         }
     }
 
-    /// Takes a statement that gives a membership, if it is one, and hands out what is to be done now.
+    /// Takes a statement, which may grant a membership, and returns the statements that can be sent now.
     pub(super) fn take(&mut self, given: Given) -> Vec<(Given, Option<Change>)> {
         let Some(membership) = membership(&given.statement) else {
             return vec![(given, None)];
@@ -108,7 +94,7 @@ impl Memberships {
         }
     }
 
-    /// No more come: those that wait, in their order.
+    /// No more memberships come: returns those that wait, in their order.
     pub(super) fn rest(&mut self) -> Vec<(Given, Option<Change>)> {
         let mut all = Vec::new();
         self.size = 0;
@@ -131,7 +117,7 @@ impl Memberships {
         all
     }
 
-    /// Those whose grantor no other one makes able to grant; where they wait for each other, the first.
+    /// Takes out those whose grantor no waiting membership enables to grant. If all wait for each other, the first one.
     fn hopeless(&mut self) -> Vec<Waiting> {
         let mut promised = BTreeSet::new();
         for Waiting { membership, .. } in self.waiting.iter().filter(|it| it.membership.admin) {
@@ -166,7 +152,7 @@ impl Memberships {
         }
     }
 
-    /// Whoever restores grants, for a superuser that is the first one.
+    /// The role that restores grants it instead; for a superuser, the server makes that the first superuser.
     fn without_grantor(&mut self, waiting: Waiting) -> (Given, Option<Change>) {
         let Waiting {
             membership,
@@ -217,7 +203,7 @@ impl Membership {
 }
 
 /// Reads `GRANT a, b TO c [WITH …] [GRANTED BY d];` (PostgreSQL's grammar, `GrantRoleStmt`). None if it is another
-/// statement, of which privileges `ON` something are the most.
+/// statement, such as a grant of privileges `ON` something.
 fn membership(statement: &[u8]) -> Option<Membership> {
     let mut words = tokens(statement).peekable();
     if !words.next()?.token.is("grant") {
@@ -251,7 +237,7 @@ fn membership(statement: &[u8]) -> Option<Membership> {
     })
 }
 
-/// `BY name`, behind a `GRANTED` that begins at `start`.
+/// Reads `BY name`, which follows a `GRANTED` that begins at `start`.
 fn grantor(start: usize, words: &mut impl Iterator<Item = Spanned>) -> Option<Grantor> {
     words.next().filter(|it| it.token.is("by"))?;
     let named = words.next()?;
@@ -261,7 +247,7 @@ fn grantor(start: usize, words: &mut impl Iterator<Item = Spanned>) -> Option<Gr
     })
 }
 
-/// Names with commas between them, and the token behind them.
+/// Reads names that are separated by commas, and the token after them.
 fn names(words: &mut impl Iterator<Item = Spanned>) -> Option<(Vec<PgText>, Spanned)> {
     let mut names = Vec::new();
     loop {

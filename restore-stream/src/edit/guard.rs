@@ -1,21 +1,21 @@
-//! What no dump has is not let through.
+//! Refuses what no dump has.
 
 use dump_text::{Command, Piece, command};
 use job::Error;
 
-use super::Out;
 use super::context::Context;
+use super::traits::Out;
 
-/// Follows statements that come in parts, and refuses what psql would do beside SQL.
+/// Follows long statements, which come in pieces, and refuses psql commands that are no SQL.
 #[derive(Debug, Default)]
 pub(crate) struct Guard {
-    /// Whether the long statement that is being read is left out.
+    /// Whether the long statement that is passing is left out.
     leaves_out: bool,
 }
 
-/// What a piece is, once it was let through.
-pub(crate) enum Let<'a> {
-    /// SQL that is handed on as it is.
+/// A piece that was admitted.
+pub(crate) enum Admitted<'a> {
+    /// SQL that is sent as it is.
     Pass(&'a [u8]),
     /// A statement, or the head of a long one.
     Statement(&'a [u8]),
@@ -26,24 +26,26 @@ pub(crate) enum Let<'a> {
 }
 
 impl Guard {
-    pub(crate) fn judge<'a>(&mut self, piece: Piece<'a>) -> Result<Let<'a>, Error> {
-        // psql reads lines as C strings: what stands behind it would be read as something else.
+    pub(crate) fn admit<'a>(&mut self, piece: Piece<'a>) -> Result<Admitted<'a>, Error> {
+        // psql reads lines as C strings: it would not see the rest of the line.
         if piece.bytes().contains(&0) {
             return Err(foreign("a zero byte"));
         }
         Ok(match piece {
-            Piece::Space(bytes) | Piece::Comment(bytes) | Piece::Data(bytes) => Let::Pass(bytes),
-            Piece::DataEnd { line, .. } => Let::Pass(line),
+            Piece::Space(bytes) | Piece::Comment(bytes) | Piece::Data(bytes) => {
+                Admitted::Pass(bytes)
+            }
+            Piece::DataEnd { line, .. } => Admitted::Pass(line),
             Piece::Statement(bytes) if !bytes.ends_with(b";") => {
                 return Err(foreign("a command of psql within a statement"));
             }
-            Piece::Statement(bytes) | Piece::Head(bytes) => Let::Statement(bytes),
+            Piece::Statement(bytes) | Piece::Head(bytes) => Admitted::Statement(bytes),
             Piece::Body { bytes, last } => {
                 let leaves_out = self.leaves_out;
                 self.leaves_out &= !last;
                 match leaves_out {
-                    true => Let::Nothing,
-                    false => Let::Pass(bytes),
+                    true => Admitted::Nothing,
+                    false => Admitted::Pass(bytes),
                 }
             }
             Piece::Ambiguous(_) => {
@@ -55,16 +57,16 @@ impl Guard {
                 Command::Other(name) => {
                     return Err(foreign(&format!("the psql command '\\{name}'")));
                 }
-                known => Let::Command(known),
+                known => Admitted::Command(known),
             },
         })
     }
 
-    /// Hands a statement on.
+    /// Sends a statement.
     ///
-    /// psql splits SQL by the encoding and the rule for backslashes that the server told it last, and SQL can change both
-    /// in ways that no text shows. A psql that has no restricted mode (`wary`) is told both again, on a line of their own,
-    /// before each statement of which it could make something else.
+    /// psql splits SQL into statements by the encoding and the rule for backslashes that the server reported last, and SQL can
+    /// change both in ways that its text does not show. For a psql without restricted mode (`wary`), both are set again, on a
+    /// line of their own, before each statement that it could split in another way.
     pub(crate) fn send(
         &self,
         statement: &[u8],
@@ -80,8 +82,8 @@ impl Guard {
         out.write(statement)
     }
 
-    /// Carries out what a command of psql's is about, by SQL: psql itself takes no command from a backup. A `\restrict` is
-    /// dropped, as the session is restricted by a key of its own.
+    /// Carries out a psql command as SQL, because psql itself takes no command from a backup. A `\restrict` is dropped: the
+    /// session is restricted with a key of its own.
     pub(crate) fn encoding(
         &self,
         command: &Command,
@@ -96,7 +98,7 @@ impl Guard {
         out.write(set.as_bytes())
     }
 
-    /// The statement whose head was judged last is left out.
+    /// Leaves out the rest of the statement whose head was admitted last.
     pub(crate) fn leave_out(&mut self, piece: Piece<'_>) {
         self.leaves_out = matches!(piece, Piece::Head(_));
     }

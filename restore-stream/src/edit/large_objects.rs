@@ -1,24 +1,25 @@
 //! Large objects of a database that is restored in one transaction.
 //!
-//! Each of them that gets an owner, a comment or a privilege takes a lock until the transaction ends, and a server has
-//! room for some thousands (`max_locks_per_transaction`). So they go through a session of their own, as pg_dump wraps
-//! them; nothing else that is in a dump depends on them, or they on it. If the restore fails, they are removed again.
+//! Each large object that gets an owner, a comment or a privilege takes a lock until the transaction ends, and a server has
+//! room for a few thousand locks (`max_locks_per_transaction`). So large objects go through a session of their own, in the
+//! transactions that pg_dump wraps them in. Nothing else in a dump depends on them, and they depend on nothing else. If
+//! the restore fails, they are removed again.
 
 use dump_text::{Token, tokens};
 use job::Error;
 
-use super::Out;
 use super::context::Context;
+use super::traits::Out;
 
 /// What a statement has to do with large objects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Concern {
     None,
-    /// It makes or writes one, of what is written in it and nothing else.
+    /// It creates or writes one, with values that are all in the statement.
     Writes,
-    /// It makes or writes one in a way that no dump has: what it calls beside that cannot be seen.
+    /// It creates or writes one in a way that no dump does: what else it calls cannot be known.
     Odd,
-    /// It says who owns one, who may read it, or what it is.
+    /// It sets the owner, a privilege or the comment of one.
     Describes,
 }
 
@@ -47,7 +48,7 @@ pub(super) fn concern(statement: &[u8]) -> Concern {
         "select" => call(words),
         "alter" | "comment" | "security" | "grant" | "revoke" => {
             let mut words = words.take(FAR).skip_while(|word| !word.is("large"));
-            // `ON large` may be a table's name, `ON large object` is none.
+            // In `ON large`, that may be the name of a table; in `ON large object` it is not.
             match words.nth(1).is_some_and(|word| word.is("object")) {
                 true => Concern::Describes,
                 false => Concern::None,
@@ -80,16 +81,16 @@ fn call(words: impl Iterator<Item = Token>) -> Concern {
     }
 }
 
-/// What the session for large objects was told last.
+/// The settings that the session for large objects has got so far.
 #[derive(Debug, Default)]
-pub(super) struct Told {
+pub(super) struct SideSession {
     begun: bool,
     context: Context,
     authorization: Option<Vec<u8>>,
 }
 
-impl Told {
-    /// Tells it what holds for the next statement; `settings` at first.
+impl SideSession {
+    /// Sends the settings that hold for the next statement; before the first one, `settings` too.
     pub(super) fn tell(
         &mut self,
         settings: &str,
@@ -115,8 +116,8 @@ impl Told {
     }
 }
 
-/// As whom what follows is done: the statement that says so, or none for whoever restores. None if the statement is
-/// another one.
+/// If a statement sets the session's role for what follows: the statement, or none if it goes back to the role that
+/// restores. None for any other statement.
 pub(super) fn authorization(statement: &[u8]) -> Option<Option<Vec<u8>>> {
     let mut words = tokens(statement).map(|it| it.token);
     let verb = words.next()?;

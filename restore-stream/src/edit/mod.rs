@@ -1,111 +1,35 @@
 //! How a dump's SQL is changed on its way to psql.
 
-mod books;
 mod clean;
+mod cluster_names;
 mod context;
 mod create;
 mod database;
-mod deferral;
+mod database_settings;
+mod definition;
 mod globals;
 mod grantors;
 mod guard;
 mod large_objects;
-mod manner;
-mod older;
+mod older_servers;
+mod options;
 mod owners;
-mod shared;
+mod tally;
+mod traits;
 mod transaction;
 
-pub(crate) use books::{Books, Skipped};
 pub(crate) use database::DatabaseEdit;
-pub(crate) use globals::{Created, Definition, GlobalsEdit};
-pub(crate) use grantors::Grantors;
-pub(crate) use manner::{Manner, Place, Transactions};
-
-use dump_text::Piece;
-use job::Error;
-use pg_text::PgText;
-
-/// Where edited SQL goes.
-pub(crate) trait Out {
-    fn write(&mut self, sql: &[u8]) -> Result<(), Error>;
-
-    /// Another connection, to this database of the same server.
-    ///
-    /// # Errors
-    /// What came before is not whole, or there is no such connection.
-    fn connect(&mut self, database: &PgText) -> Result<(), Error>;
-
-    /// What is written next stands in this line of the dump.
-    fn at(&mut self, _line: u64) {}
-
-    /// The line of the dump that what is written now stands in.
-    fn line(&self) -> u64 {
-        0
-    }
-
-    /// Begins a `COPY … FROM stdin`; whether its rows can be written.
-    fn copy(&mut self, statement: &[u8]) -> Result<bool, Error> {
-        self.write(statement)?;
-        Ok(true)
-    }
-
-    /// Gives the database `working`, which nobody is connected to, the name that it is to have.
-    fn take_name(&mut self, working: &str) -> Result<(), Error>;
-
-    /// Another session in the same database, for large objects.
-    fn large_objects(&mut self) -> Result<&mut dyn Out, Error>;
-}
-
-/// Takes what goes nowhere.
-#[derive(Debug)]
-pub(crate) struct Nowhere;
-
-impl Out for Nowhere {
-    fn write(&mut self, _: &[u8]) -> Result<(), Error> {
-        Ok(())
-    }
-
-    fn connect(&mut self, _: &PgText) -> Result<(), Error> {
-        Ok(())
-    }
-
-    fn take_name(&mut self, _: &str) -> Result<(), Error> {
-        Ok(())
-    }
-
-    fn large_objects(&mut self) -> Result<&mut dyn Out, Error> {
-        Ok(self)
-    }
-}
-
-/// Changes what must be changed of one part of a dump, and lets all else through byte for byte.
-pub(crate) trait Edit {
-    /// Handles the next piece.
-    ///
-    /// # Errors
-    /// What no dump has, or what `out` returns.
-    fn piece(&mut self, piece: Piece<'_>, out: &mut dyn Out) -> Result<(), Error>;
-
-    /// The part has ended.
-    ///
-    /// # Errors
-    /// It ends within something; what `out` returns.
-    fn close(&mut self, out: &mut dyn Out) -> Result<(), Error>;
-
-    /// What comes when all else was done. Whether there is anything.
-    ///
-    /// # Errors
-    /// What `out` returns.
-    fn last(&mut self, out: &mut dyn Out) -> Result<bool, Error>;
-
-    /// What became of its statements.
-    fn take_books(&mut self) -> Books;
-}
+pub(crate) use definition::Definition;
+pub(crate) use globals::{Created, GlobalsEdit};
+pub(crate) use options::Options;
+pub(crate) use tally::{Deviation, Tally};
+pub(crate) use traits::{Edit, Nowhere, Out};
 
 #[cfg(test)]
 mod tests {
-    use dump_text::{Scanner, connect_line};
+    use dump_text::{Piece, Scanner, connect_line};
+    use job::Error;
+    use pg_text::PgText;
 
     use super::*;
 
@@ -129,7 +53,7 @@ mod tests {
         }
     }
 
-    /// What an edit makes of a dump, whose statements are all accounted for.
+    /// What an edit makes of a dump. No statement may get lost.
     pub(crate) fn edited(dump: &str, edit: &mut dyn Edit) -> Result<String, Error> {
         let mut out = Vec::new();
         let mut scanner = Scanner::new();
@@ -138,7 +62,7 @@ mod tests {
         scanner.finish(&mut sink)?.unwrap();
         edit.close(&mut out)?;
         edit.last(&mut out)?;
-        assert!(edit.take_books().is_balanced());
+        assert!(edit.take_tally().is_balanced());
         Ok(String::from_utf8(out).unwrap())
     }
 }

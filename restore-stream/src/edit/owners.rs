@@ -1,11 +1,11 @@
-//! What of a database's dump names a role.
+//! Statements in a database's dump that name a role.
 
 use dump_text::{Token, tokens};
 
-/// Whether a statement says to whom something belongs, what a role may do, or anything else that names a role:
-/// a server that does not have that role refuses it.
+/// Whether a statement names a role: an owner, a privilege, a default privilege and so on. A server without that role refuses
+/// it.
 ///
-/// A policy is one of these only if it is for certain roles.
+/// A policy names a role only if it is for certain roles.
 pub(crate) fn names_a_role(statement: &[u8]) -> bool {
     let mut words = tokens(statement).map(|spanned| spanned.token);
     let Some(Token::Word(verb)) = words.next() else {
@@ -39,7 +39,7 @@ fn alters_owner(mut words: impl Iterator<Item = Token>) -> bool {
     })
 }
 
-/// `… TO role`, before the conditions, which may say anything.
+/// Whether it has `TO role` before the conditions, which may contain anything.
 fn is_for_roles(words: impl Iterator<Item = Token>) -> bool {
     words
         .take_while(|word| !word.is("using") && !word.is("with"))

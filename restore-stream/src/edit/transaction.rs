@@ -11,12 +11,12 @@ pub(super) enum Control {
     Commit,
     /// `SAVEPOINT`, `RELEASE`.
     Savepoint,
-    /// What takes statements back or keeps them for another session (`ROLLBACK`, `PREPARE TRANSACTION`, `COMMIT AND
-    /// CHAIN`): no dump has it.
+    /// Control that no dump has: it takes statements back, keeps them for another session or begins a new transaction
+    /// (`ROLLBACK`, `PREPARE TRANSACTION`, `COMMIT AND CHAIN`).
     Other,
 }
 
-/// Whether a statement is transaction control (PostgreSQL's grammar, `TransactionStmt`), whatever comments it has.
+/// The transaction control that a statement is, if it is any (PostgreSQL's grammar, `TransactionStmt`).
 pub(super) fn control(statement: &[u8]) -> Option<Control> {
     let mut words = tokens(statement).map(|it| it.token);
     let Token::Word(first) = words.next()? else {

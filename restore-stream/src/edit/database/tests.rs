@@ -1,9 +1,14 @@
 use std::collections::BTreeSet;
 
+use pg_text::PgText;
+
 use super::*;
+use crate::edit::GlobalsEdit;
+use crate::edit::definition::Definition;
+use crate::edit::options::Options;
 use crate::edit::tests::edited;
-use crate::edit::{GlobalsEdit, Transactions};
-use crate::encoding::Names;
+use crate::server::name_converter::NameConverter;
+use crate::server::target::{Destination, Transactions};
 
 const DUMP: &str = r#"--
 -- Database "sh""op" dump
@@ -29,15 +34,15 @@ CREATE DATABASE "sh""op";
 \unrestrict abc
 "#;
 
-fn manner(server: u32) -> Manner {
-    Manner {
+fn options(server: u32) -> Options {
+    Options {
         wary: false,
         server,
         settings: "SET a = b;\n".into(),
         maintenance: "m".into(),
         owners: true,
         goes_on: false,
-        names: Names::default(),
+        names: NameConverter::default(),
         encoding: None,
     }
 }
@@ -54,13 +59,13 @@ fn definitions(statements: &[&str]) -> Vec<Definition> {
 }
 
 fn beside(name: Option<&str>) -> DatabaseEdit {
-    let place = Place::Beside("w's".into());
-    DatabaseEdit::new(name.map(PgText::from), place, manner(17))
+    let place = Destination::Beside("w's".into());
+    DatabaseEdit::new(name.map(PgText::from), place, options(17))
 }
 
-fn in_place(manner: Manner) -> DatabaseEdit {
-    let place = Place::There(Transactions::One);
-    DatabaseEdit::new(Some("sh\"op".into()), place, manner)
+fn in_place(options: Options) -> DatabaseEdit {
+    let place = Destination::InPlace(Transactions::One);
+    DatabaseEdit::new(Some("sh\"op".into()), place, options)
 }
 
 /// Two sessions.
@@ -107,7 +112,7 @@ fn in_two(dump: &str, edit: &mut DatabaseEdit, fails: bool) -> Result<[String; 2
     scanner.finish(&mut sink)?.unwrap();
     edit.close(&mut out)?;
     edit.last(&mut out)?;
-    assert!(edit.take_books().is_balanced());
+    assert!(edit.take_tally().is_balanced());
     Ok([out.main, out.aside].map(|it| String::from_utf8(it).unwrap()))
 }
 
@@ -149,7 +154,7 @@ fn an_older_server_is_spared_what_it_does_not_know() {
         "SET statement_timeout = 0;\nSET transaction_timeout = 0;\n",
     );
     for (server, there) in [(15, false), (16, false), (17, true), (18, true)] {
-        let mut edit = in_place(manner(server));
+        let mut edit = in_place(options(server));
         let text = edited(&dump, &mut edit).unwrap();
         assert_eq!(text.contains("transaction_timeout"), there, "{server}");
         assert!(text.contains("SET statement_timeout = 0;"));
@@ -159,9 +164,9 @@ fn an_older_server_is_spared_what_it_does_not_know() {
 #[test]
 fn without_owners_no_role_is_named() {
     let owners = false;
-    let mut edit = in_place(Manner {
+    let mut edit = in_place(Options {
         owners,
-        ..manner(17)
+        ..options(17)
     });
     let text = edited(DUMP, &mut edit).unwrap();
     assert!(!text.contains("bob"), "{text}");
@@ -174,8 +179,8 @@ fn an_older_server_has_one_provider_of_locales() {
     let dump = "CREATE DATABASE a WITH ENCODING = 'UTF8' LOCALE_PROVIDER = libc LOCALE = 'C';";
     let icu = dump.replace("libc", "icu");
     for (dump, server, there) in [(dump, 14, false), (dump, 15, true), (&icu, 14, true)] {
-        let place = Place::Beside("locale_provider".into());
-        let mut edit = DatabaseEdit::new(None, place, manner(server));
+        let place = Destination::Beside("locale_provider".into());
+        let mut edit = DatabaseEdit::new(None, place, options(server));
         let text = edited(dump, &mut edit).unwrap();
         assert_eq!(text.contains("LOCALE_PROVIDER"), there, "{server}: {text}");
         let ends = text.contains(" LOCALE = 'C';\\connect");
@@ -188,7 +193,7 @@ fn an_older_server_has_one_provider_of_locales() {
 
 #[test]
 fn in_place_it_is_one_transaction() {
-    let mut edit = in_place(manner(17));
+    let mut edit = in_place(options(17));
     let [text, aside] = in_two(DUMP, &mut edit, false).unwrap();
     for gone in [
         "\\connect",
@@ -209,12 +214,11 @@ fn in_place_it_is_one_transaction() {
     assert_eq!(edit.end(), "COMMIT;");
 }
 
-/// They are told what the other session was: how strings are read, and as whom.
 /// What `pg_dump --clean` drops first is not there.
 #[test]
 fn large_objects_are_not_unlinked_in_place() {
     let dump = "SET a = b;\nDROP TABLE public.t;\nSELECT pg_catalog.lo_unlink('16398');\nSELECT pg_catalog.lo_create('16398');\nSELECT pg_catalog.lo_unlink('1');\n";
-    let [main, aside] = in_two(dump, &mut in_place(manner(17)), false).unwrap();
+    let [main, aside] = in_two(dump, &mut in_place(options(17)), false).unwrap();
     assert!(main.contains("DROP TABLE IF EXISTS public.t;"), "{main}");
     assert!(
         !aside.contains("16398');\nSELECT pg_catalog.lo_create")
@@ -227,6 +231,7 @@ fn large_objects_are_not_unlinked_in_place() {
     );
 }
 
+/// Their session is told what the main one was: how strings are read, and as whom.
 #[test]
 fn large_objects_in_place_go_aside() {
     let long = format!("COMMENT ON LARGE OBJECT 1 IS '{}';\n", "x".repeat(70_000));
@@ -235,7 +240,7 @@ fn large_objects_in_place_go_aside() {
          SET SESSION AUTHORIZATION 'bob';\nGRANT ALL ON LARGE OBJECT 1 TO ann;\nGRANT ALL ON TABLE t TO ann;\nRESET SESSION AUTHORIZATION;\n\
          REVOKE ALL ON LARGE OBJECT 1 FROM ann;\nCREATE TABLE u (a int);\n"
     );
-    let [main, aside] = in_two(&dump, &mut in_place(manner(17)), false).unwrap();
+    let [main, aside] = in_two(&dump, &mut in_place(options(17)), false).unwrap();
     assert!(
         !main.contains("LARGE OBJECT") && !main.contains("xxx"),
         "{main}"
@@ -256,15 +261,15 @@ fn large_objects_in_place_go_aside() {
     );
     assert_eq!(aside, wanted);
     for odd in ["SELECT lo_create(f());\n", "SELECT lo_create(1), f();\n"] {
-        let error = in_two(odd, &mut in_place(manner(17)), false).unwrap_err();
+        let error = in_two(odd, &mut in_place(options(17)), false).unwrap_err();
         assert_eq!(error.exit().code(), 3, "{odd}");
     }
 }
 
 #[test]
 fn in_several_transactions_all_is_as_psql_would_have_it() {
-    let place = Place::There(Transactions::Several);
-    let mut edit = DatabaseEdit::new(Some("sh\"op".into()), place, manner(17));
+    let place = Destination::InPlace(Transactions::Several);
+    let mut edit = DatabaseEdit::new(Some("sh\"op".into()), place, options(17));
     let [main, aside] = in_two(DUMP, &mut edit, false).unwrap();
     let ends = "BEGIN;\nSELECT pg_catalog.lo_create('1');\nCOMMIT;\n";
     assert!(main.contains(ends) && aside.is_empty(), "{main}");
@@ -273,8 +278,11 @@ fn in_several_transactions_all_is_as_psql_would_have_it() {
 
 #[test]
 fn a_name_is_taken_before_it_is_filled() {
-    let place = Place::Early("w".into(), "sh\"op".into());
-    let mut edit = DatabaseEdit::new(Some("sh\"op".into()), place, manner(17));
+    let place = Destination::NamedEarly {
+        working: "w".into(),
+        name: "sh\"op".into(),
+    };
+    let mut edit = DatabaseEdit::new(Some("sh\"op".into()), place, options(17));
     let [text, _] = in_two(DUMP, &mut edit, false).unwrap();
     let (before, after) = text.split_once("-- w gets its name\n").unwrap();
     assert!(before.contains("CREATE DATABASE \"w\" WITH"), "{before}");
@@ -296,7 +304,7 @@ fn rows_of_a_copy_that_failed_are_left_out() {
     let dump = "\\connect a\nCOPY t (\"from\", b) FROM stdin;\nDROP TABLE u;\n\\.\n\nALTER DATABASE a SET x TO 'y';\nSELECT 1;\n";
     for (fails, there) in [(true, false), (false, true)] {
         let mut edit = beside(Some("a"));
-        edit.manner.goes_on = true;
+        edit.options.goes_on = true;
         let [text, _] = in_two(dump, &mut edit, fails).unwrap();
         assert_eq!(text.contains("DROP TABLE u;\n\\.\n"), there, "{text}");
         assert!(text.contains("SELECT 1;"), "{text}");
@@ -304,7 +312,7 @@ fn rows_of_a_copy_that_failed_are_left_out() {
         assert!(!text.contains("ROLLBACK"), "{text}");
     }
     let mut edit = beside(Some("a"));
-    edit.manner.goes_on = true;
+    edit.options.goes_on = true;
     let dump = "\\connect a\nBEGIN;\nCOPY t FROM stdin;\n1\n\\.\nCOMMIT;\n";
     assert_eq!(in_two(dump, &mut edit, false).unwrap_err().exit().code(), 1);
 }
@@ -364,7 +372,7 @@ fn its_own_settings_come_last_and_hold_for_computed_values() {
 
 #[test]
 fn in_place_settings_wait_for_the_commit() {
-    let mut edit = in_place(manner(17));
+    let mut edit = in_place(options(17));
     edit.name = Some("postgres".into());
     let dump = "\\connect postgres\nALTER DATABASE postgres SET role TO 'x';\nSELECT 1;\n";
     let text = edited(dump, &mut edit).unwrap();
@@ -374,7 +382,7 @@ fn in_place_settings_wait_for_the_commit() {
 
 #[test]
 fn definitions_reach_a_database_in_place() {
-    let mut edit = in_place(manner(17));
+    let mut edit = in_place(options(17));
     edit.define(definitions(&[
         "REVOKE ALL ON DATABASE \"sh\"\"op\" FROM PUBLIC;",
     ]));
@@ -385,7 +393,7 @@ fn definitions_reach_a_database_in_place() {
 #[test]
 fn without_owners_a_database_is_created_without_one() {
     let mut edit = beside(Some("a"));
-    edit.manner.owners = false;
+    edit.options.owners = false;
     let dump = "CREATE DATABASE a WITH TEMPLATE = template0 OWNER = bob ENCODING = 'UTF8';\n";
     let text = edited(dump, &mut edit).unwrap();
     assert!(
@@ -411,7 +419,7 @@ fn transactions_that_no_dump_has() {
     ] {
         let error = edited(
             &format!("SELECT 1;\n{control}\n"),
-            &mut in_place(manner(17)),
+            &mut in_place(options(17)),
         );
         assert_eq!(error.unwrap_err().exit().code(), 3, "{control}");
     }
@@ -432,8 +440,8 @@ fn transactions_that_no_dump_has() {
 
 #[test]
 fn a_psql_without_restricted_mode_is_told_how_to_read() {
-    let mut edit = in_place(manner(17));
-    edit.manner.wary = true;
+    let mut edit = in_place(options(17));
+    edit.options.wary = true;
     let dump = "SET client_encoding = 'UTF8';\nSELECT 1;\nSELECT 'ö';\nSELECT E'\\\\';\n";
     let text = edited(dump, &mut edit).unwrap();
     let told = "SET client_encoding = 'UTF8';\nSET standard_conforming_strings = on;\n";

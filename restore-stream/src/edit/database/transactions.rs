@@ -5,34 +5,23 @@ use pg_text::PgText;
 
 use super::super::guard::foreign;
 use super::super::large_objects::{self, Concern};
+use super::super::options::Options;
+use super::super::traits::Out;
 use super::super::transaction::Control;
-use super::super::{Manner, Out, Place, Transactions};
-use super::DatabaseEdit;
-
-/// How far the dump is in a transaction of its own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Transaction {
-    None,
-    Begun,
-    /// All else is one transaction: the large objects that follow BEGIN.
-    LargeObjects,
-}
+use super::state::{DatabaseEdit, Transaction};
 
 impl DatabaseEdit {
-    pub(super) fn is_one_transaction(&self) -> bool {
-        self.place == Place::There(Transactions::One)
-    }
-
-    /// What a statement is in the one transaction that all is restored in: whether it is handed on, if that is decided.
+    /// Decides about a statement that must not be in the one transaction that everything is restored in: returns whether it
+    /// is sent. None if it is an ordinary statement.
     pub(super) fn within_one(
         &mut self,
         statement: &[u8],
         out: &mut dyn Out,
     ) -> Result<Option<bool>, Error> {
         match large_objects::concern(statement) {
-            // `pg_dump --clean`; a database that is restored in one transaction was empty.
+            // pg_dump --clean writes it, but a database that is restored in one transaction was empty.
             Concern::Writes if self.cleaning.judge(statement).is_some() => {
-                self.books
+                self.tally
                     .leave_out("SELECT lo_unlink", "there are no large objects yet");
                 return Ok(Some(false));
             }
@@ -58,9 +47,9 @@ impl DatabaseEdit {
         Ok(None)
     }
 
-    /// What the server does not take it shall say now, and not when all is loaded: it is carried out and taken back.
+    /// Runs a statement and rolls it back. If the server refuses it, that shows now and not after everything is loaded.
     pub(super) fn try_out(&self, statement: &[u8], out: &mut dyn Out) -> Result<(), Error> {
-        if self.manner.goes_on {
+        if self.options.goes_on {
             return Ok(());
         }
         let within = self.is_one_transaction() || self.transaction != Transaction::None;
@@ -100,26 +89,26 @@ impl DatabaseEdit {
         if !one {
             return self.send(statement, out);
         }
-        self.books.sent();
+        self.tally.sent();
         if before == Transaction::LargeObjects {
             out.large_objects()?.write(b"COMMIT;\n")?;
         }
         Ok(false)
     }
 
-    /// Hands a statement about a large object to their session: `BEGIN` too, if it is the first behind one. What else would
-    /// be in a transaction of its own is told apart by that.
+    /// Sends a statement about a large object to their session, with the `BEGIN` before it if it is the first one after that.
+    /// A `BEGIN` that nothing about large objects follows is refused.
     fn aside(&mut self, statement: &[u8], out: &mut dyn Out) -> Result<bool, Error> {
         let out = out.large_objects()?;
-        let Manner { settings, wary, .. } = &self.manner;
+        let Options { settings, wary, .. } = &self.options;
         let authorization = self.authorization.as_deref();
-        self.told
+        self.side_session
             .tell(settings, &self.context, authorization, *wary, out)?;
         if self.transaction == Transaction::Begun {
             out.write(b"BEGIN;\n")?;
             self.transaction = Transaction::LargeObjects;
         }
-        self.books.sent();
+        self.tally.sent();
         self.aside = !statement.ends_with(b";");
         out.write(statement)?;
         if !self.aside {

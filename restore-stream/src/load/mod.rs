@@ -1,0 +1,10 @@
+//! How the SQL gets into the server, or into a command.
+
+pub(crate) mod arrival;
+pub(crate) mod command;
+pub(crate) mod definitions;
+pub(crate) mod indexed;
+pub(crate) mod part;
+pub(crate) mod psql_output;
+pub(crate) mod restored;
+pub(crate) mod sequential;

@@ -1,0 +1,242 @@
+//! One part of a dump on its way into the server.
+
+use std::time::{Duration, Instant};
+
+use dump_text::{Piece, Scanner};
+use job::{Error, Progress, say};
+use pg_client::NEUTRAL_SETTINGS;
+use pg_text::PgText;
+
+use crate::edit::{DatabaseEdit, Definition, Edit, GlobalsEdit, Options, Out, Tally};
+use crate::load::psql_output::PsqlOutput;
+use crate::report::RestoredDatabase;
+use crate::server::cleanup::Cleanup;
+use crate::server::cluster::Cluster;
+use crate::server::early_naming::EarlyNaming;
+use crate::server::session::Connection;
+use crate::server::session_group::SessionGroup;
+use crate::server::target::{Destination, Target, Transactions};
+use crate::server::undo::Undo;
+use crate::source::checked::CheckedSql;
+use crate::source::error::unfinished;
+
+/// A part that is being loaded. If it is dropped before its end, psql is killed.
+#[derive(Debug)]
+pub(crate) struct Load<E> {
+    output: PsqlOutput,
+    /// Whether psql has no restricted mode.
+    wary: bool,
+    edit: E,
+    rows: u64,
+    /// Whether some rows came by INSERT, which are not counted.
+    inserts: bool,
+    bytes: u64,
+    /// Whether lines are counted, as they are where the restore goes on after errors; and how many have ended.
+    counts_lines: bool,
+    lines: u64,
+    started: Instant,
+    /// How long it took, if it now waits for others.
+    took: Option<Duration>,
+}
+
+impl<E: Edit> Load<E> {
+    fn new(cluster: &Cluster, output: PsqlOutput, edit: E) -> Self {
+        Self {
+            output,
+            wary: !cluster.restrict,
+            edit,
+            rows: 0,
+            inserts: false,
+            bytes: 0,
+            counts_lines: cluster.failures.is_some(),
+            lines: 0,
+            started: Instant::now(),
+            took: None,
+        }
+    }
+
+    pub(crate) fn piece(&mut self, piece: Piece<'_>) -> Result<(), Error> {
+        match piece {
+            Piece::DataEnd { rows, .. } => self.rows += rows,
+            Piece::Statement(sql) | Piece::Head(sql) => {
+                self.inserts |= is_insert(sql);
+                self.output.at(self.lines + 1);
+            }
+            _ => {}
+        }
+        let bytes = piece.bytes();
+        self.bytes += bytes.len() as u64;
+        if self.counts_lines {
+            self.lines += bytes.iter().filter(|byte| **byte == b'\n').count() as u64;
+        }
+        self.edit.piece(piece, &mut self.output)
+    }
+
+    /// Loads all of `input`, checks it to its last byte, and finishes.
+    pub(crate) fn all(
+        &mut self,
+        input: &mut CheckedSql<'_>,
+        progress: &Progress,
+    ) -> Result<(), Error> {
+        let mut scanner = scanner(self.wary);
+        while let Some(sql) = input.next()? {
+            let length = sql.len() as u64;
+            scanner.feed(sql, &mut |piece| self.piece(piece))?;
+            progress.advance(length);
+        }
+        input.finish()?;
+        let ended = scanner.finish(&mut |piece| self.piece(piece))?;
+        ended.map_err(|how| unfinished(&input.label(), how))?;
+        self.finish()
+    }
+
+    /// Ends the part. psql must have run all of it, and be between two statements. Then comes what must be last.
+    pub(crate) fn finish(&mut self) -> Result<(), Error> {
+        self.edit.close(&mut self.output)?;
+        self.output.settle()?;
+        if self.edit.last(&mut self.output)? {
+            self.output.settle()?;
+        }
+        Ok(())
+    }
+
+    /// The tally of its statements.
+    pub(crate) fn take_tally(&mut self) -> Tally {
+        self.edit.take_tally()
+    }
+}
+
+fn connection(cluster: &Cluster, database: &PgText) -> Connection {
+    Connection {
+        conninfo: cluster.server.conninfo().clone(),
+        database: database.to_owned(),
+        application: cluster.run.application(),
+        restrict: cluster.restrict,
+        failures: cluster.failures.clone(),
+    }
+}
+
+/// A scanner that takes SQL to pieces. For a psql without restricted mode (`wary`), text that psql might read otherwise is a
+/// piece of its own.
+pub(crate) fn scanner(wary: bool) -> Scanner {
+    match wary {
+        true => Scanner::reporting_ambiguity(),
+        false => Scanner::new(),
+    }
+}
+
+/// Whether a statement inserts rows, as `pg_dump --inserts` writes them.
+pub(crate) fn is_insert(statement: &[u8]) -> bool {
+    statement.starts_with(b"INSERT INTO ")
+}
+
+impl Load<GlobalsEdit> {
+    pub(crate) fn globals(
+        cluster: &Cluster,
+        edit: GlobalsEdit,
+        sessions: &SessionGroup,
+    ) -> Result<Self, Error> {
+        let what = "roles and tablespaces".to_owned();
+        let connection = connection(cluster, &cluster.survey.maintenance);
+        let mut output = PsqlOutput::new(&connection, what, sessions)?;
+        output.write(NEUTRAL_SETTINGS.as_bytes())?;
+        Ok(Self::new(cluster, output, edit))
+    }
+
+    /// Ends the session. Call it after the part is finished and everything was checked.
+    pub(crate) fn end(self) -> Result<GlobalsEdit, Error> {
+        self.output.end("")?;
+        Ok(self.edit)
+    }
+}
+
+impl Load<DatabaseEdit> {
+    /// `encoding` is that of names in the backup that belong to the whole cluster.
+    pub(crate) fn database(
+        cluster: &Cluster,
+        target: &Target,
+        encoding: Option<&str>,
+        cleanup: &Cleanup,
+        sessions: &SessionGroup,
+    ) -> Result<Self, Error> {
+        let database = match &target.destination {
+            Destination::InPlace(_) => &target.name,
+            Destination::Beside(working) | Destination::NamedEarly { working, .. } => {
+                cleanup.add(working.ascii());
+                &cluster.survey.maintenance
+            }
+        };
+        let connection = connection(cluster, database);
+        let what = format!("database '{}'", target.name);
+        let mut output = PsqlOutput::new(&connection, what.clone(), sessions)?;
+        match &target.destination {
+            Destination::Beside(_) => {}
+            Destination::NamedEarly { .. } => {
+                output = output.naming(EarlyNaming::new(cluster, target, cleanup.undos()));
+            }
+            Destination::InPlace(Transactions::One) => {
+                output = output.with_aside(connection, what, sessions, cleanup.undos());
+            }
+            Destination::InPlace(Transactions::Several) => {
+                cleanup.undos().add(Undo::Partial(target.name.clone()));
+            }
+        }
+        let options = Options {
+            wary: !cluster.restrict,
+            server: cluster.survey.version.major(),
+            settings: [NEUTRAL_SETTINGS, &cluster.survey.settings].concat(),
+            maintenance: cluster.survey.maintenance.clone(),
+            owners: cluster.owners,
+            goes_on: cluster.failures.is_some(),
+            names: cluster.names.clone(),
+            encoding: encoding.map(str::to_owned),
+        };
+        let edit = DatabaseEdit::new(target.from.clone(), target.destination.clone(), options);
+        edit.begin(&mut output)?;
+        Ok(Self::new(cluster, output, edit))
+    }
+
+    /// Adds the statements about the database that came before its part.
+    pub(crate) fn define(&mut self, definitions: Vec<Definition>) {
+        self.edit.define(definitions);
+    }
+
+    /// Connects to the database, where the dump does not do so.
+    pub(crate) fn connect(&mut self) -> Result<(), Error> {
+        self.edit.connect(&mut self.output)
+    }
+
+    /// Stops its clock: from here on it waits for the others.
+    pub(crate) fn wait(&mut self) {
+        self.took = Some(self.started.elapsed());
+    }
+
+    /// Ends the session, which commits a database that is restored in one transaction. Call it after the part is finished and
+    /// everything was checked.
+    pub(crate) fn end(self, target: &Target) -> Result<RestoredDatabase, Error> {
+        let left_out = self.edit.ownerless();
+        let name: PgText = target.from.clone().unwrap_or_else(|| target.name.clone());
+        if let cleaned @ 1.. = self.edit.cleaned() {
+            say!(
+                "'{}': {cleaned} statements of --clean were sent with IF EXISTS: what they drop need not be there",
+                target.name
+            );
+        }
+        let failed = self.output.failed();
+        self.output.end(self.edit.end())?;
+        Ok(RestoredDatabase {
+            name_hex: name.utf8().is_none().then(|| name.hex()),
+            name,
+            restored_as: target.name.clone(),
+            bytes: self.bytes,
+            rows: (!self.inserts && failed == 0).then_some(self.rows),
+            failed,
+            left_out,
+            seconds: self
+                .took
+                .unwrap_or_else(|| self.started.elapsed())
+                .as_secs_f64(),
+            replaced: target.replaced.kept_as().cloned(),
+        })
+    }
+}

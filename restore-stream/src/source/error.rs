@@ -1,0 +1,23 @@
+//! The errors of a backup that is not whole.
+
+use dump_text::{Flaw, Unfinished};
+use job::Error;
+
+/// The error of a backup whose marker is missing.
+pub(crate) fn cut(label: &str) -> Error {
+    Error::not_good(format!(
+        "'{label}' is cut: the end-of-file marker is missing"
+    ))
+    .hint("take an older backup: restore-stream STORE --before TIME")
+}
+
+/// The error of a dump with a flaw: it is not whole, or psql cannot read it.
+pub(crate) fn not_good(label: &str, flaw: Flaw) -> Error {
+    Error::not_good(format!("'{label}' is not good: {flaw}")).hint(flaw.hint())
+}
+
+/// The error of SQL that ends too early.
+pub(crate) fn unfinished(label: &str, how: Unfinished) -> Error {
+    Error::not_good(format!("'{label}' is cut: {how}"))
+        .hint("take an older backup: restore-stream STORE --before TIME")
+}
