@@ -40,7 +40,7 @@ fn located(text: &[u8]) -> Vec<u8> {
     let (length, text) = text.split_first().unwrap_or((&0, &[]));
     let mut file = vec![0; usize::from(*length)];
     let offset = file.len();
-    file.extend(fuzz::stored(b"\n-- pgdump-gz index: comments for psql, read by restore-stream\n"));
+    file.extend(fuzz::stored(b"-- index of this backup, one JSON object per line (format.md)\n"));
     for block in text.chunks(60_000) {
         file.extend(fuzz::stored(block));
     }

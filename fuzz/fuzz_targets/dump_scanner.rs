@@ -9,7 +9,7 @@ use libfuzzer_sys::fuzz_target;
 fuzz_target!(|input: (u8, &[u8])| {
     let (step, text) = input;
     let whole = usize::MAX;
-    for scanner in [Scanner::new, Scanner::wary] {
+    for scanner in [Scanner::new, Scanner::reporting_ambiguity] {
         let pieces = scan(scanner(), text, whole);
         assert_eq!(pieces, scan(scanner(), text, usize::from(step) + 1));
         assert_eq!(pieces.iter().flat_map(|(_, bytes)| bytes).copied().collect::<Vec<u8>>(), text);

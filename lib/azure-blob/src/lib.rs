@@ -31,6 +31,8 @@ pub use delete::Deletion;
 pub use download::{Blob, Download};
 pub use error::{Error, ErrorKind};
 pub use list::ListedBlob;
+#[cfg(fuzzing)]
+pub use list::is_listing;
 pub use options::Options;
 pub use properties::Properties;
 pub use request::{is_certificate_error, proxy, root_certs};

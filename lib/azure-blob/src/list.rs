@@ -206,6 +206,12 @@ fn elements<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Element>, 
     deserializer.deserialize_seq(Bounded)
 }
 
+/// Whether it is a page of a listing: the way in for the fuzzer.
+#[cfg(fuzzing)]
+pub fn is_listing(body: &[u8]) -> bool {
+    parse(body).is_ok()
+}
+
 fn parse(body: &[u8]) -> Result<Page, Fault> {
     let text = std::str::from_utf8(body).map_err(|error| Fault::Malformed(error.to_string()))?;
     quick_xml::de::from_str(text.trim_start_matches('\u{feff}'))

@@ -1,6 +1,6 @@
 //! Where a container or a blob is, without the token.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::{env, fmt};
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
@@ -272,8 +272,7 @@ fn host_of(authority: &str) -> &str {
 
 fn check_host(text: &str, authority: &str) -> Result<(), Error> {
     let host = host_of(authority);
-    let known = |c: char| c.is_ascii_alphanumeric() || "-._:[]".contains(c);
-    if host.is_empty() || !authority.chars().all(known) {
+    if !is_authority(authority) {
         // It is not shown: it may hold a password before an '@'.
         return Err(Error::new(ErrorKind::Usage, "the URL has no proper host name").hint(EXAMPLE));
     }
@@ -281,6 +280,24 @@ fn check_host(text: &str, authority: &str) -> Result<(), Error> {
         return Err(wrong(text, "is not of the Blob service").hint(EXAMPLE));
     }
     Ok(())
+}
+
+/// A name or an address of a host, and perhaps a port (RFC 3986, 3.2).
+fn is_authority(authority: &str) -> bool {
+    let (host, port) = match authority.strip_prefix('[') {
+        Some(rest) => rest.split_once(']').unwrap_or_default(),
+        None => authority.split_at(host_of(authority).len()),
+    };
+    let is_label = |label: &str| {
+        let known = |c: char| c.is_ascii_alphanumeric() || "-_".contains(c);
+        !label.is_empty() && label.chars().all(known)
+    };
+    let is_host = match authority.starts_with('[') {
+        true => host.parse::<Ipv6Addr>().is_ok(),
+        false => host.split('.').all(is_label),
+    };
+    let is_port = |port: &str| port.is_empty() || port.parse::<u16>().is_ok();
+    is_host && (port.is_empty() || port.strip_prefix(':').is_some_and(is_port))
 }
 
 fn is_loopback(host: &str) -> bool {
