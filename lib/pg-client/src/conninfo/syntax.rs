@@ -20,7 +20,7 @@ fn wrong(what: impl fmt::Display) -> Error {
 fn keyword(bytes: &[u8]) -> Result<String, Error> {
     let known = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_';
     match std::str::from_utf8(bytes) {
-        Ok(text) if bytes.iter().all(known) => Ok(text.to_owned()),
+        Ok(text) if !text.is_empty() && bytes.iter().all(known) => Ok(text.to_owned()),
         _ => Err(wrong(
             "a keyword is not of letters, digits and '_' (a URI begins with postgresql://)",
         )),

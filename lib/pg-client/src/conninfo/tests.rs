@@ -113,6 +113,7 @@ fn what_cannot_be_read_is_said_without_the_password() {
         ("x postgres://me:s3cret@h/db?a=b", "no '='"),
         ("x=1 postgres://me:s3cret@h/db?a=b", "keyword"),
         ("postgresql://h/db?a%20b=c", "keyword"),
+        ("postgresql://h/db?=c", "keyword"),
     ] {
         let error = Conninfo::parse(text).unwrap_err();
         assert!(error.to_string().contains(words), "{text}: {error}");
