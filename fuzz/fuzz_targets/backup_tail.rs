@@ -29,7 +29,10 @@ fn check(file: &[u8]) {
     if let Ok(Tail::Index(index)) = read_tail(&Bytes(file)) {
         for section in &index.sections {
             let end = section.offset.checked_add(section.length);
-            assert!(end.is_some_and(|end| end <= file.len() as u64), "{section:?}");
+            assert!(
+                end.is_some_and(|end| end <= file.len() as u64),
+                "{section:?}"
+            );
         }
     }
 }
@@ -40,7 +43,9 @@ fn located(text: &[u8]) -> Vec<u8> {
     let (length, text) = text.split_first().unwrap_or((&0, &[]));
     let mut file = vec![0; usize::from(*length)];
     let offset = file.len();
-    file.extend(fuzz::stored(b"-- index of this backup, one JSON object per line (format.md)\n"));
+    file.extend(fuzz::stored(
+        b"-- index of this backup, one JSON object per line (format.md)\n",
+    ));
     for block in text.chunks(60_000) {
         file.extend(fuzz::stored(block));
     }

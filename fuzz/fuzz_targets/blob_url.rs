@@ -13,6 +13,9 @@ fuzz_target!(|text: &str| {
     if let Ok((blob, _)) = BlobUrl::parse(text) {
         let shown = blob.to_string();
         let (again, token) = BlobUrl::parse(&shown).expect("our own");
-        assert_eq!((again.to_string(), again.name(), token), (shown, blob.name(), None));
+        assert_eq!(
+            (again.to_string(), again.name(), token),
+            (shown, blob.name(), None)
+        );
     }
 });

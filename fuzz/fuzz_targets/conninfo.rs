@@ -9,7 +9,10 @@ use pg_client::Conninfo;
 
 fuzz_target!(|text: &[u8]| {
     parse(text);
-    for before in [&b"password='s3cret-w0rd' "[..], b"postgresql://me:s3cret-w0rd@h/"] {
+    for before in [
+        &b"password='s3cret-w0rd' "[..],
+        b"postgresql://me:s3cret-w0rd@h/",
+    ] {
         let shown = parse(&[before, text].concat());
         assert!(!shown.contains("s3cret-w0rd"), "{shown}");
     }
@@ -25,7 +28,10 @@ fn parse(text: &[u8]) -> String {
     let with = conninfo.with_database(name);
     // Read again, what we made of it is the same.
     let again = Conninfo::parse(OsStr::from_bytes(with.as_bytes())).expect("our own");
-    assert_eq!(again.database().map(|it| it.as_bytes()), Some(name.as_bytes()));
+    assert_eq!(
+        again.database().map(|it| it.as_bytes()),
+        Some(name.as_bytes())
+    );
     assert_eq!(again.with_database(name).as_bytes(), with.as_bytes());
     format!("{conninfo:?} {with:?}")
 }

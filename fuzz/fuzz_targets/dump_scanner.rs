@@ -12,7 +12,14 @@ fuzz_target!(|input: (u8, &[u8])| {
     for scanner in [Scanner::new, Scanner::reporting_ambiguity] {
         let pieces = scan(scanner(), text, whole);
         assert_eq!(pieces, scan(scanner(), text, usize::from(step) + 1));
-        assert_eq!(pieces.iter().flat_map(|(_, bytes)| bytes).copied().collect::<Vec<u8>>(), text);
+        assert_eq!(
+            pieces
+                .iter()
+                .flat_map(|(_, bytes)| bytes)
+                .copied()
+                .collect::<Vec<u8>>(),
+            text
+        );
     }
     assert_eq!(parts(text, whole), parts(text, usize::from(step) + 1));
     assert_eq!(watch(text, whole), watch(text, usize::from(step) + 1));
@@ -82,5 +89,11 @@ fn watch(text: &[u8], step: usize) -> String {
     for part in cut(text, step) {
         watch.see(part);
     }
-    format!("{:?} {:?} {:?} {}", watch.check(), watch.flaw(), watch.text(), watch.count())
+    format!(
+        "{:?} {:?} {:?} {}",
+        watch.check(),
+        watch.flaw(),
+        watch.text(),
+        watch.count()
+    )
 }

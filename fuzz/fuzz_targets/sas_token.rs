@@ -14,6 +14,9 @@ fuzz_target!(|text: &str| {
     };
     for (_, signature) in text.split('&').filter_map(|pair| pair.split_once("sig=")) {
         // A shorter one may be a part of any word.
-        assert!(signature.len() < 12 || !shown.contains(signature), "{shown}");
+        assert!(
+            signature.len() < 12 || !shown.contains(signature),
+            "{shown}"
+        );
     }
 });

@@ -21,7 +21,9 @@ pub fn check(file: &[u8]) {
         (Outcome::Large, _) | (_, Outcome::Large) | (Outcome::Wrong(_), Outcome::Wrong(_)) => {}
         _ => panic!("{one:?} with one thread, {several:?} with three"),
     }
-    let Outcome::All(sql, report) = one else { return };
+    let Outcome::All(sql, report) = one else {
+        return;
+    };
     assert_eq!(report.size, file.len() as u64);
     assert_eq!(report.sql_size, sql.len() as u64);
     let mut gunzipped = Vec::new();
@@ -83,7 +85,9 @@ pub fn mended(file: &[u8]) -> Vec<u8> {
         trailer[..4].copy_from_slice(&crc.sum().to_le_bytes());
         trailer[4..].copy_from_slice(&(inflate.total_out() as u32).to_le_bytes());
         // BSIZE of a BGZF block (SAM specification, section 4.1).
-        if mended[at..].starts_with(&[0x1f, 0x8b, 8, 4]) && mended[at + 12..].starts_with(b"BC\x02\0") {
+        if mended[at..].starts_with(&[0x1f, 0x8b, 8, 4])
+            && mended[at + 12..].starts_with(b"BC\x02\0")
+        {
             let size = (end + 8 - at - 1) as u16;
             mended[at + 16..at + 18].copy_from_slice(&size.to_le_bytes());
         }
