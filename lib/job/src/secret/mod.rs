@@ -49,6 +49,12 @@ struct Known {
     words: Vec<Vec<u8>>,
 }
 
+/// Forgets all of it, for the fuzzer: a million tokens in one process would take more and more time and memory.
+#[cfg(fuzzing)]
+pub fn forget() {
+    *KNOWN.write().unwrap_or_else(PoisonError::into_inner) = None;
+}
+
 /// Learns what the command line and the environment hold.
 pub(crate) fn learn_given() {
     // As they would be shown.
