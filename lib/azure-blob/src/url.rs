@@ -263,11 +263,16 @@ fn wrong(text: &str, what: &str) -> Error {
     Error::new(ErrorKind::Usage, format!("'{}' {what}", path_of(text)))
 }
 
-fn host_of(authority: &str) -> &str {
+/// The host without the brackets of an IPv6 address, and what follows it: nothing, or a port with its colon.
+fn split_authority(authority: &str) -> (&str, &str) {
     match authority.strip_prefix('[') {
-        Some(rest) => rest.split(']').next().unwrap_or_default(),
-        None => authority.split(':').next().unwrap_or_default(),
+        Some(rest) => rest.split_once(']').unwrap_or((rest, "")),
+        None => authority.split_at(authority.find(':').unwrap_or(authority.len())),
     }
+}
+
+fn host_of(authority: &str) -> &str {
+    split_authority(authority).0
 }
 
 fn check_host(text: &str, authority: &str) -> Result<(), Error> {
@@ -284,16 +289,13 @@ fn check_host(text: &str, authority: &str) -> Result<(), Error> {
 
 /// A name or an address of a host, and perhaps a port (RFC 3986, 3.2).
 fn is_authority(authority: &str) -> bool {
-    let (host, port) = match authority.strip_prefix('[') {
-        Some(rest) => rest.split_once(']').unwrap_or_default(),
-        None => authority.split_at(host_of(authority).len()),
-    };
+    let (host, port) = split_authority(authority);
     let is_label = |label: &str| {
         let known = |c: char| c.is_ascii_alphanumeric() || "-_".contains(c);
         !label.is_empty() && label.chars().all(known)
     };
     let is_host = match authority.starts_with('[') {
-        true => host.parse::<Ipv6Addr>().is_ok(),
+        true => authority.contains(']') && host.parse::<Ipv6Addr>().is_ok(),
         false => host.split('.').all(is_label),
     };
     let is_port = |port: &str| port.is_empty() || port.parse::<u16>().is_ok();
@@ -326,9 +328,9 @@ fn is_container_name(name: &str) -> bool {
 /// Host and port in the form in which they are compared: lower case, without the dot at the end of the host.
 fn normal(authority: &str) -> String {
     let authority = authority.to_ascii_lowercase();
-    let (host, port) = authority.split_at(host_of(&authority).len());
+    let (host, port) = split_authority(&authority);
     match host.strip_suffix('.') {
-        Some(host) if !host.is_empty() => format!("{host}{port}"),
+        Some(name) if !name.is_empty() && !authority.starts_with('[') => format!("{name}{port}"),
         _ => authority,
     }
 }

@@ -130,6 +130,8 @@ fn what_is_no_container_is_said() {
         ("https://x../backups", "no proper host"),
         ("https://x]/backups", "no proper host"),
         ("https://[::1/backups", "no proper host"),
+        ("https://[:җҗ/backups", "no proper host"),
+        ("https://җ./backups", "no proper host"),
         ("https://[x]/backups", "no proper host"),
         ("https://[::1]1/backups", "no proper host"),
         ("https://x:1:2/backups", "no proper host"),
