@@ -38,11 +38,7 @@ impl Failure {
     pub(crate) fn error(self, what: &str) -> Error {
         match self {
             Self::NotGood { why, hint } => {
-                let error = Error::not_good(format!("{what}: {why}"));
-                match hint {
-                    Some(hint) => error.hint(hint),
-                    None => error,
-                }
+                Error::not_good(format!("{what}: {why}")).hint_if_known(hint)
             }
             Self::Differs { differences } => {
                 let why = differences.join("; ");

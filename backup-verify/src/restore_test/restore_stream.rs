@@ -192,10 +192,7 @@ impl Restorer {
             Some(3) => Error::not_good(words),
             _ => Error::failed(words),
         };
-        Err(match hint(&ended) {
-            Some(hint) => error.hint(hint),
-            None => error,
-        })
+        Err(error.hint_if_known(hint(&ended)))
     }
 
     fn command(&self) -> Command {

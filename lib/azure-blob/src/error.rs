@@ -133,10 +133,6 @@ impl From<Error> for io::Error {
 
 impl From<Error> for job::Error {
     fn from(error: Error) -> Self {
-        let said = Self::new(error.kind.exit(), error.message);
-        match error.hint {
-            Some(hint) => said.hint(hint),
-            None => said,
-        }
+        Self::new(error.kind.exit(), error.message).hint_if_known(error.hint)
     }
 }

@@ -98,6 +98,15 @@ impl Error {
         self
     }
 
+    /// Says what to do about it, where a library's error knows that.
+    #[must_use]
+    pub fn hint_if_known(self, hint: Option<impl Into<String>>) -> Self {
+        match hint {
+            Some(hint) => self.hint(hint),
+            None => self,
+        }
+    }
+
     /// Puts words before the message: `context: message`.
     #[must_use]
     pub fn within(mut self, context: impl fmt::Display) -> Self {

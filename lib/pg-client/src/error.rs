@@ -102,11 +102,7 @@ impl From<Error> for job::Error {
             ErrorKind::Pooler => job::Exit::Refused,
             _ => job::Exit::Failed,
         };
-        let told = Self::new(exit, error.message);
-        match error.hint {
-            Some(hint) => told.hint(hint),
-            None => told,
-        }
+        Self::new(exit, error.message).hint_if_known(error.hint)
     }
 }
 

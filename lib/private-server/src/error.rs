@@ -37,19 +37,19 @@ impl Error {
     /// A directory that cannot be made, read or handed over; `doing` says which.
     pub(crate) fn directory(doing: impl fmt::Display, error: &io::Error) -> Self {
         let error = job::Error::io(doing, error);
-        let told = Self::new(ErrorKind::Directory, error.to_string());
-        match error.hint_text() {
-            Some(hint) => told.hint(hint),
-            None => told,
-        }
+        Self::told(ErrorKind::Directory, &error, error.hint_text())
     }
 
     /// The error that a program of PostgreSQL's ended with.
     pub(crate) fn program(kind: ErrorKind, error: &pg_client::Error) -> Self {
-        let told = Self::new(kind, error.to_string());
-        match error.hint_text() {
-            Some(hint) => told.hint(hint),
-            None => told,
+        Self::told(kind, error, error.hint_text())
+    }
+
+    fn told(kind: ErrorKind, error: &impl fmt::Display, hint: Option<&str>) -> Self {
+        Self {
+            kind,
+            message: error.to_string(),
+            hint: hint.map(ToOwned::to_owned),
         }
     }
 
@@ -81,10 +81,6 @@ impl std::error::Error for Error {}
 
 impl From<Error> for job::Error {
     fn from(error: Error) -> Self {
-        let told = Self::failed(error.message);
-        match error.hint {
-            Some(hint) => told.hint(hint),
-            None => told,
-        }
+        Self::failed(error.message).hint_if_known(error.hint)
     }
 }

@@ -94,11 +94,7 @@ impl From<Error> for job::Error {
             ErrorKind::Service(kind) => kind.exit(),
             ErrorKind::System(_) | ErrorKind::NotSeekable | ErrorKind::Unread => job::Exit::Failed,
         };
-        let said = Self::new(exit, error.message);
-        match error.hint {
-            Some(hint) => said.hint(hint),
-            None => said,
-        }
+        Self::new(exit, error.message).hint_if_known(error.hint)
     }
 }
 

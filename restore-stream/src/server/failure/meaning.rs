@@ -32,11 +32,8 @@ impl Failure {
         let lines = self.message.lines().map(str::trim);
         let details = self.details.iter().map(String::as_str);
         let lines: Vec<&str> = lines.chain(details).take(SHOWN).collect();
-        let error = Error::failed(format!("{}: {}", self.statement, lines.join("; ")));
-        match self.remedy() {
-            Some(hint) => error.hint(hint),
-            None => error,
-        }
+        Error::failed(format!("{}: {}", self.statement, lines.join("; ")))
+            .hint_if_known(self.remedy())
     }
 
     /// What helps against the commonest failures.
