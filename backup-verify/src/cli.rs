@@ -1,11 +1,12 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use azure_blob::Options;
 use chrono::{DateTime, TimeDelta, Utc};
 use clap::Parser;
 use clap::builder::{OsStringValueParser, TypedValueParser};
-use job::time::{parse, parse_duration};
+use job::time::{parse, parse_duration, parse_wait};
 use pg_text::PgText;
 
 use crate::limits::Limits;
@@ -165,11 +166,11 @@ pub(crate) struct Args {
     #[arg(
         long,
         value_name = "TIME",
-        value_parser = parse_duration,
+        value_parser = parse_wait,
         hide_short_help = true,
         help_heading = "Other"
     )]
-    pub(crate) deadline: Option<TimeDelta>,
+    pub(crate) deadline: Option<Duration>,
 
     /// Time that ages are counted from [default: now]
     #[arg(
@@ -185,11 +186,7 @@ pub(crate) struct Args {
 impl Args {
     /// How patient to be with the service.
     pub(crate) fn patience(&self) -> Options {
-        let deadline = self.deadline.and_then(|deadline| deadline.to_std().ok());
-        match deadline {
-            Some(deadline) => Options::default().within(deadline),
-            None => Options::default(),
-        }
+        Options::default().within(self.deadline)
     }
 
     pub(crate) fn threads(&self) -> usize {

@@ -1,7 +1,9 @@
+use std::time::Duration;
+
 use azure_blob::Options;
 use chrono::{DateTime, TimeDelta, Utc};
 use clap::{ArgGroup, Parser};
-use job::time::{parse, parse_duration};
+use job::time::{parse, parse_duration, parse_wait};
 
 use retention::Policy;
 
@@ -83,11 +85,11 @@ pub(crate) struct Args {
     #[arg(
         long,
         value_name = "TIME",
-        value_parser = parse_duration,
+        value_parser = parse_wait,
         hide_short_help = true,
         help_heading = "Other"
     )]
-    pub(crate) deadline: Option<TimeDelta>,
+    pub(crate) deadline: Option<Duration>,
 
     /// Time that ages are counted from [default: now]
     #[arg(
@@ -103,11 +105,7 @@ pub(crate) struct Args {
 impl Args {
     /// How patient to be with the service.
     pub(crate) fn patience(&self) -> Options {
-        let deadline = self.deadline.and_then(|deadline| deadline.to_std().ok());
-        match deadline {
-            Some(deadline) => Options::default().within(deadline),
-            None => Options::default(),
-        }
+        Options::default().within(self.deadline)
     }
 
     pub(crate) fn policy(&self) -> Policy {

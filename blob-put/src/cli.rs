@@ -111,7 +111,7 @@ pub(crate) struct Args {
     /// Stop retrying a request after this long [default: 15m]
     ///
     /// A host that has never answered is given up after 10s.
-    #[arg(long, value_name = "TIME", value_parser = duration, help_heading = "Transfer")]
+    #[arg(long, value_name = "TIME", value_parser = job::time::parse_wait, help_heading = "Transfer")]
     pub(crate) deadline: Option<Duration>,
 
     /// Warn if the token expires within this time
@@ -127,11 +127,6 @@ pub(crate) struct Args {
     /// Print the result as one JSON document
     #[arg(long)]
     pub(crate) json: bool,
-}
-
-fn duration(text: &str) -> Result<Duration, String> {
-    let duration = job::time::parse_duration(text)?;
-    duration.to_std().map_err(|error| error.to_string())
 }
 
 /// The service's own spelling.

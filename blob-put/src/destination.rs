@@ -70,14 +70,10 @@ fn in_container(args: &Args, own_name: Option<&str>) -> Result<Destination, Erro
 }
 
 fn options(args: &Args) -> Options {
-    let mut options = Options {
+    Options {
         concurrency: args.concurrency.into(),
-        ..Options::default()
-    };
-    if let Some(deadline) = args.deadline {
-        options = options.within(deadline);
+        ..Options::default().within(args.deadline)
     }
-    options
 }
 
 fn in_directory(args: &Args, own_name: Option<&str>) -> Result<Destination, Error> {

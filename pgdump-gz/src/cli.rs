@@ -101,7 +101,7 @@ pub(crate) struct Args {
         long,
         value_name = "TIME",
         default_value = "60s",
-        value_parser = duration,
+        value_parser = job::time::parse_wait,
         conflicts_with = "command",
         help_heading = "Connection"
     )]
@@ -181,11 +181,6 @@ fn text() -> impl TypedValueParser<Value = PgText> {
 
 fn level() -> clap::builder::RangedI64ValueParser<u8> {
     clap::value_parser!(u8).range(i64::from(*LEVELS.start())..=i64::from(*LEVELS.end()))
-}
-
-fn duration(text: &str) -> Result<Duration, String> {
-    let duration = job::time::parse_duration(text)?;
-    duration.to_std().map_err(|error| error.to_string())
 }
 
 /// As pg_dump's `valid_restrict_key`; the bound lets the completion be seen in a dump's tail.

@@ -1,7 +1,8 @@
 use std::ffi::OsString;
+use std::time::Duration;
 
 use azure_blob::Options;
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Parser, ValueEnum};
 use job::Error;
@@ -225,11 +226,11 @@ pub(crate) struct Args {
     #[arg(
         long,
         value_name = "TIME",
-        value_parser = job::time::parse_duration,
+        value_parser = job::time::parse_wait,
         hide_short_help = true,
         help_heading = "How to restore"
     )]
-    deadline: Option<TimeDelta>,
+    deadline: Option<Duration>,
 
     /// Run psql as this user and group, which only root can: for backup-verify's restore test
     #[arg(long, value_name = "UID:GID", hide = true)]
@@ -286,11 +287,7 @@ impl Args {
 
     /// How patient to be with the service.
     pub(crate) fn patience(&self) -> Options {
-        let deadline = self.deadline.and_then(|deadline| deadline.to_std().ok());
-        let options = match deadline {
-            Some(deadline) => Options::default().within(deadline),
-            None => Options::default(),
-        };
+        let options = Options::default().within(self.deadline);
         // Each job reads ranges ahead: together no more than one job alone, if each has two.
         let concurrency = options.concurrency / usize::from(self.jobs);
         Options {

@@ -5,8 +5,8 @@ use std::ffi::{OsStr, OsString};
 use std::io::Read;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
-use chrono::TimeDelta;
 use job::{Error, pass_on};
 use pg_client::{Child, Ended, Ending, Server};
 use pg_text::PgText;
@@ -31,7 +31,7 @@ pub(crate) struct Restorer {
     token: Option<String>,
     threads: usize,
     /// Its `--deadline`.
-    deadline: Option<TimeDelta>,
+    deadline: Option<Duration>,
 }
 
 /// What is restored of a backup.
@@ -94,7 +94,7 @@ impl Outcome {
 
 impl Restorer {
     /// `address` names a file or a blob; its query, if it has one, is its token.
-    pub(crate) fn new(address: &str, threads: usize, deadline: Option<TimeDelta>) -> Self {
+    pub(crate) fn new(address: &str, threads: usize, deadline: Option<Duration>) -> Self {
         let beside = env::current_exe().ok().map(|it| it.with_file_name(PROGRAM));
         let url = address.contains("://");
         let (backup, token) = match address.split_once('?') {
@@ -200,7 +200,7 @@ impl Restorer {
         command.arg(&self.backup).arg("--json");
         command.arg(option("--threads", self.threads.to_string()));
         if let Some(deadline) = self.deadline {
-            let seconds = format!("{}s", deadline.num_seconds());
+            let seconds = format!("{}s", deadline.as_secs());
             command.arg(option("--deadline", &seconds));
         }
         command.stdin(Stdio::null()).stdout(Stdio::piped());

@@ -42,10 +42,13 @@ impl Default for Options {
 }
 
 impl Options {
-    /// With this deadline (`--deadline`). It holds for a host that has never answered too, and limits each
-    /// attempt, so that a connection that stands still does not outlive it.
+    /// With this deadline, if there is one (`--deadline`). It holds for a host that has never answered too, and limits
+    /// each attempt, so that a connection that stands still does not outlive it.
     #[must_use]
-    pub fn within(self, deadline: Duration) -> Self {
+    pub fn within(self, deadline: impl Into<Option<Duration>>) -> Self {
+        let Some(deadline) = deadline.into() else {
+            return self;
+        };
         let most = deadline.max(Duration::from_secs(1));
         Self {
             deadline,

@@ -1,5 +1,7 @@
 //! Moments and durations as people write them on a command line.
 
+use std::time::Duration;
+
 use chrono::{DateTime, Datelike, Local, NaiveDate, NaiveDateTime, TimeDelta, TimeZone, Utc};
 
 /// The longest duration: 10,000 years, from any year of four digits, are still within the calendar.
@@ -89,6 +91,15 @@ pub fn parse_duration(text: &str) -> Result<TimeDelta, String> {
         .ok_or_else(|| format!("'{text}' is longer than 10000 years"))
 }
 
+/// Reads a time to wait, written as [`parse_duration`] has it.
+///
+/// # Errors
+/// Says which form is understood.
+pub fn parse_wait(text: &str) -> Result<Duration, String> {
+    let duration = parse_duration(text)?;
+    duration.to_std().map_err(|error| error.to_string())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -136,8 +147,10 @@ mod tests {
         assert_eq!(parse_duration("90s"), Ok(TimeDelta::seconds(90)));
         assert_eq!(parse_duration("2w"), Ok(TimeDelta::days(14)));
         assert_eq!(parse_duration("3652500d"), Ok(LONGEST));
+        assert_eq!(parse_wait("15m"), Ok(Duration::from_secs(900)));
         for text in ["", "h", "36", "-1h", "1.5h", "1y", "99999999999h", "1é"] {
             assert!(parse_duration(text).is_err(), "{text}");
+            assert!(parse_wait(text).is_err(), "{text}");
         }
     }
 
