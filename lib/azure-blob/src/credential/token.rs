@@ -242,16 +242,27 @@ impl Fields {
                 let moment = read_moment(key, &value)?;
                 self.starts = Some(self.starts.map_or(moment, |other| other.max(moment)));
             }
-            "sp" => self.permissions = Some(value),
-            "sr" => self.resource = Some(value),
-            "spr" => self.protocols = Some(value),
-            "sip" => self.addresses = Some(value),
-            "si" => self.policy = Some(value),
-            "ss" => self.services = Some(value),
-            "srt" => self.types = Some(value),
-            _ => {}
+            _ => {
+                if let Some(field) = self.text(key) {
+                    *field = Some(single(key, value)?);
+                }
+            }
         }
         Ok(())
+    }
+
+    /// The field of this key, if it is kept as a text.
+    fn text(&mut self, key: &str) -> Option<&mut Option<String>> {
+        Some(match key {
+            "sp" => &mut self.permissions,
+            "sr" => &mut self.resource,
+            "spr" => &mut self.protocols,
+            "sip" => &mut self.addresses,
+            "si" => &mut self.policy,
+            "ss" => &mut self.services,
+            "srt" => &mut self.types,
+            _ => return None,
+        })
     }
 }
 
@@ -259,6 +270,15 @@ impl fmt::Debug for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.parts.fields.fmt(f)
     }
+}
+
+/// These values are shown. One with another `key=value` in it may hold the signature.
+fn single(key: &str, value: String) -> Result<String, Error> {
+    if value.contains(['=', '&']) {
+        return Err(unusable(&format!("has another value in {key}"))
+            .hint("was an & lost, or encoded, when it was copied?"));
+    }
+    Ok(value)
 }
 
 fn unusable(what: &str) -> Error {

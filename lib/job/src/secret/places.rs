@@ -11,8 +11,8 @@ pub(super) enum SecretKind {
     Password,
 }
 
-/// How the names of such keys end, in lower case ("Configure Azure Storage connection strings").
-const KEYS: [&str; 2] = ["accountkey", "sharedaccesskey"];
+/// How the names of such keys end, in lower case ("Create a service SAS", "Configure Azure Storage connection strings").
+const KEYS: [&str; 3] = ["sig", "accountkey", "sharedaccesskey"];
 /// How the names of passwords end: `PGPASSWORD=`, and libpq's keywords.
 const PASSWORDS: [&str; 5] = [
     "password",
@@ -42,7 +42,7 @@ pub(super) fn places(text: &[u8]) -> Vec<(SecretKind, Range<usize>)> {
 /// The value after the `=` at `at`.
 fn assigned(text: &[u8], at: usize) -> Option<(SecretKind, Range<usize>)> {
     let name = name_before(text, at);
-    if name == "sig" || KEYS.iter().any(|key| name.ends_with(key)) {
+    if KEYS.iter().any(|key| name.ends_with(key)) {
         let ends = |byte: &u8| byte.is_ascii_whitespace() || b"&;'\"`<>".contains(byte);
         return Some((SecretKind::Key, at + 1..end(text, at + 1, ends)));
     }
@@ -128,6 +128,8 @@ mod tests {
         assert_eq!(found("sig=ab"), ["ab"]);
         assert_eq!(found("the token 'sp=r&SIG=ab' is old"), ["ab"]);
         assert_eq!(found("x&amp;sig=ab;y"), ["ab"]);
+        // The `&` was lost when it was copied.
+        assert_eq!(found("?sp=rsig=ab&se=1"), ["ab"]);
         assert_eq!(found("AccountName=x;AccountKey=ab==;y=z"), ["ab=="]);
         assert_eq!(found("design=ab sig='' sig= sp=r"), Vec::<&str>::new());
     }

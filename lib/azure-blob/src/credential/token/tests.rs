@@ -66,6 +66,24 @@ fn the_signature_is_never_shown() {
 }
 
 #[test]
+fn a_signature_within_another_value_is_no_value() {
+    for (token, key) in [
+        ("sp=rsig=c2lnbmF0dXJl&sig=x", "sp"),
+        ("sig=x&sr=csig=c2lnbmF0dXJl", "sr"),
+        ("sip=1.2.3.4%26sig%3Dc2lnbmF0dXJl&sig=x", "sip"),
+        ("sig=x&si=policy%26sig=c2lnbmF0dXJl", "si"),
+        ("se=2026-01-01sig=c2lnbmF0dXJl&sig=x", "se"),
+    ] {
+        let error = Token::parse(token).unwrap_err();
+        let said = format!("{error} {error:?}");
+        assert!(said.contains(&format!(" in {key}")), "{said}");
+        assert!(!said.contains("c2lnbmF0dXJl"), "{said}");
+    }
+    // A response header, which the service sets as the token says.
+    assert!(Token::parse("rscd=attachment;%20filename=x&sig=x").is_ok());
+}
+
+#[test]
 fn what_a_token_lacks_is_said() {
     let now = "2025-06-01T00:00:00Z";
     assert_eq!(
