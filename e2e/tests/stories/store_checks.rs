@@ -31,9 +31,11 @@ static BACKUPS: LazyLock<Backups> = LazyLock::new(|| {
     let lost = dump();
     cluster.sql("postgres", "drop database shop");
     cluster.sql("postgres", "create database annex");
+    // Before the last one, which may take a while: none of an age of 0 s is older.
+    let now = Utc::now();
     let gone = dump();
     Backups {
-        now: Utc::now(),
+        now,
         usual,
         lost,
         gone,
