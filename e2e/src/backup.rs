@@ -65,7 +65,12 @@ pub fn divide(text: &[u8]) -> (&[u8], &str) {
         .rposition(|window| window == head)
         .expect("an index");
     let index = std::str::from_utf8(&text[at..]).expect("an index in UTF-8");
-    (&text[..at], index)
+    // The maps of the databases stand between.
+    let lengths = index.lines().filter_map(|line| {
+        let object: Value = serde_json::from_str(line.strip_prefix("-- ")?).ok()?;
+        usize::try_from(object.get("sql_length")?.as_u64()?).ok()
+    });
+    (&text[..lengths.sum()], index)
 }
 
 /// A section of a backup, as its index describes it.

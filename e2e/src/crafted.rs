@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use backup_file::{About, Contents, Options, SectionKind, TableRows, Writer};
+use backup_file::{About, Contents, Layout, Options, SectionKind, TableRows, Writer};
 use chrono::DateTime;
 
 use crate::{Program, Scratch};
@@ -47,7 +47,7 @@ pub fn both(dir: &Scratch, parts: &str) -> [PathBuf; 2] {
     [taken(dir, parts), foreign]
 }
 
-/// A backup of one database, `shop`, whose index says this of its tables, and nothing of all else.
+/// A backup of one database, `shop`, whose map says this of its tables, and nothing of all else.
 ///
 /// # Panics
 /// When it cannot be written.
@@ -65,10 +65,11 @@ pub fn indexed(scratch: &Scratch, sql: &str, tables: &[(&str, u64)]) -> PathBuf 
     writer
         .write_all(part("shop", sql).as_bytes())
         .expect("a backup");
+    writer.holds(Contents::default());
     let tables = tables.iter().map(|it| TableRows::new(it.0, it.1));
-    writer.holds(Contents {
-        tables: Some(tables.collect()),
-        ..Contents::default()
+    writer.lies(Layout {
+        other_tables: tables.collect(),
+        ..Layout::default()
     });
     writer.begin(SectionKind::End).expect("a backup");
     writer.write_all(CLOSING.as_bytes()).expect("a backup");

@@ -138,9 +138,11 @@ impl<'a> Dump<'a> {
             child,
             mut stdout,
         } = running;
-        section.write(&heading(name))?;
+        let heading = heading(name);
+        section.write(&heading)?;
         let mut watch = Watch::default();
         let mut holding = ContentsCounter::default();
+        holding.see(&heading);
         section.copy_from(&mut stdout, &mut |piece| {
             watch.see(piece);
             holding.see(piece);
@@ -156,8 +158,8 @@ impl<'a> Dump<'a> {
         if !watch.is_plain() {
             return Err(changed(&what()));
         }
-        if let Some(contents) = holding.contents() {
-            section.holds(contents);
+        if let Some(inventory) = holding.finish() {
+            section.holds(&inventory);
         }
         Ok(())
     }

@@ -14,7 +14,6 @@ use pg_client::{Child, PipeReader};
 use pg_text::PgText;
 
 use crate::cluster::{not_whole, warnings};
-use crate::contents::contents;
 use crate::output::{Output, Section};
 use dump_text::{Flaw, Text, Watch};
 
@@ -193,7 +192,7 @@ impl Passing<'_> {
 
     fn end_of_database(&mut self) {
         if let Some(inventory) = self.inventory.take() {
-            self.output.holds(contents(&inventory));
+            self.output.holds(&inventory);
         }
     }
 }

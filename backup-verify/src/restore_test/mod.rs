@@ -187,9 +187,9 @@ impl Test {
         })?;
         let restored = renamed.as_ref().unwrap_or(name);
         self.server.open(restored)?;
-        let contents = expected.contents.as_ref();
-        let inventory = Inventory::ask(self.server.inside(), restored, contents)?;
-        let verdict = inventory.compare(contents);
+        let (contents, tables) = (expected.contents.as_ref(), expected.tables.as_deref());
+        let inventory = Inventory::ask(self.server.inside(), restored, tables)?;
+        let verdict = inventory.compare(contents, tables);
         if !verdict.bad.is_empty() {
             let differences = verdict.bad;
             return Err(Failure::Differs { differences });

@@ -4,6 +4,7 @@ use std::fmt;
 
 use chrono::{DateTime, Utc};
 use pg_text::PgText;
+use serde::{Deserialize, Serialize};
 
 use super::contents::Contents;
 
@@ -48,8 +49,21 @@ pub struct Section {
     pub crc32: u32,
     /// How long its dump took, in seconds.
     pub seconds: f64,
-    /// What a database's dump held, where that was counted. Backups of earlier versions do not have it.
+    /// What a database's dump held, where that was counted.
     pub contents: Option<Contents>,
+    /// Where a database's map is. None where there is none: its dump was not read, or has too many tables.
+    pub map: Option<MapPlace>,
+}
+
+/// Where the map of a database is in the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MapPlace {
+    /// Where its first member begins, in bytes.
+    pub offset: u64,
+    /// How many bytes its members take.
+    pub length: u64,
+    /// CRC-32 (the gzip one) of these bytes.
+    pub crc32: u32,
 }
 
 /// What a section is.

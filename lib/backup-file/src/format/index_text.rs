@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::contents::Contents;
 use super::error::{ReadError, damaged};
-use super::index::{About, Index, Section, SectionKind, milliseconds};
+use super::index::{About, Index, MapPlace, Section, SectionKind, milliseconds};
 use super::member::HEAD_LINE;
 
 /// The format this program writes, and the newest it reads.
@@ -129,6 +129,8 @@ struct SectionLine {
     seconds: f64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     contents: Option<Contents>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    map: Option<MapPlace>,
 }
 
 impl From<&Section> for SectionLine {
@@ -149,6 +151,7 @@ impl From<&Section> for SectionLine {
             crc32: section.crc32,
             seconds: section.seconds,
             contents: section.contents.clone(),
+            map: section.map,
         }
     }
 }
@@ -182,6 +185,7 @@ impl SectionLine {
             crc32: self.crc32,
             seconds: milliseconds(self.seconds),
             contents: self.contents,
+            map: self.map,
         })
     }
 }

@@ -95,7 +95,7 @@ pub(crate) fn sql_of(file: &[u8], threads: usize) -> (Vec<u8>, Report) {
 }
 
 /// A member that stores some bytes.
-fn stored(block: &[u8]) -> Vec<u8> {
+pub(crate) fn stored(block: &[u8]) -> Vec<u8> {
     let length = u16::try_from(block.len()).unwrap();
     let mut member = MARKER[..16].to_vec();
     member.extend_from_slice(&(length + 30).to_le_bytes());

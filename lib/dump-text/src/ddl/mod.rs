@@ -127,6 +127,12 @@ pub enum Ddl {
     Unknown,
 }
 
+/// The table of a `COPY table … FROM stdin`, if the statement names it with its schema.
+pub fn copied_table(statement: &[u8]) -> Option<QualifiedName> {
+    let mut words = Cursor::of(statement);
+    words.takes("copy").then(|| words.qualified()).flatten()
+}
+
 /// What a statement of a database's dump does. The statement must be whole.
 pub fn ddl(statement: &[u8]) -> Ddl {
     let mut words = Cursor::of(statement);
@@ -136,7 +142,7 @@ pub fn ddl(statement: &[u8]) -> Ddl {
         Some("comment") => index::described(words.clone()),
         Some("set") => setting::set(words.clone()),
         Some("select") => setting::called(words.clone()),
-        Some("grant" | "revoke" | "security") => Some(Ddl::Other),
+        Some("grant" | "revoke" | "security" | "drop") => Some(Ddl::Other),
         _ => None,
     };
     found.unwrap_or_else(|| other(statement))

@@ -38,6 +38,14 @@ fn names_are_those_of_the_server() {
 }
 
 #[test]
+fn the_table_of_a_copy() {
+    let of = |statement: &str| copied_table(statement.as_bytes());
+    assert_eq!(of("COPY s.\"T\" (a) FROM stdin;"), Some(name("s.\"T\"")));
+    assert_eq!(of("COPY t (a) FROM stdin;"), None);
+    assert_eq!(of("COPY (SELECT 1) TO stdout;"), None);
+}
+
+#[test]
 fn tables() {
     for (statement, wanted) in [
         (
@@ -117,7 +125,6 @@ fn what_may_bring_rows_or_anything_is_unknown() {
         "SET LOCAL search_path = x;",
         "SET ROLE x;",
         "RESET ALL;",
-        "DROP TABLE public.t;",
         "CREATE INDEX ON public.t (a);",
         "CREATE INDEX CONCURRENTLY ON public.t (a);",
         "CREATE INDEX CONCURRENTLY i ON public.t (a);",
@@ -294,6 +301,7 @@ fn other_definitions() {
         "REVOKE ALL ON SCHEMA public FROM PUBLIC;",
         "REFRESH MATERIALIZED VIEW s.m;",
         "SECURITY LABEL FOR x ON TABLE s.t IS 'y';",
+        "DROP TABLE public.t;",
     ] {
         assert_eq!(of(statement), Ddl::Other, "{statement}");
     }
