@@ -23,14 +23,14 @@ use crate::source::error::unfinished;
 /// A part that is being loaded. If it is dropped before its end, psql is killed.
 #[derive(Debug)]
 pub(crate) struct Load<E> {
-    output: PsqlOutput,
+    pub(super) output: PsqlOutput,
     /// Whether psql has no restricted mode.
     wary: bool,
-    edit: E,
-    rows: u64,
+    pub(super) edit: E,
+    pub(super) rows: u64,
     /// Whether some rows came by INSERT, which are not counted.
-    inserts: bool,
-    bytes: u64,
+    pub(super) inserts: bool,
+    pub(super) bytes: u64,
     /// Whether lines are counted, as they are where the restore goes on after errors; and how many have ended.
     counts_lines: bool,
     lines: u64,
@@ -40,7 +40,7 @@ pub(crate) struct Load<E> {
 }
 
 impl<E: Edit> Load<E> {
-    fn new(cluster: &Cluster, output: PsqlOutput, edit: E) -> Self {
+    pub(super) fn new(cluster: &Cluster, output: PsqlOutput, edit: E) -> Self {
         Self {
             output,
             wary: !cluster.restrict,
@@ -53,6 +53,11 @@ impl<E: Edit> Load<E> {
             started: Instant::now(),
             took: None,
         }
+    }
+
+    /// A scanner for its SQL.
+    pub(crate) fn scanner(&self) -> Scanner {
+        scanner(self.wary)
     }
 
     pub(crate) fn piece(&mut self, piece: Piece<'_>) -> Result<(), Error> {
@@ -78,7 +83,7 @@ impl<E: Edit> Load<E> {
         input: &mut CheckedSql<'_>,
         progress: &Progress,
     ) -> Result<(), Error> {
-        let mut scanner = scanner(self.wary);
+        let mut scanner = self.scanner();
         while let Some(sql) = input.next()? {
             let length = sql.len() as u64;
             scanner.feed(sql, &mut |piece| self.piece(piece))?;
@@ -100,13 +105,33 @@ impl<E: Edit> Load<E> {
         Ok(())
     }
 
+    /// Checks that it has got this many bytes of SQL, together with the sessions beside it.
+    ///
+    /// # Errors
+    /// Some were lost on the way.
+    pub(crate) fn check_length(&self, expected: u64) -> Result<(), Error> {
+        match self.bytes == expected {
+            true => Ok(()),
+            false => Err(Error::failed(format!(
+                "the database's part of the backup has {expected} bytes of SQL, and {} were restored",
+                self.bytes
+            ))
+            .hint("this is a fault of restore-stream: please report it, and restore with --jobs 1")),
+        }
+    }
+
+    /// Waits until psql has done everything that was sent.
+    pub(crate) fn settle(&mut self) -> Result<(), Error> {
+        self.output.settle()
+    }
+
     /// The tally of its statements.
     pub(crate) fn take_tally(&mut self) -> Tally {
         self.edit.take_tally()
     }
 }
 
-fn connection(cluster: &Cluster, database: &PgText) -> Connection {
+pub(super) fn connection(cluster: &Cluster, database: &PgText) -> Connection {
     Connection {
         conninfo: cluster.server.conninfo().clone(),
         database: database.to_owned(),
@@ -232,6 +257,8 @@ impl Load<DatabaseEdit> {
             rows: (!self.inserts && failed == 0).then_some(self.rows),
             failed,
             left_out,
+            sessions: 1,
+            unrecognised: 0,
             seconds: self
                 .took
                 .unwrap_or_else(|| self.started.elapsed())
