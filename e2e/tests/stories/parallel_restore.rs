@@ -40,9 +40,17 @@ fn parts() -> &'static Parts {
 }
 
 fn restore(backup: &Path, database: &str, name: &str, jobs: &str) -> Program {
-    Program::new("restore-stream")
-        .arg(backup)
-        .args(["--database", database, "--as", name, "--jobs", jobs, "--replace", "--yes", "--drop-old"])
+    Program::new("restore-stream").arg(backup).args([
+        "--database",
+        database,
+        "--as",
+        name,
+        "--jobs",
+        jobs,
+        "--replace",
+        "--yes",
+        "--drop-old",
+    ])
 }
 
 #[test]

@@ -50,7 +50,13 @@ pub(crate) fn load(
     order.sort_by_key(|at| std::cmp::Reverse(parts[*at].section.sql_length));
     let pool = Pool::new(parts.len(), setting.sessions.clone());
     let mut restored = Vec::new();
-    let worker = |_| Worker { setting, pool: &pool }.work(parts, &order);
+    let worker = |_| {
+        Worker {
+            setting,
+            pool: &pool,
+        }
+        .work(parts, &order)
+    };
     in_parallel(jobs, jobs, worker, |_, done| {
         restored.extend(done);
         ControlFlow::Continue(())
@@ -75,11 +81,7 @@ struct Worker<'p, 'a> {
 }
 
 impl<'a> Worker<'_, 'a> {
-    fn work(
-        &self,
-        parts: &[&Part<'a>],
-        order: &[usize],
-    ) -> Vec<(usize, RestoredDatabase, Tally)> {
+    fn work(&self, parts: &[&Part<'a>], order: &[usize]) -> Vec<(usize, RestoredDatabase, Tally)> {
         let _alarm = Alarm(self.pool);
         let mut restored = Vec::new();
         loop {
@@ -100,11 +102,7 @@ impl<'a> Worker<'_, 'a> {
     }
 
     /// Restores a database, perhaps with the help of others.
-    fn restore(
-        &self,
-        part: &Part<'a>,
-        number: usize,
-    ) -> Result<(RestoredDatabase, Tally), Error> {
+    fn restore(&self, part: &Part<'a>, number: usize) -> Result<(RestoredDatabase, Tally), Error> {
         let Setting {
             chosen,
             cluster,
@@ -151,12 +149,7 @@ impl<'a> Worker<'_, 'a> {
     }
 
     /// Does units of a database as long as there are some.
-    fn help(
-        &self,
-        number: usize,
-        database: &OpenDatabase<'_>,
-        taken: Taken,
-    ) -> Result<(), Error> {
+    fn help(&self, number: usize, database: &OpenDatabase<'_>, taken: Taken) -> Result<(), Error> {
         let Setting {
             cluster, progress, ..
         } = self.setting;
