@@ -196,13 +196,15 @@ impl Found {
 
     /// What is not as the map says.
     fn check(self, block: &CopyBlock) -> Result<(), &'static str> {
-        let name = copied(&self.statement).ok_or("there is no COPY statement")?;
+        let (name, schema) = copied(&self.statement).ok_or("there is no COPY statement")?;
         let table = block.table.as_bytes();
         // pg_dump 10 and older leave the schema out.
-        let meant = table == name
-            || table
+        let within = |name| {
+            table
                 .strip_suffix(name)
-                .is_some_and(|schema| schema.ends_with(b"."));
+                .is_some_and(|it| it.ends_with(b"."))
+        };
+        let meant = table == name || !schema && within(name);
         if !meant {
             return Err("another table's COPY is in the place");
         }
@@ -224,8 +226,8 @@ fn not_there(sql: u64) -> String {
     format!("byte {sql} of its SQL is not where it says")
 }
 
-/// The table of `COPY table (…) FROM stdin;`, as it is written there.
-fn copied(statement: &[u8]) -> Option<&[u8]> {
+/// The table of `COPY table (…) FROM stdin;`, as it is written there, and whether that is with its schema.
+fn copied(statement: &[u8]) -> Option<(&[u8], bool)> {
     let mut words = tokens(statement);
     let copy = words.next()?;
     if copy.at.start != 0 || !copy.token.is("copy") {
@@ -240,7 +242,7 @@ fn copied(statement: &[u8]) -> Option<&[u8]> {
     {
         end = words.next()?.at.end;
     }
-    statement.get(first.start..end)
+    Some((statement.get(first.start..end)?, end > first.end))
 }
 
 #[cfg(test)]

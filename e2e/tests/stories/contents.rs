@@ -6,8 +6,8 @@ use std::io::Cursor;
 use std::ops::Range;
 
 use backup_file::{
-    Coverage, Index, Layout, Map, RangeReader, RangeReport, Section, SectionKind, Tail, read_map,
-    read_tail,
+    Coverage, Excluded, Index, Layout, Map, RangeReader, RangeReport, Section, SectionKind, Tail,
+    read_map, read_tail,
 };
 use e2e::{Bytes, Cluster, Program, Scratch, crafted, sample};
 use serde_json::Value;
@@ -119,6 +119,30 @@ fn the_index_says_what_the_server_says() {
         assert_eq!(found, wanted, "{database}");
     }
     assert_eq!(dumped(&["--jobs", "3", "--threads", "3"]), found);
+    let left_out = [
+        "--exclude-table=public.refers",
+        "--exclude-table-data=\"copy\"",
+        "--exclude-schema=odd*",
+    ];
+    let seen = Program::new("pgdump-gz").on(&cluster).args(left_out);
+    let file = Bytes(seen.succeeds().stdout);
+    let Excluded {
+        tables,
+        table_data,
+        schemas,
+    } = index(&file).about.excluded;
+    assert_eq!(tables, ["public.refers"]);
+    assert_eq!(table_data, ["\"copy\""]);
+    assert_eq!(schemas, ["odd*"]);
+    let less = &contents(&file.0)["more"];
+    let tables = less["tables"].as_array().expect("tables");
+    let rows = |name: &str| tables.iter().find(|it| it[0] == name).map(|it| &it[1]);
+    assert_eq!(rows("public.refers"), None);
+    assert_eq!(rows("public.\"copy\""), Some(&Value::from(0)));
+    assert_eq!(
+        rows("public.\"none\"").or(rows("public.none")),
+        Some(&Value::from(2))
+    );
     let text = ["--", "pg_dumpall"];
     assert_eq!(dumped(&text), found, "another command's dump");
     let inserts = dumped(&["--", "pg_dumpall", "--inserts"]);
