@@ -22,6 +22,11 @@ use crate::source::ranges::SectionRanges;
 const SMALL: u64 = 512 << 10;
 const MOST_BLOCKS: usize = 64;
 
+/// Small indexes and constraints that follow each other are one unit: of tables with up to this many bytes of SQL together,
+/// and of this many statements.
+const SMALL_TABLES: u64 = 1 << 20;
+const MOST_STATEMENTS: usize = 64;
+
 /// Settings that pg_dump changes between tables and indexes. A unit has those that hold where it stands in the dump.
 const CHANGING: [&str; 2] = ["default_tablespace", "default_table_access_method"];
 
@@ -272,12 +277,17 @@ impl<'p, 'a> Lane<'p, 'a> {
         {
             return Ok(());
         }
-        self.enqueue()?;
-        if !self.open {
-            return self.barrier(found, statement, piece);
+        if !self.open || self.load.is_within_transaction() && !is_transaction(statement) {
+            return match found {
+                Ddl::LargeObject if self.open => self.load.piece(piece),
+                _ => self.barrier(found, statement, piece),
+            };
         }
         match found {
             Ddl::Setting(name) if self.may_change(name, statement) => {
+                if self.load.settings().of(name) != Some(statement) {
+                    self.enqueue()?;
+                }
                 self.relations.see(found, statement);
                 self.load.piece(piece)?;
                 self.settings = Arc::new(self.load.settings().clone());
@@ -289,19 +299,34 @@ impl<'p, 'a> Lane<'p, 'a> {
                 true => self.load.piece(piece),
                 false => self.barrier(&Ddl::Other, statement, piece),
             },
-            _ if self.load.is_within_transaction() => self.barrier(found, statement, piece),
             _ => match self.relations.statement(found) {
                 Some(uses) => {
                     self.relations.see(found, statement);
-                    self.pending = Some(Pending {
-                        statements: vec![statement.to_vec()],
-                        uses,
-                    });
-                    Ok(())
+                    self.put_off(statement, uses)
                 }
                 None => self.barrier(found, statement, piece),
             },
         }
+    }
+
+    /// Makes a statement part of the next unit, or of one that is small too.
+    fn put_off(&mut self, statement: &[u8], uses: StatementUse) -> Result<(), Error> {
+        if let Some(pending) = &mut self.pending
+            && pending.uses.weight + uses.weight <= SMALL_TABLES
+            && pending.statements.len() < MOST_STATEMENTS
+        {
+            pending.statements.push(statement.to_vec());
+            pending.uses.weight += uses.weight;
+            pending.uses.uses.extend(uses.uses);
+            pending.uses.creates = uses.creates;
+            return Ok(());
+        }
+        self.enqueue()?;
+        self.pending = Some(Pending {
+            statements: vec![statement.to_vec()],
+            uses,
+        });
+        Ok(())
     }
 
     /// Sends a statement when everything before it is done. If it may do anything, what follows is sent in order too.

@@ -13,6 +13,10 @@ use crate::load::part::Load;
 use crate::source::error::unfinished;
 use crate::source::ranges::SectionRanges;
 
+/// Rows of less SQL than this many bytes are not frozen. A table that is emptied gets new files, and VACUUM reads such a
+/// small one in no time.
+const FREEZE_FROM: u64 = 64 << 10;
+
 /// Statements that one session runs one after the other, under these settings of the dump.
 #[derive(Debug)]
 pub(super) struct Unit {
@@ -86,8 +90,7 @@ fn copy(
             return Err(ranges.untrue());
         }
         let is_copy = matches!(piece, Piece::Statement(_));
-        // There is nothing to freeze where there are no rows.
-        if is_copy && copying == Copying::Frozen && !rows.is_empty() {
+        if is_copy && copying == Copying::Frozen && rows.is_worth_freezing() {
             load.freeze_next();
         }
         load.piece(piece)
@@ -140,9 +143,10 @@ impl ExpectedRows<'_> {
         }
     }
 
-    /// Whether the block that comes has no rows.
-    fn is_empty(&self) -> bool {
-        self.current.is_some_and(|it| it.rows == Some(0))
+    /// Whether the block that comes has more rows than it takes to empty a table.
+    fn is_worth_freezing(&self) -> bool {
+        let length = |block: &CopyBlock| block.sql.end - block.sql.start;
+        self.current.is_some_and(|it| length(it) >= FREEZE_FROM)
     }
 
     fn is_at_end(&self) -> bool {
