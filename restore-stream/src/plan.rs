@@ -88,9 +88,10 @@ impl Plan {
                 && contents.is_some_and(|it| it.large_objects > 0)
         });
         // Sessions share a database that has a map.
-        let shared = self.databases.iter().any(|(section, target)| {
-            section.map.is_some() && !target.destination.is_in_place()
-        });
+        let shared = self
+            .databases
+            .iter()
+            .any(|(section, target)| section.map.is_some() && !target.destination.is_in_place());
         let loading = if shared { jobs } else { jobs.min(beside) };
         2 + in_place + loading.max(usize::from(aside))
     }

@@ -56,7 +56,15 @@ mod tests {
         let changes: Vec<_> = settings.changes_from(&before).collect();
         assert_eq!(changes.len(), 1);
         assert_eq!(changes[0].1, b"SET default_tablespace = fast;");
-        assert_eq!(settings.changes_from(&SessionSettings::default()).count(), 3);
-        assert_eq!(settings.of("search_path").map(|it| it.starts_with(b"SELECT")), Some(true));
+        assert_eq!(
+            settings.changes_from(&SessionSettings::default()).count(),
+            3
+        );
+        assert_eq!(
+            settings
+                .of("search_path")
+                .map(|it| it.starts_with(b"SELECT")),
+            Some(true)
+        );
     }
 }

@@ -19,7 +19,10 @@ pub(crate) struct SectionRanges<'a> {
 
 impl<'a> SectionRanges<'a> {
     /// Reads the map; none if the section has none, or the backup comes through a pipe.
-    pub(crate) fn new(chosen: &'a ChosenBackup, section: &'a Section) -> Result<Option<Self>, Error> {
+    pub(crate) fn new(
+        chosen: &'a ChosenBackup,
+        section: &'a Section,
+    ) -> Result<Option<Self>, Error> {
         let Some(file) = chosen.source.read_at() else {
             return Ok(None);
         };

@@ -107,8 +107,8 @@ fn index(mut words: Cursor) -> Option<Ddl> {
             partition,
         });
     }
-    let detail = words.takes_all(&["alter", "column"])
-        || words.takes_all(&["depends", "on", "extension"]);
+    let detail =
+        words.takes_all(&["alter", "column"]) || words.takes_all(&["depends", "on", "extension"]);
     detail.then_some(Ddl::Detail {
         of: index,
         table: None,

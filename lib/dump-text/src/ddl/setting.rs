@@ -55,8 +55,10 @@ pub(super) fn called(mut words: Cursor) -> Option<Ddl> {
         return None;
     }
     let is_value = |token: &Token| {
-        matches!(token, Token::Text(_) | Token::Number | Token::Symbol(b',' | b'-'))
-            || token.is("true")
+        matches!(
+            token,
+            Token::Text(_) | Token::Number | Token::Symbol(b',' | b'-')
+        ) || token.is("true")
             || token.is("false")
     };
     if !arguments.iter().all(is_value) {

@@ -56,7 +56,10 @@ fn tables() {
             "CREATE UNLOGGED TABLE public.\"select\" (a integer)\nWITH (fillfactor='70');",
             table("public.\"select\"", false, &[], false),
         ),
-        ("CREATE TABLE public.empty (\n);", table("public.empty", false, &[], false)),
+        (
+            "CREATE TABLE public.empty (\n);",
+            table("public.empty", false, &[], false),
+        ),
         (
             "CREATE TABLE a.p (id integer)\nPARTITION BY RANGE (id);",
             table("a.p", true, &[], false),
@@ -73,7 +76,10 @@ fn tables() {
             "CREATE TABLE public.typed OF public.pair (\n    a WITH OPTIONS NOT NULL\n);",
             table("public.typed", false, &[], false),
         ),
-        ("CREATE TABLE public.typed OF public.pair;", table("public.typed", false, &[], false)),
+        (
+            "CREATE TABLE public.typed OF public.pair;",
+            table("public.typed", false, &[], false),
+        ),
         (
             "CREATE TABLE public.g (geom public.geometry(Point,4326), CONSTRAINT c CHECK ((a > 0)));",
             table("public.g", false, &[], false),
@@ -206,10 +212,22 @@ fn indexes_and_their_constraints() {
 fn what_is_said_of_them() {
     for (statement, index, table) in [
         ("COMMENT ON INDEX s.i IS 'x';", "s.i", None),
-        ("COMMENT ON CONSTRAINT k ON s.t IS NULL;", "s.k", Some("s.t")),
+        (
+            "COMMENT ON CONSTRAINT k ON s.t IS NULL;",
+            "s.k",
+            Some("s.t"),
+        ),
         ("ALTER TABLE s.t CLUSTER ON i;", "s.i", Some("s.t")),
-        ("ALTER TABLE ONLY s.t REPLICA IDENTITY USING INDEX \"I\";", "s.\"I\"", Some("s.t")),
-        ("ALTER INDEX s.i ALTER COLUMN 2 SET STATISTICS 400;", "s.i", None),
+        (
+            "ALTER TABLE ONLY s.t REPLICA IDENTITY USING INDEX \"I\";",
+            "s.\"I\"",
+            Some("s.t"),
+        ),
+        (
+            "ALTER INDEX s.i ALTER COLUMN 2 SET STATISTICS 400;",
+            "s.i",
+            None,
+        ),
         ("ALTER INDEX s.i DEPENDS ON EXTENSION x;", "s.i", None),
     ] {
         let wanted = Ddl::Detail {
@@ -240,7 +258,10 @@ fn settings_values_and_large_objects() {
     for (statement, setting) in [
         ("SET statement_timeout = 0;", "statement_timeout"),
         ("SET \"App\".Name TO 'x';", "app.name"),
-        ("SELECT pg_catalog.set_config('search_path', '', false);", "search_path"),
+        (
+            "SELECT pg_catalog.set_config('search_path', '', false);",
+            "search_path",
+        ),
     ] {
         assert_eq!(of(statement), Ddl::Setting(setting.into()), "{statement}");
     }
@@ -265,8 +286,14 @@ fn checks_partitions_and_domains() {
         table: name("s.t"),
         runs_user_code,
     };
-    assert_eq!(of("ALTER TABLE s.t ADD CONSTRAINT c CHECK ((a > 0)) NOT VALID;"), check(false));
-    assert_eq!(of("ALTER TABLE s.t ADD CONSTRAINT c CHECK (s.f(a));"), check(true));
+    assert_eq!(
+        of("ALTER TABLE s.t ADD CONSTRAINT c CHECK ((a > 0)) NOT VALID;"),
+        check(false)
+    );
+    assert_eq!(
+        of("ALTER TABLE s.t ADD CONSTRAINT c CHECK (s.f(a));"),
+        check(true)
+    );
     assert_eq!(
         of("ALTER TABLE ONLY s.p ATTACH PARTITION s.c FOR VALUES FROM (1) TO (2);"),
         Ddl::Partition {
@@ -279,8 +306,14 @@ fn checks_partitions_and_domains() {
         of("CREATE DOMAIN s.d AS s.base DEFAULT s.f()\n\tCONSTRAINT c CHECK ((VALUE > 0));"),
         domain(false)
     );
-    assert_eq!(of("CREATE DOMAIN s.d AS text CHECK (s.f(VALUE));"), domain(true));
-    assert_eq!(of("ALTER DOMAIN s.d ADD CONSTRAINT c CHECK (s.f(VALUE));"), domain(true));
+    assert_eq!(
+        of("CREATE DOMAIN s.d AS text CHECK (s.f(VALUE));"),
+        domain(true)
+    );
+    assert_eq!(
+        of("ALTER DOMAIN s.d ADD CONSTRAINT c CHECK (s.f(VALUE));"),
+        domain(true)
+    );
 }
 
 #[test]

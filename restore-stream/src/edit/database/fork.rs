@@ -124,7 +124,16 @@ pub(super) fn frozen(statement: &[u8]) -> Option<Vec<u8>> {
     let (first, last) = (name.first()?, name[..length].last()?);
     let table = &statement[first.at.start..last.at.end];
     let copy = &statement[copy.at.start..stdin.at.end];
-    Some([b"BEGIN;\nTRUNCATE TABLE ONLY ", table, b";\n", copy, b" WITH (FREEZE);"].concat())
+    Some(
+        [
+            b"BEGIN;\nTRUNCATE TABLE ONLY ",
+            table,
+            b";\n",
+            copy,
+            b" WITH (FREEZE);",
+        ]
+        .concat(),
+    )
 }
 
 #[cfg(test)]
@@ -133,9 +142,8 @@ mod tests {
 
     #[test]
     fn rows_are_frozen_in_a_table_that_is_emptied() {
-        let of = |statement: &str| {
-            frozen(statement.as_bytes()).map(|it| String::from_utf8(it).unwrap())
-        };
+        let of =
+            |statement: &str| frozen(statement.as_bytes()).map(|it| String::from_utf8(it).unwrap());
         assert_eq!(
             of("COPY public.\"a (b\" (id, \"from stdin\") FROM stdin;").unwrap(),
             "BEGIN;\nTRUNCATE TABLE ONLY public.\"a (b\";\nCOPY public.\"a (b\" (id, \"from stdin\") FROM stdin WITH (FREEZE);"

@@ -54,7 +54,13 @@ pub(crate) fn load(
         setting.args.unit_order,
     );
     let mut restored = Vec::new();
-    let worker = |_| Worker { setting, pool: &pool }.work(parts, &order);
+    let worker = |_| {
+        Worker {
+            setting,
+            pool: &pool,
+        }
+        .work(parts, &order)
+    };
     in_parallel(jobs, jobs, worker, |_, done| {
         restored.extend(done);
         ControlFlow::Continue(())
@@ -79,11 +85,7 @@ struct Worker<'p, 'a> {
 }
 
 impl<'a> Worker<'_, 'a> {
-    fn work(
-        &self,
-        parts: &[&Part<'a>],
-        order: &[usize],
-    ) -> Vec<(usize, RestoredDatabase, Tally)> {
+    fn work(&self, parts: &[&Part<'a>], order: &[usize]) -> Vec<(usize, RestoredDatabase, Tally)> {
         let _alarm = Alarm(self.pool);
         let mut restored = Vec::new();
         loop {
@@ -104,11 +106,7 @@ impl<'a> Worker<'_, 'a> {
     }
 
     /// Restores a database, perhaps with the help of others.
-    fn restore(
-        &self,
-        part: &Part<'a>,
-        number: usize,
-    ) -> Result<(RestoredDatabase, Tally), Error> {
+    fn restore(&self, part: &Part<'a>, number: usize) -> Result<(RestoredDatabase, Tally), Error> {
         let Setting {
             chosen,
             cluster,
@@ -158,12 +156,7 @@ impl<'a> Worker<'_, 'a> {
     }
 
     /// Does units of a database as long as there are some.
-    fn help(
-        &self,
-        number: usize,
-        database: &OpenDatabase<'_>,
-        taken: Taken,
-    ) -> Result<(), Error> {
+    fn help(&self, number: usize, database: &OpenDatabase<'_>, taken: Taken) -> Result<(), Error> {
         let Setting {
             cluster, progress, ..
         } = self.setting;
@@ -183,7 +176,9 @@ impl<'a> Worker<'_, 'a> {
 fn say_why_alone(args: &Args, part: &Part<'_>) {
     let name = &part.target.name;
     if args.continues() {
-        say!("'{name}': one session restores it, since --on-error continue goes by the dump's lines");
+        say!(
+            "'{name}': one session restores it, since --on-error continue goes by the dump's lines"
+        );
     } else if part.section.map.is_none() {
         say!("'{name}': one session restores it, since the backup has no map of it");
     }

@@ -392,12 +392,7 @@ impl<'p, 'a> Lane<'p, 'a> {
         }
     }
 
-    fn add(
-        &mut self,
-        work: Work,
-        weight: u64,
-        uses: Vec<(Resource, Use)>,
-    ) -> Result<(), Error> {
+    fn add(&mut self, work: Work, weight: u64, uses: Vec<(Resource, Use)>) -> Result<(), Error> {
         if std::mem::take(&mut self.unsettled) {
             self.load.settle()?;
         }
@@ -424,7 +419,9 @@ impl<'p, 'a> Lane<'p, 'a> {
                 return Err(self.ranges.untrue());
             }
             here.get_or_insert_with(|| self.load.settings().clone());
-            taken.unit.run(self.load, &self.ranges, self.place.progress)?;
+            taken
+                .unit
+                .run(self.load, &self.ranges, self.place.progress)?;
             self.pool.done(number, &taken);
         }
         match here {

@@ -358,11 +358,25 @@ mod tests {
         relations.see(&ddl(twice.as_bytes()), twice.as_bytes());
         for frozen in ["public.a", "public.p1", "public.derived"] {
             let rows = relations.rows_of(frozen);
-            assert_eq!((rows.copying, rows.alone), (Copying::Frozen, false), "{frozen}");
+            assert_eq!(
+                (rows.copying, rows.alone),
+                (Copying::Frozen, false),
+                "{frozen}"
+            );
         }
-        for as_it_is in ["public.b", "public.p", "public.other", "public.config", "public.twice"] {
+        for as_it_is in [
+            "public.b",
+            "public.p",
+            "public.other",
+            "public.config",
+            "public.twice",
+        ] {
             let rows = relations.rows_of(as_it_is);
-            assert_eq!((rows.copying, rows.alone), (Copying::AsDumped, true), "{as_it_is}");
+            assert_eq!(
+                (rows.copying, rows.alone),
+                (Copying::AsDumped, true),
+                "{as_it_is}"
+            );
         }
     }
 
@@ -390,33 +404,53 @@ mod tests {
         let mut relations = relations(&["public.derived"]);
         let check = "ALTER TABLE public.base ADD CONSTRAINT c CHECK (public.f(id));";
         relations.see(&ddl(check.as_bytes()), check.as_bytes());
-        assert_eq!(relations.rows_of("public.derived").copying, Copying::AsDumped);
+        assert_eq!(
+            relations.rows_of("public.derived").copying,
+            Copying::AsDumped
+        );
     }
 
     #[test]
     fn indexes_wait_for_the_rows_of_their_table() {
         let mut relations = relations(&["public.a", "public.p1", "public.p2"]);
         let [a, p1] = ["public.a", "public.p1"].map(|it| relations.rows_of(it).uses);
-        let one = relations.of("CREATE INDEX i ON public.a USING btree (id);").unwrap();
-        let two = relations.of("CREATE INDEX j ON public.a USING btree (id);").unwrap();
+        let one = relations
+            .of("CREATE INDEX i ON public.a USING btree (id);")
+            .unwrap();
+        let two = relations
+            .of("CREATE INDEX j ON public.a USING btree (id);")
+            .unwrap();
         let key = relations
             .of("ALTER TABLE ONLY public.a ADD CONSTRAINT k PRIMARY KEY (id);")
             .unwrap();
         assert_eq!(one.weight, 100);
         assert!(conflict(&a, &one.uses) && !conflict(&p1, &one.uses));
         assert!(!conflict(&one.uses, &two.uses) && conflict(&one.uses, &key.uses));
-        let part = relations.of("CREATE INDEX x ON public.p1 USING btree (id);").unwrap();
-        let whole = relations.of("CREATE INDEX y ON ONLY public.p USING btree (id);").unwrap();
+        let part = relations
+            .of("CREATE INDEX x ON public.p1 USING btree (id);")
+            .unwrap();
+        let whole = relations
+            .of("CREATE INDEX y ON ONLY public.p USING btree (id);")
+            .unwrap();
         assert!(conflict(&part.uses, &whole.uses) && !conflict(&part.uses, &one.uses));
         let expression = relations
             .of("CREATE INDEX z ON public.a USING btree (public.f(id));")
             .unwrap();
         assert!(conflict(&p1, &expression.uses));
-        let attach = relations.of("ALTER INDEX public.y ATTACH PARTITION public.x;").unwrap();
+        let attach = relations
+            .of("ALTER INDEX public.y ATTACH PARTITION public.x;")
+            .unwrap();
         assert!(conflict(&attach.uses, &part.uses) && conflict(&attach.uses, &whole.uses));
         assert!(!conflict(&attach.uses, &one.uses));
-        assert_eq!(relations.of("ALTER INDEX public.y ATTACH PARTITION public.unknown;"), None);
-        assert!(relations.of("CREATE UNIQUE INDEX m ON public.view USING btree (id);").is_some());
+        assert_eq!(
+            relations.of("ALTER INDEX public.y ATTACH PARTITION public.unknown;"),
+            None
+        );
+        assert!(
+            relations
+                .of("CREATE UNIQUE INDEX m ON public.view USING btree (id);")
+                .is_some()
+        );
     }
 
     #[test]
@@ -436,15 +470,22 @@ mod tests {
         assert!(conflict(&one.uses, &two.uses) && conflict(&two.uses, &three.uses));
         assert!(!conflict(&one.uses, &three.uses));
         assert_eq!(key("public.a", "ext.one"), None);
-        let part = relations.of("CREATE INDEX x ON public.p2 USING btree (id);").unwrap();
+        let part = relations
+            .of("CREATE INDEX x ON public.p2 USING btree (id);")
+            .unwrap();
         assert!(conflict(&part.uses, &one.uses));
-        assert_eq!(relations.of("CREATE TRIGGER x AFTER INSERT ON public.a EXECUTE FUNCTION public.f();"), None);
+        assert_eq!(
+            relations.of("CREATE TRIGGER x AFTER INSERT ON public.a EXECUTE FUNCTION public.f();"),
+            None
+        );
     }
 
     #[test]
     fn details_belong_to_what_was_created() {
         let mut relations = relations(&[]);
-        let index = relations.of("CREATE INDEX i ON public.a USING btree (id);").unwrap();
+        let index = relations
+            .of("CREATE INDEX i ON public.a USING btree (id);")
+            .unwrap();
         let created = index.creates.unwrap();
         assert!(created.is_meant_by(&name("public.i"), None));
         assert!(created.is_meant_by(&name("public.i"), Some(&name("public.a"))));
