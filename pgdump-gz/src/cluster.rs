@@ -118,6 +118,9 @@ impl<'a> Dump<'a> {
         if !exists_already(name) {
             command.arg("--create");
         }
+        for (option, pattern) in self.args.excluded().options() {
+            command.arg(argument(&format!("{option}="), pattern));
+        }
         let started = self.start(command, &database.encoding);
         let (child, stdout) = started.map_err(|error| cannot_dump(name, error))?;
         Ok(Running {
@@ -192,6 +195,7 @@ impl<'a> Dump<'a> {
             server_version: self.cluster.server.text.clone(),
             client_version: self.cluster.client.text.clone(),
             encoding: Some(self.cluster.encoding.clone()),
+            excluded: self.args.excluded(),
             started,
             finished: Utc::now(),
         }

@@ -246,7 +246,7 @@ impl Section for Output {
     fn holds(&mut self, inventory: &Inventory) {
         self.writer.holds(contents(inventory));
         if let Some(layout) = layout(inventory) {
-            self.writer.lies(layout);
+            self.writer.map(layout);
         }
     }
 }
@@ -288,7 +288,7 @@ impl Section for WaitingSection {
     fn holds(&mut self, inventory: &Inventory) {
         self.writer.holds(contents(inventory));
         if let Some(layout) = layout(inventory) {
-            self.writer.lies(layout);
+            self.writer.map(layout);
         }
     }
 }

@@ -8,7 +8,8 @@ use backup_file::{
     Contents, Index, Layout, Options, SectionKind, TableRows, Tail, Writer, read_map, read_tail,
 };
 use e2e::{
-    Azurite, Cluster, Program, Running, Scratch, Seen, Version, backup, sample, scratch, wait_for,
+    Azurite, Bytes, Cluster, Program, Running, Scratch, Seen, Version, backup, sample, scratch,
+    wait_for,
 };
 use rustix::process::Signal;
 use serde_json::Value;
@@ -73,7 +74,7 @@ impl Forge {
     fn of(cluster: &Cluster) -> Self {
         let scratch = Scratch::new();
         let path = backup::dump(cluster, scratch.make("good"));
-        let file = Bytes(fs::read(&path).unwrap());
+        let file = Bytes::of(&path);
         let Tail::Index(index) = read_tail(&file).unwrap() else {
             unreachable!("no index");
         };
@@ -117,7 +118,7 @@ impl Forge {
                 writer.holds(contents);
             }
             if let Some(layout) = part.layout {
-                writer.lies(layout);
+                writer.map(layout);
             }
         }
         let mut about = self.index.about.clone();
@@ -148,19 +149,6 @@ impl Part {
 
     fn contents(&mut self) -> &mut Contents {
         self.contents.as_mut().unwrap()
-    }
-}
-
-struct Bytes(Vec<u8>);
-
-impl backup_file::ReadAt for Bytes {
-    fn size(&self) -> u64 {
-        self.0.len() as u64
-    }
-
-    fn read_at(&self, offset: u64, length: usize) -> std::io::Result<Vec<u8>> {
-        let at = usize::try_from(offset).unwrap();
-        Ok(self.0[at..at + length].to_vec())
     }
 }
 

@@ -15,7 +15,7 @@ mod write;
 pub use codec::{DEFAULT_LEVEL, LEVELS};
 pub use format::contents::{Contents, TableRows};
 pub use format::error::ReadError;
-pub use format::index::{About, Index, MapPlace, Section, SectionKind};
+pub use format::index::{About, Excluded, Index, MapPlace, Section, SectionKind};
 pub use format::kind::FileKind;
 pub use format::map::{CopyBlock, CopyTarget, Layout, Map, Span};
 pub use format::marker::MARKER;

@@ -68,7 +68,7 @@ fn backup(sql: &[u8], layout: Layout, threads: usize) -> Vec<u8> {
         for piece in sql.chunks(threads * 50_001) {
             writer.write_all(piece).unwrap();
         }
-        writer.lies(layout);
+        writer.map(layout);
     }
     writer.begin(SectionKind::End).unwrap();
     writer.took(sample::TOOK);
@@ -131,7 +131,7 @@ fn a_part_s_map() {
     let sql = text(3_000_000);
     let mut part = PartWriter::new(tempfile::tempfile().unwrap(), kind, options(1, 1));
     part.write_all(&sql).unwrap();
-    part.lies(layout(3));
+    part.map(layout(3));
     let mut writer = Writer::new(Vec::new(), options(1, 1));
     writer.begin(SectionKind::Globals).unwrap();
     writer.write_all(b"-- globals\n").unwrap();

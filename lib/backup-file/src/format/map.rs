@@ -129,6 +129,12 @@ pub struct Map {
 }
 
 impl Map {
+    /// The places where members begin, in order: in the section's SQL, and in the file.
+    pub fn checkpoints(&self) -> impl Iterator<Item = (u64, u64)> {
+        let places = (1..).zip(&self.checkpoints.offsets);
+        places.map(|(at, offset)| (at * self.checkpoints.step, self.file.start + offset))
+    }
+
     /// Where in the file a range of the section's SQL is. Reading it takes at most one step of checkpoints more on either
     /// side: 1 MiB of SQL in a database of up to 64 GiB, 16 MiB in one of up to 1 TiB.
     ///

@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::contents::TableRows;
 use super::error::{ReadError, damaged};
 use super::index::Section;
+use super::json_name::JsonName;
 use super::map::{Checkpoints, CopyBlock, CopyTarget, Layout, MOST_CHECKPOINTS, Map};
 use super::member::BLOCK;
 
@@ -21,38 +22,12 @@ const A_LINE: usize = 256;
 /// The first line after the head.
 #[derive(Serialize, Deserialize)]
 struct FirstLine {
-    database: Name,
+    database: JsonName,
     sql_step: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     data: Option<[u64; 2]>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     large_objects: Option<[u64; 2]>,
-}
-
-/// A name as JSON has it; or its bytes in hexadecimal digits where they are not UTF-8.
-#[derive(Serialize, Deserialize)]
-#[serde(untagged)]
-enum Name {
-    Text(String),
-    Bytes { hex: String },
-}
-
-impl From<&PgText> for Name {
-    fn from(name: &PgText) -> Self {
-        match name.utf8() {
-            Some(text) => Self::Text(text.to_owned()),
-            None => Self::Bytes { hex: name.hex() },
-        }
-    }
-}
-
-impl Name {
-    fn into_text(self) -> Option<PgText> {
-        match self {
-            Self::Text(text) => Some(text.into()),
-            Self::Bytes { hex } => PgText::from_hex(&hex),
-        }
-    }
 }
 
 /// A line of checkpoints: how many bytes of the file each step takes.
@@ -102,7 +77,7 @@ pub(crate) fn write_lines(
             sql.end - block.data,
         );
         let (between, comments, statement, data) = numbers;
-        let name = Name::from(&block.table);
+        let name = JsonName::from(&block.table);
         line(match word(block.target) {
             None => serde_json::to_string(&(name, rows, between, comments, statement, data)),
             Some(target) => {
@@ -113,7 +88,7 @@ pub(crate) fn write_lines(
     }
     for table in &layout.other_tables {
         line(serde_json::to_string(&(
-            Name::from(&table.name),
+            JsonName::from(&table.name),
             table.rows,
         )))?;
     }
@@ -198,8 +173,8 @@ impl<'a> Parser<'a> {
     fn table(&mut self, json: &[u8]) -> Result<(), ReadError> {
         let values: Vec<Value> = self.json(json)?;
         let mut values = values.into_iter();
-        let name = values.next().map(serde_json::from_value::<Name>);
-        let name = name.and_then(Result::ok).and_then(Name::into_text);
+        let name = values.next().map(serde_json::from_value::<JsonName>);
+        let name = name.and_then(Result::ok).and_then(JsonName::into_text);
         let table = name.ok_or_else(|| self.wrong("a table without a name"))?;
         let rows = match values.next() {
             Some(Value::Null) => None,

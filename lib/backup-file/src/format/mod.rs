@@ -7,6 +7,7 @@ pub(crate) mod contents;
 pub(crate) mod error;
 pub(crate) mod index;
 mod index_text;
+mod json_name;
 pub(crate) mod kind;
 pub(crate) mod locator;
 pub(crate) mod map;

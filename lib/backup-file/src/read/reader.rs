@@ -4,7 +4,7 @@ use std::fmt;
 use std::io::{Cursor, Read};
 
 use super::audit::Audit;
-use super::batch::{LastMember, Place, Stop};
+use super::batch::{Batch, LastMember, Place, Stop};
 use super::bgzf::Bgzf;
 use super::foreign::Foreign;
 use super::frames::Frames;
@@ -12,7 +12,7 @@ use super::input::read_full;
 use super::report::{Ending, Report};
 use crate::format::error::{ReadError, damaged};
 use crate::format::index::Section;
-use crate::format::member::{BEFORE, Header};
+use crate::format::member::{BEFORE, Header, as_u64, sql_length};
 use crate::workers::thread::lost;
 
 /// Reads a backup, or any gzip file, checking every byte: SQL out, in order, with bounded memory.
@@ -89,6 +89,22 @@ impl Reader {
             Some(Err(error)) => Err(error.again()),
             _ => Ok(None),
         }
+    }
+
+    /// The piece that came last.
+    pub fn current(&self) -> &[u8] {
+        self.source.sql()
+    }
+
+    /// The BGZF members of the piece that came last: where each begins in the file (or section), and how many bytes of SQL
+    /// it holds, both in bytes. None where the file is something else.
+    pub fn members(&self) -> impl Iterator<Item = (u64, u64)> {
+        let batch = match &self.source {
+            Source::Bgzf(bgzf) => bgzf.batch(),
+            _ => None,
+        };
+        let members = batch.into_iter().flat_map(Batch::members);
+        members.map(|(offset, member)| (offset, as_u64(sql_length(member))))
     }
 
     /// Reads what is left and reports what was found. It is an error if the file itself tells that it is not good: a

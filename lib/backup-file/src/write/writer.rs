@@ -142,7 +142,7 @@ impl<W: Write> Writer<W> {
     /// Sets where the rows are in the open section, which is a database's, for its map. The places are those of all SQL of
     /// the section. A map of more than 16 MiB is left out, and so are those for which the maps before them leave less
     /// than 32 MiB together.
-    pub fn lies(&mut self, layout: Layout) {
+    pub fn map(&mut self, layout: Layout) {
         if let Some(open) = &mut self.section {
             open.layout = Some(layout);
         }
@@ -250,9 +250,9 @@ impl PartWriter {
         self.writer.holds(contents);
     }
 
-    /// As [`Writer::lies`].
-    pub fn lies(&mut self, layout: Layout) {
-        self.writer.lies(layout);
+    /// As [`Writer::map`].
+    pub fn map(&mut self, layout: Layout) {
+        self.writer.map(layout);
     }
 
     /// Ends the section; `time` is how long its dump took.

@@ -5,7 +5,7 @@
 use std::io::{self, Cursor, Read};
 use std::time::Duration;
 
-use backup_file::{About, MARKER, Options, ReadAt, Reader, Report, SectionKind, Writer};
+use backup_file::{About, Excluded, MARKER, Options, ReadAt, Reader, Report, SectionKind, Writer};
 use chrono::DateTime;
 
 /// How long the dump of each section took.
@@ -34,6 +34,7 @@ pub(crate) fn about() -> About {
         server_version: "15.18 (Debian 15.18-0+deb12u1)".into(),
         client_version: "15.18 (Debian 15.18-0+deb12u1)".into(),
         encoding: None,
+        excluded: Excluded::default(),
         started: moment("2025-11-23T02:00:00Z"),
         finished: moment("2025-11-23T02:00:07.25Z"),
     }
