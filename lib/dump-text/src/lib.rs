@@ -43,7 +43,7 @@ pub use client_encoding::client_encoding;
 pub use command::{Command, command};
 pub use completion::{CLUSTER_CLOSING, Watch};
 pub use connect::connect_line;
-pub use ddl::{Ddl, Index, QualifiedName, Table, copied_table, ddl};
+pub use ddl::{Ddl, Index, QualifiedName, Table, copied_table, ddl, inserted_table};
 pub use flaw::{Flaw, Oddity};
 pub use inventory::{CopiedRows, Inventory, TableKind};
 pub use opening::Text;

@@ -4,12 +4,12 @@ use backup_file::Section;
 use job::{Error, Progress};
 
 use crate::cli::Args;
-use crate::edit::{Definition, Edit, Nowhere, Tally};
+use crate::edit::{Definition, Edit, Nowhere, TableChoice, Tally};
 use crate::load::definitions::{its_own, undivided, unplaced};
 use crate::load::parallel::{self, Part, Setting};
 use crate::load::part::{Load, scanner};
 use crate::load::restored::Restored;
-use crate::load::{arrival, globals};
+use crate::load::{arrival, globals, tables};
 use crate::plan::Plan;
 use crate::report::Report;
 use crate::server::cleanup::Cleanup;
@@ -56,20 +56,6 @@ pub(crate) fn load(
     let (in_place, beside): (Vec<_>, Vec<_>) = parts
         .iter()
         .partition(|part| part.target.destination.is_in_place());
-    for Part {
-        section,
-        target,
-        definitions,
-    } in in_place
-    {
-        let mut input = CheckedSql::section(chosen, section, args.threads())?;
-        let mut load = Load::database(cluster, target, encoding, cleanup, &sessions)?;
-        load.define(definitions.clone());
-        load.all(&mut input, &progress)?;
-        tally.add(load.take_tally());
-        load.wait();
-        restored.uncommitted.push(((*target).clone(), load));
-    }
     let setting = Setting {
         chosen,
         cluster,
@@ -78,7 +64,37 @@ pub(crate) fn load(
         sessions: &sessions,
         progress: &progress,
     };
-    let entries = parallel::load(setting, &beside, &mut tally)?;
+    for part in in_place {
+        let Part {
+            section,
+            target,
+            definitions,
+        } = part;
+        let mut load = match TableChoice::of(args)? {
+            Some(choice) => tables::load(setting, part, choice, args.threads())?,
+            None => {
+                let mut input = CheckedSql::section(chosen, section, args.threads())?;
+                let mut load = Load::database(cluster, target, encoding, cleanup, &sessions)?;
+                load.define(definitions.clone());
+                load.all(&mut input, &progress)?;
+                load
+            }
+        };
+        tally.add(load.take_tally());
+        load.wait();
+        restored.uncommitted.push(((*target).clone(), load));
+    }
+    let entries = match TableChoice::of(args)? {
+        Some(choice) => {
+            let one = |part: &&Part<'_>| {
+                let mut load = tables::load(setting, part, choice.clone(), args.threads())?;
+                tally.add(load.take_tally());
+                load.end(part.target)
+            };
+            beside.iter().map(one).collect::<Result<_, Error>>()?
+        }
+        None => parallel::load(setting, &beside, &mut tally)?,
+    };
     for (part, entry) in beside.into_iter().zip(entries) {
         restored.beside.push((part.target.clone(), entry));
     }

@@ -1,5 +1,6 @@
 //! One part of a dump on its way into the server.
 
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use dump_text::{Piece, Scanner};
@@ -7,7 +8,9 @@ use job::{Error, Progress, say};
 use pg_client::NEUTRAL_SETTINGS;
 use pg_text::PgText;
 
-use crate::edit::{DatabaseEdit, Definition, Edit, GlobalsEdit, Options, Out, Tally};
+use crate::edit::{
+    DatabaseEdit, Definition, Edit, GlobalsEdit, Options, Out, TableChoice, TableFilter, Tally,
+};
 use crate::load::psql_output::PsqlOutput;
 use crate::report::RestoredDatabase;
 use crate::server::cleanup::Cleanup;
@@ -19,6 +22,7 @@ use crate::server::target::{Destination, Target, Transactions};
 use crate::server::undo::Undo;
 use crate::source::checked::CheckedSql;
 use crate::source::error::unfinished;
+use crate::source::ranges::SectionRanges;
 
 /// A part that is being loaded. If it is dropped before its end, psql is killed.
 #[derive(Debug)]
@@ -27,6 +31,8 @@ pub(crate) struct Load<E> {
     /// Whether psql has no restricted mode.
     wary: bool,
     pub(super) edit: E,
+    /// Which tables' rows are loaded, if not all.
+    tables: Option<TableFilter>,
     pub(super) rows: u64,
     /// Whether some rows came by INSERT, which are not counted.
     pub(super) inserts: bool,
@@ -45,6 +51,7 @@ impl<E: Edit> Load<E> {
             output,
             wary: !cluster.restrict,
             edit,
+            tables: None,
             rows: 0,
             inserts: false,
             bytes: 0,
@@ -61,6 +68,11 @@ impl<E: Edit> Load<E> {
     }
 
     pub(crate) fn piece(&mut self, piece: Piece<'_>) -> Result<(), Error> {
+        if let Some(tables) = &mut self.tables
+            && !tables.keeps(piece)
+        {
+            return Ok(());
+        }
         match piece {
             Piece::DataEnd { rows, .. } => self.rows += rows,
             Piece::Statement(sql) | Piece::Head(sql) => {
@@ -127,7 +139,60 @@ impl<E: Edit> Load<E> {
 
     /// The tally of its statements.
     pub(crate) fn take_tally(&mut self) -> Tally {
-        self.edit.take_tally()
+        let mut tally = self.edit.take_tally();
+        if let Some(tables) = &mut self.tables {
+            tally.add(tables.take_tally());
+        }
+        tally
+    }
+
+    /// Loads the rows of some tables only. Say it before anything is loaded.
+    pub(crate) fn choose(&mut self, tables: Option<TableChoice>) {
+        self.tables = tables.map(TableFilter::new);
+    }
+
+    /// Loads of a database's part what was chosen, reading little else.
+    pub(crate) fn chosen(
+        &mut self,
+        ranges: &SectionRanges<'_>,
+        database: &PgText,
+        threads: usize,
+        progress: &Progress,
+    ) -> Result<(), Error> {
+        let mut scanner = self.scanner();
+        let layout = ranges.layout();
+        let length = ranges.sql_length();
+        let mut read = |load: &mut Self, range: Range<u64>| {
+            ranges.read(range, threads, |sql| {
+                scanner.feed(sql, &mut |piece| load.piece(piece))?;
+                progress.advance(sql.len() as u64);
+                Ok(())
+            })
+        };
+        let definitions = layout.data.as_ref().map_or(length, |data| data.start);
+        read(self, 0..definitions)?;
+        // Only now it is known which tables are partitions of which.
+        let tables = self.tables.as_mut();
+        for range in tables.map_or(vec![definitions..length], |it| it.ranges(layout, length)) {
+            read(self, range)?;
+        }
+        let ended = scanner.finish(&mut |piece| self.piece(piece))?;
+        ended.map_err(|how| unfinished(&ranges.label(), how))?;
+        if let Some(tables) = &mut self.tables
+            && !tables.has_all_rows_of(layout)
+        {
+            return Err(ranges.untrue());
+        }
+        self.finish_chosen(database)
+    }
+
+    /// As [`Load::finish`], and every table that was chosen must have come.
+    pub(crate) fn finish_chosen(&mut self, database: &PgText) -> Result<(), Error> {
+        self.finish()?;
+        match &self.tables {
+            Some(tables) => tables.finish(database),
+            None => Ok(()),
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use job::{Error, Progress, say};
 use pg_text::PgText;
 
 use crate::cli::Args;
-use crate::edit::{Created, DatabaseEdit, Definition, Edit, GlobalsEdit, Nowhere};
+use crate::edit::{Created, DatabaseEdit, Definition, Edit, GlobalsEdit, Nowhere, TableChoice};
 use crate::load::definitions::{its_own, undivided, unplaced};
 use crate::load::part::{Load, scanner};
 use crate::load::restored::Restored;
@@ -282,6 +282,7 @@ impl SequentialRestore<'_> {
             self.cleanup,
             &self.sessions,
         )?;
+        load.choose(TableChoice::of(self.args)?);
         load.connect()?;
         self.stage = Stage::Database(target, Box::new(load));
         self.again(prelude)
@@ -325,6 +326,7 @@ impl SequentialRestore<'_> {
             &self.sessions,
         )?;
         load.define(its_own(&mut self.definitions, &target));
+        load.choose(TableChoice::of(self.args)?);
         self.stage = Stage::Database(target, Box::new(load));
         Ok(())
     }
@@ -348,13 +350,13 @@ impl SequentialRestore<'_> {
                 self.definitions.extend(edit.take_definitions());
             }
             Stage::Database(target, mut load) if target.destination.is_in_place() => {
-                load.finish()?;
+                load.finish_chosen(target.from.as_ref().unwrap_or(&target.name))?;
                 self.report.enter(load.take_tally());
                 load.wait();
                 self.restored.uncommitted.push((target, *load));
             }
             Stage::Database(target, mut load) => {
-                load.finish()?;
+                load.finish_chosen(target.from.as_ref().unwrap_or(&target.name))?;
                 self.report.enter(load.take_tally());
                 let entry = load.end(&target)?;
                 self.restored.beside.push((target, entry));

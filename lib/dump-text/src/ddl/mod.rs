@@ -133,6 +133,13 @@ pub fn copied_table(statement: &[u8]) -> Option<QualifiedName> {
     words.takes("copy").then(|| words.qualified()).flatten()
 }
 
+/// The table of an `INSERT INTO table …`, if the statement names it with its schema.
+pub fn inserted_table(statement: &[u8]) -> Option<QualifiedName> {
+    let mut words = Cursor::of(statement);
+    let insert = words.takes("insert") && words.takes("into");
+    insert.then(|| words.qualified()).flatten()
+}
+
 /// What a statement of a database's dump does. The statement must be whole.
 pub fn ddl(statement: &[u8]) -> Ddl {
     let mut words = Cursor::of(statement);
