@@ -64,7 +64,7 @@ fn restore(backup: &Path, database: &str, name: &str, jobs: &str) -> Program {
     ])
 }
 
-/// How many sessions restored it, and how many of its statements were none of pg_dump's.
+/// How many sessions restored it, and how many of its statements were not recognised.
 fn sessions(seen: &Seen) -> (u64, u64) {
     let said: Value = serde_json::from_str(&seen.out()).unwrap();
     let database = &said["databases"][0];
@@ -195,7 +195,7 @@ fn made_by(cluster: &Cluster, script: &str, dir: &Scratch) -> PathBuf {
 }
 
 #[test]
-fn what_pg_dump_does_not_write_keeps_its_place() {
+fn what_is_not_recognised_keeps_its_place() {
     let cluster = Cluster::start();
     cluster.sql("postgres", "create database odd");
     cluster.sql(
@@ -213,17 +213,22 @@ fn what_pg_dump_does_not_write_keeps_its_place() {
             .succeeds();
         let (sessions, unrecognised) = sessions(&seen);
         assert!(sessions <= count && unrecognised == 1, "{seen}");
-        seen.says("that pg_dump does not write");
+        seen.says("not recognised as pg_dump's");
         compare::same_databases((&cluster, "odd"), (&cluster, "copy"));
         cluster.sql("postgres", "drop database copy");
     }
 }
 
-/// Restores it by two sessions, up to the pause in one of them.
+/// Restores it by two sessions in the place of what is there.
+fn replace(path: &Path) -> Program {
+    restore(path, "pausing", "copy", "2").args(["--replace", "--drop-old", "--yes"])
+}
+
+/// Does so up to the pause in one of the sessions.
 fn paused(cluster: &Cluster, path: &Path, place: &str) -> Running {
     let set = format!("alter role postgres set e2e.pause_at = '{place}'");
     cluster.sql("postgres", &set);
-    let running = restore(path, "pausing", "copy", "2").on(cluster).spawn();
+    let running = replace(path).on(cluster).spawn();
     let pauses =
         format!("select count(*) from pg_stat_activity where wait_event = 'PgSleep' and {OURS}");
     wait_for("the pause", || {
@@ -252,6 +257,9 @@ fn pausing() -> (Cluster, Scratch, PathBuf) {
 #[test]
 fn killed_in_any_kind_of_work_it_leaves_nothing() {
     let (mut cluster, _dir, path) = pausing();
+    cluster.sql("postgres", "create database copy");
+    cluster.sql("copy", "create table old as select 1 as one");
+    let names = ["copy", "pausing", "postgres"];
     let end = |condition: &str| {
         format!("select pg_terminate_backend(pid) from pg_stat_activity where {condition}")
     };
@@ -261,7 +269,8 @@ fn killed_in_any_kind_of_work_it_leaves_nothing() {
         running.signal(Signal::TERM);
         let seen = running.wait();
         assert_eq!(seen.code(), Some(143), "{place}\n{seen}");
-        nothing_is_left(&cluster, &["pausing", "postgres"]);
+        nothing_is_left(&cluster, &names);
+        assert_eq!(cluster.sql("copy", "select one from old"), "1");
 
         // One session on the server.
         let running = paused(&cluster, &path, place);
@@ -271,7 +280,8 @@ fn killed_in_any_kind_of_work_it_leaves_nothing() {
         );
         let seen = running.wait();
         assert_eq!(seen.code(), Some(1), "{place}\n{seen}");
-        nothing_is_left(&cluster, &["pausing", "postgres"]);
+        nothing_is_left(&cluster, &names);
+        assert_eq!(cluster.sql("copy", "select one from old"), "1");
     }
     // The program itself: the next restore sweeps.
     let running = paused(&cluster, &path, "index");
@@ -279,12 +289,9 @@ fn killed_in_any_kind_of_work_it_leaves_nothing() {
     assert_eq!(running.wait().code(), None);
     cluster.sql("postgres", "alter role postgres reset e2e.pause_at");
     cluster.sql("postgres", &end(OURS));
-    restore(&path, "pausing", "copy", "2")
-        .on(&cluster)
-        .succeeds();
-    nothing_is_left(&cluster, &["copy", "pausing", "postgres"]);
+    replace(&path).on(&cluster).succeeds();
+    nothing_is_left(&cluster, &names);
     compare::same_databases((&cluster, "pausing"), (&cluster, "copy"));
-    cluster.sql("postgres", "drop database copy");
 
     // The server.
     let running = paused(&cluster, &path, "rows");
@@ -293,10 +300,9 @@ fn killed_in_any_kind_of_work_it_leaves_nothing() {
     assert_eq!(seen.code(), Some(1), "{seen}");
     cluster.go();
     cluster.sql("postgres", "alter role postgres reset e2e.pause_at");
-    restore(&path, "pausing", "copy", "2")
-        .on(&cluster)
-        .succeeds();
-    nothing_is_left(&cluster, &["copy", "pausing", "postgres"]);
+    replace(&path).on(&cluster).succeeds();
+    nothing_is_left(&cluster, &names);
+    compare::same_databases((&cluster, "pausing"), (&cluster, "copy"));
 }
 
 #[test]

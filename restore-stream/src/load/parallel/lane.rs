@@ -40,7 +40,7 @@ pub(super) struct Place<'a> {
 pub(super) struct Outcome {
     /// The most sessions that were loading it at once.
     pub(super) sessions: usize,
-    /// How many statements are none of pg_dump's. Nothing runs beside them, or beside what follows them.
+    /// How many statements were not recognised as pg_dump's. Nothing runs beside them, or beside what follows them.
     pub(super) unrecognised: u64,
 }
 
