@@ -225,7 +225,10 @@ pub(crate) struct Args {
     )]
     pub(crate) dbname: Option<OsString>,
 
-    /// Restore N databases at once
+    /// Restore with N sessions at once
+    ///
+    /// They share the databases, and the tables and indexes of each, if the backup has an index and maps. Each takes 3 MiB of
+    /// memory and a connection.
     #[arg(
         long,
         value_name = "N",
@@ -287,6 +290,10 @@ pub(crate) struct Args {
         help_heading = "How to restore"
     )]
     deadline: Option<Duration>,
+
+    /// What N sessions share, in an order that comes of this number: for tests
+    #[arg(long, value_name = "SEED", hide = true)]
+    pub(crate) unit_order: Option<u64>,
 
     /// Run psql as this user and group, which only root can: for backup-verify's restore test
     #[arg(long, value_name = "UID:GID", hide = true)]

@@ -49,7 +49,7 @@ pub(crate) struct RestoredDatabase {
     pub(crate) left_out: u64,
     /// How many sessions at most were loading it at once.
     pub(crate) sessions: usize,
-    /// How many statements were none of pg_dump's, where several sessions could load it: nothing ran beside them.
+    /// How many statements were not recognised as pg_dump's, where several sessions could load it: nothing ran beside them.
     pub(crate) unrecognised: u64,
     pub(crate) seconds: f64,
     /// The name that the replaced database is kept under.
@@ -199,7 +199,7 @@ impl Report {
             );
             if entry.unrecognised > 0 {
                 say!(
-                    "{} in it that pg_dump does not write: one session restored what follows, in its order",
+                    "{} in it not recognised as pg_dump's: one session restored what follows, in its order",
                     text::count(
                         usize::try_from(entry.unrecognised).unwrap_or(usize::MAX),
                         "statement"

@@ -78,7 +78,7 @@ struct Test {
 
 impl Test {
     fn prepare(address: &str, source: &Source, args: &Args) -> Result<Self, Error> {
-        let restorer = Restorer::new(address, args.threads(), args.deadline);
+        let restorer = Restorer::new(address, args.threads(), args.deadline).with_jobs(args.jobs);
         let manifest = Manifest::read(source, &restorer, args.database.as_ref())?;
         let (server, with_roles) = match &args.into {
             Some(conninfo) => (TestServer::given(conninfo)?, false),

@@ -4,13 +4,12 @@ use backup_file::Section;
 use job::{Error, Progress};
 
 use crate::cli::Args;
-use crate::edit::{Definition, Edit, GlobalsEdit, Nowhere, TableChoice, Tally};
-use crate::load::arrival;
+use crate::edit::{Definition, Edit, Nowhere, TableChoice, Tally};
 use crate::load::definitions::{its_own, undivided, unplaced};
 use crate::load::parallel::{self, Part, Setting};
 use crate::load::part::{Load, scanner};
 use crate::load::restored::Restored;
-use crate::load::tables;
+use crate::load::{arrival, globals, tables};
 use crate::plan::Plan;
 use crate::report::Report;
 use crate::server::cleanup::Cleanup;
@@ -37,7 +36,9 @@ pub(crate) fn load(
     );
     let sessions = SessionGroup::new(report.first_failure());
     let mut definitions = match &plan.globals {
-        Some(section) => globals(chosen, section, cluster, args, &sessions, &progress, report)?,
+        Some(section) => {
+            load_globals(chosen, section, cluster, args, &sessions, &progress, report)?
+        }
         None => Vec::new(),
     };
     let mut restored = Restored::default();
@@ -114,7 +115,7 @@ pub(crate) fn load(
 
 /// Restores roles and tablespaces, if they are asked for. Returns the statements about databases among them, which dumps of
 /// pg_dumpall 10 and older have.
-fn globals(
+fn load_globals(
     chosen: &ChosenBackup,
     section: &Section,
     cluster: &Cluster,
@@ -124,14 +125,8 @@ fn globals(
     report: &mut Report,
 ) -> Result<Vec<Definition>, Error> {
     let mut input = CheckedSql::section(chosen, section, args.threads())?;
-    let edit = GlobalsEdit::new(
-        cluster.survey.roles.clone(),
-        cluster.survey.tablespaces.clone(),
-        args.role_passwords,
-        !cluster.restrict,
-    )
-    .granting(cluster.survey.grantors.clone())
-    .on(cluster.names.clone());
+    let survey = &cluster.survey;
+    let edit = globals::edit(cluster, args, &survey.roles, &survey.tablespaces);
     if !args.globals() {
         let mut edit = edit.for_definitions();
         let mut scanner = scanner(!cluster.restrict);

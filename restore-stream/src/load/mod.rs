@@ -3,6 +3,7 @@
 pub(crate) mod arrival;
 pub(crate) mod command;
 pub(crate) mod definitions;
+mod globals;
 pub(crate) mod indexed;
 pub(crate) mod into_table;
 pub(crate) mod parallel;

@@ -9,10 +9,10 @@ use pg_text::PgText;
 
 use crate::cli::Args;
 use crate::edit::{Created, DatabaseEdit, Definition, Edit, GlobalsEdit, Nowhere, TableChoice};
-use crate::load::arrival;
 use crate::load::definitions::{its_own, undivided, unplaced};
 use crate::load::part::{Load, scanner};
 use crate::load::restored::Restored;
+use crate::load::{arrival, globals};
 use crate::report::Report;
 use crate::server::cleanup::Cleanup;
 use crate::server::cluster::Cluster;
@@ -295,14 +295,8 @@ impl SequentialRestore<'_> {
     }
 
     fn globals(&mut self) -> Result<Stage, Error> {
-        let edit = GlobalsEdit::new(
-            self.existing.roles.clone(),
-            self.existing.tablespaces.clone(),
-            self.args.role_passwords,
-            !self.cluster.restrict,
-        )
-        .granting(self.cluster.survey.grantors.clone())
-        .on(self.cluster.names.clone());
+        let Existing { roles, tablespaces } = &self.existing;
+        let edit = globals::edit(self.cluster, self.args, roles, tablespaces);
         if !self.args.globals() {
             return Ok(Stage::Definitions(Box::new(edit.for_definitions())));
         }

@@ -6,7 +6,7 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use dump_text::connect_line;
-use job::Error;
+use job::{Error, say};
 use pg_client::{Child, Conninfo, random_key};
 use pg_text::PgText;
 use rustix::io::FdFlags;
@@ -297,9 +297,13 @@ impl Session {
         self.write(format!("{last}\\q\n").as_bytes())?;
         self.flush()?;
         match self.child.take() {
-            Some(child) => child.wait().map_err(|error| self.why(error.into())),
-            None => Err(self.gone()),
+            Some(child) => child.wait().map_err(|error| self.why(error.into()))?,
+            None => return Err(self.gone()),
         }
+        if let Some(warning) = self.listener.last_warning() {
+            say!("{}: {warning}", self.what);
+        }
+        Ok(())
     }
 
     fn left_open(&mut self) -> Error {

@@ -136,6 +136,10 @@ create index on numbered (id);
 create index on numbered (t, id);
 create sequence loose start 5;
 select nextval('loose') \g /dev/null
+create table placed (id integer primary key using index tablespace fast, t text) tablespace fast;
+insert into placed select i, 'x' from generate_series(1, 3000) i;
+create index on placed (t) tablespace fast;
+create index on placed (id, t);
 create unlogged table fleeting as select i from generate_series(1, 10) i;
 create table nothing ();
 create table no_rows (id integer primary key);

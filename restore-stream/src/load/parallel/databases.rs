@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 
 use backup_file::Section;
-use job::{Error, Progress, in_parallel};
+use job::{Error, Progress, in_parallel, say};
 
 use super::lane::{Lane, Outcome, Place};
 use super::pool::{Alarm, OpenDatabase, Pool, Taken, Task};
@@ -48,7 +48,11 @@ pub(crate) fn load(
     // The largest first: what is left at the end is shared by all.
     let mut order: Vec<usize> = (0..parts.len()).collect();
     order.sort_by_key(|at| std::cmp::Reverse(parts[*at].section.sql_length));
-    let pool = Pool::new(parts.len(), setting.sessions.clone());
+    let pool = Pool::new(
+        parts.len(),
+        setting.sessions.clone(),
+        setting.args.unit_order,
+    );
     let mut restored = Vec::new();
     let worker = |_| {
         Worker {
@@ -119,6 +123,9 @@ impl<'a> Worker<'_, 'a> {
             true => SectionRanges::new(chosen, section)?,
             false => None,
         };
+        if args.jobs > 1 && ranges.is_none() {
+            say_why_alone(args, part);
+        }
         let ranges = ranges.filter(|it| !it.layout().copies.is_empty());
         let mut input = match &ranges {
             Some(_) => None,
@@ -162,6 +169,18 @@ impl<'a> Worker<'_, 'a> {
         }
         self.pool.leave(number, load.share()?);
         Ok(())
+    }
+}
+
+/// Says why one session restores a database, although there might be more.
+fn say_why_alone(args: &Args, part: &Part<'_>) {
+    let name = &part.target.name;
+    if args.continues() {
+        say!(
+            "'{name}': one session restores it, since --on-error continue goes by the dump's lines"
+        );
+    } else if part.section.map.is_none() {
+        say!("'{name}': one session restores it, since the backup has no map of it");
     }
 }
 

@@ -6,8 +6,10 @@ use std::sync::Arc;
 use dump_text::{Command, Ddl, Piece, QualifiedName, Scanner, command, ddl};
 use job::{Error, Progress};
 
+use super::pending::Pending;
 use super::pool::{OpenDatabase, Pool};
-use super::relations::{Copying, Relations, Resource, StatementUse};
+use super::relations::{Relations, Resource, StatementUse};
+use super::row_groups::{RowGroup, RowGroups};
 use super::schedule::Use;
 use super::unit::{Unit, Work};
 use crate::edit::{DatabaseEdit, SessionSettings};
@@ -17,10 +19,6 @@ use crate::server::cluster::Cluster;
 use crate::server::target::Target;
 use crate::source::error::unfinished;
 use crate::source::ranges::SectionRanges;
-
-/// Small blocks of rows that follow each other are one unit of up to this many bytes of SQL, and this many blocks.
-const SMALL: u64 = 512 << 10;
-const MOST_BLOCKS: usize = 64;
 
 /// Settings that pg_dump changes between tables and indexes. A unit has those that hold where it stands in the dump.
 const CHANGING: [&str; 2] = ["default_tablespace", "default_table_access_method"];
@@ -42,7 +40,7 @@ pub(super) struct Place<'a> {
 pub(super) struct Outcome {
     /// The most sessions that were loading it at once.
     pub(super) sessions: usize,
-    /// How many statements are none of pg_dump's. Nothing runs beside them, or beside what follows them.
+    /// How many statements were not recognised as pg_dump's. Nothing runs beside them, or beside what follows them.
     pub(super) unrecognised: u64,
 }
 
@@ -76,11 +74,6 @@ pub(super) struct Lane<'p, 'a> {
     /// Whether its session may still be doing what units need.
     unsettled: bool,
     unrecognised: u64,
-}
-
-struct Pending {
-    statements: Vec<Vec<u8>>,
-    uses: StatementUse,
 }
 
 impl<'p, 'a> Lane<'p, 'a> {
@@ -198,28 +191,15 @@ impl<'p, 'a> Lane<'p, 'a> {
         let ranges = Arc::clone(&self.ranges);
         let copies = &ranges.layout().copies;
         self.settings = Arc::new(self.load.settings().clone());
-        let mut group: Option<RowGroup> = None;
+        let mut groups = RowGroups::default();
         for at in blocks {
             let rows = self.relations.rows(self.tables[at].as_ref());
             let length = copies[at].sql.end - copies[at].sql.start;
-            if let Some(group) = group.as_mut().filter(|it| !rows.alone && it.takes(length)) {
-                group.blocks.end = at + 1;
-                group.length += length;
-                group.uses.extend(rows.uses);
-                continue;
-            }
-            let next = RowGroup {
-                blocks: at..at + 1,
-                length,
-                copying: rows.copying,
-                alone: rows.alone,
-                uses: rows.uses,
-            };
-            if let Some(group) = group.replace(next) {
+            if let Some(group) = groups.take(at, length, rows) {
                 self.add_rows(group)?;
             }
         }
-        match group {
+        match groups.end() {
             Some(group) => self.add_rows(group),
             None => Ok(()),
         }
@@ -268,16 +248,22 @@ impl<'p, 'a> Lane<'p, 'a> {
         at: u64,
     ) -> Result<(), Error> {
         if let Ddl::Detail { of, table } = found
-            && self.takes_detail(of, table.as_ref(), statement)
+            && let Some(pending) = &mut self.pending
+            && pending.add_detail(of, table.as_ref(), statement)
         {
             return Ok(());
         }
-        self.enqueue()?;
-        if !self.open {
-            return self.barrier(found, statement, piece);
+        if !self.open || self.load.is_within_transaction() && !is_transaction(statement) {
+            return match found {
+                Ddl::LargeObject if self.open => self.load.piece(piece),
+                _ => self.barrier(found, statement, piece),
+            };
         }
         match found {
             Ddl::Setting(name) if self.may_change(name, statement) => {
+                if self.load.settings().of(name) != Some(statement) {
+                    self.enqueue()?;
+                }
                 self.relations.see(found, statement);
                 self.load.piece(piece)?;
                 self.settings = Arc::new(self.load.settings().clone());
@@ -289,19 +275,28 @@ impl<'p, 'a> Lane<'p, 'a> {
                 true => self.load.piece(piece),
                 false => self.barrier(&Ddl::Other, statement, piece),
             },
-            _ if self.load.is_within_transaction() => self.barrier(found, statement, piece),
             _ => match self.relations.statement(found) {
                 Some(uses) => {
                     self.relations.see(found, statement);
-                    self.pending = Some(Pending {
-                        statements: vec![statement.to_vec()],
-                        uses,
-                    });
-                    Ok(())
+                    self.put_off(statement, uses)
                 }
                 None => self.barrier(found, statement, piece),
             },
         }
+    }
+
+    /// Makes a statement part of the next unit, or of one that is small too.
+    fn put_off(&mut self, statement: &[u8], uses: StatementUse) -> Result<(), Error> {
+        let uses = match &mut self.pending {
+            Some(pending) => match pending.add(statement, uses) {
+                Some(uses) => uses,
+                None => return Ok(()),
+            },
+            None => uses,
+        };
+        self.enqueue()?;
+        self.pending = Some(Pending::new(statement, uses));
+        Ok(())
     }
 
     /// Sends a statement when everything before it is done. If it may do anything, what follows is sent in order too.
@@ -333,35 +328,12 @@ impl<'p, 'a> Lane<'p, 'a> {
         objects.as_ref().is_some_and(|it| it.contains(&at))
     }
 
-    /// Adds a detail to the unit that it is about, if that comes right before it.
-    fn takes_detail(
-        &mut self,
-        of: &QualifiedName,
-        table: Option<&QualifiedName>,
-        statement: &[u8],
-    ) -> bool {
-        let Some(Pending { statements, uses }) = &mut self.pending else {
-            return false;
-        };
-        let creates = uses.creates.as_ref();
-        if creates.is_none_or(|it| !it.is_meant_by(of, table)) {
-            return false;
-        }
-        statements.push(statement.to_vec());
-        // It may lock the table as no index does.
-        for (_, how) in &mut uses.uses {
-            if table.is_some() {
-                *how = Use::Exclusive;
-            }
-        }
-        true
-    }
-
     /// Adds the unit to which details might have come.
     fn enqueue(&mut self) -> Result<(), Error> {
         match self.pending.take() {
-            Some(Pending { statements, uses }) => {
-                self.add(Work::Statements(statements), uses.weight, uses.uses)
+            Some(pending) => {
+                let StatementUse { weight, uses, .. } = pending.uses;
+                self.add(Work::Statements(pending.statements), weight, uses)
             }
             None => Ok(()),
         }
@@ -403,22 +375,6 @@ impl<'p, 'a> Lane<'p, 'a> {
             Some(settings) => self.load.adopt(&settings),
             None => Ok(()),
         }
-    }
-}
-
-/// Blocks that become one unit.
-struct RowGroup {
-    blocks: Range<usize>,
-    length: u64,
-    copying: Copying,
-    alone: bool,
-    uses: Vec<(Resource, Use)>,
-}
-
-impl RowGroup {
-    /// Whether a block of this length can be a part of it.
-    fn takes(&self, length: u64) -> bool {
-        !self.alone && self.length + length <= SMALL && self.blocks.len() < MOST_BLOCKS
     }
 }
 

@@ -6,8 +6,10 @@
 
 mod databases;
 mod lane;
+mod pending;
 mod pool;
 mod relations;
+mod row_groups;
 mod schedule;
 mod unit;
 

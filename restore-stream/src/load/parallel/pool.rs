@@ -22,6 +22,8 @@ pub(super) struct Pool<'a> {
     changed: Condvar,
     sessions: SessionGroup,
     count: usize,
+    /// Replaces the order of weights by another one.
+    seed: Option<u64>,
 }
 
 struct State<'a> {
@@ -70,8 +72,8 @@ pub(super) enum Task<'a> {
 }
 
 impl<'a> Pool<'a> {
-    /// For this number of databases.
-    pub(super) fn new(count: usize, sessions: SessionGroup) -> Self {
+    /// For this number of databases. With a seed, any unit that can run may be the next.
+    pub(super) fn new(count: usize, sessions: SessionGroup, seed: Option<u64>) -> Self {
         Self {
             state: Mutex::new(State {
                 next: 0,
@@ -82,6 +84,7 @@ impl<'a> Pool<'a> {
             changed: Condvar::new(),
             sessions,
             count,
+            seed,
         }
     }
 
@@ -134,6 +137,8 @@ impl<'a> Pool<'a> {
             return false;
         };
         open.text += unit.size();
+        let known = open.units.len() as u64 ^ weight;
+        let weight = self.seed.map_or(weight, |seed| any_of(seed, known));
         let number = open.schedule.add(weight, uses);
         open.units.insert(number, Arc::new(unit));
         self.changed.notify_all();
@@ -273,6 +278,14 @@ impl Open<'_> {
         self.text -= unit.size();
         Some(Taken { number, unit })
     }
+}
+
+/// A number that two others decide (SplitMix64).
+fn any_of(seed: u64, number: u64) -> u64 {
+    let mut mixed = seed.wrapping_add(number.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ (mixed >> 31)
 }
 
 /// Stops everybody if the thread that holds it panics: the others would wait for it.

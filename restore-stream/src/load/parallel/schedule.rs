@@ -1,7 +1,7 @@
 //! Which units may run now, so that whatever two of them must not do at once is done in the dump's order.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap, HashMap};
+use std::collections::{BinaryHeap, HashMap};
 use std::hash::Hash;
 
 /// How a unit uses a resource.
@@ -30,12 +30,14 @@ pub(super) struct Schedule<R> {
 /// The units that use a resource and are not done, in the dump's order.
 #[derive(Debug, Default)]
 struct Line {
-    units: BTreeMap<usize, Place>,
+    /// In the order of their numbers.
+    units: Vec<Place>,
     exclusive: usize,
 }
 
 #[derive(Debug)]
 struct Place {
+    unit: usize,
     how: Use,
     /// Whether the unit has its turn.
     granted: bool,
@@ -76,7 +78,11 @@ impl<R: Hash + Eq + Ord + Clone> Schedule<R> {
             };
             missing += usize::from(!granted);
             line.exclusive += usize::from(*how == Use::Exclusive);
-            line.units.insert(unit, Place { how: *how, granted });
+            line.units.push(Place {
+                unit,
+                how: *how,
+                granted,
+            });
         }
         if missing == 0 {
             self.ready.push((weight, Reverse(unit)));
@@ -136,22 +142,24 @@ impl<R: Hash + Eq + Ord + Clone> Schedule<R> {
 impl Line {
     /// Takes a unit out. Returns those that have their turn now.
     fn leave(&mut self, unit: usize) -> Vec<usize> {
-        let how = self.units.remove(&unit).map(|it| it.how);
-        let was_exclusive = how == Some(Use::Exclusive);
+        let Ok(at) = self.units.binary_search_by_key(&unit, |it| it.unit) else {
+            return Vec::new();
+        };
+        let was_exclusive = self.units.remove(at).how == Use::Exclusive;
         self.exclusive -= usize::from(was_exclusive);
         let mut turns = Vec::new();
-        for (at, (unit, place)) in self.units.iter_mut().enumerate() {
+        for (at, place) in self.units.iter_mut().enumerate() {
             match place.how {
                 Use::Exclusive if at == 0 && !place.granted => {
                     place.granted = true;
-                    turns.push(*unit);
+                    turns.push(place.unit);
                     break;
                 }
                 // All that share it and stand before the first exclusive one had their turn before, unless that was the
                 // one that has left.
                 Use::Shared if was_exclusive => {
                     place.granted = true;
-                    turns.push(*unit);
+                    turns.push(place.unit);
                 }
                 _ => break,
             }
