@@ -89,6 +89,7 @@ pub(crate) struct Args {
         value_parser = text(),
         allow_hyphen_values = true,
         conflicts_with = "command",
+        hide_short_help = true,
         help_heading = "Contents"
     )]
     pub(crate) exclude_table_data: Vec<PgText>,
@@ -100,6 +101,7 @@ pub(crate) struct Args {
         value_parser = text(),
         allow_hyphen_values = true,
         conflicts_with = "command",
+        hide_short_help = true,
         help_heading = "Contents"
     )]
     pub(crate) exclude_schema: Vec<PgText>,

@@ -138,7 +138,7 @@ fn the_index_says_what_the_server_says() {
     let tables = less["tables"].as_array().expect("tables");
     let rows = |name: &str| tables.iter().find(|it| it[0] == name).map(|it| &it[1]);
     assert_eq!(rows("public.refers"), None);
-    assert_eq!(rows("public.\"copy\""), Some(&Value::from(0)));
+    assert_eq!(rows("public.copy"), Some(&Value::from(0)));
     assert_eq!(
         rows("public.\"none\"").or(rows("public.none")),
         Some(&Value::from(2))
