@@ -141,7 +141,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "URL", help_heading = "Monitoring")]
     pub(crate) ping: Option<String>,
 
-    /// Read N backups at once (--all), restore with N sessions (--restore-test)
+    /// With --all: N backups at once; --restore-test: N sessions
     ///
     /// [default: number of CPUs for --all, 1 for --restore-test]
     #[arg(
