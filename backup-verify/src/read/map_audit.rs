@@ -291,7 +291,8 @@ mod tests {
 
     #[test]
     fn what_is_not_there_is_said() {
-        let changes: [(fn(&mut CopyBlock), &str); 9] = [
+        type Change = fn(&mut CopyBlock);
+        let changes: [(Change, &str); 9] = [
             (|it| it.table = "public.t".into(), "another table's"),
             (|it| it.table = "x.public.\"T\"".into(), "another table's"),
             (|it| it.rows = Some(3), "not as many rows"),

@@ -44,7 +44,10 @@ fn run_tables(chosen: &ChosenBackup, choice: TableChoice, args: &Args) -> Result
     let mut stdin = child
         .take_stdin()
         .ok_or_else(|| Error::failed("the command has no standard input"))?;
-    let progress = Progress::new(format!("reading '{}'", chosen.label()), Some(rows.length()));
+    let progress = Progress::new(
+        format!("reading '{}'", chosen.label()),
+        Some(rows.sql_length()),
+    );
     let mut refused = None;
     let fed = rows.read(args.threads(), &progress, &mut |piece| {
         stdin.write_all(piece.bytes()).map_err(|error| {

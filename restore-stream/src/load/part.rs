@@ -172,8 +172,11 @@ impl<E: Edit> Load<E> {
         let definitions = layout.data.as_ref().map_or(length, |data| data.start);
         read(self, 0..definitions)?;
         // Only now it is known which tables are partitions of which.
-        let tables = self.tables.as_mut();
-        for range in tables.map_or(vec![definitions..length], |it| it.ranges(layout, length)) {
+        let rest = match &mut self.tables {
+            Some(tables) => tables.ranges(layout, length),
+            None => Vec::from([definitions..length]),
+        };
+        for range in rest {
             read(self, range)?;
         }
         let ended = scanner.finish(&mut |piece| self.piece(piece))?;

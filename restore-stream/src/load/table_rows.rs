@@ -68,7 +68,7 @@ impl<'a> TableRows<'a> {
         match &ranges {
             Some(ranges) => choice.check(ranges.layout(), database)?,
             None => {
-                say!("'{database}' has no map in the backup: all of it is read to find its tables")
+                say!("'{database}' has no map in the backup: all of it is read to find its tables");
             }
         }
         Ok(Self {
@@ -88,7 +88,7 @@ impl<'a> TableRows<'a> {
     }
 
     /// How many bytes of SQL they take at most.
-    pub(crate) fn length(&self) -> u64 {
+    pub(crate) fn sql_length(&self) -> u64 {
         self.section.sql_length
     }
 
@@ -210,9 +210,8 @@ fn adjoining(blocks: &[&CopyBlock]) -> Vec<Range<u64>> {
 
 /// Whether a statement sets what rows are read by. Others are unknown to some servers.
 fn is_needed(sql: &[u8]) -> bool {
-    let named = match ddl(sql) {
-        Ddl::Setting(name) => name,
-        _ => return false,
+    let Ddl::Setting(named) = ddl(sql) else {
+        return false;
     };
     [
         "client_encoding",
