@@ -174,7 +174,7 @@ impl<E: Edit> Load<E> {
         // Only now it is known which tables are partitions of which.
         let rest = match &mut self.tables {
             Some(tables) => tables.ranges(layout, length),
-            None => Vec::from([definitions..length]),
+            None => std::iter::once(definitions..length).collect(),
         };
         for range in rest {
             read(self, range)?;
