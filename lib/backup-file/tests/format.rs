@@ -96,7 +96,8 @@ fn with_index(lines: &str) -> Vec<u8> {
     let file = example();
     let sections = index(&file).sections;
     let maps = sections.iter().filter_map(|section| section.map);
-    let end = maps.last().map(|map| map.offset + map.length).unwrap();
+    let ends = maps.map(|map| map.offset + map.length);
+    let end = ends.max().unwrap();
     sample::with_tail(&file[..usize::try_from(end).unwrap()], lines)
 }
 
