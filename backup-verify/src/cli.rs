@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use azure_blob::Options;
 use chrono::{DateTime, TimeDelta, Utc};
-use clap::Parser;
 use clap::builder::{OsStringValueParser, TypedValueParser};
+use clap::{ArgGroup, Parser};
 use job::time::{parse, parse_duration, parse_wait};
 use pg_text::PgText;
 
@@ -23,6 +23,7 @@ use crate::limits::Limits;
     name = "backup-verify",
     version = version::VERSION,
     max_term_width = 100,
+    group = ArgGroup::new("several").args(["all", "restore_test"]).multiple(true),
     after_help = "More options, examples, environment and exit codes: --help",
     after_long_help = after_help()
 )]
@@ -40,16 +41,6 @@ pub(crate) struct Args {
     /// Check every backup of the store, not only the newest
     #[arg(long, help_heading = "All backups")]
     pub(crate) all: bool,
-
-    /// With --all: read N backups at once [default: CPUs]
-    #[arg(
-        long,
-        value_name = "N",
-        requires = "all",
-        value_parser = clap::value_parser!(u16).range(1..=64),
-        help_heading = "All backups"
-    )]
-    pub(crate) jobs: Option<u16>,
 
     /// With --all: file of backups found good, which are skipped
     ///
@@ -149,6 +140,18 @@ pub(crate) struct Args {
     /// Dead-man's switch: URL if all is good, else URL/fail
     #[arg(long, value_name = "URL", help_heading = "Monitoring")]
     pub(crate) ping: Option<String>,
+
+    /// With --all: N backups at once; --restore-test: N sessions
+    ///
+    /// [default: number of CPUs for --all, 1 for --restore-test]
+    #[arg(
+        long,
+        value_name = "N",
+        requires = "several",
+        value_parser = clap::value_parser!(u16).range(1..=64),
+        help_heading = "Other"
+    )]
+    pub(crate) jobs: Option<u16>,
 
     /// Decompress with N threads [default: number of CPUs]
     #[arg(

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use backup_file::Excluded;
 use chrono::{DateTime, Utc};
 use pg_text::PgText;
 use serde::Serialize;
@@ -57,6 +58,9 @@ pub(crate) struct Contents {
     /// When its dump was started, by its index.
     #[serde(skip)]
     pub(crate) started: Option<DateTime<Utc>>,
+    /// What was left out of it on purpose, by its index.
+    #[serde(skip)]
+    pub(crate) excluded: Excluded,
     /// How long reading it took.
     pub(crate) seconds: f64,
     /// What cannot be promised of it, or is odd.

@@ -1,7 +1,7 @@
 //! The checks of one run, in their order.
 
 use azure_blob::Permission;
-use backup_file::BackupName;
+use backup_file::{BackupName, Excluded};
 use job::{Error, print};
 use store::{Backup, Source, Store, total_size};
 
@@ -186,12 +186,13 @@ impl<'a> Verification<'a> {
         }
         let is_bad = finding.is_bad();
         let sizes = finding.contents().and_then(Contents::sql_sizes);
+        let excluded = finding.contents().map(|it| it.excluded.clone());
         self.report.add(finding)?;
         self.report
             .add(age::check(name, started, now, args.limits.max_age))?;
         // The size of a bad backup tells nothing.
         if !is_bad {
-            self.check_size(store, newest, older, sizes)?;
+            self.check_size(store, newest, older, sizes, &excluded.unwrap_or_default())?;
         }
         if args.restore_test {
             let address = restore_test::address(&args.target, store, newest);
@@ -210,8 +211,9 @@ impl<'a> Verification<'a> {
         newest: &Backup,
         earlier: &[Backup],
         sizes: Option<SqlSizes>,
+        excluded: &Excluded,
     ) -> Result<(), Error> {
-        let earlier = Earlier::of(store, earlier)?;
+        let earlier = Earlier::of(store, earlier, excluded)?;
         let max = self.args.limits.max_size_change;
         self.report
             .add(size::check(newest.name, newest.size, &earlier.sizes, max))?;

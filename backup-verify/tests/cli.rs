@@ -136,6 +136,7 @@ fn backup() -> Vec<u8> {
         .finish(About {
             server_version: "15.18".into(),
             client_version: "15.18".into(),
+            excluded: backup_file::Excluded::default(),
             encoding: None,
             started: moment,
             finished: moment,

@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
+use backup_file::ReadAt;
 use serde_json::Value;
 
 use crate::postgres::RESTRICT_KEY;
@@ -65,7 +66,45 @@ pub fn divide(text: &[u8]) -> (&[u8], &str) {
         .rposition(|window| window == head)
         .expect("an index");
     let index = std::str::from_utf8(&text[at..]).expect("an index in UTF-8");
-    (&text[..at], index)
+    // The maps of the databases stand between.
+    let lengths = index.lines().filter_map(|line| {
+        let object: Value = serde_json::from_str(line.strip_prefix("-- ")?).ok()?;
+        usize::try_from(object.get("sql_length")?.as_u64()?).ok()
+    });
+    (&text[..lengths.sum()], index)
+}
+
+/// A backup in memory.
+#[derive(Debug)]
+pub struct Bytes(pub Vec<u8>);
+
+impl Bytes {
+    /// The bytes of a file.
+    ///
+    /// # Panics
+    /// When it cannot be read.
+    pub fn of(path: impl AsRef<Path>) -> Self {
+        Self(std::fs::read(path).expect("a backup"))
+    }
+
+    /// Some of them.
+    ///
+    /// # Panics
+    /// When they are not all there.
+    pub fn part(&self, place: std::ops::Range<u64>) -> Vec<u8> {
+        let at = |place| usize::try_from(place).expect("a place");
+        self.0[at(place.start)..at(place.end)].to_vec()
+    }
+}
+
+impl ReadAt for Bytes {
+    fn size(&self) -> u64 {
+        self.0.len() as u64
+    }
+
+    fn read_at(&self, offset: u64, length: usize) -> std::io::Result<Vec<u8>> {
+        Ok(self.part(offset..offset + length as u64))
+    }
 }
 
 /// A section of a backup, as its index describes it.

@@ -2,13 +2,21 @@
 
 use std::path::PathBuf;
 
-use backup_file::{About, Contents, Options, SectionKind, TableRows, Writer};
+use backup_file::{
+    About, Contents, Excluded, Layout, Options, SectionKind, TableRows, Tail, Writer, read_map,
+    read_tail,
+};
 use chrono::DateTime;
 
-use crate::{Program, Scratch};
+use crate::{Bytes, Program, Scratch, backup};
 
 /// The name of these backups.
 pub const NAME: &str = "postgresql_backup_20250101_000000.sql.gz";
+
+const OPTIONS: Options = Options {
+    level: 1,
+    threads: 1,
+};
 
 /// The beginning of a cluster's dump.
 pub const OPENING: &str = "--\n-- PostgreSQL database cluster dump\n--\n\nSET client_encoding = 'UTF8';\nSET standard_conforming_strings = on;\n\n";
@@ -47,16 +55,41 @@ pub fn both(dir: &Scratch, parts: &str) -> [PathBuf; 2] {
     [taken(dir, parts), foreign]
 }
 
-/// A backup of one database, `shop`, whose index says this of its tables, and nothing of all else.
+/// A backup of one database, `shop`, as pgdump-gz makes it of this SQL, but for a change of what its map says.
+///
+/// # Panics
+/// When it cannot be written.
+pub fn mapped(scratch: &Scratch, sql: &str, change: impl FnOnce(&mut Layout)) -> PathBuf {
+    let path = taken(scratch, &part("shop", sql));
+    let (file, text) = (Bytes::of(&path), backup::gunzip(&path));
+    let Ok(Tail::Index(index)) = read_tail(&file) else {
+        panic!("no index");
+    };
+    let mut change = Some(change);
+    let mut writer = Writer::new(Vec::new(), OPTIONS);
+    for section in &index.sections {
+        writer.begin(section.kind.clone()).expect("a backup");
+        let at = |place: u64| usize::try_from(place).expect("a place");
+        let sql = at(section.sql_offset)..at(section.sql_offset + section.sql_length);
+        writer.write_all(&text[sql]).expect("a backup");
+        if let Some(contents) = section.contents.clone() {
+            writer.holds(contents);
+        }
+        if let Some(map) = read_map(&file, section).expect("a map") {
+            let mut layout = map.layout;
+            change.take().expect("one map")(&mut layout);
+            writer.map(layout);
+        }
+    }
+    scratch.write(NAME, writer.finish(index.about).expect("a backup"))
+}
+
+/// A backup of one database, `shop`, whose map says this of its tables, and nothing of all else.
 ///
 /// # Panics
 /// When it cannot be written.
 pub fn indexed(scratch: &Scratch, sql: &str, tables: &[(&str, u64)]) -> PathBuf {
-    let options = Options {
-        level: 1,
-        threads: 1,
-    };
-    let mut writer = Writer::new(Vec::new(), options);
+    let mut writer = Writer::new(Vec::new(), OPTIONS);
     writer.begin(SectionKind::Globals).expect("a backup");
     writer.write_all(OPENING.as_bytes()).expect("a backup");
     writer
@@ -65,10 +98,11 @@ pub fn indexed(scratch: &Scratch, sql: &str, tables: &[(&str, u64)]) -> PathBuf 
     writer
         .write_all(part("shop", sql).as_bytes())
         .expect("a backup");
+    writer.holds(Contents::default());
     let tables = tables.iter().map(|it| TableRows::new(it.0, it.1));
-    writer.holds(Contents {
-        tables: Some(tables.collect()),
-        ..Contents::default()
+    writer.map(Layout {
+        other_tables: tables.collect(),
+        ..Layout::default()
     });
     writer.begin(SectionKind::End).expect("a backup");
     writer.write_all(CLOSING.as_bytes()).expect("a backup");
@@ -77,6 +111,7 @@ pub fn indexed(scratch: &Scratch, sql: &str, tables: &[(&str, u64)]) -> PathBuf 
         server_version: "14.1".into(),
         client_version: "14.1".into(),
         encoding: None,
+        excluded: Excluded::default(),
         started: moment,
         finished: moment,
     };

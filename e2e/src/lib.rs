@@ -34,6 +34,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 pub use azurite::{Azurite, Container};
+pub use backup::Bytes;
 pub use chance::Chance;
 pub use moments::Moments;
 pub use pgbouncer::PgBouncer;

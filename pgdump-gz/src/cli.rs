@@ -1,7 +1,7 @@
 use std::ffi::OsString;
 use std::time::Duration;
 
-use backup_file::{DEFAULT_LEVEL, LEVELS, Options};
+use backup_file::{DEFAULT_LEVEL, Excluded, LEVELS, Options};
 use clap::Parser;
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use pg_text::PgText;
@@ -67,6 +67,44 @@ pub(crate) struct Args {
         help_heading = "Contents"
     )]
     pub(crate) exclude_database: Vec<PgText>,
+
+    /// Leave out tables whose name matches, in all databases; may be repeated
+    ///
+    /// Also views and sequences. Patterns are those of pg_dump: schema.table, *, ?, "Quoted". A dump that lacks what
+    /// others need (a foreign key's table, a view's) does not restore as it is.
+    #[arg(
+        long,
+        value_name = "PATTERN",
+        value_parser = text(),
+        allow_hyphen_values = true,
+        conflicts_with = "command",
+        help_heading = "Contents"
+    )]
+    pub(crate) exclude_table: Vec<PgText>,
+
+    /// Leave out the rows of tables whose name matches; may be repeated
+    #[arg(
+        long,
+        value_name = "PATTERN",
+        value_parser = text(),
+        allow_hyphen_values = true,
+        conflicts_with = "command",
+        hide_short_help = true,
+        help_heading = "Contents"
+    )]
+    pub(crate) exclude_table_data: Vec<PgText>,
+
+    /// Leave out schemas whose name matches; may be repeated
+    #[arg(
+        long,
+        value_name = "PATTERN",
+        value_parser = text(),
+        allow_hyphen_values = true,
+        conflicts_with = "command",
+        hide_short_help = true,
+        help_heading = "Contents"
+    )]
+    pub(crate) exclude_schema: Vec<PgText>,
 
     /// Leave out the roles' passwords, which only a superuser can read
     #[arg(long, conflicts_with = "command", help_heading = "Contents")]
@@ -165,6 +203,15 @@ pub(crate) struct Args {
 }
 
 impl Args {
+    /// What pg_dump leaves out.
+    pub(crate) fn excluded(&self) -> Excluded {
+        Excluded {
+            tables: self.exclude_table.clone(),
+            table_data: self.exclude_table_data.clone(),
+            schemas: self.exclude_schema.clone(),
+        }
+    }
+
     /// How to compress.
     pub(crate) fn options(&self) -> Options {
         Options {
@@ -227,6 +274,9 @@ mod tests {
             "--jobs=2",
             "-dx",
             "--exclude-database=x",
+            "--exclude-table=x",
+            "--exclude-table-data=x",
+            "--exclude-schema=x",
             "--wait=1s",
             "--no-role-passwords",
         ] {

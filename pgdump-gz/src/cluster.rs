@@ -118,6 +118,9 @@ impl<'a> Dump<'a> {
         if !exists_already(name) {
             command.arg("--create");
         }
+        for (option, pattern) in self.args.excluded().options() {
+            command.arg(argument(&format!("{option}="), pattern));
+        }
         let started = self.start(command, &database.encoding);
         let (child, stdout) = started.map_err(|error| cannot_dump(name, error))?;
         Ok(Running {
@@ -138,9 +141,11 @@ impl<'a> Dump<'a> {
             child,
             mut stdout,
         } = running;
-        section.write(&heading(name))?;
+        let heading = heading(name);
+        section.write(&heading)?;
         let mut watch = Watch::default();
         let mut holding = ContentsCounter::default();
+        holding.see(&heading);
         section.copy_from(&mut stdout, &mut |piece| {
             watch.see(piece);
             holding.see(piece);
@@ -156,8 +161,8 @@ impl<'a> Dump<'a> {
         if !watch.is_plain() {
             return Err(changed(&what()));
         }
-        if let Some(contents) = holding.contents() {
-            section.holds(contents);
+        if let Some(inventory) = holding.finish() {
+            section.holds(&inventory);
         }
         Ok(())
     }
@@ -190,6 +195,7 @@ impl<'a> Dump<'a> {
             server_version: self.cluster.server.text.clone(),
             client_version: self.cluster.client.text.clone(),
             encoding: Some(self.cluster.encoding.clone()),
+            excluded: self.args.excluded(),
             started,
             finished: Utc::now(),
         }

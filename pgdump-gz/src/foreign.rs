@@ -6,7 +6,7 @@ use std::ffi::OsString;
 use std::io::{self, Read};
 use std::process::Stdio;
 
-use backup_file::{About, SectionKind};
+use backup_file::{About, Excluded, SectionKind};
 use chrono::{DateTime, Utc};
 use dump_text::{Event, Inventory, Part, PartScanner, Piece, client_encoding};
 use job::{Error, Progress, say};
@@ -14,7 +14,6 @@ use pg_client::{Child, PipeReader};
 use pg_text::PgText;
 
 use crate::cluster::{not_whole, warnings};
-use crate::contents::contents;
 use crate::output::{Output, Section};
 use dump_text::{Flaw, Text, Watch};
 
@@ -193,7 +192,7 @@ impl Passing<'_> {
 
     fn end_of_database(&mut self) {
         if let Some(inventory) = self.inventory.take() {
-            self.output.holds(contents(&inventory));
+            self.output.holds(&inventory);
         }
     }
 }
@@ -247,6 +246,8 @@ impl Versions {
             server_version: self.server.unwrap_or_else(unknown),
             client_version: self.client.unwrap_or_else(unknown),
             encoding: self.encoding,
+            // Nobody knows what the command was told.
+            excluded: Excluded::default(),
             started,
             finished: Utc::now(),
         }

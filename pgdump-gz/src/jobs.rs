@@ -38,7 +38,7 @@ enum Slot {
     Open,
     /// Somebody dumps it, or has.
     Taken,
-    Ready(Part),
+    Ready(Box<Part>),
 }
 
 /// What the thread that writes the backup does next.
@@ -147,7 +147,7 @@ impl Queue<'_> {
             }
             match std::mem::replace(&mut state.slots[at], Slot::Taken) {
                 Slot::Open => return Turn::Dump,
-                Slot::Ready(part) => return Turn::Append(part),
+                Slot::Ready(part) => return Turn::Append(*part),
                 Slot::Taken => {}
             }
             if let Some(other) = state.take() {
@@ -180,7 +180,7 @@ impl Queue<'_> {
         let mut waiting = WaitingSection::begin(kind, self.options)?;
         self.write(self.dump.begin_database(database)?, &mut waiting)?;
         let part = waiting.finish(started.elapsed())?;
-        self.lock().slots[at] = Slot::Ready(part);
+        self.lock().slots[at] = Slot::Ready(Box::new(part));
         self.changed.notify_all();
         Ok(())
     }

@@ -6,10 +6,13 @@ use std::os::fd::AsFd;
 use std::thread;
 use std::time::Duration;
 
-use backup_file::{About, BackupName, Contents, Options, Part, PartWriter, SectionKind, Writer};
+use backup_file::{About, BackupName, Options, Part, PartWriter, SectionKind, Writer};
 use chrono::{DateTime, Utc};
+use dump_text::Inventory;
 use job::{Error, say, text};
 use store::{Directory, DirectoryLock, FilePublication, Published, Space, Store};
+
+use crate::contents::{contents, layout};
 
 /// As large as a pipe may be made without privileges.
 const PIPE_SIZE: usize = 1 << 20;
@@ -178,8 +181,8 @@ pub(crate) trait Section {
         watch: &mut dyn FnMut(&[u8]),
     ) -> Result<(), Error>;
 
-    /// Says what the dump held.
-    fn holds(&mut self, contents: Contents);
+    /// Says what the section held, from its first byte on.
+    fn holds(&mut self, inventory: &Inventory);
 }
 
 impl Output {
@@ -240,8 +243,11 @@ impl Section for Output {
         copied.map(drop).map_err(|error| self.failed(&error))
     }
 
-    fn holds(&mut self, contents: Contents) {
-        self.writer.holds(contents);
+    fn holds(&mut self, inventory: &Inventory) {
+        self.writer.holds(contents(inventory));
+        if let Some(layout) = layout(inventory) {
+            self.writer.map(layout);
+        }
     }
 }
 
@@ -279,8 +285,11 @@ impl Section for WaitingSection {
         copied.map(drop).map_err(|error| no_room(&error))
     }
 
-    fn holds(&mut self, contents: Contents) {
-        self.writer.holds(contents);
+    fn holds(&mut self, inventory: &Inventory) {
+        self.writer.holds(contents(inventory));
+        if let Some(layout) = layout(inventory) {
+            self.writer.map(layout);
+        }
     }
 }
 

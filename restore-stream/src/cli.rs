@@ -23,7 +23,7 @@ unless --replace or --as is given. postgres and template1 are restored in place,
 (their large objects, which take a lock each, outside of it). Roles that exist are left as they are.
 
 Backups of pg_dumpall | gzip are read from the beginning. Those of pgdump-gz have an index: --database \
-reads that database only.
+reads that database only, --table that table and the definitions.
 
 What cannot succeed is refused before anything is loaded. A connection pooler such as PgBouncer is \
 refused too: connect to PostgreSQL itself.
@@ -35,6 +35,7 @@ Examples:
   restore-stream \"$STORE\" --latest --list
   restore-stream \"$STORE\" --latest --database jupyterhub --as jupyterhub_check
   restore-stream \"$STORE\" --before '2025-11-23 02:00' --database shop --replace
+  restore-stream \"$STORE\" --latest --database shop --table log --into-table old
   restore-stream /backups/postgresql_backup_20251123_020000.sql.gz --jobs 4
   kubectl exec postgres-0 -- cat backup.sql.gz | restore-stream - -d 'host=new'
 
@@ -107,6 +108,61 @@ pub(crate) struct Args {
     )]
     pub(crate) name: Option<PgText>,
 
+    /// With --database: this table's rows only
+    ///
+    /// May be repeated. With --as, the new database has the whole schema, and rows in these tables. A foreign key to a
+    /// table without all its rows is left out, and said. With a command, it gets the tables' COPY statements and rows. A
+    /// partitioned table stands for its partitions. Patterns are those of pg_dump: schema.table, *, ?, "Quoted".
+    #[arg(
+        long,
+        value_name = "NAME",
+        value_parser = text(),
+        requires = "database",
+        conflicts_with = "replace",
+        allow_hyphen_values = true,
+        help_heading = "What to restore"
+    )]
+    pub(crate) table: Vec<PgText>,
+
+    /// With --table: into this new table, beside it
+    ///
+    /// The table is created beside the others, as the backup has it, but without indexes, foreign keys, defaults from
+    /// sequences and privileges; all in one transaction. The rows of all partitions go into one table. The schema is
+    /// that of the backup's table, if none is said.
+    #[arg(
+        long,
+        value_name = "NAME",
+        value_parser = text(),
+        requires = "table",
+        conflicts_with_all = ["name", "replace", "in_place", "json"],
+        allow_hyphen_values = true,
+        help_heading = "What to restore"
+    )]
+    pub(crate) into_table: Option<PgText>,
+
+    /// With --database: definitions only, no rows
+    #[arg(
+        long,
+        requires = "database",
+        conflicts_with_all = ["table", "exclude_table_data", "replace"],
+        hide_short_help = true,
+        help_heading = "What to restore"
+    )]
+    pub(crate) schema_only: bool,
+
+    /// With --database: all but the rows of this table; may be repeated
+    #[arg(
+        long,
+        value_name = "PATTERN",
+        value_parser = text(),
+        requires = "database",
+        conflicts_with_all = ["table", "globals_only"],
+        hide_short_help = true,
+        allow_hyphen_values = true,
+        help_heading = "What to restore"
+    )]
+    pub(crate) exclude_table_data: Vec<PgText>,
+
     /// Leave this database out; may be repeated
     #[arg(
         long,
@@ -150,7 +206,12 @@ pub(crate) struct Args {
     pub(crate) replace: bool,
 
     /// With --replace: drop the old databases after success
-    #[arg(long, requires = "replace", help_heading = "Existing databases")]
+    #[arg(
+        long,
+        requires = "replace",
+        hide_short_help = true,
+        help_heading = "Existing databases"
+    )]
     pub(crate) drop_old: bool,
 
     /// Close connections to databases that are replaced
@@ -169,7 +230,10 @@ pub(crate) struct Args {
     )]
     pub(crate) dbname: Option<OsString>,
 
-    /// Restore N databases at once
+    /// Restore with N sessions at once
+    ///
+    /// They share the databases, and the tables and indexes of each, if the backup has an index and maps. Each takes 3 MiB of
+    /// memory and a connection.
     #[arg(
         long,
         value_name = "N",
@@ -202,6 +266,7 @@ pub(crate) struct Args {
         value_parser = text(),
         conflicts_with = "globals_only",
         allow_hyphen_values = true,
+        hide_short_help = true,
         help_heading = "How to restore"
     )]
     pub(crate) in_place: Vec<PgText>,
@@ -232,6 +297,10 @@ pub(crate) struct Args {
     )]
     deadline: Option<Duration>,
 
+    /// What N sessions share, in an order that comes of this number: for tests
+    #[arg(long, value_name = "SEED", hide = true)]
+    pub(crate) unit_order: Option<u64>,
+
     /// Run psql as this user and group, which only root can: for backup-verify's restore test
     #[arg(long, value_name = "UID:GID", hide = true)]
     pub(crate) psql_user: Option<Account>,
@@ -242,7 +311,7 @@ pub(crate) struct Args {
     #[arg(
         last = true,
         value_name = "COMMAND",
-        conflicts_with_all = ["replace", "name", "in_place", "globals_only", "no_globals", "no_owners", "role_passwords", "dbname", "exclude_database", "json"]
+        conflicts_with_all = ["replace", "name", "in_place", "schema_only", "exclude_table_data", "into_table", "globals_only", "no_globals", "no_owners", "role_passwords", "dbname", "exclude_database", "json"]
     )]
     pub(crate) command: Vec<OsString>,
 }
@@ -308,6 +377,16 @@ impl Args {
 
     /// What the parser cannot see.
     pub(crate) fn check(&self) -> Result<(), Error> {
+        let goes_somewhere =
+            self.name.is_some() || self.into_table.is_some() || !self.command.is_empty();
+        if !self.table.is_empty() && !goes_somewhere {
+            return Err(Error::usage("--table does not say where its rows go").hint(
+                "name a new database with --as, a new table with --into-table, or a command after --",
+            ));
+        }
+        if self.into_table.is_some() && self.table.len() > 1 {
+            return Err(Error::usage("--into-table takes the rows of one --table"));
+        }
         let store = Store::is_store(&self.backup);
         let chosen = self.latest || self.before.is_some();
         match (store, chosen) {
@@ -365,6 +444,18 @@ mod tests {
             &["--drop-old"],
             &["--latest", "--before", "2025-11-23"],
             &["--globals-only", "--database", "x"],
+            &["--table", "t"],
+            &["--schema-only"],
+            &["--database", "x", "--table", "t", "--schema-only"],
+            &["--database", "x", "--table", "t", "--replace"],
+            &[
+                "--database",
+                "x",
+                "--table",
+                "t",
+                "--exclude-table-data",
+                "u",
+            ],
             &["--list", "--replace"],
             &["--replace", "--", "cat"],
             &["--jobs", "0"],
@@ -389,6 +480,12 @@ mod tests {
         assert!(check(&["x.sql.gz", "--latest"]).is_err());
         assert!(check(&["x.sql.gz"]).is_ok());
         assert!(check(&["-", "--verify-first"]).is_err());
+        let one_table = ["x.sql.gz", "--database", "x", "--table", "t"];
+        assert!(check(&one_table).is_err());
+        assert!(check(&[&one_table[..], &["--as", "y"]].concat()).is_ok());
+        assert!(check(&[&one_table[..], &["--", "cat"]].concat()).is_ok());
+        assert!(check(&[&one_table[..], &["--into-table", "u"]].concat()).is_ok());
+        assert!(check(&[&one_table[..], &["--table", "v", "--into-table", "u"]].concat()).is_err());
         assert!(check(&["x.sql.gz", "--on-error", "continue"]).is_ok());
         assert!(check(&["x.sql.gz", "--on-error", "continue", "--replace"]).is_err());
         assert!(check(&["x.sql.gz", "--on-error", "continue", "--", "cat"]).is_err());

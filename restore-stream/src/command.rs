@@ -3,7 +3,8 @@
 use job::Error;
 
 use crate::cli::Args;
-use crate::load::command;
+use crate::edit::TableChoice;
+use crate::load::{command, into_table};
 use crate::report::Report;
 use crate::server::cluster::Cluster;
 use crate::source::chosen::ChosenBackup;
@@ -13,11 +14,15 @@ use crate::{list, plan, restore};
 pub(crate) fn run() -> Result<(), Error> {
     let args: Args = job::parse_args()?;
     args.check()?;
+    TableChoice::of(&args)?;
     if args.list {
         return list::run(&args);
     }
     if !args.command.is_empty() {
         return command::run(&ChosenBackup::new(&args)?, &args);
+    }
+    if let Some(table) = &args.into_table {
+        return into_table::run(&ChosenBackup::new(&args)?, table, &args);
     }
     let mut report = Report::new(args.label().to_owned());
     let done = restore(&args, &mut report);

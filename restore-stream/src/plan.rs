@@ -87,7 +87,13 @@ impl Plan {
             target.destination == Destination::InPlace(Transactions::One)
                 && contents.is_some_and(|it| it.large_objects > 0)
         });
-        2 + in_place + jobs.min(beside).max(usize::from(aside))
+        // Sessions share a database that has a map.
+        let shared = self
+            .databases
+            .iter()
+            .any(|(section, target)| section.map.is_some() && !target.destination.is_in_place());
+        let loading = if shared { jobs } else { jobs.min(beside) };
+        2 + in_place + loading.max(usize::from(aside))
     }
 
     /// How many bytes of SQL it is.

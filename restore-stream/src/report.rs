@@ -47,6 +47,10 @@ pub(crate) struct RestoredDatabase {
     pub(crate) failed: u64,
     /// How many statements that name a role were left out (`--no-owners`).
     pub(crate) left_out: u64,
+    /// How many sessions at most were loading it at once.
+    pub(crate) sessions: usize,
+    /// How many statements were not recognised as pg_dump's, where several sessions could load it: nothing ran beside them.
+    pub(crate) unrecognised: u64,
     pub(crate) seconds: f64,
     /// The name that the replaced database is kept under.
     pub(crate) replaced: Option<PgText>,
@@ -184,11 +188,24 @@ impl Report {
                 0 => counted(entry.rows),
                 failed => format!("{failed} statements failed, rows not counted"),
             };
+            let by = match entry.sessions {
+                0 | 1 => String::new(),
+                several => format!(", by {several} sessions"),
+            };
             say!(
-                "restored {name}: {rows}, {} of SQL, in {}",
+                "restored {name}: {rows}, {} of SQL, in {}{by}",
                 text::bytes(entry.bytes),
                 text::duration(time)
             );
+            if entry.unrecognised > 0 {
+                say!(
+                    "{} in it not recognised as pg_dump's: one session restored what follows, in its order",
+                    text::count(
+                        usize::try_from(entry.unrecognised).unwrap_or(usize::MAX),
+                        "statement"
+                    )
+                );
+            }
             if entry.left_out > 0 {
                 say!(
                     "left out: {} statements about owners, privileges and roles: --no-owners",
@@ -260,6 +277,8 @@ mod tests {
             rows: Some(2),
             failed: 0,
             left_out: 0,
+            sessions: 1,
+            unrecognised: 0,
             seconds: 0.5,
             replaced: None,
         });

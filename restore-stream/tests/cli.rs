@@ -82,6 +82,7 @@ fn backup() -> Vec<u8> {
     let about = About {
         server_version: "15.18".into(),
         client_version: "15.18".into(),
+        excluded: backup_file::Excluded::default(),
         encoding: None,
         started: moment,
         finished: moment,

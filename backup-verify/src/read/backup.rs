@@ -13,6 +13,7 @@ use store::{Backup, DigestCheck, Source, Store, hex};
 
 use crate::figures::{Cluster, Contents, Database, Figures};
 use crate::finding::Finding;
+use crate::read::map_audit::MapAudit;
 
 /// The name of the check.
 const CHECK: &str = "backup";
@@ -89,6 +90,14 @@ fn contents(
     let oddities = watch.oddities();
     let mut remarks = remarks(&report, &watch);
     remarks.extend(oddities.iter().map(ToString::to_string));
+    let excluded = report.index.as_ref().map(|it| it.about.excluded.clone());
+    let excluded = excluded.unwrap_or_default();
+    if !excluded.is_empty() {
+        let options = excluded.options();
+        let options = options.map(|(option, pattern)| format!("{option} '{pattern}'"));
+        let options: Vec<String> = options.collect();
+        remarks.push(format!("dumped with {}", options.join(" ")));
+    }
     if let (Dated::Wrongly, Some(index)) = (dated, &report.index) {
         let started = moment(index.about.started);
         remarks.push(format!("its name is wrong: its dump was started {started}"));
@@ -102,6 +111,7 @@ fn contents(
         marker: report.ending == Ending::Marker,
         cluster: report.index.as_ref().map(cluster),
         started: report.index.as_ref().map(|index| index.about.started),
+        excluded,
         seconds: began.elapsed().as_secs_f64(),
         remarks,
     };
@@ -119,16 +129,25 @@ fn read(
         progress: Arc::clone(progress),
     };
     let mut reader = Reader::whole(Box::new(input), threads).sql_only();
+    let index = source.read_at().zip(index(source));
     // A backup with an index is one dump, which was checked when the index was written.
-    let mut watch = match has_index(source) {
-        true => Watch::default(),
-        false => Watch::thorough(),
+    let mut watch = match index {
+        Some(_) => Watch::default(),
+        None => Watch::thorough(),
     };
+    let mut maps = index.map(|(file, index)| MapAudit::new(source, file, index.sections));
     let damaged = |error| source.read_error(&error);
-    while let Some(sql) = reader.next().map_err(damaged)? {
+    while reader.next().map_err(damaged)?.is_some() {
+        let sql = reader.current();
         watch.see(sql);
+        if let Some(maps) = &mut maps {
+            maps.see(sql, reader.members())?;
+        }
     }
     let report = reader.finish().map_err(damaged)?;
+    if let Some(maps) = maps {
+        maps.finish()?;
+    }
     let watch = match report.index {
         Some(_) => watch.by_its_ends(),
         None => watch,
@@ -136,10 +155,12 @@ fn read(
     Ok((report, watch, recorded))
 }
 
-/// Whether its tail has one. If something is wrong with that, reading the whole backup says so.
-fn has_index(source: &Source) -> bool {
-    let tail = source.read_at().map(read_tail);
-    matches!(tail, Some(Ok(Tail::Index(_))))
+/// Its tail's, if it has one. If something is wrong with that, reading the whole backup says so.
+fn index(source: &Source) -> Option<Index> {
+    match read_tail(source.read_at()?) {
+        Ok(Tail::Index(index)) => Some(index),
+        _ => None,
+    }
 }
 
 /// Shows the progress of what is read.

@@ -1,6 +1,6 @@
 //! What the backups before the newest one were like, as far as their ends show.
 
-use backup_file::{BackupName, Index, SectionKind};
+use backup_file::{BackupName, Excluded, Index, SectionKind};
 use job::Error;
 use store::{Backup, QuickCheck, Store};
 
@@ -21,11 +21,16 @@ pub(crate) struct Earlier {
 }
 
 impl Earlier {
-    /// Looks at the ends of the last of these backups.
+    /// Looks at the ends of the last of these backups. One that was made without other tables than `excluded` is not
+    /// compared with: that it has another size was meant.
     ///
     /// # Errors
     /// The service does not answer.
-    pub(crate) fn of(store: &Store, backups: &[Backup]) -> Result<Self, Error> {
+    pub(crate) fn of(
+        store: &Store,
+        backups: &[Backup],
+        excluded: &Excluded,
+    ) -> Result<Self, Error> {
         let mut earlier = Self::default();
         for backup in backups.iter().rev().take(LOOKED_AT) {
             if earlier.sizes.len() == COMPARED {
@@ -33,6 +38,7 @@ impl Earlier {
             }
             match store.quick_check(backup)? {
                 QuickCheck::NotGood(_) | QuickCheck::Gone => continue,
+                QuickCheck::Whole(Some(index)) if index.about.excluded != *excluded => continue,
                 QuickCheck::Whole(Some(index)) => earlier.databases.push(sql_sizes(&index)),
                 // Their sizes count: nothing is known against them.
                 QuickCheck::Whole(None)

@@ -3,5 +3,6 @@
 pub(crate) mod all;
 pub(crate) mod backup;
 pub(crate) mod earlier;
+mod map_audit;
 pub(crate) mod state_file;
 pub(crate) mod summary;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use backup_file::Contents;
+use backup_file::{Contents, TableRows};
 use job::Error;
 use pg_client::Server;
 use pg_text::PgText;
@@ -92,7 +92,7 @@ impl Inventory {
     pub(crate) fn ask(
         server: &Server,
         database: &PgText,
-        contents: Option<&Contents>,
+        tables: Option<&[TableRows]>,
     ) -> Result<Self, Error> {
         let mut inventory = Self::default();
         for row in inspection::ask(server, database, facts())? {
@@ -107,7 +107,7 @@ impl Inventory {
         {
             return Err(Error::failed(format!("the server does not say its {kind}")));
         }
-        if let Some(tables) = contents.and_then(|it| it.tables.as_deref()) {
+        if let Some(tables) = tables {
             inventory.tables = look_up(server, database, tables)?;
         }
         Ok(inventory)
@@ -158,11 +158,15 @@ impl Inventory {
     }
 
     /// Compares with what was counted when it was dumped, where that is known.
-    pub(crate) fn compare(&self, contents: Option<&Contents>) -> Verdict {
+    pub(crate) fn compare(
+        &self,
+        contents: Option<&Contents>,
+        tables: Option<&[TableRows]>,
+    ) -> Verdict {
         let mut verdict = Verdict::default();
         self.judge_validity(&mut verdict);
         if let Some(contents) = contents {
-            self.compare_rows(contents, &mut verdict);
+            self.compare_rows(tables, &mut verdict);
             self.compare_counts(contents, &mut verdict);
             let missing = missing(&contents.extensions, &self.extensions);
             verdict.bad_if_any("extensions are missing", &missing);
@@ -186,9 +190,9 @@ impl Inventory {
         }
     }
 
-    fn compare_rows(&self, contents: &Contents, verdict: &mut Verdict) {
-        let Some(tables) = &contents.tables else {
-            let why = "the index has no list of its tables: their rows were not compared";
+    fn compare_rows(&self, tables: Option<&[TableRows]>, verdict: &mut Verdict) {
+        let Some(tables) = tables else {
+            let why = "it has no map: the rows of its tables were not compared";
             return verdict.remarks.push(why.into());
         };
         let (mut missing, mut differing) = (Vec::new(), Vec::new());
@@ -275,17 +279,10 @@ fn facts() -> String {
 
 #[cfg(test)]
 mod tests {
-    use backup_file::TableRows;
-
     use super::*;
 
     fn contents() -> Contents {
         Contents {
-            tables: Some(vec![
-                TableRows::new("public.a", 10),
-                TableRows::new("public.b", 0),
-                TableRows::new("public.c", 7),
-            ]),
             table_count: 3,
             rows: Some(17),
             indexes: 2,
@@ -293,6 +290,14 @@ mod tests {
             extensions: vec!["hstore".into()],
             large_objects: 0,
         }
+    }
+
+    fn tables() -> [TableRows; 3] {
+        [
+            TableRows::new("public.a", 10),
+            TableRows::new("public.b", 0),
+            TableRows::new("public.c", 7),
+        ]
     }
 
     fn found() -> Inventory {
@@ -313,7 +318,10 @@ mod tests {
 
     #[test]
     fn as_it_was_dumped() {
-        assert_eq!(found().compare(Some(&contents())), Verdict::default());
+        assert_eq!(
+            found().compare(Some(&contents()), Some(&tables())),
+            Verdict::default()
+        );
         let words = "tables: 3 with 17 rows, indexes: 2, constraints: 1";
         assert_eq!(found().words(), words);
     }
@@ -346,7 +354,10 @@ mod tests {
         for (change, words) in changes {
             let mut found = found();
             change(&mut found);
-            assert_eq!(found.compare(Some(&contents())).bad, [words]);
+            assert_eq!(
+                found.compare(Some(&contents()), Some(&tables())).bad,
+                [words]
+            );
         }
     }
 
@@ -357,7 +368,7 @@ mod tests {
         found.fact("unchecked", "k of public.a");
         found.fact("incomplete", "public.i");
         found.tables[2] = TableFound::Ambiguous;
-        let verdict = found.compare(Some(&contents()));
+        let verdict = found.compare(Some(&contents()), Some(&tables()));
         assert_eq!(verdict.bad, Vec::<String>::new());
         assert_eq!(verdict.remarks.len(), 4, "{:?}", verdict.remarks);
     }
@@ -367,30 +378,32 @@ mod tests {
         let mut found = found();
         found.tables[1] = TableFound::Rows(1);
         let words = "public.b has 1 rows, and 0 were dumped";
-        let verdict = found.compare(Some(&contents()));
+        let verdict = found.compare(Some(&contents()), Some(&tables()));
         assert_eq!(verdict.bad, [format!("rows: {words}")]);
         found.fact("event trigger", "log");
-        let verdict = found.compare(Some(&contents()));
+        let verdict = found.compare(Some(&contents()), Some(&tables()));
         assert_eq!(verdict.bad, [""; 0]);
         let remark = format!("event triggers may have added rows: {words}");
         assert_eq!(verdict.remarks, [remark]);
         found.tables[0] = TableFound::Rows(9);
-        assert_eq!(found.compare(Some(&contents())).bad.len(), 1);
+        assert_eq!(
+            found.compare(Some(&contents()), Some(&tables())).bad.len(),
+            1
+        );
     }
 
     #[test]
     fn what_is_not_known_is_not_compared() {
-        let mut contents = contents();
-        contents.tables = Some(vec![TableRows::new("public.a", None)]);
-        let verdict = found().compare(Some(&contents));
+        let contents = contents();
+        let uncounted = [TableRows::new("public.a", None)];
+        let verdict = found().compare(Some(&contents), Some(&uncounted));
         assert_eq!(
             verdict.remarks,
             ["rows were not counted in the dump: public.a"]
         );
-        contents.tables = None;
-        let verdict = found().compare(Some(&contents));
+        let verdict = found().compare(Some(&contents), None);
         assert!(verdict.remarks[0].contains("were not compared"));
-        assert_eq!(found().compare(None), Verdict::default());
+        assert_eq!(found().compare(None, None), Verdict::default());
     }
 
     #[test]

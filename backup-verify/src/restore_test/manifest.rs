@@ -1,6 +1,8 @@
 //! What a backup says that it holds.
 
-use backup_file::{Contents, Index, ReadAt, SectionKind, Tail, read_tail};
+use backup_file::{
+    Contents, Index, ReadAt, ReadError, SectionKind, TableRows, Tail, read_map, read_tail,
+};
 use job::Error;
 use pg_text::PgText;
 use store::Source;
@@ -23,6 +25,8 @@ pub(crate) struct Expected {
     pub(crate) sql_size: u64,
     /// What was counted when it was dumped.
     pub(crate) contents: Option<Contents>,
+    /// Its tables with their rows, from its map.
+    pub(crate) tables: Option<Vec<TableRows>>,
 }
 
 impl Manifest {
@@ -35,9 +39,10 @@ impl Manifest {
         restorer: &Restorer,
         only: Option<&PgText>,
     ) -> Result<Self, Error> {
-        let tail = read_tail(rereadable(source)?).map_err(|error| source.read_error(&error))?;
-        let mut manifest = match tail {
-            Tail::Index(index) => Self::of(index),
+        let file = rereadable(source)?;
+        let damaged = |error| source.read_error(&error);
+        let mut manifest = match read_tail(file).map_err(damaged)? {
+            Tail::Index(index) => Self::of(index, file).map_err(damaged)?,
             Tail::Marker | Tail::NoMarker | Tail::Foreign => {
                 Self::without_index(restorer.databases()?, only)
             }
@@ -61,22 +66,23 @@ impl Manifest {
         Ok(manifest)
     }
 
-    fn of(index: Index) -> Self {
-        let databases = index
-            .sections
-            .into_iter()
-            .filter_map(|section| match section.kind {
-                SectionKind::Database(name) => Some(Expected {
+    fn of(index: Index, file: &dyn ReadAt) -> Result<Self, ReadError> {
+        let mut databases = Vec::new();
+        for section in index.sections {
+            let map = read_map(file, &section)?;
+            if let SectionKind::Database(name) = section.kind {
+                databases.push(Expected {
                     name,
                     sql_size: section.sql_length,
                     contents: section.contents,
-                }),
-                _ => None,
-            });
-        Self {
-            major: major(&index.about.server_version),
-            databases: databases.collect(),
+                    tables: map.map(|map| map.layout.tables()),
+                });
+            }
         }
+        Ok(Self {
+            major: major(&index.about.server_version),
+            databases,
+        })
     }
 
     /// The databases that reading found. A dump of one database does not have its name: then it is the one asked for.
@@ -88,6 +94,7 @@ impl Manifest {
             name,
             sql_size: 0,
             contents: None,
+            tables: None,
         };
         Self {
             major: None,

@@ -78,7 +78,7 @@ struct Test {
 
 impl Test {
     fn prepare(address: &str, source: &Source, args: &Args) -> Result<Self, Error> {
-        let restorer = Restorer::new(address, args.threads(), args.deadline);
+        let restorer = Restorer::new(address, args.threads(), args.deadline).with_jobs(args.jobs);
         let manifest = Manifest::read(source, &restorer, args.database.as_ref())?;
         let (server, with_roles) = match &args.into {
             Some(conninfo) => (TestServer::given(conninfo)?, false),
@@ -187,9 +187,9 @@ impl Test {
         })?;
         let restored = renamed.as_ref().unwrap_or(name);
         self.server.open(restored)?;
-        let contents = expected.contents.as_ref();
-        let inventory = Inventory::ask(self.server.inside(), restored, contents)?;
-        let verdict = inventory.compare(contents);
+        let (contents, tables) = (expected.contents.as_ref(), expected.tables.as_deref());
+        let inventory = Inventory::ask(self.server.inside(), restored, tables)?;
+        let verdict = inventory.compare(contents, tables);
         if !verdict.bad.is_empty() {
             let differences = verdict.bad;
             return Err(Failure::Differs { differences });

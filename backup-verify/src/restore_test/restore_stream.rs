@@ -30,6 +30,8 @@ pub(crate) struct Restorer {
     /// The token that the backup's URL had: no command line may show it.
     token: Option<String>,
     threads: usize,
+    /// Its `--jobs`.
+    jobs: Option<u16>,
     /// Its `--deadline`.
     deadline: Option<Duration>,
 }
@@ -108,8 +110,14 @@ impl Restorer {
             backup: backup.to_owned(),
             token: token.filter(|it| !it.is_empty()).map(str::to_owned),
             threads,
+            jobs: None,
             deadline,
         }
+    }
+
+    /// Restores with this many sessions.
+    pub(crate) fn with_jobs(self, jobs: Option<u16>) -> Self {
+        Self { jobs, ..self }
     }
 
     /// Restores into a server, whose database `maintenance` is connected to for all that concerns no database.
@@ -124,6 +132,9 @@ impl Restorer {
     ) -> Result<Outcome, Failure> {
         let mut command = self.command();
         command.arg("--yes");
+        if let Some(jobs) = self.jobs {
+            command.arg(option("--jobs", jobs.to_string()));
+        }
         match scope {
             Scope::Globals => drop(command.arg("--globals-only")),
             Scope::Database {

@@ -7,6 +7,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use super::data::{Data, FOREIGN, OURS, PLAIN};
+use super::one_database;
 use super::race::{Figure, Quantity, Race};
 use super::sink::{CONTAINER, Sink};
 use crate::sas::Sas;
@@ -26,6 +27,8 @@ pub enum Group {
     Read,
     /// Restoring a backup into a fresh cluster.
     Restore,
+    /// Restoring one database by several sessions.
+    OneDatabase,
     /// Uploads and downloads, with a service near by and far away.
     Transfer,
     /// Memory on a stream of many gigabytes.
@@ -36,13 +39,14 @@ pub enum Group {
 
 impl Group {
     /// All, in their order.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Dump,
         Self::OneCpu,
         Self::Compress,
         Self::Verify,
         Self::Read,
         Self::Restore,
+        Self::OneDatabase,
         Self::Transfer,
         Self::Memory,
         Self::Start,
@@ -64,6 +68,7 @@ impl Group {
             Self::Verify => vec![verify(false), verify(true), verify_foreign()],
             Self::Read => vec![read()],
             Self::Restore => vec![restore()],
+            Self::OneDatabase => vec![one_database::race(data)],
             Self::Transfer => [0, 40]
                 .into_iter()
                 .flat_map(|delay| transfer(data, delay))
@@ -86,6 +91,7 @@ impl fmt::Display for Group {
             Self::Verify => "verify",
             Self::Read => "read",
             Self::Restore => "restore",
+            Self::OneDatabase => "one-database",
             Self::Transfer => "transfer",
             Self::Memory => "memory",
             Self::Start => "start",

@@ -5,6 +5,7 @@ mod chart;
 mod data;
 mod groups;
 mod measure;
+mod one_database;
 mod race;
 mod sink;
 mod table;

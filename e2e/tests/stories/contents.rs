@@ -1,23 +1,37 @@
-//! The index says of each database what the server says of it.
+//! The index and the maps say of each database what the server says of it.
 
 use std::collections::BTreeMap;
 
-use e2e::{Cluster, Program, Scratch, backup, sample};
+use std::io::Cursor;
+use std::ops::Range;
+
+use backup_file::{
+    Coverage, Excluded, Index, Layout, Map, RangeReader, RangeReport, Section, SectionKind, Tail,
+    read_map, read_tail,
+};
+use e2e::{Bytes, Cluster, Program, Scratch, crafted, sample};
 use serde_json::Value;
 
-/// What the index of a backup says of its databases' contents.
+/// What the index of a backup and the maps say of its databases' contents.
 fn contents(backup: &[u8]) -> BTreeMap<String, Value> {
-    let dir = Scratch::new();
-    let text = backup::gunzip(dir.write("backup.gz", backup));
-    let objects = backup::divide(&text).1.lines();
-    let objects = objects.filter_map(|line| serde_json::from_str::<Value>(line.get(3..)?).ok());
-    let databases = objects.filter(|object| object["kind"] == "database");
+    let file = Bytes(backup.to_vec());
+    let sections = index(&file).sections;
+    let databases = sections.iter();
     databases
-        .map(|object| {
-            let name = object["name"].as_str().expect("a name").to_owned();
-            (name, object["contents"].clone())
-        })
+        .filter_map(|section| of_section(&file, section))
         .collect()
+}
+
+fn of_section(file: &Bytes, section: &Section) -> Option<(String, Value)> {
+    let SectionKind::Database(name) = &section.kind else {
+        return None;
+    };
+    let mut contents = serde_json::to_value(&section.contents).expect("contents");
+    let map = read_map(file, section).expect("a map").expect("a map");
+    let tables = map.layout.tables().into_iter();
+    let tables = tables.map(|it| (it.name.to_string(), it.rows));
+    contents["tables"] = serde_json::json!(tables.collect::<Vec<_>>());
+    Some((name.to_string(), contents))
 }
 
 /// Tables that no extension has made.
@@ -89,6 +103,11 @@ fn the_index_says_what_the_server_says() {
         contents(&seen.stdout)
     };
     let found = dumped(&[]);
+    let seen = Program::new("pgdump-gz").on(&cluster).succeeds();
+    let backup = Scratch::new();
+    let backup = backup.write("backup.sql.gz", &seen.stdout);
+    Program::new("backup-verify").arg(backup).succeeds();
+    maps_are_true(seen.stdout);
     assert!(found.contains_key("more"), "{:?}", found.keys());
     for (database, found) in &found {
         let mut found = found.clone();
@@ -100,6 +119,30 @@ fn the_index_says_what_the_server_says() {
         assert_eq!(found, wanted, "{database}");
     }
     assert_eq!(dumped(&["--jobs", "3", "--threads", "3"]), found);
+    let left_out = [
+        "--exclude-table=public.refers",
+        "--exclude-table-data=\"copy\"",
+        "--exclude-schema=odd*",
+    ];
+    let seen = Program::new("pgdump-gz").on(&cluster).args(left_out);
+    let file = Bytes(seen.succeeds().stdout);
+    let Excluded {
+        tables,
+        table_data,
+        schemas,
+    } = index(&file).about.excluded;
+    assert_eq!(tables, ["public.refers"]);
+    assert_eq!(table_data, ["\"copy\""]);
+    assert_eq!(schemas, ["odd*"]);
+    let less = &contents(&file.0)["more"];
+    let tables = less["tables"].as_array().expect("tables");
+    let rows = |name: &str| tables.iter().find(|it| it[0] == name).map(|it| &it[1]);
+    assert_eq!(rows("public.refers"), None);
+    assert_eq!(rows("public.copy"), Some(&Value::from(0)));
+    assert_eq!(
+        rows("public.\"none\"").or(rows("public.none")),
+        Some(&Value::from(2))
+    );
     let text = ["--", "pg_dumpall"];
     assert_eq!(dumped(&text), found, "another command's dump");
     let inserts = dumped(&["--", "pg_dumpall", "--inserts"]);
@@ -107,7 +150,105 @@ fn the_index_says_what_the_server_says() {
     assert_eq!(inserts["more"]["indexes"], found["more"]["indexes"]);
     let root = dumped(&["--", "pg_dumpall", "--load-via-partition-root"]);
     assert_eq!(root["more"]["rows"], found["more"]["rows"]);
-    assert_eq!(root["more"]["tables"][0][1], Value::Null);
+    // Whose rows they are is not known; those of other tables are.
+    let rows = |table: &str| {
+        let mut tables = root["more"]["tables"].as_array().expect("tables").iter();
+        tables.find(|it| it[0] == table).expect("a table")[1].clone()
+    };
+    assert_eq!(rows("public.part"), 0);
+    assert_eq!(rows("public.part1"), Value::Null);
+    assert_eq!(rows("public.refers"), 7);
+}
+
+/// Every range that a map leads to is what it says, and all of them together are the section.
+fn maps_are_true(backup: Vec<u8>) {
+    let file = Bytes(backup);
+    for section in &index(&file).sections {
+        let Some(map) = read_map(&file, section).expect("a map") else {
+            continue;
+        };
+        let mut coverage = Coverage::default();
+        let mut passed = 0;
+        for block in &map.layout.copies {
+            if passed < block.sql.start {
+                coverage.add(range(&file, &map, passed..block.sql.start).1);
+            }
+            passed = block.sql.end;
+            let (sql, report) = range(&file, &map, block.sql.clone());
+            coverage.add(report);
+            let at = usize::try_from(block.statement - block.sql.start).expect("a place");
+            let comments = sql[..at]
+                .lines()
+                .all(|it| it.is_empty() || it.starts_with("--"));
+            let copy = format!("COPY {} ", block.table);
+            assert!(comments && sql[at..].starts_with(&copy), "{sql}");
+            assert!(sql.ends_with("\n\\.\n"), "{sql}");
+            let (rows, _) = range(&file, &map, block.data());
+            let count = rows.lines().count() as u64;
+            assert_eq!(Some(count - 1), block.rows, "{sql}");
+        }
+        coverage.add(range(&file, &map, passed..section.sql_length).1);
+        coverage.check(section).expect("all of the section");
+        let Layout {
+            data,
+            large_objects,
+            ..
+        } = &map.layout;
+        if let Some(data) = data {
+            let (before, _) = range(&file, &map, 0..data.start);
+            let (after, _) = range(&file, &map, data.end..section.sql_length);
+            assert!(!after.contains("CREATE TABLE ") && !before.contains("CREATE INDEX "));
+            assert!(!after.contains("pg_catalog.setval(") && !after.contains("lowrite("));
+        }
+        if let Some(objects) = large_objects {
+            let (objects, _) = range(&file, &map, objects.clone());
+            assert!(objects.trim_start_matches(['\n', '-']).contains("BEGIN;\n"));
+            assert!(objects.ends_with("COMMIT;"), "{objects}");
+        }
+    }
+}
+
+fn range(file: &Bytes, map: &Map, sql: Range<u64>) -> (String, RangeReport) {
+    let span = map.span(sql).expect("a range of the section");
+    let input = Box::new(Cursor::new(file.part(span.file())));
+    let mut reader = RangeReader::new(input, span, 1).expect("a reader");
+    let mut text = Vec::new();
+    while let Some(sql) = reader.next_sql().expect("sound members") {
+        text.extend_from_slice(sql);
+    }
+    let report = reader.finish().expect("the whole range");
+    (String::from_utf8_lossy(&text).into_owned(), report)
+}
+
+fn index(file: &Bytes) -> Index {
+    let Ok(Tail::Index(index)) = read_tail(file) else {
+        unreachable!("no index");
+    };
+    index
+}
+
+#[test]
+fn a_map_that_is_not_true_is_no_good_backup() {
+    let rows = "COPY public.t (x) FROM stdin;\n1\n\\.\n";
+    let sql = format!("CREATE TABLE public.t (x int);\n{rows}{rows}");
+    let scratch = Scratch::new();
+    let verify = |change: fn(&mut Layout)| {
+        let path = crafted::mapped(&scratch, &sql, change);
+        Program::new("backup-verify").arg(path).run()
+    };
+    let good = verify(|_| {});
+    assert_eq!(good.code(), Some(0), "{good}");
+    let lies: [fn(&mut Layout); 4] = [
+        |it| it.copies[1].rows = Some(2),
+        |it| it.copies[1].table = "public.u".into(),
+        |it| it.copies[0].sql.end -= 1,
+        |it| it.copies[1].data += 1,
+    ];
+    for lie in lies {
+        let seen = verify(lie);
+        assert_eq!(seen.code(), Some(3), "{seen}");
+        seen.says("the map of database \"shop\" is not true: ");
+    }
 }
 
 fn sort(array: &mut Value) {

@@ -24,6 +24,8 @@ mod monitoring;
 mod old_dumps;
 mod on_error;
 mod one_database;
+mod one_table;
+mod parallel_restore;
 mod permissions;
 mod places;
 mod plain_tools;

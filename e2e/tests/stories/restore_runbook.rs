@@ -71,6 +71,21 @@ impl Company {
     }
 }
 
+#[test]
+fn one_table() {
+    let company = Company::new();
+    let cluster = &company.cluster;
+    cluster.sql("jupyterhub", "truncate users cascade");
+    let seen = company.run_all(cluster, "One table");
+    assert!(seen[0].out().contains("19999"), "{}", seen[0]);
+    let back = "insert into users select * from users_before on conflict do nothing";
+    cluster.sql("jupyterhub", back);
+    assert_eq!(users(cluster).trim(), "19999");
+    let sql = "select count(*) from users";
+    assert_eq!(cluster.sql("jupyterhub_users", sql).trim(), "19999");
+    assert_eq!(seen[2].out().lines().count(), 5, "{}", seen[2]);
+}
+
 fn users(cluster: &Cluster) -> String {
     cluster.sql("jupyterhub", "select count(*) from users")
 }

@@ -4,9 +4,12 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use backup_file::{Contents, Index, Options, SectionKind, TableRows, Tail, Writer, read_tail};
+use backup_file::{
+    Contents, Index, Layout, Options, SectionKind, TableRows, Tail, Writer, read_map, read_tail,
+};
 use e2e::{
-    Azurite, Cluster, Program, Running, Scratch, Seen, Version, backup, sample, scratch, wait_for,
+    Azurite, Bytes, Cluster, Program, Running, Scratch, Seen, Version, backup, sample, scratch,
+    wait_for,
 };
 use rustix::process::Signal;
 use serde_json::Value;
@@ -55,6 +58,8 @@ struct Forge {
     scratch: Scratch,
     index: Index,
     text: Vec<u8>,
+    /// The maps of its sections.
+    layouts: Vec<Option<Layout>>,
 }
 
 /// A section of it.
@@ -62,20 +67,26 @@ struct Part {
     kind: SectionKind,
     sql: String,
     contents: Option<Contents>,
+    layout: Option<Layout>,
 }
 
 impl Forge {
     fn of(cluster: &Cluster) -> Self {
         let scratch = Scratch::new();
         let path = backup::dump(cluster, scratch.make("good"));
-        let Tail::Index(index) = read_tail(&Bytes(fs::read(&path).unwrap())).unwrap() else {
+        let file = Bytes::of(&path);
+        let Tail::Index(index) = read_tail(&file).unwrap() else {
             unreachable!("no index");
         };
+        let map = |section| read_map(&file, section).unwrap();
+        let layouts = index.sections.iter().map(map);
+        let layouts = layouts.map(|map| map.map(|it| it.layout)).collect();
         let text = backup::gunzip(&path);
         Self {
             scratch,
             index,
             text,
+            layouts,
         }
     }
 
@@ -91,19 +102,23 @@ impl Forge {
             threads: 1,
         };
         let mut writer = Writer::new(Vec::new(), options);
-        for section in &self.index.sections {
+        for (section, layout) in self.index.sections.iter().zip(&self.layouts) {
             let at = usize::try_from(section.sql_offset).unwrap();
             let sql = &self.text[at..at + usize::try_from(section.sql_length).unwrap()];
             let mut part = Part {
                 kind: section.kind.clone(),
                 sql: String::from_utf8(sql.to_vec()).unwrap(),
                 contents: section.contents.clone(),
+                layout: layout.clone(),
             };
             change(&mut part);
             writer.begin(part.kind).unwrap();
             writer.write_all(part.sql.as_bytes()).unwrap();
             if let Some(contents) = part.contents {
                 writer.holds(contents);
+            }
+            if let Some(layout) = part.layout {
+                writer.map(layout);
             }
         }
         let mut about = self.index.about.clone();
@@ -134,19 +149,6 @@ impl Part {
 
     fn contents(&mut self) -> &mut Contents {
         self.contents.as_mut().unwrap()
-    }
-}
-
-struct Bytes(Vec<u8>);
-
-impl backup_file::ReadAt for Bytes {
-    fn size(&self) -> u64 {
-        self.0.len() as u64
-    }
-
-    fn read_at(&self, offset: u64, length: usize) -> std::io::Result<Vec<u8>> {
-        let at = usize::try_from(offset).unwrap();
-        Ok(self.0[at..at + length].to_vec())
     }
 }
 
@@ -325,10 +327,9 @@ fn what_is_bad_is_found_and_named() {
     );
     bad(
         forge.change("zoo", |part| {
-            let contents = part.contents();
-            contents.table_count += 1;
+            part.contents().table_count += 1;
             let ghost = TableRows::new("public.\"a ghost\"", 7);
-            contents.tables.as_mut().unwrap().push(ghost);
+            part.layout.as_mut().unwrap().other_tables.push(ghost);
         }),
         &["--database", "zoo"],
         "database 'zoo' is not what was dumped: tables are missing: public.\"a ghost\"; tables: there are 1, and 2 were dumped",

@@ -13,6 +13,8 @@ struct Backups {
     /// When the last of them was made: all ages are reckoned from here.
     now: DateTime<Utc>,
     usual: Vec<u8>,
+    /// The only table of the database shop was left out.
+    without: Vec<u8>,
     /// Most rows of the database shop are lost.
     lost: Vec<u8>,
     /// shop is gone, and there is a new one, annex.
@@ -27,6 +29,8 @@ static BACKUPS: LazyLock<Backups> = LazyLock::new(|| {
     }
     sample::bulk(&cluster, "shop", "orders", 1);
     let usual = dump();
+    let without = backup::pgdump_gz(&cluster).args(["--exclude-table", "ord*"]);
+    let without = without.succeeds().stdout;
     cluster.sql("shop", "delete from orders where hash > '2'");
     let lost = dump();
     cluster.sql("postgres", "drop database shop");
@@ -37,6 +41,7 @@ static BACKUPS: LazyLock<Backups> = LazyLock::new(|| {
     Backups {
         now,
         usual,
+        without,
         lost,
         gone,
     }
@@ -121,7 +126,11 @@ fn size_and_databases() {
     for store in Store::both() {
         let is = |code, lines: &[&str]| store.says(&ROOM, code, lines);
         let Backups {
-            usual, lost, gone, ..
+            usual,
+            without,
+            lost,
+            gone,
+            ..
         } = &*BACKUPS;
         store.nightly(0..=2, usual);
         store.write(0, lost);
@@ -148,6 +157,13 @@ fn size_and_databases() {
                 "bad      content  database \"shop\" has ",
             ],
         );
+        // It was meant: it is compared with others of its kind, when there are some.
+        store.write(0, without);
+        let out = is(
+            0,
+            &["ok       content  4 databases; 0 good backups before it"],
+        );
+        assert!(out.contains("dumped with --exclude-table 'ord*'"), "{out}");
         store.write(0, gone);
         is(
             3,

@@ -6,7 +6,10 @@ mod sample;
 
 use std::io::Cursor;
 
-use backup_file::{Ending, Index, MARKER, ReadError, Reader, SectionKind, Tail, Writer, read_tail};
+use backup_file::{
+    CopyBlock, CopyTarget, Ending, Index, MARKER, ReadError, Reader, SectionKind, Tail, Writer,
+    read_map, read_tail,
+};
 use sample::{Bytes, sql_of};
 
 const PAGE: &str = include_str!("../../../docs/format.md");
@@ -61,6 +64,21 @@ fn the_example_s_sections() {
     assert_eq!(kinds, [&SectionKind::Globals, &database, &SectionKind::End]);
 
     let section = index.database("grün\nund blau").unwrap();
+    let map = read_map(&Bytes(file.clone()), section).unwrap().unwrap();
+    let block = CopyBlock {
+        table: "public.t".into(),
+        target: CopyTarget::NotCreated,
+        rows: Some(2),
+        sql: 0..78,
+        statement: 41,
+        data: 71,
+    };
+    assert_eq!(map.layout.copies, [block]);
+    assert_eq!(map.layout.data, Some(0..78));
+    assert_eq!(
+        map.span(41..78).map(|span| span.file()),
+        Some(section.offset..section.offset + section.length)
+    );
     let from = usize::try_from(section.offset).unwrap();
     let bytes = file[from..from + usize::try_from(section.length).unwrap()].to_vec();
     let mut reader = Reader::section(Box::new(Cursor::new(bytes)), section, 1);
@@ -76,11 +94,10 @@ fn the_example_s_sections() {
 /// The example with other lines for an index.
 fn with_index(lines: &str) -> Vec<u8> {
     let file = example();
-    let end = index(&file)
-        .sections
-        .last()
-        .map(|last| last.offset + last.length)
-        .unwrap();
+    let sections = index(&file).sections;
+    let maps = sections.iter().filter_map(|section| section.map);
+    let ends = maps.map(|map| map.offset + map.length);
+    let end = ends.max().unwrap();
     sample::with_tail(&file[..usize::try_from(end).unwrap()], lines)
 }
 

@@ -3,20 +3,23 @@
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::iter::Peekable;
+use std::ops::Range;
 
 use pg_text::PgText;
 
+use crate::data::{Block, Brings, DataPlaces, Target};
 use crate::search_path::SearchPath;
 use crate::token::{Spanned, Token, tokens};
 use crate::{Command, Piece, command};
 
 /// What the names of the tables may take, in bytes: past it only numbers are kept.
-const NAMES_LIMIT: usize = 1 << 20;
+const NAMES_LIMIT: usize = 16 << 20;
 /// What a list takes for a table besides its name.
 const ENTRY: usize = 26;
 
-/// Counts what one database's dump holds while its [`Piece`]s pass by. What it makes of a dump does not
-/// depend on how that was cut. It takes 1 MiB for names at most, and less than 100 bytes for each table.
+/// Counts what one database's dump holds while its [`Piece`]s pass by, and takes note of where the data are. What it makes
+/// of a dump does not depend on how that was cut. It takes 17 MiB for names at most, and less than 250 bytes for each
+/// table.
 #[derive(Debug, Default)]
 pub struct Inventory {
     tables: Vec<Table>,
@@ -24,8 +27,7 @@ pub struct Inventory {
     places: HashMap<u64, usize>,
     /// What the names take in a list.
     names: usize,
-    /// The table whose rows come.
-    current: Option<usize>,
+    data: DataPlaces,
     /// Where names without a schema lead.
     search_path: SearchPath,
     /// Whether rows came for a partitioned table: which partitions they go to cannot be seen.
@@ -46,6 +48,8 @@ struct Table {
     name: Option<PgText>,
     /// How many came by COPY.
     rows: u64,
+    /// Whether it has a COPY.
+    copied: bool,
     /// Whether rows came as INSERT, which are not counted.
     inserts: bool,
     partitioned: bool,
@@ -54,24 +58,78 @@ struct Table {
 impl Inventory {
     /// The next piece.
     pub fn see(&mut self, piece: Piece<'_>) {
-        match piece {
+        let brings = match piece {
             Piece::Statement(text) | Piece::Head(text) => self.statement(text),
-            Piece::DataEnd { rows, .. } => self.rows_of_a_copy(rows),
             Piece::Command(line) if matches!(command(line), Command::Connect(_)) => {
                 self.search_path = SearchPath::default();
+                Brings::NoData
             }
-            _ => {}
+            _ => Brings::NoData,
+        };
+        let before = self.data.blocks.len();
+        self.data.see(piece, brings);
+        if let Some(Block {
+            target: Target::Created(place),
+            rows,
+            ..
+        }) = self.data.blocks.get(before)
+        {
+            let table = &mut self.tables[*place];
+            table.rows += rows;
+            table.copied = true;
+            self.by_the_root |= table.partitioned;
         }
     }
 
-    /// The tables by their names as the dump writes them, with the schema that the dump's search path says where it writes
-    /// none; each with its rows if they are known. None if the list would take more than 1 MiB.
-    pub fn tables(&self) -> Option<impl Iterator<Item = (&PgText, Option<u64>)>> {
-        let listed = self.tables.iter().filter_map(|table| {
-            let known = !table.inserts && !self.by_the_root;
-            Some((table.name.as_ref()?, known.then_some(table.rows)))
+    /// The `COPY` blocks, in order. None if there are so many tables that their names take more than 16 MiB, or if the
+    /// dump has what no dump has, so that it is not known which rows are whose.
+    pub fn copies(&self) -> Option<impl Iterator<Item = CopiedRows<'_>>> {
+        let named = self.data.blocks.iter().filter_map(|block| {
+            let (table, kind, counted) = match &block.target {
+                Target::NotCreated(name) => (name, TableKind::NotCreated, true),
+                Target::Created(place) => {
+                    let table = &self.tables[*place];
+                    let kind = match table.partitioned {
+                        true => TableKind::Partitioned,
+                        false => TableKind::Plain,
+                    };
+                    (table.name.as_ref()?, kind, !table.inserts)
+                }
+            };
+            Some(CopiedRows {
+                table,
+                kind,
+                rows: counted.then_some(block.rows),
+                sql: block.sql.clone(),
+                statement: block.statement,
+                data: block.data,
+            })
         });
-        (self.names <= NAMES_LIMIT).then_some(listed)
+        (self.names <= NAMES_LIMIT && self.data.is_known()).then_some(named)
+    }
+
+    /// The tables that the dump creates and that have no `COPY` block, in order, as [`CopiedRows::table`] names them; each
+    /// with how many rows of its own it has, if that is known.
+    pub fn others(&self) -> impl Iterator<Item = (&PgText, Option<u64>)> {
+        let others = self.tables.iter().filter(|table| !table.copied);
+        others.filter_map(|table| {
+            let elsewhere = self.by_the_root && !table.partitioned;
+            let known = !table.inserts && !elsewhere;
+            Some((table.name.as_ref()?, known.then_some(0)))
+        })
+    }
+
+    /// From the first statement that brings data, with the comments before it, to the end of the last one: bytes from the
+    /// first piece on. None if there are none.
+    pub fn data(&self) -> Option<Range<u64>> {
+        self.data.data()
+    }
+
+    /// From the first statement that writes a large object, with the `BEGIN` and the comments before it, to the `COMMIT`
+    /// after the last one. None
+    /// if there is none, or if anything else comes between.
+    pub fn large_objects(&self) -> Option<Range<u64>> {
+        self.data.large_objects()
     }
 
     /// How many tables there are.
@@ -86,30 +144,45 @@ impl Inventory {
         known.then(|| self.tables.iter().map(|table| table.rows).sum())
     }
 
-    fn statement(&mut self, text: &[u8]) {
+    fn statement(&mut self, text: &[u8]) -> Brings {
         let mut words = Words::of(text);
         match words.word().as_ref().map(PgText::ascii) {
             Some("create") => self.create(words),
             Some("copy") => {
-                self.current = words.name().and_then(|name| self.place(name));
+                return match words.name() {
+                    Some(name) => Brings::Copy(match self.place(name) {
+                        Some(place) => Target::Created(place),
+                        None => Target::NotCreated(name.into()),
+                    }),
+                    None => Brings::NoData,
+                };
             }
             Some("insert") => {
                 words.skip("into");
                 if let Some(place) = words.name().and_then(|name| self.place(name)) {
                     self.tables[place].inserts = true;
                 }
+                return Brings::Data;
             }
             Some("alter") => self.constraints += u64::from(words.adds_constraint()),
-            Some("select") => {
-                if words.creates_large_object() {
-                    self.large_objects += 1;
-                } else {
-                    self.search_path.see(text);
-                }
-            }
+            Some("select") => match words.name() {
+                Some(b"pg_catalog.lo_create" | b"lo_create") => self.large_objects += 1,
+                Some(b"pg_catalog.setval" | b"setval") => return Brings::Data,
+                Some(
+                    b"pg_catalog.lo_open"
+                    | b"pg_catalog.lowrite"
+                    | b"pg_catalog.lo_close"
+                    | b"lo_open"
+                    | b"lowrite"
+                    | b"lo_close",
+                ) => return Brings::LargeObject,
+                _ => self.search_path.see(text),
+            },
             Some("set" | "reset" | "discard") => self.search_path.see(text),
+            Some("begin" | "commit") => return Brings::Bracket,
             _ => {}
         }
+        Brings::NoData
     }
 
     fn create(&mut self, mut words: Words<'_>) {
@@ -145,6 +218,7 @@ impl Inventory {
         self.tables.push(Table {
             name: (self.names <= NAMES_LIMIT).then(|| name.into()),
             rows: 0,
+            copied: false,
             inserts: false,
             partitioned,
         });
@@ -156,14 +230,34 @@ impl Inventory {
         let mut names = self.search_path.candidates(name);
         names.find_map(|name| self.places.get(&hash(&name)).copied())
     }
+}
 
-    fn rows_of_a_copy(&mut self, rows: u64) {
-        if let Some(place) = self.current.take() {
-            let table = &mut self.tables[place];
-            table.rows += rows;
-            self.by_the_root |= table.partitioned;
-        }
-    }
+/// A `COPY … FROM stdin` with its rows. Places count bytes from the first piece on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CopiedRows<'a> {
+    /// The table as the dump writes it, with the schema that its search path says where it writes none.
+    pub table: &'a PgText,
+    /// What kind of table that is.
+    pub kind: TableKind,
+    /// How many rows. None if rows of the table come as `INSERT` too.
+    pub rows: Option<u64>,
+    /// The comments before the statement, the statement, the rows and the line `\.`.
+    pub sql: Range<u64>,
+    /// Where the statement begins.
+    pub statement: u64,
+    /// Where the rows begin.
+    pub data: u64,
+}
+
+/// What kind of table rows are copied into.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TableKind {
+    /// One that the same dump creates, and keeps its rows itself.
+    Plain,
+    /// One that the same dump creates, and has partitions that the rows go to.
+    Partitioned,
+    /// One that the dump does not create: an extension's.
+    NotCreated,
 }
 
 fn hash(name: &[u8]) -> u64 {
@@ -244,10 +338,5 @@ impl<'a> Words<'a> {
         adds && self
             .word()
             .is_some_and(|kind| kinds.contains(&kind.ascii()))
-    }
-
-    /// The rest of `SELECT pg_catalog.lo_create('4711');`.
-    fn creates_large_object(mut self) -> bool {
-        matches!(self.name(), Some(b"pg_catalog.lo_create" | b"lo_create"))
     }
 }

@@ -1,6 +1,6 @@
 //! The text of a dump, as psql reads it: where statements, psql's own commands and the rows of a COPY
 //! begin and end ([`Scanner`]), where its databases begin ([`PartScanner`]), what a statement or a
-//! command is about ([`subject`], [`command`]), what a database's dump holds ([`Inventory`]), whether a
+//! command is about ([`subject`], [`command`]), what it defines ([`ddl`]), what a database's dump holds ([`Inventory`]), whether a
 //! dump is whole by its own words ([`Watch`]; [`Outline`] by its ends alone), and what of a text is the dump
 //! ([`PreambleFilter`]).
 //!
@@ -14,6 +14,8 @@ mod client_encoding;
 mod command;
 mod completion;
 mod connect;
+mod data;
+mod ddl;
 mod encoding;
 mod escape;
 mod flaw;
@@ -41,8 +43,9 @@ pub use client_encoding::client_encoding;
 pub use command::{Command, command};
 pub use completion::{CLUSTER_CLOSING, Watch};
 pub use connect::connect_line;
+pub use ddl::{Ddl, Index, QualifiedName, Table, copied_table, ddl, inserted_table};
 pub use flaw::{Flaw, Oddity};
-pub use inventory::Inventory;
+pub use inventory::{CopiedRows, Inventory, TableKind};
 pub use opening::Text;
 pub use outline::Outline;
 pub use part::{Event, Part, PartScanner};

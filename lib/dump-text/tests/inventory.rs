@@ -3,7 +3,7 @@
 
 use std::convert::Infallible;
 
-use dump_text::{Inventory, Scanner};
+use dump_text::{Inventory, Scanner, TableKind};
 use pg_text::PgText;
 
 fn inventory_in_pieces(dump: &[u8], size: usize) -> Inventory {
@@ -24,10 +24,14 @@ fn inventory(dump: &str) -> Inventory {
     inventory_in_pieces(dump.as_bytes(), dump.len())
 }
 
+/// The tables that are created, with their rows: those with rows first.
 fn tables(inventory: &Inventory) -> Vec<(&str, Option<u64>)> {
-    let tables = inventory.tables().unwrap();
+    let copies = inventory.copies().unwrap();
+    let created = copies.filter(|it| it.kind != TableKind::NotCreated);
+    let copied = created.map(|it| (it.table, it.rows));
+    let all = copied.chain(inventory.others());
     let text = |(name, rows): (_, _)| (PgText::utf8(name).unwrap(), rows);
-    tables.map(text).collect()
+    all.map(text).collect()
 }
 
 const DUMP: &str = r#"
@@ -96,9 +100,9 @@ fn everything_that_counts() {
             [
                 ("public.a", Some(3)),
                 ("public.\"B; \"\"b\"\" (c)\"", Some(0)),
-                ("\"a b\".part", Some(0)),
                 ("\"a b\".part1", Some(1)),
                 ("public.empty", Some(2)),
+                ("\"a b\".part", Some(0)),
             ]
         );
         assert_eq!((seen.table_count(), seen.rows()), (5, Some(6)));
@@ -114,7 +118,7 @@ fn rows_as_inserts_are_not_counted() {
         "CREATE TABLE a (x int);\nCREATE TABLE b (x int);\n\
          INSERT INTO a VALUES (1);\nINSERT INTO a VALUES (2);\nCOPY b (x) FROM stdin;\n1\n\\.\n",
     );
-    assert_eq!(tables(&seen), [("a", None), ("b", Some(1))]);
+    assert_eq!(tables(&seen), [("b", Some(1)), ("a", None)]);
     assert_eq!(seen.rows(), None);
 }
 
@@ -124,7 +128,10 @@ fn rows_by_way_of_the_root_are_counted_together() {
         "CREATE TABLE p (x int)\nPARTITION BY HASH (x);\nCREATE TABLE p0 (x int);\nCREATE TABLE p1 (x int);\n\
          COPY p (x) FROM stdin;\n1\n\\.\nCOPY p (x) FROM stdin;\n2\n3\n\\.\n",
     );
-    assert_eq!(tables(&seen), [("p", None), ("p0", None), ("p1", None)]);
+    let kinds = seen.copies().unwrap().map(|it| it.kind);
+    assert!(kinds.eq([TableKind::Partitioned; 2]));
+    let rows = [("p", Some(1)), ("p", Some(2)), ("p0", None), ("p1", None)];
+    assert_eq!(tables(&seen), rows);
     assert_eq!(seen.rows(), Some(3));
 }
 
@@ -134,22 +141,23 @@ fn a_name_that_is_no_utf_8_is_listed_by_its_bytes() {
                  COPY public.\"gr\xfcn\" (x) FROM stdin;\n1\n\\.\n";
     let seen = inventory_in_pieces(dump, 9);
     let name = PgText::from(&b"public.\"gr\xfcn\""[..]);
-    let listed: Vec<_> = seen.tables().unwrap().collect();
-    assert_eq!(listed, [(&name, Some(1)), (&"b".into(), Some(0))]);
+    let copied = seen.copies().unwrap().map(|it| (it.table.clone(), it.rows));
+    assert!(copied.eq([(name, Some(1))]));
+    assert!(seen.others().eq([(&"b".into(), Some(0))]));
     assert_eq!((seen.table_count(), seen.rows()), (2, Some(1)));
 }
 
 #[test]
 fn of_very_many_tables_there_are_only_numbers() {
     let create = |at| format!("CREATE TABLE public.table_{at:060} (x int);\n");
-    let mut dump: String = (0..20_000).map(create).collect();
+    let mut dump: String = (0..200_000).map(create).collect();
     dump += &format!(
         "COPY public.table_{:060} (x) FROM stdin;\n1\n2\n\\.\n",
-        19_999
+        199_999
     );
     let seen = inventory(&dump);
-    assert!(seen.tables().is_none());
-    assert_eq!((seen.table_count(), seen.rows()), (20_000, Some(2)));
+    assert!(seen.copies().is_none());
+    assert_eq!((seen.table_count(), seen.rows()), (200_000, Some(2)));
 }
 
 /// As pg_dump 10 writes it.
@@ -194,8 +202,8 @@ fn names_without_a_schema_are_where_the_search_path_leads() {
             ("public.orders", Some(2)),
             ("public.\"Odd.one\"", Some(1)),
             ("public.pg_class", Some(0)),
-            ("\"Große Lager\".orders", Some(3)),
             ("public.named", Some(4)),
+            ("\"Große Lager\".orders", Some(3)),
         ];
         assert_eq!(tables(&seen), wanted);
     }
@@ -223,6 +231,66 @@ fn the_first_schema_of_the_path_that_has_the_table_gets_its_rows() {
         "SET search_path = a, b;\nCREATE TABLE t (x int);\nCREATE TABLE b.t (x int);\nCREATE TABLE b.u (x int);\n\
          COPY u (x) FROM stdin;\n1\n\\.\nCOPY t (x) FROM stdin;\n1\n2\n\\.\n",
     );
-    let wanted = [("a.t", Some(2)), ("b.t", Some(0)), ("b.u", Some(1))];
+    let wanted = [("b.u", Some(1)), ("a.t", Some(2)), ("b.t", Some(0))];
     assert_eq!(tables(&seen), wanted);
+}
+
+/// Where the data of a dump are, by the text that is there.
+#[test]
+fn places_of_data() {
+    let before = "--\n-- Name: t; Type: TABLE\n--\n\nCREATE TABLE public.t (x int);\n\nCREATE TABLE public.u (x int);";
+    let first =
+        "\n\n\n--\n-- Data for Name: t\n--\n\nCOPY public.t (x) FROM stdin;\n1\n\\\\.\n\\.\n";
+    let config = "\n\nCOPY ext.conf (x) FROM stdin;\n\\.\n";
+    let session = "\n\nSET SESSION AUTHORIZATION 'x';";
+    let third = "\nCOPY public.u (x) FROM stdin;\n2\n3\n4\n\\.\n";
+    let sequence = "\n\nSELECT pg_catalog.setval('public.s', 1, false);";
+    let objects = "\n\n--\n-- BLOBS\n--\n\nBEGIN;\n\nSELECT pg_catalog.lo_open('1', 131072);\n\
+                   SELECT pg_catalog.lowrite(0, '\\x00');\nSELECT pg_catalog.lo_close(0);\n\nCOMMIT;\n\nBEGIN;\n\
+                   SELECT pg_catalog.lo_open('2', 131072);\nSELECT pg_catalog.lo_close(0);\nCOMMIT;";
+    let after = "\n\nCREATE INDEX i ON public.t (x);\nINSERT_is_no_word;\n";
+    let parts = [
+        before, first, config, session, third, sequence, objects, after,
+    ];
+    let dump = parts.concat();
+    let place = |part: &str| {
+        let start = dump.find(part).unwrap();
+        start as u64..(start + part.len()) as u64
+    };
+    for size in [1, 5, dump.len()] {
+        let seen = inventory_in_pieces(dump.as_bytes(), size);
+        let copies: Vec<_> = seen.copies().unwrap().collect();
+        for ((copy, part), (table, rows, kind)) in copies.iter().zip([first, config, third]).zip([
+            ("public.t", 2, TableKind::Plain),
+            ("ext.conf", 0, TableKind::NotCreated),
+            ("public.u", 3, TableKind::Plain),
+        ]) {
+            assert_eq!(copy.sql, place(part));
+            assert_eq!((copy.table, copy.rows), (&table.into(), Some(rows)));
+            assert_eq!(copy.kind, kind);
+            let text = |from: u64| &dump[usize::try_from(from).unwrap()..];
+            assert!(text(copy.statement).starts_with("COPY "));
+            assert!(text(copy.data - 8).starts_with(" stdin;\n"));
+        }
+        assert_eq!(copies.len(), 3);
+        assert_eq!(seen.data(), Some(place(first).start..place(objects).end));
+        assert_eq!(seen.large_objects(), Some(place(objects)));
+    }
+}
+
+#[test]
+fn what_no_dump_has_makes_places_unknown() {
+    for odd in [
+        "COPY t FROM stdin; SELECT 1;\n1\n\\.\n",
+        "COPY t FROM stdin\\; COPY u FROM stdin;\n1\n\\.\n2\n\\.\n",
+    ] {
+        let seen = inventory(odd);
+        assert!(seen.copies().is_none(), "{odd}");
+    }
+    let mixed =
+        "BEGIN;\nSELECT lo_open(1, 2);\nCOMMIT;\nSELECT setval('s', 1);\nSELECT lo_close(0);\n";
+    let seen = inventory(mixed);
+    assert_eq!(seen.large_objects(), None);
+    assert_eq!(seen.data(), Some(0..mixed.len() as u64 - 1));
+    assert_eq!(inventory("CREATE TABLE t (x int);\n").data(), None);
 }

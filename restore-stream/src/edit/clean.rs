@@ -82,6 +82,14 @@ impl Cleaning {
         }
     }
 
+    /// The beginning is over.
+    pub(super) fn over() -> Self {
+        Self {
+            open: false,
+            changed: 0,
+        }
+    }
+
     /// Another dump begins.
     pub(super) fn again(&mut self) {
         self.open = true;

@@ -3,6 +3,7 @@
 mod about;
 mod connection;
 mod encodings;
+mod fork;
 mod rows;
 mod state;
 mod transactions;
@@ -32,7 +33,13 @@ impl DatabaseEdit {
                 }
                 self.connect(out)
             }
-            command => self.guard.encoding(command, &mut self.context, out),
+            command => {
+                if let Command::Encoding(name) = command {
+                    let set = format!("SET client_encoding = '{name}';");
+                    self.settings.set("client_encoding", set.as_bytes());
+                }
+                self.guard.encoding(command, &mut self.context, out)
+            }
         }
     }
 

@@ -14,6 +14,9 @@ mod large_objects;
 mod older_servers;
 mod options;
 mod owners;
+mod session_settings;
+mod table_pattern;
+mod tables;
 mod tally;
 mod traits;
 mod transaction;
@@ -22,6 +25,8 @@ pub(crate) use database::DatabaseEdit;
 pub(crate) use definition::Definition;
 pub(crate) use globals::{Created, GlobalsEdit};
 pub(crate) use options::Options;
+pub(crate) use session_settings::SessionSettings;
+pub(crate) use tables::{TableChoice, TableFilter};
 pub(crate) use tally::{Deviation, Tally};
 pub(crate) use traits::{Edit, Nowhere, Out};
 

@@ -10,6 +10,8 @@ use pg_client::Child;
 use pg_text::PgText;
 
 use crate::cli::Args;
+use crate::edit::TableChoice;
+use crate::load::table_rows::TableRows;
 use crate::source::checked::CheckedSql;
 use crate::source::chosen::ChosenBackup;
 use crate::source::error::unfinished;
@@ -18,6 +20,9 @@ use crate::source::selection::not_among;
 /// Feeds the chosen backup, or one database of it, to the command's standard input. If anything is wrong, the command is
 /// killed before it sees the end of its input.
 pub(crate) fn run(chosen: &ChosenBackup, args: &Args) -> Result<(), Error> {
+    if let Some(choice) = TableChoice::of(args)? {
+        return run_tables(chosen, choice, args);
+    }
     let mut input = CheckedSql::open(chosen, args)?;
     let mut child = Child::spawn_with(command(&args.command)?, job::pass_on)?;
     let mut stdin = child
@@ -29,6 +34,38 @@ pub(crate) fn run(chosen: &ChosenBackup, args: &Args) -> Result<(), Error> {
         None => feed(&mut input, &mut stdin, &progress),
     };
     drop(progress);
+    end(child, stdin, fed)
+}
+
+/// Feeds rows of some tables to the command.
+fn run_tables(chosen: &ChosenBackup, choice: TableChoice, args: &Args) -> Result<(), Error> {
+    let rows = TableRows::find(chosen, choice, args)?;
+    let mut child = Child::spawn_with(command(&args.command)?, job::pass_on)?;
+    let mut stdin = child
+        .take_stdin()
+        .ok_or_else(|| Error::failed("the command has no standard input"))?;
+    let progress = Progress::new(
+        format!("reading '{}'", chosen.label()),
+        Some(rows.sql_length()),
+    );
+    let mut refused = None;
+    let fed = rows.read(args.threads(), &progress, &mut |piece| {
+        stdin.write_all(piece.bytes()).map_err(|error| {
+            let why = Error::io("the command reads no more", &error);
+            refused = Some(error);
+            why
+        })
+    });
+    drop(progress);
+    let fed = fed.map_err(|error| match refused {
+        Some(error) => Stopped::Refused(error),
+        None => Stopped::Damaged(error),
+    });
+    end(child, stdin, fed)
+}
+
+/// Ends the command: well, if it was fed all.
+fn end(child: Child, stdin: impl Write, fed: Result<(), Stopped>) -> Result<(), Error> {
     match fed {
         Ok(()) => {
             drop(stdin);

@@ -1,5 +1,6 @@
 //! One part of a dump on its way into the server.
 
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use dump_text::{Piece, Scanner};
@@ -7,7 +8,9 @@ use job::{Error, Progress, say};
 use pg_client::NEUTRAL_SETTINGS;
 use pg_text::PgText;
 
-use crate::edit::{DatabaseEdit, Definition, Edit, GlobalsEdit, Options, Out, Tally};
+use crate::edit::{
+    DatabaseEdit, Definition, Edit, GlobalsEdit, Options, Out, TableChoice, TableFilter, Tally,
+};
 use crate::load::psql_output::PsqlOutput;
 use crate::report::RestoredDatabase;
 use crate::server::cleanup::Cleanup;
@@ -19,18 +22,21 @@ use crate::server::target::{Destination, Target, Transactions};
 use crate::server::undo::Undo;
 use crate::source::checked::CheckedSql;
 use crate::source::error::unfinished;
+use crate::source::ranges::SectionRanges;
 
 /// A part that is being loaded. If it is dropped before its end, psql is killed.
 #[derive(Debug)]
 pub(crate) struct Load<E> {
-    output: PsqlOutput,
+    pub(super) output: PsqlOutput,
     /// Whether psql has no restricted mode.
     wary: bool,
-    edit: E,
-    rows: u64,
+    pub(super) edit: E,
+    /// Which tables' rows are loaded, if not all.
+    tables: Option<TableFilter>,
+    pub(super) rows: u64,
     /// Whether some rows came by INSERT, which are not counted.
-    inserts: bool,
-    bytes: u64,
+    pub(super) inserts: bool,
+    pub(super) bytes: u64,
     /// Whether lines are counted, as they are where the restore goes on after errors; and how many have ended.
     counts_lines: bool,
     lines: u64,
@@ -40,11 +46,12 @@ pub(crate) struct Load<E> {
 }
 
 impl<E: Edit> Load<E> {
-    fn new(cluster: &Cluster, output: PsqlOutput, edit: E) -> Self {
+    pub(super) fn new(cluster: &Cluster, output: PsqlOutput, edit: E) -> Self {
         Self {
             output,
             wary: !cluster.restrict,
             edit,
+            tables: None,
             rows: 0,
             inserts: false,
             bytes: 0,
@@ -55,7 +62,17 @@ impl<E: Edit> Load<E> {
         }
     }
 
+    /// A scanner for its SQL.
+    pub(crate) fn scanner(&self) -> Scanner {
+        scanner(self.wary)
+    }
+
     pub(crate) fn piece(&mut self, piece: Piece<'_>) -> Result<(), Error> {
+        if let Some(tables) = &mut self.tables
+            && !tables.keeps(piece)
+        {
+            return Ok(());
+        }
         match piece {
             Piece::DataEnd { rows, .. } => self.rows += rows,
             Piece::Statement(sql) | Piece::Head(sql) => {
@@ -78,7 +95,7 @@ impl<E: Edit> Load<E> {
         input: &mut CheckedSql<'_>,
         progress: &Progress,
     ) -> Result<(), Error> {
-        let mut scanner = scanner(self.wary);
+        let mut scanner = self.scanner();
         while let Some(sql) = input.next()? {
             let length = sql.len() as u64;
             scanner.feed(sql, &mut |piece| self.piece(piece))?;
@@ -100,13 +117,89 @@ impl<E: Edit> Load<E> {
         Ok(())
     }
 
+    /// Checks that it has got this many bytes of SQL, together with the sessions beside it.
+    ///
+    /// # Errors
+    /// Some were lost on the way.
+    pub(crate) fn check_length(&self, expected: u64) -> Result<(), Error> {
+        match self.bytes == expected {
+            true => Ok(()),
+            false => Err(Error::failed(format!(
+                "the database's part of the backup has {expected} bytes of SQL, and {} were restored",
+                self.bytes
+            ))
+            .hint("this is a fault of restore-stream: please report it, and restore with --jobs 1")),
+        }
+    }
+
+    /// Waits until psql has done everything that was sent.
+    pub(crate) fn settle(&mut self) -> Result<(), Error> {
+        self.output.settle()
+    }
+
     /// The tally of its statements.
     pub(crate) fn take_tally(&mut self) -> Tally {
-        self.edit.take_tally()
+        let mut tally = self.edit.take_tally();
+        if let Some(tables) = &mut self.tables {
+            tally.add(tables.take_tally());
+        }
+        tally
+    }
+
+    /// Loads the rows of some tables only. Say it before anything is loaded.
+    pub(crate) fn choose(&mut self, tables: Option<TableChoice>) {
+        self.tables = tables.map(TableFilter::new);
+    }
+
+    /// Loads of a database's part what was chosen, reading little else.
+    pub(crate) fn chosen(
+        &mut self,
+        ranges: &SectionRanges<'_>,
+        database: &PgText,
+        threads: usize,
+        progress: &Progress,
+    ) -> Result<(), Error> {
+        let mut scanner = self.scanner();
+        let layout = ranges.layout();
+        let length = ranges.sql_length();
+        let mut read = |load: &mut Self, range: Range<u64>| {
+            ranges.read(range, threads, |sql| {
+                scanner.feed(sql, &mut |piece| load.piece(piece))?;
+                progress.advance(sql.len() as u64);
+                Ok(())
+            })
+        };
+        let definitions = layout.data.as_ref().map_or(length, |data| data.start);
+        read(self, 0..definitions)?;
+        // Only now it is known which tables are partitions of which.
+        let rest = match &mut self.tables {
+            Some(tables) => tables.ranges(layout, length),
+            None => std::iter::once(definitions..length).collect(),
+        };
+        for range in rest {
+            read(self, range)?;
+        }
+        let ended = scanner.finish(&mut |piece| self.piece(piece))?;
+        ended.map_err(|how| unfinished(&ranges.label(), how))?;
+        if let Some(tables) = &mut self.tables
+            && !tables.has_all_rows_of(layout)
+        {
+            return Err(ranges.untrue());
+        }
+        self.finish_chosen(database)
+    }
+
+    /// As [`Load::finish`], and every table that was chosen must have come.
+    pub(crate) fn finish_chosen(&mut self, database: &PgText) -> Result<(), Error> {
+        self.finish()?;
+        match &self.tables {
+            Some(tables) => tables.finish(database),
+            None => Ok(()),
+        }
     }
 }
 
-fn connection(cluster: &Cluster, database: &PgText) -> Connection {
+pub(super) fn connection(cluster: &Cluster, database: &PgText) -> Connection {
     Connection {
         conninfo: cluster.server.conninfo().clone(),
         database: database.to_owned(),
@@ -232,6 +325,8 @@ impl Load<DatabaseEdit> {
             rows: (!self.inserts && failed == 0).then_some(self.rows),
             failed,
             left_out,
+            sessions: 1,
+            unrecognised: 0,
             seconds: self
                 .took
                 .unwrap_or_else(|| self.started.elapsed())

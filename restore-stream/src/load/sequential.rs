@@ -8,11 +8,11 @@ use job::{Error, Progress, say};
 use pg_text::PgText;
 
 use crate::cli::Args;
-use crate::edit::{Created, DatabaseEdit, Definition, Edit, GlobalsEdit, Nowhere};
-use crate::load::arrival;
+use crate::edit::{Created, DatabaseEdit, Definition, Edit, GlobalsEdit, Nowhere, TableChoice};
 use crate::load::definitions::{its_own, undivided, unplaced};
 use crate::load::part::{Load, scanner};
 use crate::load::restored::Restored;
+use crate::load::{arrival, globals};
 use crate::report::Report;
 use crate::server::cleanup::Cleanup;
 use crate::server::cluster::Cluster;
@@ -282,6 +282,7 @@ impl SequentialRestore<'_> {
             self.cleanup,
             &self.sessions,
         )?;
+        load.choose(TableChoice::of(self.args)?);
         load.connect()?;
         self.stage = Stage::Database(target, Box::new(load));
         self.again(prelude)
@@ -294,14 +295,8 @@ impl SequentialRestore<'_> {
     }
 
     fn globals(&mut self) -> Result<Stage, Error> {
-        let edit = GlobalsEdit::new(
-            self.existing.roles.clone(),
-            self.existing.tablespaces.clone(),
-            self.args.role_passwords,
-            !self.cluster.restrict,
-        )
-        .granting(self.cluster.survey.grantors.clone())
-        .on(self.cluster.names.clone());
+        let Existing { roles, tablespaces } = &self.existing;
+        let edit = globals::edit(self.cluster, self.args, roles, tablespaces);
         if !self.args.globals() {
             return Ok(Stage::Definitions(Box::new(edit.for_definitions())));
         }
@@ -331,6 +326,7 @@ impl SequentialRestore<'_> {
             &self.sessions,
         )?;
         load.define(its_own(&mut self.definitions, &target));
+        load.choose(TableChoice::of(self.args)?);
         self.stage = Stage::Database(target, Box::new(load));
         Ok(())
     }
@@ -354,13 +350,13 @@ impl SequentialRestore<'_> {
                 self.definitions.extend(edit.take_definitions());
             }
             Stage::Database(target, mut load) if target.destination.is_in_place() => {
-                load.finish()?;
+                load.finish_chosen(target.from.as_ref().unwrap_or(&target.name))?;
                 self.report.enter(load.take_tally());
                 load.wait();
                 self.restored.uncommitted.push((target, *load));
             }
             Stage::Database(target, mut load) => {
-                load.finish()?;
+                load.finish_chosen(target.from.as_ref().unwrap_or(&target.name))?;
                 self.report.enter(load.take_tally());
                 let entry = load.end(&target)?;
                 self.restored.beside.push((target, entry));

@@ -17,7 +17,7 @@ pub(super) type OnLine = Box<dyn FnMut(&str) + Send>;
 pub(super) fn stops_at_error(what: &str, listener: ErrorListener) -> OnLine {
     let what = what.to_owned();
     Box::new(move |line| {
-        if let Some(warning) = listener.hear(line) {
+        for warning in listener.hear(line) {
             job::say!("{what}: {warning}");
         }
     })

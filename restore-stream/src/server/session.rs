@@ -6,7 +6,7 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use dump_text::connect_line;
-use job::Error;
+use job::{Error, say};
 use pg_client::{Child, Conninfo, random_key};
 use pg_text::PgText;
 use rustix::io::FdFlags;
@@ -25,8 +25,8 @@ use crate::server::session_group::SessionGroup;
 const PIPE_SIZE: usize = 1 << 20;
 /// Small pieces of SQL are written together, up to this many bytes.
 const BUFFER: usize = 128 << 10;
-/// Line ends after a question: several times what psql reads at once. When it has read them all, it has come past the
-/// question.
+/// Line ends after a question that is not answered at once: several times what psql reads at once. When it has read them
+/// all, it has come past the question.
 static PADDING: [u8; 32 << 10] = [b'\n'; 32 << 10];
 /// How long a psql that has read all may take to write its answer.
 const ANSWER: Duration = Duration::from_secs(3);
@@ -175,8 +175,9 @@ impl Session {
             "\n{leave}\\echo {key}\nSELECT '{key}' AS {ANSWERED} \\gset\n\\echo :{ANSWERED}\n{warn}{enter}"
         );
         self.write(question.as_bytes())?;
-        self.write(&PADDING)?;
         self.flush()?;
+        // Most answers come at once.
+        let mut padded = false;
         let mut emptied: Option<Instant> = None;
         let mut answered = 0;
         // Its errors come on another channel, perhaps later.
@@ -190,6 +191,11 @@ impl Session {
             match self.answers.recv_timeout(LOOK) {
                 Ok(answer) if answer == last_words => silent = false,
                 Ok(answer) => answered += u8::from(answer == key),
+                Err(RecvTimeoutError::Timeout) if !padded => {
+                    padded = true;
+                    self.write(&PADDING)?;
+                    self.flush()?;
+                }
                 Err(RecvTimeoutError::Timeout) => {
                     // psql reads when it has nothing else to do. If something is left in the pipe, it is still busy.
                     let unread = rustix::io::ioctl_fionread(&self.input).unwrap_or(0);
@@ -291,9 +297,13 @@ impl Session {
         self.write(format!("{last}\\q\n").as_bytes())?;
         self.flush()?;
         match self.child.take() {
-            Some(child) => child.wait().map_err(|error| self.why(error.into())),
-            None => Err(self.gone()),
+            Some(child) => child.wait().map_err(|error| self.why(error.into()))?,
+            None => return Err(self.gone()),
         }
+        if let Some(warning) = self.listener.last_warning() {
+            say!("{}: {warning}", self.what);
+        }
+        Ok(())
     }
 
     fn left_open(&mut self) -> Error {

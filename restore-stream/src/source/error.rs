@@ -21,3 +21,11 @@ pub(crate) fn unfinished(label: &str, how: Unfinished) -> Error {
     Error::not_good(format!("'{label}' is cut: {how}"))
         .hint("take an older backup: restore-stream STORE --before TIME")
 }
+
+/// The error of a database whose SQL is not where its map says.
+pub(crate) fn untrue_map(label: &str, section: &str) -> Error {
+    Error::not_good(format!(
+        "'{label}' is damaged: the map of {section} is not true"
+    ))
+    .hint("restore it without its map, with --jobs 1")
+}

@@ -3,4 +3,5 @@
 pub(crate) mod checked;
 pub(crate) mod chosen;
 pub(crate) mod error;
+pub(crate) mod ranges;
 pub(crate) mod selection;

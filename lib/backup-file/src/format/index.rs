@@ -4,6 +4,7 @@ use std::fmt;
 
 use chrono::{DateTime, Utc};
 use pg_text::PgText;
+use serde::{Deserialize, Serialize};
 
 use super::contents::Contents;
 
@@ -25,10 +26,41 @@ pub struct About {
     pub client_version: String,
     /// The encoding of the names of databases and of all names in the globals; none if the index does not say it.
     pub encoding: Option<String>,
+    /// What was left out of the dumps of all databases, on purpose.
+    pub excluded: Excluded,
     /// When the dump started (UTC); the backup's name says the same to the second.
     pub started: DateTime<Utc>,
     /// When its last byte had been read (UTC).
     pub finished: DateTime<Utc>,
+}
+
+/// What pg_dump was told to leave out, as its patterns (`--exclude-table PATTERN`, …).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Excluded {
+    /// Tables, views, sequences and so on: `--exclude-table`.
+    pub tables: Vec<PgText>,
+    /// Tables of which only the rows were left out: `--exclude-table-data`.
+    pub table_data: Vec<PgText>,
+    /// Schemas: `--exclude-schema`.
+    pub schemas: Vec<PgText>,
+}
+
+impl Excluded {
+    /// Whether nothing was left out.
+    pub fn is_empty(&self) -> bool {
+        self.options().next().is_none()
+    }
+
+    /// Each pattern, with the option of pg_dump that it was given to.
+    pub fn options(&self) -> impl Iterator<Item = (&'static str, &PgText)> {
+        let all = [
+            ("--exclude-table", &self.tables),
+            ("--exclude-table-data", &self.table_data),
+            ("--exclude-schema", &self.schemas),
+        ];
+        all.into_iter()
+            .flat_map(|(option, patterns)| patterns.iter().map(move |pattern| (option, pattern)))
+    }
 }
 
 /// One part of a backup, made of whole members.
@@ -48,8 +80,21 @@ pub struct Section {
     pub crc32: u32,
     /// How long its dump took, in seconds.
     pub seconds: f64,
-    /// What a database's dump held, where that was counted. Backups of earlier versions do not have it.
+    /// What a database's dump held, where that was counted.
     pub contents: Option<Contents>,
+    /// Where a database's map is. None where there is none: its dump was not read, or has too many tables.
+    pub map: Option<MapPlace>,
+}
+
+/// Where the map of a database is in the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MapPlace {
+    /// Where its first member begins, in bytes.
+    pub offset: u64,
+    /// How many bytes its members take.
+    pub length: u64,
+    /// CRC-32 (the gzip one) of these bytes.
+    pub crc32: u32,
 }
 
 /// What a section is.

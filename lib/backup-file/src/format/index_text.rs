@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use super::contents::Contents;
 use super::error::{ReadError, damaged};
-use super::index::{About, Index, Section, SectionKind, milliseconds};
+use super::index::{About, Excluded, Index, MapPlace, Section, SectionKind, milliseconds};
+use super::json_name::JsonName;
 use super::member::HEAD_LINE;
 
 /// The format this program writes, and the newest it reads.
@@ -22,6 +23,7 @@ pub(crate) fn write_lines(index: &Index) -> io::Result<String> {
         server_version,
         client_version,
         encoding,
+        excluded,
         started,
         finished,
     } = &index.about;
@@ -33,6 +35,7 @@ pub(crate) fn write_lines(index: &Index) -> io::Result<String> {
             server_version: server_version.clone(),
             client_version: client_version.clone(),
             encoding: encoding.clone(),
+            excluded: ExcludedLine::from(excluded),
             started: started.to_rfc3339_opts(SecondsFormat::AutoSi, true),
             finished: finished.to_rfc3339_opts(SecondsFormat::AutoSi, true),
         },
@@ -74,6 +77,7 @@ pub(crate) fn parse(text: &str) -> Result<Index, ReadError> {
             server_version: about.server_version,
             client_version: about.client_version,
             encoding: about.encoding,
+            excluded: about.excluded.excluded()?,
             started: moment(&about.started)?,
             finished: moment(&about.finished)?,
         },
@@ -110,8 +114,51 @@ struct AboutLine {
     client_version: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     encoding: Option<String>,
+    #[serde(default, skip_serializing_if = "ExcludedLine::is_empty")]
+    excluded: ExcludedLine,
     started: String,
     finished: String,
+}
+
+#[derive(Default, Serialize, Deserialize)]
+struct ExcludedLine {
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    table: Vec<JsonName>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    table_data: Vec<JsonName>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    schema: Vec<JsonName>,
+}
+
+impl From<&Excluded> for ExcludedLine {
+    fn from(excluded: &Excluded) -> Self {
+        let names = |patterns: &[PgText]| patterns.iter().map(JsonName::from).collect();
+        Self {
+            table: names(&excluded.tables),
+            table_data: names(&excluded.table_data),
+            schema: names(&excluded.schemas),
+        }
+    }
+}
+
+impl ExcludedLine {
+    fn is_empty(&self) -> bool {
+        self.table.is_empty() && self.table_data.is_empty() && self.schema.is_empty()
+    }
+
+    fn excluded(self) -> Result<Excluded, ReadError> {
+        let patterns = |names: Vec<JsonName>| {
+            let patterns = names.into_iter().map(JsonName::into_text);
+            patterns
+                .collect::<Option<Vec<_>>>()
+                .ok_or_else(|| damaged("the index cannot be read: a pattern is no text"))
+        };
+        Ok(Excluded {
+            tables: patterns(self.table)?,
+            table_data: patterns(self.table_data)?,
+            schemas: patterns(self.schema)?,
+        })
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -129,6 +176,8 @@ struct SectionLine {
     seconds: f64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     contents: Option<Contents>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    map: Option<MapPlace>,
 }
 
 impl From<&Section> for SectionLine {
@@ -149,6 +198,7 @@ impl From<&Section> for SectionLine {
             crc32: section.crc32,
             seconds: section.seconds,
             contents: section.contents.clone(),
+            map: section.map,
         }
     }
 }
@@ -182,6 +232,7 @@ impl SectionLine {
             crc32: self.crc32,
             seconds: milliseconds(self.seconds),
             contents: self.contents,
+            map: self.map,
         })
     }
 }

@@ -20,15 +20,23 @@ pub(crate) const STORED: usize = 5;
 /// The text of the index's first member, by which readers know the index: no block of a section may be the same.
 pub(crate) const HEAD_LINE: &[u8] =
     b"-- index of this backup, one JSON object per line (format.md)\n";
+/// The text of a map's first member, by which readers know a map.
+pub(crate) const MAP_HEAD_LINE: &[u8] =
+    b"-- map of a database, a JSON object or array per line (format.md)\n";
 
 /// Cuts SQL into blocks, each to be a member. `last`: the section ends with this SQL.
 pub(crate) fn blocks(sql: &[u8], last: bool) -> impl Iterator<Item = &[u8]> {
     let tail = match sql.chunks(BLOCK).next_back() {
-        Some(block) if last && (block.len() == BLOCK || block == HEAD_LINE) => 1,
+        Some(block) if last && (block.len() == BLOCK || is_head(block)) => 1,
         _ => 0,
     };
     let (body, tail) = sql.split_at(sql.len() - tail);
     body.chunks(BLOCK).chain(tail.chunks(BLOCK))
+}
+
+/// Whether readers would take a block for the beginning of a map or of the index.
+fn is_head(block: &[u8]) -> bool {
+    block == HEAD_LINE || block == MAP_HEAD_LINE
 }
 
 /// Makes members.

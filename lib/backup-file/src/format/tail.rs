@@ -1,10 +1,10 @@
-//! The end of a backup as bytes: the index, its locator, the marker.
+//! The end of a backup as bytes, after its maps: the index, its locator, the marker.
 
 use std::collections::HashSet;
 use std::io;
 
 use super::error::{ReadError, damaged};
-use super::index::Index;
+use super::index::{Index, SectionKind};
 use super::index_text::{self, write_lines};
 use super::locator::{LOCATOR_AND_MARKER, Locator};
 use super::marker::MARKER;
@@ -21,7 +21,7 @@ pub(crate) fn head() -> Vec<u8> {
     head
 }
 
-/// The whole tail of a file whose sections end at `offset`: the index, its locator, the marker.
+/// The whole tail of a file whose sections and maps end at `offset`: the index, its locator, the marker.
 pub(crate) fn write(index: &Index, offset: u64, packer: &mut Packer) -> io::Result<Vec<u8>> {
     let text = write_lines(index)?;
     let mut tail = head();
@@ -96,8 +96,9 @@ fn text(mut members: &[u8], offset: u64) -> Result<String, ReadError> {
     String::from_utf8(text).map_err(|_| wrong())
 }
 
-/// Checks that the sections follow each other without a gap from the file's beginning to the index, and that each is
-/// there once: a name must lead to one place. After this no sum of their offsets and lengths overflows.
+/// Checks that the sections follow each other without a gap from the file's beginning, and the maps from there to the
+/// index, and that each is there once: a name must lead to one place. After this no sum of their offsets and lengths
+/// overflows.
 fn check_sections(index: &Index, end: u64) -> Result<(), ReadError> {
     let (mut offset, mut sql_offset) = (0_u64, 0_u64);
     let mut kinds = HashSet::new();
@@ -124,9 +125,25 @@ fn check_sections(index: &Index, end: u64) -> Result<(), ReadError> {
             ))
         })?;
     }
+    for section in &index.sections {
+        let Some(map) = &section.map else { continue };
+        let is_database = matches!(section.kind, SectionKind::Database(_));
+        if !is_database || map.offset != offset {
+            return Err(damaged(format!(
+                "the index is not true: the map of {} does not begin where what is before it ends",
+                section.kind
+            )));
+        }
+        offset = offset.checked_add(map.length).ok_or_else(|| {
+            damaged(format!(
+                "the index is not true: the map of {} is longer than any file",
+                section.kind
+            ))
+        })?;
+    }
     if offset != end {
         return Err(damaged(
-            "the index is not true: its sections do not end where it begins",
+            "the index is not true: its sections and their maps do not end where it begins",
         ));
     }
     Ok(())

@@ -1,10 +1,10 @@
 //! Keeps account of what was read: its sums, and whether the index tells the truth about them.
 
-use super::batch::Batch;
+use super::batch::{Batch, Place};
 use super::inflater::Totals;
 use super::report::{Ending, Report};
 use crate::format::error::{ReadError, damaged};
-use crate::format::index::{Index, Section};
+use crate::format::index::{Index, MapPlace, Section};
 use crate::format::locator::is_locator;
 use crate::format::member::{self, BLOCK, as_u64};
 use crate::format::tail::{self, MOST_INDEX};
@@ -13,8 +13,8 @@ use crate::format::tail::{self, MOST_INDEX};
 /// some other program, and has no index.
 const MOST_RUNS: usize = 1 << 17;
 
-/// Members of which only the last is shorter than [`BLOCK`]. A section is one or two runs: its end is a short member, and
-/// nothing else is known of where sections end before the index has been read.
+/// Members of which only the last is shorter than [`BLOCK`]. A section is one or two runs, a map two or three: its end is
+/// a short member, and nothing else is known of where sections and maps end before the index has been read.
 struct Run {
     offset: u64,
     length: u64,
@@ -54,7 +54,7 @@ impl Audit {
         let bytes = batch.bytes();
         self.size += as_u64(bytes.len());
         self.sql_size += as_u64(batch.sql().len());
-        if batch.index {
+        if batch.place == Place::Index {
             let (_, tail) = self.tail.get_or_insert((batch.offset, Vec::new()));
             if tail.len() <= MOST_INDEX {
                 tail.extend_from_slice(bytes);
@@ -62,7 +62,7 @@ impl Audit {
         }
         for (offset, member) in batch.members() {
             self.members += 1;
-            if !batch.index {
+            if batch.place != Place::Index {
                 self.add_to_run(offset, member);
                 self.stray_locator |= is_locator(member);
             }
@@ -127,7 +127,8 @@ impl Audit {
         Ok(self.report(Ending::Marker, None))
     }
 
-    /// Checks that each section is what the index says. That they leave no gap was checked when the index was read.
+    /// Checks that each section and each map is what the index says. That they leave no gap was checked when the index was
+    /// read.
     fn check(&self, index: &Index) -> Result<(), ReadError> {
         let mut runs = self.runs.iter().peekable();
         for section in &index.sections {
@@ -136,6 +137,14 @@ impl Audit {
                 found = found.join(run);
             }
             found.check(section)?;
+        }
+        for section in &index.sections {
+            let Some(map) = &section.map else { continue };
+            let mut found = Run::new(map.offset);
+            while let Some(run) = runs.next_if(|run| run.offset < map.offset + map.length) {
+                found = found.join(run);
+            }
+            found.check_map(map, section)?;
         }
         match runs.next() {
             Some(run) => Err(damaged(format!(
@@ -173,6 +182,16 @@ impl Run {
         self.sql_length += next.sql_length;
         self.crc32.combine(&next.crc32);
         self
+    }
+
+    fn check_map(self, map: &MapPlace, section: &Section) -> Result<(), ReadError> {
+        match self.length == map.length && self.crc32.finalize() == map.crc32 {
+            true => Ok(()),
+            false => Err(damaged(format!(
+                "the map of {} at byte {} is damaged: it is not what the index says",
+                section.kind, map.offset
+            ))),
+        }
     }
 
     fn check(self, section: &Section) -> Result<(), ReadError> {

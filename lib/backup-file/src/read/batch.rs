@@ -26,13 +26,24 @@ pub(super) struct Batch {
     pub(super) offset: u64,
     /// The lengths of the members.
     members: Vec<usize>,
-    /// The members belong to the index or come after it.
-    pub(super) index: bool,
+    /// What the members belong to.
+    pub(super) place: Place,
     /// Room for the SQL of the members.
     sql: Box<[u8]>,
     sql_filled: usize,
     /// Nothing comes after this batch: why, or what is wrong.
     pub(super) end: Option<Result<Stop, ReadError>>,
+}
+
+/// The parts of a backup, in its order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Place {
+    /// The dump.
+    Sections,
+    /// The maps of its databases.
+    Maps,
+    /// The index and what comes after it.
+    Index,
 }
 
 /// Why no more BGZF members come.
@@ -63,7 +74,7 @@ impl Batch {
             read: 0,
             offset: 0,
             members: Vec::with_capacity(MOST_MEMBERS),
-            index: false,
+            place: Place::Sections,
             // Takes no memory before it is written to.
             sql: vec![0; MOST_MEMBERS * LIMIT].into_boxed_slice(),
             sql_filled: 0,
@@ -151,7 +162,7 @@ impl Batch {
         self.read = ahead.len();
         self.offset = offset;
         self.members.clear();
-        self.index = false;
+        self.place = Place::Sections;
         self.sql_filled = 0;
         self.end = None;
     }

@@ -30,7 +30,12 @@ impl Bgzf {
 
     /// The SQL of the batch that came last.
     pub(super) fn sql(&self) -> &[u8] {
-        self.batches.current().map_or(&[], Batch::sql)
+        self.batch().map_or(&[], Batch::sql)
+    }
+
+    /// The batch that came last.
+    pub(super) fn batch(&self) -> Option<&Batch> {
+        self.batches.current()
     }
 
     pub(super) fn into_audit(self) -> Audit {

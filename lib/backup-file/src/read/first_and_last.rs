@@ -106,7 +106,7 @@ fn text(bytes: &[u8]) -> Result<Vec<u8>, ReadError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{About, Options, SectionKind, Writer};
+    use crate::{About, Excluded, Options, SectionKind, Writer};
 
     fn file(text: &[u8], index: bool) -> Vec<u8> {
         let options = Options {
@@ -121,6 +121,7 @@ mod tests {
             server_version: "1".into(),
             client_version: "1".into(),
             encoding: None,
+            excluded: Excluded::default(),
             started: moment,
             finished: moment,
         };

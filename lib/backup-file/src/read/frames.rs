@@ -3,12 +3,12 @@
 use std::io::{self, Cursor, Read};
 use std::mem;
 
-use super::batch::{Batch, LastMember, Stop};
+use super::batch::{Batch, LastMember, Place, Stop};
 use crate::codec::{self, Decompress};
 use crate::format::error::{ReadError, cut, damaged_member};
 use crate::format::marker::{MARKER, after_the_marker, damaged_marker, is_damaged_marker};
 use crate::format::member::{self, Header, LIMIT, as_u64};
-use crate::format::tail;
+use crate::format::{map_members, tail};
 use crate::workers::read_ahead::Source;
 
 /// The members of an input.
@@ -20,14 +20,16 @@ pub(super) struct Frames {
     ahead: Vec<u8>,
     /// The input has ended.
     ended: bool,
+    /// How many bytes of SQL the members that are wanted still have to bring.
+    wanted: u64,
     /// Where the next member begins in the file.
     offset: u64,
     /// Where the marker is, if the last member was it.
     marker: Option<u64>,
-    /// The index has begun.
-    index: bool,
-    /// The index's first member.
-    head: Vec<u8>,
+    /// Where in a backup the last member was.
+    place: Place,
+    /// The first member of a map, and of the index.
+    heads: [(Vec<u8>, Place); 2],
 }
 
 /// What comes next.
@@ -49,10 +51,23 @@ impl Frames {
             section,
             ahead: Vec::with_capacity(2 * LIMIT),
             ended: false,
+            wanted: u64::MAX,
             offset: 0,
             marker: None,
-            index: false,
-            head: tail::head(),
+            place: Place::Sections,
+            heads: [
+                (map_members::head(), Place::Maps),
+                (tail::head(), Place::Index),
+            ],
+        }
+    }
+
+    /// The members of a section from byte `offset` of the file on, as many as hold `sql` bytes.
+    pub(super) fn range(input: Box<dyn Read + Send>, offset: u64, sql: u64) -> Self {
+        Self {
+            offset,
+            wanted: sql,
+            ..Self::new(input, true)
         }
     }
 
@@ -62,7 +77,7 @@ impl Frames {
         let filled = self.gather(batch);
         self.ahead.clear();
         self.ahead.extend_from_slice(batch.rest());
-        batch.index = self.index;
+        batch.place = self.place;
         match filled {
             Err(error) => batch.end = Some(Err(error)),
             Ok(_) if batch.has_members() => {}
@@ -79,9 +94,11 @@ impl Frames {
 
     /// Takes members into the batch, as many as it can hold. True if something else than a BGZF block comes next.
     fn gather(&mut self, batch: &mut Batch) -> Result<bool, ReadError> {
-        while !batch.is_full_of_members() {
+        while self.wanted > 0 && !batch.is_full_of_members() {
             match self.next(batch)? {
                 Next::Member(length) => {
+                    let sql = member::sql_length(&batch.rest()[..length]);
+                    self.wanted = self.wanted.saturating_sub(as_u64(sql));
                     batch.push(length);
                     self.offset += as_u64(length);
                 }
@@ -103,7 +120,7 @@ impl Frames {
         }
         // What has an index was written by us from its first byte to its last. Other files can follow one another, as for
         // gunzip.
-        let ours = self.section || self.index;
+        let ours = self.section || self.place != Place::Sections;
         if let Some(marker) = self.marker
             && ours
         {
@@ -124,12 +141,14 @@ impl Frames {
         if member::sql_length(member) > LIMIT {
             return Err(self.wrong("its length is wrong"));
         }
-        let head = !self.index && member == self.head;
-        // The index has batches of its own.
-        if head && batch.has_members() {
-            return Ok(Next::Later);
+        let mut heads = self.heads.iter();
+        if let Some((_, place)) = heads.find(|(head, it)| *it > self.place && head == member) {
+            // Each part of a backup has batches of its own.
+            if batch.has_members() {
+                return Ok(Next::Later);
+            }
+            self.place = *place;
         }
-        self.index |= head;
         self.marker = (member == MARKER).then_some(self.offset);
         if is_damaged_marker(member) {
             return Err(damaged_marker(self.offset));
@@ -142,7 +161,7 @@ impl Frames {
     }
 
     fn end(&self) -> Result<Stop, ReadError> {
-        if !self.ahead.is_empty() {
+        if !self.ahead.is_empty() && self.wanted > 0 {
             return Err(cut(self.offset + as_u64(self.ahead.len()), self.offset));
         }
         Ok(Stop::End(self.last()))

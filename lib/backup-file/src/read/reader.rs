@@ -4,7 +4,7 @@ use std::fmt;
 use std::io::{Cursor, Read};
 
 use super::audit::Audit;
-use super::batch::{LastMember, Stop};
+use super::batch::{Batch, LastMember, Place, Stop};
 use super::bgzf::Bgzf;
 use super::foreign::Foreign;
 use super::frames::Frames;
@@ -12,7 +12,7 @@ use super::input::read_full;
 use super::report::{Ending, Report};
 use crate::format::error::{ReadError, damaged};
 use crate::format::index::Section;
-use crate::format::member::{BEFORE, Header};
+use crate::format::member::{BEFORE, Header, as_u64, sql_length};
 use crate::workers::thread::lost;
 
 /// Reads a backup, or any gzip file, checking every byte: SQL out, in order, with bounded memory.
@@ -26,7 +26,7 @@ pub struct Reader {
     threads: usize,
     /// The section that the input is, if it is not a whole file.
     expected: Option<Section>,
-    /// The index is not handed out.
+    /// The maps and the index are not handed out.
     sql_only: bool,
     /// Set when the end was reached: how the file ends, or what is wrong.
     ended: Option<Result<Ending, ReadError>>,
@@ -53,8 +53,8 @@ impl Reader {
         }
     }
 
-    /// Does not hand out the index: [`Reader::next`] gives what the dump command wrote, byte for byte, and nothing
-    /// else. The index is still read and checked, and its lines still count in [`Report::sql_size`].
+    /// Does not hand out the maps and the index: [`Reader::next`] gives what the dump command wrote, byte for byte, and
+    /// nothing else. They are still read and checked, and their lines still count in [`Report::sql_size`].
     pub fn sql_only(self) -> Self {
         Self {
             sql_only: true,
@@ -78,7 +78,7 @@ impl Reader {
             }
             match self.source.advance() {
                 Ok(Advance::Other(last)) => self.read_foreign(last),
-                Ok(Advance::Sql { index }) if index && self.sql_only => {}
+                Ok(Advance::Sql { dump }) if !dump && self.sql_only => {}
                 Ok(Advance::Sql { .. }) if self.source.sql().is_empty() => {}
                 Ok(Advance::Sql { .. }) => return Ok(Some(self.source.sql())),
                 Ok(Advance::End(ending)) => self.ended = Some(Ok(ending)),
@@ -89,6 +89,22 @@ impl Reader {
             Some(Err(error)) => Err(error.again()),
             _ => Ok(None),
         }
+    }
+
+    /// The piece that came last.
+    pub fn current(&self) -> &[u8] {
+        self.source.sql()
+    }
+
+    /// The BGZF members of the piece that came last: where each begins in the file (or section), and how many bytes of SQL
+    /// it holds, both in bytes. None where the file is something else.
+    pub fn members(&self) -> impl Iterator<Item = (u64, u64)> {
+        let batch = match &self.source {
+            Source::Bgzf(bgzf) => bgzf.batch(),
+            _ => None,
+        };
+        let members = batch.into_iter().flat_map(Batch::members);
+        members.map(|(offset, member)| (offset, as_u64(sql_length(member))))
     }
 
     /// Reads what is left and reports what was found. It is an error if the file itself tells that it is not good: a
@@ -152,8 +168,8 @@ enum Source {
 /// What a source gives next.
 enum Advance {
     Sql {
-        /// It is the index's.
-        index: bool,
+        /// It is the dump's, and not a map's or the index's.
+        dump: bool,
     },
     /// Something else than a BGZF member; the last member was one.
     Other(LastMember),
@@ -214,12 +230,14 @@ impl Source {
                     Some(Stop::End(LastMember::Marker)) => Advance::End(Ending::Marker),
                     Some(Stop::End(_)) => Advance::End(Ending::NoMarker),
                     Some(Stop::Other(last)) => Advance::Other(last),
-                    None => Advance::Sql { index: batch.index },
+                    None => Advance::Sql {
+                        dump: batch.place == Place::Sections,
+                    },
                 })
             }
             Self::Foreign(foreign) => Ok(match foreign.next()? {
                 Some(ending) => Advance::End(ending),
-                None => Advance::Sql { index: false },
+                None => Advance::Sql { dump: true },
             }),
             Self::Input(_) | Self::None => Err(ReadError::Io(lost())),
         }

@@ -155,7 +155,7 @@ fn blocks_to_the_end(mut bytes: &[u8]) -> bool {
     }
 }
 
-fn fetch(file: &dyn ReadAt, offset: u64, length: u64) -> Result<Vec<u8>, ReadError> {
+pub(super) fn fetch(file: &dyn ReadAt, offset: u64, length: u64) -> Result<Vec<u8>, ReadError> {
     let length = usize::try_from(length).map_err(|_| damaged("the index is too large"))?;
     let bytes = file.read_at(offset, length).map_err(ReadError::Io)?;
     if bytes.len() == length {

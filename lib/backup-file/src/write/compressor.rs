@@ -57,8 +57,7 @@ impl<W: Write> Compressor<W> {
     pub(super) fn end(&mut self, end: SectionEnd) -> io::Result<()> {
         self.attempt(|it| {
             it.drain()?;
-            it.output.end(end);
-            Ok(())
+            it.output.end(end, &mut it.packer)
         })
     }
 
@@ -200,6 +199,7 @@ mod tests {
         let end = SectionEnd {
             took: Duration::ZERO,
             contents: None,
+            layout: None,
         };
         compressor.end(end).unwrap();
         let output = compressor.close().unwrap();

@@ -4,8 +4,10 @@ use std::fs::File;
 use std::io::{self, Read, Seek, Write};
 use std::time::Duration;
 
-use crate::format::contents::{self, Contents};
-use crate::format::index::{About, Index, Section, SectionKind, milliseconds};
+use crate::format::contents::Contents;
+use crate::format::index::{About, Index, MapPlace, Section, SectionKind, milliseconds};
+use crate::format::map::{Checkpoints, Layout};
+use crate::format::map_members;
 use crate::format::marker::MARKER;
 use crate::format::member::{Packer, as_u64};
 use crate::format::tail;
@@ -18,16 +20,25 @@ pub(super) struct Output<W> {
     sections: Vec<Section>,
     /// The section that has begun and not ended.
     open: Option<SectionStart>,
+    /// The maps of sections that have ended, which follow the last section: the section's place in `sections`, and the
+    /// map's members.
+    maps: Vec<(usize, Vec<u8>)>,
+    /// What the maps take together.
+    maps_length: usize,
     /// Where the next member goes.
     offset: u64,
     sql_offset: u64,
 }
+
+/// The most that all maps of a backup may take in the file: they wait in memory for its end.
+const MOST_MAPS: usize = 32 << 20;
 
 /// What is known of a section when it ends.
 #[derive(Debug)]
 pub(super) struct SectionEnd {
     pub(super) took: Duration,
     pub(super) contents: Option<Contents>,
+    pub(super) layout: Option<Layout>,
 }
 
 /// What is known of a section when it begins, and its CRC-32 so far.
@@ -37,6 +48,7 @@ struct SectionStart {
     offset: u64,
     sql_offset: u64,
     crc32: crc32fast::Hasher,
+    checkpoints: Checkpoints,
 }
 
 impl<W: Write> Output<W> {
@@ -45,6 +57,8 @@ impl<W: Write> Output<W> {
             sink,
             sections: Vec::new(),
             open: None,
+            maps: Vec::new(),
+            maps_length: 0,
             offset: 0,
             sql_offset: 0,
         }
@@ -57,12 +71,16 @@ impl<W: Write> Output<W> {
             offset: self.offset,
             sql_offset: self.sql_offset,
             crc32: crc32fast::Hasher::new(),
+            checkpoints: Checkpoints::default(),
         });
     }
 
     /// Adds whole members that hold `sql` bytes.
     pub(super) fn members(&mut self, members: &[u8], sql: usize) -> io::Result<()> {
         if let Some(open) = &mut self.open {
+            let (sql, file) = (self.sql_offset, self.offset);
+            open.checkpoints
+                .pass(sql - open.sql_offset, file - open.offset);
             open.crc32.update(members);
         }
         self.offset += as_u64(members.len());
@@ -71,8 +89,18 @@ impl<W: Write> Output<W> {
     }
 
     /// Ends the section that is open.
-    pub(super) fn end(&mut self, end: SectionEnd) {
+    pub(super) fn end(&mut self, end: SectionEnd, packer: &mut Packer) -> io::Result<()> {
         if let Some(open) = self.open.take() {
+            if let (SectionKind::Database(name), Some(layout)) = (&open.kind, &end.layout) {
+                let map = map_members::write(
+                    name,
+                    self.sql_offset - open.sql_offset,
+                    layout,
+                    &open.checkpoints,
+                    packer,
+                )?;
+                self.keep_map(map);
+            }
             self.sections.push(Section {
                 kind: open.kind,
                 offset: open.offset,
@@ -82,13 +110,29 @@ impl<W: Write> Output<W> {
                 crc32: open.crc32.finalize(),
                 seconds: milliseconds(end.took.as_secs_f64()),
                 contents: end.contents,
+                map: None,
             });
+        }
+        Ok(())
+    }
+
+    /// Keeps the map of the section that comes next, if there is room for it. Which maps there is room for depends on
+    /// their order in the file alone.
+    fn keep_map(&mut self, map: Option<Vec<u8>>) {
+        let room = MOST_MAPS - self.maps_length;
+        if let Some(map) = map.filter(|map| map.len() <= room) {
+            self.maps_length += map.len();
+            self.maps.push((self.sections.len(), map));
         }
     }
 
     /// Adds a section that was compressed into a file of its own.
     pub(super) fn append(&mut self, part: Part) -> io::Result<()> {
-        let Part { mut file, section } = part;
+        let Part {
+            mut file,
+            section,
+            map,
+        } = part;
         let mut crc32 = crc32fast::Hasher::new();
         let mut piece = vec![0; 256 << 10];
         let mut left = section.length;
@@ -107,6 +151,7 @@ impl<W: Write> Output<W> {
             )));
         }
         let (length, sql_length) = (section.length, section.sql_length);
+        self.keep_map(map);
         self.sections.push(Section {
             offset: self.offset,
             sql_offset: self.sql_offset,
@@ -117,7 +162,7 @@ impl<W: Write> Output<W> {
         Ok(())
     }
 
-    /// Writes the index, its locator, the marker.
+    /// Writes the maps, the index, its locator, the marker.
     pub(super) fn finish(mut self, about: About, packer: &mut Packer) -> io::Result<W> {
         let covered: u64 = self.sections.iter().map(|section| section.length).sum();
         if covered != self.offset {
@@ -125,16 +170,19 @@ impl<W: Write> Output<W> {
                 "SQL was written before the first section began",
             ));
         }
-        let mut index = Index {
+        for (at, map) in std::mem::take(&mut self.maps) {
+            self.sections[at].map = Some(MapPlace {
+                offset: self.offset,
+                length: as_u64(map.len()),
+                crc32: crc32fast::hash(&map),
+            });
+            self.sink.write_all(&map)?;
+            self.offset += as_u64(map.len());
+        }
+        let index = Index {
             about,
             sections: std::mem::take(&mut self.sections),
         };
-        contents::shorten(
-            index
-                .sections
-                .iter_mut()
-                .filter_map(|it| it.contents.as_mut()),
-        );
         let tail = tail::write(&index, self.offset, packer)?;
         self.sink.write_all(&tail)?;
         self.flush()
@@ -162,6 +210,7 @@ impl Output<File> {
         Ok(Part {
             file: self.sink,
             section,
+            map: self.maps.pop().map(|(_, map)| map),
         })
     }
 }
@@ -171,6 +220,7 @@ impl Output<File> {
 pub struct Part {
     file: File,
     section: Section,
+    map: Option<Vec<u8>>,
 }
 
 impl Part {

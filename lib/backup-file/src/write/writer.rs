@@ -12,6 +12,7 @@ use super::output::{Part, SectionEnd};
 use crate::codec::LEVELS;
 use crate::format::contents::Contents;
 use crate::format::index::{About, SectionKind};
+use crate::format::map::Layout;
 use crate::format::member::Packer;
 
 /// How to compress.
@@ -43,6 +44,7 @@ struct OpenSection {
     since: Instant,
     took: Option<Duration>,
     contents: Option<Contents>,
+    layout: Option<Layout>,
 }
 
 impl<W: Write> Writer<W> {
@@ -69,6 +71,7 @@ impl<W: Write> Writer<W> {
             since: Instant::now(),
             took: None,
             contents: None,
+            layout: None,
         });
         self.compressor.begin(kind)
     }
@@ -129,11 +132,19 @@ impl<W: Write> Writer<W> {
         }
     }
 
-    /// Sets what the dump in the open section held. If the lists of tables of all sections take more than 8 MiB, the
-    /// longest are left out of the index.
+    /// Sets what the dump in the open section held.
     pub fn holds(&mut self, contents: Contents) {
         if let Some(open) = &mut self.section {
             open.contents = Some(contents);
+        }
+    }
+
+    /// Sets where the rows are in the open section, which is a database's, for its map. The places are those of all SQL of
+    /// the section. A map of more than 16 MiB is left out, and so are those for which the maps before them leave less
+    /// than 32 MiB together.
+    pub fn map(&mut self, layout: Layout) {
+        if let Some(open) = &mut self.section {
+            open.layout = Some(layout);
         }
     }
 
@@ -185,6 +196,7 @@ impl<W: Write> Writer<W> {
             Some(open) => self.compressor.end(SectionEnd {
                 took: open.took.unwrap_or_else(|| open.since.elapsed()),
                 contents: open.contents,
+                layout: open.layout,
             }),
             None => Ok(()),
         }
@@ -236,6 +248,11 @@ impl PartWriter {
     /// As [`Writer::holds`].
     pub fn holds(&mut self, contents: Contents) {
         self.writer.holds(contents);
+    }
+
+    /// As [`Writer::map`].
+    pub fn map(&mut self, layout: Layout) {
+        self.writer.map(layout);
     }
 
     /// Ends the section; `time` is how long its dump took.

@@ -5,7 +5,7 @@
 use std::io::{self, Cursor, Read};
 use std::time::Duration;
 
-use backup_file::{About, MARKER, Options, ReadAt, Reader, Report, SectionKind, Writer};
+use backup_file::{About, Excluded, MARKER, Options, ReadAt, Reader, Report, SectionKind, Writer};
 use chrono::DateTime;
 
 /// How long the dump of each section took.
@@ -34,6 +34,7 @@ pub(crate) fn about() -> About {
         server_version: "15.18 (Debian 15.18-0+deb12u1)".into(),
         client_version: "15.18 (Debian 15.18-0+deb12u1)".into(),
         encoding: None,
+        excluded: Excluded::default(),
         started: moment("2025-11-23T02:00:00Z"),
         finished: moment("2025-11-23T02:00:07.25Z"),
     }
@@ -95,7 +96,7 @@ pub(crate) fn sql_of(file: &[u8], threads: usize) -> (Vec<u8>, Report) {
 }
 
 /// A member that stores some bytes.
-fn stored(block: &[u8]) -> Vec<u8> {
+pub(crate) fn stored(block: &[u8]) -> Vec<u8> {
     let length = u16::try_from(block.len()).unwrap();
     let mut member = MARKER[..16].to_vec();
     member.extend_from_slice(&(length + 30).to_le_bytes());

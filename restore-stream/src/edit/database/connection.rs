@@ -8,6 +8,7 @@ use pg_text::PgText;
 
 use super::super::context::Context;
 use super::super::guard::foreign;
+use super::super::session_settings::SessionSettings;
 use super::super::traits::Out;
 use super::state::{DatabaseEdit, Transaction};
 use crate::server::target::Destination;
@@ -60,6 +61,7 @@ impl DatabaseEdit {
             deferred.send(out)?;
         }
         self.context = Context::default();
+        self.settings = SessionSettings::default();
         if !self.while_filled.is_empty() {
             out.write(&self.context.sql())?;
         }

@@ -4,7 +4,8 @@ use dump_text::{Piece, Token, tokens};
 use job::Error;
 
 use super::super::traits::Out;
-use super::state::{DatabaseEdit, Rows, Transaction};
+use super::fork::frozen;
+use super::state::{DatabaseEdit, Freeze, Rows, Transaction};
 
 impl DatabaseEdit {
     pub(super) fn send(&mut self, statement: &[u8], out: &mut dyn Out) -> Result<bool, Error> {
@@ -22,6 +23,15 @@ impl DatabaseEdit {
             };
             return Ok(true);
         }
+        self.settings.see(statement);
+        let frozen = match self.freeze {
+            Freeze::Next => frozen(statement),
+            _ => None,
+        };
+        if frozen.is_some() {
+            self.freeze = Freeze::Now;
+        }
+        let statement = frozen.as_deref().unwrap_or(statement);
         self.guard
             .send(statement, self.options.wary, &mut self.context, out)?;
         Ok(true)
@@ -53,6 +63,10 @@ impl DatabaseEdit {
                 self.aside = !last;
                 let end: &[u8] = if last { b"\n" } else { b"" };
                 out.large_objects()?.write(&[sql, end].concat())
+            }
+            Piece::DataEnd { .. } if self.freeze == Freeze::Now => {
+                self.freeze = Freeze::No;
+                out.write(&[sql, b"COMMIT;\n"].concat())
             }
             _ => out.write(sql),
         }

@@ -9,6 +9,7 @@ use super::super::definition::Definition;
 use super::super::guard::Guard;
 use super::super::large_objects::SideSession;
 use super::super::options::Options;
+use super::super::session_settings::SessionSettings;
 use super::super::tally::Tally;
 use super::super::traits::Out;
 use crate::server::target::{Destination, Transactions};
@@ -43,6 +44,9 @@ pub(crate) struct DatabaseEdit {
     /// Whether the long statement that is passing goes to that session.
     pub(super) aside: bool,
     pub(super) rows: Rows,
+    /// What the dump has set since the connection.
+    pub(super) settings: SessionSettings,
+    pub(super) freeze: Freeze,
     /// Statements that come after everything else.
     pub(super) deferred: Vec<Deferred>,
     /// Their size in bytes.
@@ -72,6 +76,8 @@ impl DatabaseEdit {
             side_session: SideSession::default(),
             aside: false,
             rows: Rows::None,
+            settings: SessionSettings::default(),
+            freeze: Freeze::No,
             deferred: Vec::new(),
             deferred_size: 0,
             while_filled: Vec::new(),
@@ -117,8 +123,18 @@ pub(super) enum Rows {
     LeftOut,
 }
 
+/// Whether rows are copied frozen into a table that is emptied in the same transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Freeze {
+    No,
+    /// Those of the next COPY.
+    Next,
+    /// Those that come now: the transaction ends after them.
+    Now,
+}
+
 /// A statement that comes after everything else, with the settings that it was written under.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Deferred {
     /// Whether it came after the connection to the database. The server keeps it for all databases together, in the encoding
     /// of the database in which it was said.

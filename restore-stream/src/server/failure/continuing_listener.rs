@@ -28,6 +28,8 @@ struct Message {
     sqlstate: Option<String>,
     /// The server's words without their code, or psql's own.
     words: String,
+    /// Whether a person has seen it.
+    said: bool,
 }
 
 impl ContinuingListener {
@@ -75,6 +77,7 @@ impl ContinuingListener {
             at,
             sqlstate: from_server.map(|it| it.sqlstate.to_string()),
             words: from_server.map_or_else(|| words.to_owned(), |it| it.to_string()),
+            said: from_server.is_some_and(|it| is_warning(&it) || !it.sqlstate.is_error()),
         };
         if from_server.is_some_and(|it| is_warning(&it)) {
             say!("{}: {}", self.part, message.words);
@@ -84,8 +87,13 @@ impl ContinuingListener {
 
     /// Nothing more of the last message comes. psql names no statement for the errors that it has found itself.
     fn end(&mut self) {
-        if matches!(&self.last, Some(last) if is_own_error(&last.words)) {
-            self.failed("");
+        match &self.last {
+            Some(last) if is_own_error(&last.words) => self.failed(""),
+            // A warning with the code of an error.
+            Some(last) if last.sqlstate.is_some() && !last.said => {
+                say!("{}: {}", self.part, last.words);
+            }
+            _ => {}
         }
         self.last = None;
     }
@@ -108,6 +116,7 @@ impl ContinuingListener {
             at,
             sqlstate,
             words,
+            ..
         } = self.last.take().unwrap_or_default();
         self.failures.add(ListedFailure {
             part: self.part.clone(),

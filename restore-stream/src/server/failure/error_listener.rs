@@ -25,9 +25,14 @@ struct LastMessage {
 }
 
 impl ErrorListener {
-    /// Hears the next line. A warning is returned: a person is to see it at once.
-    pub(crate) fn hear(&self, line: &str) -> Option<String> {
+    /// Hears the next line. Warnings are returned: a person is to see them.
+    pub(crate) fn hear(&self, line: &str) -> Vec<String> {
         lock(&self.0).hear(line)
+    }
+
+    /// What was heard last, if psql has ended well after it and it was not returned before: then it was a warning too.
+    pub(crate) fn last_warning(&self) -> Option<String> {
+        lock(&self.0).farewell()
     }
 
     /// The statement that failed, if one has. If psql ends for another reason, it names no statement.
@@ -42,35 +47,39 @@ impl ErrorListener {
 }
 
 impl LastMessage {
-    fn hear(&mut self, line: &str) -> Option<String> {
+    fn hear(&mut self, line: &str) -> Vec<String> {
         let part = self.lines.last().map(|it| it.0);
         if !self.statement.is_empty() {
             // The statement is the last that psql says: whatever its lines look like, they belong to it.
             self.add_to_statement(line);
-            return None;
+            return Vec::new();
         }
         // The location is the last part of a message: until it has come, every line belongs to that, however it looks.
         if matches!(part, None | Some(Part::Location))
             && let Some(message) = ServerMessage::parse(line)
         {
+            // psql has gone on after the message before, which was no error then.
+            let before = self.farewell();
             let words = message.to_string();
-            let warning = is_warning(&message);
-            self.warning = warning || !message.sqlstate.is_error();
+            let warning = is_warning(&message).then(|| words.clone());
+            self.warning = warning.is_some() || !message.sqlstate.is_error();
             self.sqlstate = message.sqlstate.to_string();
-            self.lines = vec![(Part::Message, words.clone())];
-            return warning.then_some(words);
+            self.lines = vec![(Part::Message, words)];
+            return before.into_iter().chain(warning).collect();
         }
         if let Some(statement) = line.strip_prefix(STATEMENT)
             && !self.lines.is_empty()
         {
             self.add_to_statement(statement.trim_start());
-            return None;
+            return Vec::new();
         }
-        let next = Part::begun_by(line).unwrap_or(part?);
+        let Some(next) = Part::begun_by(line).or(part) else {
+            return Vec::new();
+        };
         if self.lines.len() < KEPT || next == Part::Location {
             self.lines.push((next, line.to_owned()));
         }
-        None
+        Vec::new()
     }
 
     fn farewell(&self) -> Option<String> {

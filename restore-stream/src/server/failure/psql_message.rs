@@ -50,10 +50,11 @@ impl Part {
     }
 }
 
-/// Whether a message of the server is a warning. A few warnings have the code of an error; those are known only by the
-/// English word, which decides whether a person sees them, and nothing else.
+/// Whether a message of the server is a warning by its code. A few warnings have the code of an error (`25P01`: there is no
+/// transaction). The severity tells, but psql prints that in the server's language; so such a warning is known by what
+/// follows it: psql goes on, and names no statement that has failed.
 pub(super) fn is_warning(message: &ServerMessage<'_>) -> bool {
-    message.sqlstate.as_str().starts_with("01") || message.severity == "WARNING"
+    message.sqlstate.as_str().starts_with("01")
 }
 
 /// The line of psql's input that a message is about, and the message: `psql:<stdin>:7: ERROR:  …`
