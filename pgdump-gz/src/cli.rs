@@ -1,9 +1,9 @@
 use std::ffi::OsString;
 use std::time::Duration;
 
-use backup_file::{DEFAULT_LEVEL, LEVELS, Options};
-use clap::Parser;
+use backup_file::{BackupKind, DEFAULT_LEVEL, LEVELS, Options};
 use clap::builder::{OsStringValueParser, TypedValueParser};
+use clap::{Parser, ValueEnum};
 use pg_text::PgText;
 
 // Each paragraph is one line, which clap wraps to the terminal's width; other lines fit in 80 columns.
@@ -54,6 +54,30 @@ pub(crate) struct Args {
     /// Write into this directory, and print the backup's path
     #[arg(long, value_name = "DIR")]
     pub(crate) dir: Option<String>,
+
+    /// Take a base backup: a copy of the data directory, as one tar
+    ///
+    /// With the archived WAL it brings the cluster back to any later moment.
+    #[arg(
+        long,
+        conflicts_with_all = ["command", "exclude_database", "no_role_passwords", "restrict_key", "lock_wait_timeout", "jobs"],
+        help_heading = "Base backup"
+    )]
+    pub(crate) base: bool,
+
+    /// Checkpoint that a base backup begins with: fast or spread
+    ///
+    /// A fast one takes all of the server's disk for some seconds, a spread one minutes, and disturbs nobody.
+    #[arg(
+        long,
+        value_name = "HOW",
+        value_enum,
+        default_value_t = Checkpoint::Spread,
+        requires = "base",
+        hide_possible_values = true,
+        help_heading = "Base backup"
+    )]
+    pub(crate) checkpoint: Checkpoint,
 
     /// Leave out databases whose name matches; may be repeated
     ///
@@ -164,7 +188,32 @@ pub(crate) struct Args {
     pub(crate) no_sched_batch: bool,
 }
 
+/// How the server makes the checkpoint that a base backup begins with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Checkpoint {
+    Fast,
+    Spread,
+}
+
+impl Checkpoint {
+    /// As pg_basebackup has it.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Fast => "fast",
+            Self::Spread => "spread",
+        }
+    }
+}
+
 impl Args {
+    /// What kind of backup is made.
+    pub(crate) fn kind(&self) -> BackupKind {
+        match self.base {
+            true => BackupKind::Base,
+            false => BackupKind::Dump,
+        }
+    }
+
     /// How to compress.
     pub(crate) fn options(&self) -> Options {
         Options {
@@ -236,6 +285,18 @@ mod tests {
             );
         }
         assert!(Args::try_parse_from(["pgdump-gz", "--level=1", "--", "true"]).is_ok());
+    }
+
+    #[test]
+    fn a_base_backup_is_of_all_there_is() {
+        let args = Args::parse_from(["pgdump-gz", "--base", "--checkpoint", "fast", "-dx"]);
+        assert_eq!(args.kind(), BackupKind::Base);
+        assert_eq!(args.checkpoint, Checkpoint::Fast);
+        for option in ["--jobs=2", "--exclude-database=x", "--no-role-passwords"] {
+            assert!(Args::try_parse_from(["pgdump-gz", "--base", option]).is_err());
+        }
+        assert!(Args::try_parse_from(["pgdump-gz", "--checkpoint=fast"]).is_err());
+        assert!(Args::try_parse_from(["pgdump-gz", "--base", "--", "true"]).is_err());
     }
 
     #[test]

@@ -36,5 +36,5 @@ fn restore(args: &Args, report: &mut Report) -> Result<(), Error> {
         // Reading the whole backup may take hours. First it must be clear that the server can be restored into.
         Cluster::survey(args, plan::names_to_take(None, args).as_deref())?;
     }
-    restore::run(&ChosenBackup::new(args)?, args, report)
+    restore::run(&ChosenBackup::new(args)?.dump()?, args, report)
 }

@@ -2,6 +2,7 @@
 //!
 //! A file is [`member`]s; its [`tail`] is the [`index`], the [`locator`] of the index and the [`marker`].
 
+pub(crate) mod base;
 pub(crate) mod contents;
 pub(crate) mod error;
 pub(crate) mod index;

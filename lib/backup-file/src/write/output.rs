@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{self, Read, Seek, Write};
 use std::time::Duration;
 
+use crate::format::base::Base;
 use crate::format::contents::{self, Contents};
 use crate::format::index::{About, Index, Section, SectionKind, milliseconds};
 use crate::format::marker::MARKER;
@@ -118,7 +119,12 @@ impl<W: Write> Output<W> {
     }
 
     /// Writes the index, its locator, the marker.
-    pub(super) fn finish(mut self, about: About, packer: &mut Packer) -> io::Result<W> {
+    pub(super) fn finish(
+        mut self,
+        about: About,
+        base: Option<Base>,
+        packer: &mut Packer,
+    ) -> io::Result<W> {
         let covered: u64 = self.sections.iter().map(|section| section.length).sum();
         if covered != self.offset {
             return Err(io::Error::other(
@@ -128,6 +134,7 @@ impl<W: Write> Output<W> {
         let mut index = Index {
             about,
             sections: std::mem::take(&mut self.sections),
+            base: base.map(Box::new),
         };
         contents::shorten(
             index
