@@ -30,7 +30,7 @@ impl FromStr for SystemId {
 }
 
 /// The directory of all archives in a store.
-const ARCHIVES: &str = "wal";
+pub(crate) const ARCHIVES: &str = "wal";
 const SUFFIX: &str = ".gz";
 
 /// The directory of a cluster's archive in a store, without a slash at its end: `wal/7412345678901234567`.
@@ -40,7 +40,12 @@ pub fn archive_directory(system: SystemId) -> String {
 
 /// The name of an archived file in a store: `wal/7412345678901234567/000000010000000A000000C6.gz`.
 pub fn stored_name(system: SystemId, name: WalName) -> String {
-    format!("{}/{name}{SUFFIX}", archive_directory(system))
+    format!("{}/{}", archive_directory(system), file_name(name))
+}
+
+/// The name of an archived file in the archive's directory.
+pub(crate) fn file_name(name: WalName) -> String {
+    format!("{name}{SUFFIX}")
 }
 
 /// The archived file that a name in a cluster's archive (without the directory) is of; none if it is of none.

@@ -9,9 +9,11 @@
 //! | [`History`] | a timeline history file: where one timeline forked from another |
 //! | [`SystemId`], [`stored_name`], [`archive_directory`] | where an archived file is in a store |
 //! | [`Holdings`] | what an archive holds, and how far a recovery gets with it |
+//! | [`Archive`] | one cluster's archive in a store: puts, gets, lists and removes |
 //!
-//! Nothing here reads a disk or asks a service: bytes and names come in, and answers go out.
+//! Only [`Archive`] reads a disk or asks a service. To all else bytes and names come in, and answers go out.
 
+mod archive;
 mod control;
 mod header;
 mod history;
@@ -21,6 +23,10 @@ mod lsn;
 mod name;
 mod segment;
 
+pub use archive::{
+    Archive, ArchiveError, ArchiveErrorKind, Archived, Packed, Put, Recorded, Stored, UnpackError,
+    Unpacked, unpack,
+};
 pub use control::{ControlError, ControlFile};
 pub use header::{HeaderError, LongHeader, Mismatch};
 pub use history::{Contradiction, Fork, History, HistoryError};
