@@ -20,6 +20,15 @@ enum Location {
     Container(Client),
 }
 
+/// What a store is.
+#[derive(Debug, Clone, Copy)]
+pub enum Place<'a> {
+    /// A directory.
+    Directory(&'a Directory),
+    /// A container, perhaps with a prefix.
+    Container(&'a Client),
+}
+
 /// A backup in a store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Backup {
@@ -111,6 +120,14 @@ impl Store {
         match &self.location {
             Location::Directory(directory) => directory.path().display().to_string(),
             Location::Container(client) => client.container().to_string(),
+        }
+    }
+
+    /// What it is.
+    pub fn place(&self) -> Place<'_> {
+        match &self.location {
+            Location::Directory(directory) => Place::Directory(directory),
+            Location::Container(client) => Place::Container(client),
         }
     }
 

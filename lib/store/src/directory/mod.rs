@@ -65,6 +65,24 @@ impl Directory {
         &self.path
     }
 
+    /// A directory in it, `names` long (`wal/7412345678901234567`), which is made if it is not there. What is made gets
+    /// this directory's mode and is durable.
+    ///
+    /// # Errors
+    /// It cannot be made, or something else is there.
+    pub fn make(&self, names: &str) -> Result<Self, Error> {
+        let mut path = self.path.clone();
+        for name in names.split('/') {
+            let parent = path.clone();
+            path.push(name);
+            make(&parent, &path).map_err(|error| {
+                let doing = format_args!("cannot make directory '{}'", path.display());
+                path_error(doing, &parent, Access::Write, &error)
+            })?;
+        }
+        Ok(Self { path })
+    }
+
     /// Locks it against other programs that write backups; reading and pruning go on.
     ///
     /// # Errors
@@ -188,4 +206,18 @@ impl Directory {
             error,
         )
     }
+}
+
+/// Makes a directory with the mode of its parent, unless it is there.
+fn make(parent: &Path, path: &Path) -> io::Result<()> {
+    match fs::create_dir(path) {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => {
+            return Ok(());
+        }
+        Err(error) => return Err(error),
+    }
+    // The umask is PostgreSQL's, which would keep out those who check the store. Where it may not be changed, it stays.
+    let _ = fs::set_permissions(path, parent.metadata()?.permissions());
+    flush(parent)
 }

@@ -64,6 +64,15 @@ impl Temporary {
         self.file.path()
     }
 
+    /// Lets the directory's group read it, if it may read the directory.
+    pub(super) fn share_with(&self, directory: &Path) -> io::Result<()> {
+        if directory.metadata()?.permissions().mode() & 0o040 == 0 {
+            return Ok(());
+        }
+        let mode = fs::Permissions::from_mode(MODE);
+        self.file.as_file().set_permissions(mode)
+    }
+
     pub(super) fn sync(&self) -> io::Result<()> {
         self.file.as_file().sync_all()
     }

@@ -1,0 +1,148 @@
+//! How a file gets into an archive: once, under its name, for ever.
+
+use std::io::Write;
+
+use azure_blob::{Client, ErrorKind as ServiceErrorKind, Record};
+use backup_file::Sha256;
+use store::{Directory, ErrorKind as StoreErrorKind};
+
+use super::error::{ArchiveError, ArchiveErrorKind};
+use super::packed::{Packed, UnpackError, unpack};
+use super::{Archive, Place};
+use crate::layout::{archive_directory, file_name};
+use crate::{WalName, stored_name};
+
+/// What became of a file that was to be archived. Either way it is in the store, and durable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Put {
+    /// It was put there now.
+    New,
+    /// It was there already, with the same content.
+    Same,
+}
+
+impl Archive {
+    /// Puts a file there, unless the same one is there already. `writer` says who puts it.
+    ///
+    /// # Errors
+    /// Kind [`Taken`](ArchiveErrorKind::Taken) if another content has the name; what the system or the service says.
+    pub fn put(&self, name: WalName, packed: &Packed, writer: &str) -> Result<Put, ArchiveError> {
+        let put = match &self.place {
+            Place::Directory(store, _) => self.publish(store, name, &packed.bytes),
+            Place::Container(client) => {
+                let record = Record {
+                    sha256: packed.sha256,
+                    raw_sha256: packed.raw_sha256,
+                    raw_size: packed.raw_size,
+                    writer: writer.to_owned(),
+                };
+                put_blob(client, &stored_name(self.system, name), packed, &record)
+            }
+        };
+        match put {
+            Err(error) if is_taken(&error) => self.compare(name, &packed.raw_sha256),
+            Ok(()) => Ok(Put::New),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether the file that is there under this name has this content.
+    ///
+    /// # Errors
+    /// Kind [`Taken`](ArchiveErrorKind::Taken) if it has another.
+    pub fn compare(&self, name: WalName, raw_sha256: &Sha256) -> Result<Put, ArchiveError> {
+        let there = match self.recorded(name) {
+            Err(error) if is_token(&error) => {
+                return Err(error.hint(format!(
+                    "'{name}' is there, and without 'r' in the token it cannot be compared: give the token r, c and w"
+                )));
+            }
+            there => there?,
+        };
+        let recorded = there.and_then(|there| there.raw_sha256);
+        let there = match recorded {
+            Some(recorded) => Some(recorded),
+            None => self.content(name)?,
+        };
+        match there {
+            Some(there) if there == *raw_sha256 => Ok(Put::Same),
+            Some(_) => Err(self.taken(name, "another content")),
+            None => Err(ArchiveError::new(
+                ArchiveErrorKind::Store(StoreErrorKind::Service(ServiceErrorKind::Changed)),
+                format!(
+                    "'{}' was there a moment ago, and is gone",
+                    self.label_of(name)
+                ),
+            )
+            .hint("does a prune run? PostgreSQL tries again")),
+        }
+    }
+
+    /// The SHA-256 of what the file under this name holds, by reading it; none if it is not there.
+    fn content(&self, name: WalName) -> Result<Option<Sha256>, ArchiveError> {
+        let Some(stored) = self.get(name)? else {
+            return Ok(None);
+        };
+        match unpack(stored.input, stored.raw_sha256, |_| Ok(())) {
+            Ok(unpacked) => Ok(Some(unpacked.sha256)),
+            Err(UnpackError::Damaged(what)) => {
+                Err(self.taken(name, &format!("a damaged file ({what})")))
+            }
+            Err(UnpackError::Read(error) | UnpackError::Write(error)) => {
+                Err(match azure_blob::Error::from_io(&error) {
+                    Some(error) => error.clone().into(),
+                    None => ArchiveError::new(
+                        ArchiveErrorKind::Store(StoreErrorKind::System(error.kind())),
+                        format!(
+                            "cannot read '{}': {}",
+                            self.label_of(name),
+                            job::text::reason(&error)
+                        ),
+                    ),
+                })
+            }
+        }
+    }
+
+    fn taken(&self, name: WalName, by: &str) -> ArchiveError {
+        ArchiveError::new(
+            ArchiveErrorKind::Taken,
+            format!("'{}' is there with {by}: nothing was changed", self.label_of(name)),
+        )
+        .hint("does another server (a clone, an old primary) archive here? Each cluster needs one archive, and a copy needs archive_mode = off")
+    }
+
+    fn publish(&self, store: &Directory, name: WalName, bytes: &[u8]) -> Result<(), ArchiveError> {
+        let directory = store.make(&archive_directory(self.system))?;
+        let mut publication = directory.publish(&file_name(name))?.bare();
+        publication.write_all(bytes).map_err(|error| {
+            let path = directory.path().join(file_name(name));
+            let doing = format_args!("cannot write '{}'", path.display());
+            store::path_error(doing, &path, store::Access::Write, &error)
+        })?;
+        publication.commit()?;
+        Ok(())
+    }
+}
+
+fn put_blob(
+    client: &Client,
+    name: &str,
+    packed: &Packed,
+    record: &Record,
+) -> Result<(), ArchiveError> {
+    Ok(client.put_blob(name, &packed.bytes, record)?)
+}
+
+fn is_taken(error: &ArchiveError) -> bool {
+    use StoreErrorKind::{Exists, Service};
+    matches!(
+        error.kind(),
+        ArchiveErrorKind::Store(Exists | Service(ServiceErrorKind::Exists))
+    )
+}
+
+fn is_token(error: &ArchiveError) -> bool {
+    let token = StoreErrorKind::Service(ServiceErrorKind::Token);
+    error.kind() == ArchiveErrorKind::Store(token)
+}
