@@ -54,6 +54,9 @@ pub(crate) struct Contents {
     /// What its index says, where it has one.
     #[serde(flatten)]
     pub(crate) cluster: Option<Cluster>,
+    /// What it needs, if it is a base backup.
+    #[serde(flatten)]
+    pub(crate) base: Option<BaseFigures>,
     /// When its dump was started, by its index.
     #[serde(skip)]
     pub(crate) started: Option<DateTime<Utc>>,
@@ -62,6 +65,16 @@ pub(crate) struct Contents {
     /// What cannot be promised of it, or is odd.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) remarks: Vec<String>,
+}
+
+/// What a base backup is of, and which WAL it needs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct BaseFigures {
+    /// In decimal digits.
+    pub(crate) system_identifier: String,
+    pub(crate) timeline: u32,
+    pub(crate) start_lsn: String,
+    pub(crate) stop_lsn: String,
 }
 
 /// The cluster that was dumped, as an index has it.

@@ -79,7 +79,7 @@ impl<'a> Verification<'a> {
             self.report
                 .add(token::check(client, now, args.limits.warn_expiry))?;
         }
-        let backups = store.list()?;
+        let backups = store.list()?.dumps;
         self.metrics.stored(&backups);
         let (past, future) = clock::split(&backups, now);
         self.check_backups(&store, past)?;

@@ -24,7 +24,7 @@ pub(crate) struct Survey {
 impl Survey {
     /// Lists a store and decides.
     pub(crate) fn of(store: &Store, now: DateTime<Utc>, policy: &Policy) -> Result<Self, Error> {
-        let backups = store.list()?;
+        let backups = store.list()?.dumps;
         let candidates: Vec<Candidate> = backups
             .iter()
             .map(|backup| Candidate {

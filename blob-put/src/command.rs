@@ -1,7 +1,9 @@
 use std::time::Instant;
 
+use azure_blob::Upload;
 use backup_file::BackupName;
 use job::{Error, Progress, say};
+use store::FilePublication;
 
 use crate::cli::Args;
 use crate::destination::{Destination, Location};
@@ -17,14 +19,14 @@ pub(crate) fn run() -> Result<(), Error> {
     let args: Args = job::parse_args()?;
     let started = Instant::now();
     let source = Source::open(&args.source)?;
-    let destination = Destination::open(&args, source.name())?;
+    let mut destination = Destination::open(&args, source.name())?;
     let name = destination.name.as_str();
     if !args.raw && BackupName::parse(name).is_none() {
         say!(
             "note: '{name}' is no backup's name: backup-verify, blob-prune and --latest will not see it"
         );
     }
-    let uploaded = upload(&destination, source, &args)?;
+    let uploaded = upload(&mut destination, source, &args)?;
     let report = Report::new(&destination, &uploaded, args.overwrite, started.elapsed());
     report.say();
     report.print(args.json)
@@ -32,17 +34,41 @@ pub(crate) fn run() -> Result<(), Error> {
 
 /// Begins at the destination before the source is read, so that what is wrong there is reported before the dump is
 /// waited for.
-fn upload(destination: &Destination, source: Source, args: &Args) -> Result<Uploaded, Error> {
-    let name = destination.name.as_str();
-    let progress = Progress::new(format!("uploading '{name}'"), source.size());
-    match &destination.location {
-        Location::Container(client) => {
-            let upload = container::begin(client, name, &source, args)?;
-            container::put(upload, CheckedInput::new(source, args.raw, progress))
-        }
-        Location::Directory(place) => {
-            let publication = place.publish(name)?;
-            directory::put(publication, CheckedInput::new(source, args.raw, progress))
-        }
+fn upload(
+    destination: &mut Destination,
+    mut source: Source,
+    args: &Args,
+) -> Result<Uploaded, Error> {
+    let mut begun = Begun::at(destination, &source, args)?;
+    if let Some(kind) = source.kind()?
+        && (destination.is_own || !args.raw)
+        && destination.expect(kind)?
+    {
+        begun = Begun::at(destination, &source, args)?;
+    }
+    let progress = Progress::new(format!("uploading '{}'", destination.name), source.size());
+    let input = CheckedInput::new(source, args.raw, progress);
+    match begun {
+        Begun::Upload(upload) => container::put(*upload, input),
+        Begun::Publication(publication) => directory::put(*publication, input),
+    }
+}
+
+/// What was begun at the destination.
+enum Begun {
+    Upload(Box<Upload>),
+    Publication(Box<FilePublication>),
+}
+
+impl Begun {
+    fn at(destination: &Destination, source: &Source, args: &Args) -> Result<Self, Error> {
+        let name = destination.name.as_str();
+        Ok(match &destination.location {
+            Location::Container(client) => {
+                let upload = container::begin(client, name, source, args)?;
+                Self::Upload(Box::new(upload))
+            }
+            Location::Directory(place) => Self::Publication(Box::new(place.publish(name)?)),
+        })
     }
 }

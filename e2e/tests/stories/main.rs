@@ -7,6 +7,7 @@
     reason = "what fails here fails a test"
 )]
 
+mod base_backup;
 mod children;
 mod clean_dumps;
 mod contents;
