@@ -206,10 +206,11 @@ fn what_it_is_is_known_everywhere() {
     let (cluster, _archive) = archiving(Version::debian(), &[]);
     let dir = Scratch::new();
     let path = PathBuf::from(base(&cluster).arg("--dir").arg(dir.path()).succeeds().out());
-    Program::new("backup-verify")
-        .arg(&path)
-        .succeeds()
-        .says("base backup");
+    let verified = Program::new("backup-verify").arg(&path).succeeds();
+    assert!(
+        verified.out().contains("base backup, 3 databases"),
+        "{verified}"
+    );
     Program::new("restore-stream")
         .arg(&path)
         .on(&cluster)
@@ -321,6 +322,8 @@ fn what_failed_leaves_nothing() {
         "postgres",
         "create table torn as select generate_series(1, 10000) as i",
     );
+    // Otherwise the page would be written anew when the server starts.
+    cluster.sql("postgres", "checkpoint");
     let file = cluster.sql("postgres", "select pg_relation_filepath('torn')");
     cluster.stop();
     let file = data(&cluster).join(file);

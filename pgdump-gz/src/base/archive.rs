@@ -83,9 +83,9 @@ impl Archive {
     ///
     /// # Errors
     /// It is no whole base backup, or contradicts itself.
-    pub(crate) fn end(self) -> Result<Found, Error> {
+    pub(crate) fn end(self, output: &mut Output) -> Result<Found, Error> {
         let Self { tar, content } = self;
-        tar.end().map_err(not_whole)?;
+        output.write(tar.end().map_err(not_whole)?)?;
         let label = Label::parse(&content.label)
             .ok_or_else(|| not_whole("its backup_label cannot be read"))?;
         let system_identifier =

@@ -86,7 +86,7 @@ fn stream(
             return Err(error);
         }
     }
-    archive.end()
+    archive.end(output)
 }
 
 fn pass(
