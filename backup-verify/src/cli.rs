@@ -78,6 +78,22 @@ pub(crate) struct Args {
     #[command(flatten)]
     pub(crate) limits: Limits,
 
+    /// Check the WAL archive only: what can be reached, how far it is behind
+    ///
+    /// Of the base backups only the ends are read, and the dumps are not looked at. For a job that runs every few minutes.
+    #[arg(long, conflicts_with_all = ["all", "restore_test"], help_heading = "WAL archive")]
+    pub(crate) wal_only: bool,
+
+    /// Compare the WAL archive with this server: 'host=…' or postgresql://…
+    #[arg(
+        short,
+        long,
+        value_name = "CONNINFO",
+        allow_hyphen_values = true,
+        help_heading = "WAL archive"
+    )]
+    pub(crate) dbname: Option<OsString>,
+
     /// Restore the backup, compare the data with its index
     ///
     /// Of a store, the newest backup. It goes into a server of its own, made for the test and removed afterwards, or with --into

@@ -38,13 +38,27 @@ pub struct Span {
 }
 
 impl Window {
-    /// What an archive lets a base backup be recovered to.
+    /// What an archive lets a base backup be recovered to, along the newest timeline of which there is WAL.
     pub fn of(base: &BaseBackup, archive: &ArchiveContents) -> Self {
-        let holdings = &archive.holdings;
+        let (last, stop) = base.stop();
+        Self::along(
+            base,
+            archive,
+            newest_with_wal(&archive.holdings, last, stop),
+        )
+    }
+
+    /// The same along a given timeline; none if that does not lead on from the base backup.
+    pub fn to(base: &BaseBackup, archive: &ArchiveContents, timeline: u32) -> Option<Self> {
+        let (last, stop) = base.stop();
+        let leads_on = archive.holdings.targets(last, stop).contains(&timeline);
+        leads_on.then(|| Self::along(base, archive, timeline))
+    }
+
+    fn along(base: &BaseBackup, archive: &ArchiveContents, target: u32) -> Self {
         let (timeline, start) = base.start();
         let (last, stop) = base.stop();
-        let target = newest_with_wal(holdings, last, stop);
-        let reach = holdings.reach(timeline, start, target);
+        let reach = archive.holdings.reach(timeline, start, target);
         let (until_lsn, gaps) = reach.map_or((start, Vec::new()), |it| (it.until, it.gaps));
         let is_whole = until_lsn >= stop;
         let until = is_whole
