@@ -8,11 +8,10 @@ use std::time::Duration;
 use job::{Error, say};
 use store::Store;
 use wal::{
-    Archive, ArchiveErrorKind, History, Lsn, Packed, Put, SystemId, UnpackError, WalName, unpack,
+    Archive, ArchiveErrorKind, DataDirectory, History, Lsn, Packed, Put, SystemId, WalName, unpack,
 };
 
 use super::budget::Budget;
-use super::data_directory::DataDirectory;
 use super::file::WalFile;
 
 /// How long a segment that is durable waits for the answer whether its timeline was left: that only warns.
@@ -102,7 +101,7 @@ impl Archiver {
         let asked = thread::Builder::new()
             .name("history".into())
             .spawn(move || {
-                let history = read_history(&archive, next).ok().flatten();
+                let history = archive.history(next).ok().flatten();
                 let left = history.and_then(|history| history.left(segment.timeline));
                 let left = left.filter(|left| *left <= start);
                 // The segment may be archived, and nobody waits any more.
@@ -127,7 +126,7 @@ impl Archiver {
             ))
         })?;
         for fork in history.forks().iter().filter(|fork| fork.timeline > 1) {
-            let Some(there) = read_history(&self.archive, fork.timeline)? else {
+            let Some(there) = self.archive.history(fork.timeline)? else {
                 continue;
             };
             if let Some(contradiction) = history.contradicts(&there) {
@@ -140,34 +139,5 @@ impl Archiver {
             }
         }
         Ok(())
-    }
-}
-
-/// A history that is in the archive; none if it is not there.
-fn read_history(archive: &Archive, timeline: u32) -> Result<Option<History>, Error> {
-    let name = WalName::History(timeline);
-    let Some(stored) = archive.get(name)? else {
-        return Ok(None);
-    };
-    let mut text = Vec::new();
-    let unpacked = unpack(stored.input, stored.raw_sha256, |piece| {
-        text.extend_from_slice(piece);
-        Ok(())
-    });
-    let not_good =
-        |what: String| Error::not_good(format!("'{}' is not good: {what}", archive.label_of(name)));
-    match unpacked {
-        Ok(_) => {}
-        Err(UnpackError::Damaged(what)) => return Err(not_good(what)),
-        Err(error) => {
-            return Err(Error::failed(format!(
-                "cannot read '{}': {error}",
-                archive.label_of(name)
-            )));
-        }
-    }
-    match History::parse(timeline, &text) {
-        Ok(history) => Ok(Some(history)),
-        Err(error) => Err(not_good(error.to_string())),
     }
 }

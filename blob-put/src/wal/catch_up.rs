@@ -6,10 +6,9 @@ use std::ops::ControlFlow;
 
 use job::{Error, Exit, say, text};
 use store::{Access, Store, path_error};
-use wal::{LongHeader, Put, Segment, SegmentSize, WalName};
+use wal::{DataDirectory, LongHeader, Put, Segment, SegmentSize, WalName};
 
 use super::archiver::Archiver;
-use super::data_directory::DataDirectory;
 use super::file::WalFile;
 
 /// Sends what the store lacks.

@@ -9,9 +9,7 @@ use backup_file::Sha256;
 use job::Error;
 use sha2::{Digest, Sha256 as Hasher};
 use store::{Access, path_error};
-use wal::{LongHeader, Packed, Segment, SystemId, WalName};
-
-use super::data_directory::DataDirectory;
+use wal::{DataDirectory, LongHeader, Packed, Segment, SystemId, WalName};
 
 /// A file to be archived that is what its name says, as far as its header tells.
 #[derive(Debug)]

@@ -3,7 +3,6 @@
 mod archiver;
 mod budget;
 mod catch_up;
-mod data_directory;
 mod file;
 mod ready;
 
@@ -13,11 +12,10 @@ use std::time::Duration;
 use azure_blob::{Options, Permission};
 use job::Error;
 use store::{Place, Store};
-use wal::WalName;
+use wal::{DataDirectory, WalName};
 
 use crate::cli::Args;
 use archiver::Archiver;
-use data_directory::DataDirectory;
 
 /// PostgreSQL asks again for what was not archived, and waits for us when it is shut down.
 const DEADLINE: Duration = Duration::from_secs(20);

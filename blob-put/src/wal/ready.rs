@@ -7,10 +7,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use job::{Error, say};
-use wal::WalName;
+use wal::{DataDirectory, WalName};
 
 use super::archiver::Archiver;
-use super::data_directory::DataDirectory;
 use super::file::WalFile;
 
 /// How long others are begun beside the file that was asked for. PostgreSQL waits for us meanwhile, also when it is

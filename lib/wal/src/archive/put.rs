@@ -101,19 +101,7 @@ impl Archive {
             Err(UnpackError::Damaged(what)) => {
                 Err(self.taken(name, &format!("a damaged file ({what})")))
             }
-            Err(UnpackError::Read(error) | UnpackError::Write(error)) => {
-                Err(match azure_blob::Error::from_io(&error) {
-                    Some(error) => error.clone().into(),
-                    None => ArchiveError::new(
-                        ArchiveErrorKind::Store(StoreErrorKind::System(error.kind())),
-                        format!(
-                            "cannot read '{}': {}",
-                            self.label_of(name),
-                            job::text::reason(&error)
-                        ),
-                    ),
-                })
-            }
+            Err(error) => Err(self.unpack_error(name, &error)),
         }
     }
 

@@ -6,34 +6,36 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
-use job::Error;
 use store::{Access, path_error};
-use wal::{ControlError, ControlFile, SystemId};
+
+use crate::{ArchiveError, ArchiveErrorKind, ControlError, ControlFile, SystemId};
 
 /// How often pg_control is read again when the server was just writing it.
 const TRIES: usize = 20;
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// A pg_wal directory and what stands beside it.
-#[derive(Debug)]
-pub(super) struct DataDirectory {
+#[derive(Debug, Clone)]
+pub struct DataDirectory {
     /// As it was given: PostgreSQL runs its commands in the data directory and names `pg_wal/…`.
     pg_wal: PathBuf,
 }
 
 impl DataDirectory {
-    pub(super) fn of(pg_wal: &Path) -> Self {
+    /// The one whose pg_wal this is, by its path.
+    pub fn of(pg_wal: &Path) -> Self {
         // A trailing slash means nothing.
         let pg_wal = pg_wal.components().collect();
         Self { pg_wal }
     }
 
-    pub(super) fn pg_wal(&self) -> &Path {
+    /// The path that it was found by.
+    pub fn pg_wal(&self) -> &Path {
         &self.pg_wal
     }
 
     /// Where PostgreSQL notes which files are ready to be archived, and which are done.
-    pub(super) fn archive_status(&self) -> PathBuf {
+    pub fn archive_status(&self) -> PathBuf {
         self.pg_wal.join("archive_status")
     }
 
@@ -46,7 +48,7 @@ impl DataDirectory {
     }
 
     /// Its path for a person.
-    pub(super) fn label(&self) -> String {
+    pub fn label(&self) -> String {
         let path = self.path();
         fs::canonicalize(&path)
             .unwrap_or(path)
@@ -58,7 +60,7 @@ impl DataDirectory {
     ///
     /// # Errors
     /// It cannot be read, or is damaged.
-    pub(super) fn system(&self) -> Result<Option<SystemId>, Error> {
+    pub fn system(&self) -> Result<Option<SystemId>, ArchiveError> {
         let path = self.path().join("global/pg_control");
         for _ in 0..TRIES {
             let bytes = match read(&path) {
@@ -86,7 +88,8 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-fn damaged(path: &Path, error: ControlError) -> Error {
-    Error::not_good(format!("'{}' is not good: {error}", path.display()))
+fn damaged(path: &Path, error: ControlError) -> ArchiveError {
+    let said = format!("'{}' is not good: {error}", path.display());
+    ArchiveError::new(ArchiveErrorKind::NotGood, said)
         .hint("is it the data directory of PostgreSQL 14 or newer?")
 }
