@@ -9,7 +9,7 @@ use crate::cli::Args;
 use crate::destination::{Destination, Location};
 use crate::report::{Report, Uploaded};
 use crate::source::{CheckedInput, Source};
-use crate::{container, directory};
+use crate::{container, directory, wal};
 
 /// Runs the program.
 ///
@@ -17,6 +17,9 @@ use crate::{container, directory};
 /// Whatever ends it with nothing published.
 pub(crate) fn run() -> Result<(), Error> {
     let args: Args = job::parse_args()?;
+    if args.wal {
+        return wal::run(&args);
+    }
     let started = Instant::now();
     let source = Source::open(&args.source)?;
     let mut destination = Destination::open(&args, source.name())?;

@@ -1,4 +1,5 @@
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use azure_blob::Options;
@@ -9,6 +10,7 @@ use job::Error;
 use pg_client::Account;
 use pg_text::PgText;
 use store::Store;
+use wal::SystemId;
 
 // Each paragraph is one line, which clap wraps to the terminal's width; other lines fit in 80 columns.
 const MORE: &str = "\
@@ -31,11 +33,17 @@ refused too: connect to PostgreSQL itself.
 If anything fails, what was begun is dropped, and nothing that existed before is changed; only roles and \
 tablespaces that were created stay. A store that stops answering is given up after --deadline.
 
+With --wal, restore-stream is PostgreSQL's restore_command. PostgreSQL takes exit codes 1 to 125 for the end \
+of the WAL, and stops at any above. So --wal has exit codes of its own: 0 the file is there, whole; 1 it is \
+absent, which the store itself said; 201 failed; 202 wrong usage; 203 damaged, or a hole: later WAL of the \
+timeline is there; 204 refused. The token needs sp=rl.
+
 Examples:
   restore-stream \"$STORE\" --latest --list
   restore-stream \"$STORE\" --latest --database jupyterhub --as jupyterhub_check
   restore-stream \"$STORE\" --before '2025-11-23 02:00' --database shop --replace
   restore-stream /backups/postgresql_backup_20251123_020000.sql.gz --jobs 4
+  restore_command = 'restore-stream https://…/backups --wal \"%f\" --to \"%p\"'
   kubectl exec postgres-0 -- cat backup.sql.gz | restore-stream - -d 'host=new'
 
 Environment:
@@ -232,6 +240,9 @@ pub(crate) struct Args {
     )]
     deadline: Option<Duration>,
 
+    #[command(flatten)]
+    pub(crate) wal: WalArgs,
+
     /// Run psql as this user and group, which only root can: for backup-verify's restore test
     #[arg(long, value_name = "UID:GID", hide = true)]
     pub(crate) psql_user: Option<Account>,
@@ -245,6 +256,54 @@ pub(crate) struct Args {
         conflicts_with_all = ["replace", "name", "in_place", "globals_only", "no_globals", "no_owners", "role_passwords", "dbname", "exclude_database", "json"]
     )]
     pub(crate) command: Vec<OsString>,
+}
+
+/// PostgreSQL's restore_command.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Write-ahead log (restore_command)")]
+pub(crate) struct WalArgs {
+    /// Get this file of the WAL archive: a segment or a history
+    #[arg(
+        long,
+        value_name = "NAME",
+        requires = "to",
+        conflicts_with_all = [
+            "list", "yes", "json", "latest", "before", "verify_first", "database", "exclude_database", "globals_only",
+            "no_globals", "no_owners", "role_passwords", "replace", "dbname", "jobs", "on_error", "in_place",
+            "older_server", "command"
+        ]
+    )]
+    pub(crate) wal: Option<String>,
+
+    /// Where the file goes
+    #[arg(long, value_name = "PATH", requires = "wal")]
+    pub(crate) to: Option<PathBuf>,
+
+    /// Fetch up to N more segments, into restore-stream.spool
+    ///
+    /// That directory is beside PATH. Each segment is checked when it is handed over.
+    #[arg(
+        long,
+        value_name = "N",
+        requires = "wal",
+        value_parser = clap::value_parser!(u16).range(1..=64)
+    )]
+    pub(crate) ahead: Option<u16>,
+
+    /// For a standby, which asks again: what is not there is absent
+    ///
+    /// Without it, a file is absent only if nothing later of its timeline is there.
+    #[arg(long, requires = "wal")]
+    pub(crate) standby: bool,
+
+    /// System identifier [default: that of PATH's data directory]
+    #[arg(long, value_name = "ID", requires = "wal", value_parser = system)]
+    pub(crate) system: Option<SystemId>,
+}
+
+fn system(text: &str) -> Result<SystemId, String> {
+    text.parse()
+        .map_err(|()| "it is a number, as pg_controldata shows it".into())
 }
 
 /// What is done when a statement fails.

@@ -115,6 +115,7 @@ impl ServiceState {
         match request.kind {
             Kind::Probe | Kind::PutBlock => self.put_block(request),
             Kind::PutList => self.put_list(request),
+            Kind::PutBlob => self.put_blob(request),
             Kind::Head | Kind::Get => self.get(request),
             Kind::List => self.list(request),
             Kind::Delete => self.delete(&request.name),
@@ -187,6 +188,22 @@ impl ServiceState {
         self.created(&request.name)
     }
 
+    fn put_blob(&mut self, request: &Request) -> Answer {
+        if request.headers.get("x-ms-blob-type").map(String::as_str) != Some("BlockBlob") {
+            return refused(400, "MissingRequiredHeader");
+        }
+        if !arrived_whole(request) {
+            return refused(400, "Crc64Mismatch");
+        }
+        let there = self.blobs.contains_key(&request.name);
+        if request.headers.contains_key("if-none-match") && there {
+            return refused(409, "BlobAlreadyExists");
+        }
+        let (bytes, headers) = (request.body.clone(), request.headers.clone());
+        self.store(&request.name, bytes, Vec::new(), headers);
+        self.created(&request.name)
+    }
+
     fn created(&self, name: &str) -> Answer {
         let mut answer = done(201);
         answer
@@ -207,7 +224,11 @@ impl ServiceState {
             return refused(412, "ConditionNotMet");
         }
         let mut headers = vec![("etag".to_owned(), blob.etag.clone())];
-        for name in ["x-ms-meta-sha256", "x-ms-access-tier"] {
+        for name in [
+            "x-ms-meta-sha256",
+            "x-ms-meta-raw_sha256",
+            "x-ms-access-tier",
+        ] {
             if let Some(value) = blob.headers.get(name) {
                 headers.push((name.to_owned(), value.clone()));
             }
@@ -223,7 +244,14 @@ impl ServiceState {
                 body: Vec::new(),
             };
         }
-        let range = request.headers["range"].strip_prefix("bytes=").unwrap();
+        let Some(range) = request.headers.get("range") else {
+            return Answer {
+                status: 200,
+                headers,
+                body: blob.bytes.clone(),
+            };
+        };
+        let range = range.strip_prefix("bytes=").unwrap();
         let (first, last) = range.split_once('-').unwrap();
         let (first, last): (usize, usize) = (first.parse().unwrap(), last.parse().unwrap());
         let total = blob.bytes.len();

@@ -16,6 +16,9 @@ pub enum WalName {
     /// `000000010000000A000000C6.partial`: the last segment of a timeline, as far as it was written when its standby was
     /// promoted. PostgreSQL never asks for it.
     Partial(Segment),
+    /// `000000010000000A000000C6.0123456789ABCDEF.partial`: another one of the same segment, told apart by what it holds
+    /// ([`beside`](Self::beside)). PostgreSQL gives no such name; the archive does.
+    OtherPartial(Segment, u64),
 }
 
 impl WalName {
@@ -30,10 +33,17 @@ impl WalName {
         match rest {
             "" if digits.len() == name.len() => Some(Self::Segment(segment)),
             "partial" => Some(Self::Partial(segment)),
-            _ => {
-                let offset = rest.strip_suffix(".backup")?;
-                Some(Self::Backup(segment, number(offset)?))
-            }
+            _ => match rest.strip_suffix(".partial") {
+                Some(digest) => {
+                    let (high, low) = digest.split_at_checked(8)?;
+                    let digest = u64::from(number(high)?) << 32 | u64::from(number(low)?);
+                    Some(Self::OtherPartial(segment, digest))
+                }
+                None => {
+                    let offset = rest.strip_suffix(".backup")?;
+                    Some(Self::Backup(segment, number(offset)?))
+                }
+            },
         }
     }
 
@@ -41,7 +51,22 @@ impl WalName {
     pub fn timeline(self) -> u32 {
         match self {
             Self::History(timeline) => timeline,
-            Self::Segment(it) | Self::Backup(it, _) | Self::Partial(it) => it.timeline,
+            Self::Segment(it)
+            | Self::Backup(it, _)
+            | Self::Partial(it)
+            | Self::OtherPartial(it, _) => it.timeline,
+        }
+    }
+
+    /// The name for a file whose name is taken by another content: a partial segment is never in the way of another
+    /// one. None for all others, which have one content for ever.
+    pub fn beside(self, sha256: &[u8; 32]) -> Option<Self> {
+        let digest = sha256
+            .first_chunk()
+            .map(|first| u64::from_be_bytes(*first))?;
+        match self {
+            Self::Partial(segment) => Some(Self::OtherPartial(segment, digest)),
+            _ => None,
         }
     }
 
@@ -61,6 +86,7 @@ impl fmt::Display for WalName {
             Self::Segment(segment) => segment.fmt(f),
             Self::Backup(segment, offset) => write!(f, "{segment}.{offset:08X}.backup"),
             Self::Partial(segment) => write!(f, "{segment}.partial"),
+            Self::OtherPartial(segment, digest) => write!(f, "{segment}.{digest:016X}.partial"),
         }
     }
 }
@@ -110,6 +136,10 @@ mod tests {
                 "000000010000000A000000C6.00000028.backup",
                 WalName::Backup(segment, 0x28),
             ),
+            (
+                "000000010000000A000000C6.0123456789ABCDEF.partial",
+                WalName::OtherPartial(segment, 0x0123_4567_89AB_CDEF),
+            ),
             ("0000000B.history", WalName::History(11)),
         ] {
             assert_eq!(WalName::parse(name), Some(wanted));
@@ -133,6 +163,9 @@ mod tests {
             "000000010000000a000000C6",
             "000000000000000A000000C6",
             "000000010000000A000000C6.partial.x",
+            "000000010000000A000000C6..partial",
+            "000000010000000A000000C6.0123456789abcdef.partial",
+            "000000010000000A000000C6.00000028.partial",
             "000000010000000A000000C6.28.backup",
             "000000010000000A000000C6..backup",
             "000000010000000A000000C6.backup",

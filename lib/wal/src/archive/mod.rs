@@ -12,7 +12,7 @@ use std::path::PathBuf;
 
 use azure_blob::{Client, ErrorKind as ServiceErrorKind};
 use backup_file::Sha256;
-use store::{Access, Deletion, Store, path_error};
+use store::{Access, Deletion, ErrorKind as StoreErrorKind, Store, path_error};
 
 pub use error::{ArchiveError, ArchiveErrorKind};
 pub use list::Archived;
@@ -20,7 +20,7 @@ pub use packed::{Packed, UnpackError, Unpacked, unpack};
 pub use put::Put;
 
 use crate::layout::{ARCHIVES, file_name};
-use crate::{SystemId, WalName, archive_directory, stored_name};
+use crate::{History, SystemId, WalName, archive_directory, stored_name};
 
 /// What is fetched in one request and kept in memory while it is read. A larger segment is fetched in ranges.
 const WHOLE: u64 = 64 << 20;
@@ -183,6 +183,53 @@ impl Archive {
                 }))
             }
         }
+    }
+
+    /// The history of a timeline; none if it is not there.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get). Kind [`NotGood`](ArchiveErrorKind::NotGood) if what is there is no such history.
+    pub fn history(&self, timeline: u32) -> Result<Option<History>, ArchiveError> {
+        let name = WalName::History(timeline);
+        let Some(stored) = self.get(name)? else {
+            return Ok(None);
+        };
+        let mut text = Vec::new();
+        let unpacked = unpack(stored.input, stored.raw_sha256, |piece| {
+            text.extend_from_slice(piece);
+            Ok(())
+        });
+        unpacked.map_err(|error| self.unpack_error(name, &error))?;
+        match History::parse(timeline, &text) {
+            Ok(history) => Ok(Some(history)),
+            Err(error) => Err(self.not_good(name, &error.to_string())),
+        }
+    }
+
+    /// What kept a file of it from being unpacked, for a person.
+    pub fn unpack_error(&self, name: WalName, error: &UnpackError) -> ArchiveError {
+        match error {
+            UnpackError::Damaged(what) => self.not_good(name, what),
+            UnpackError::Read(error) | UnpackError::Write(error) => {
+                match azure_blob::Error::from_io(error) {
+                    Some(error) => error.clone().into(),
+                    None => ArchiveError::new(
+                        ArchiveErrorKind::Store(StoreErrorKind::System(error.kind())),
+                        format!(
+                            "cannot read '{}': {}",
+                            self.label_of(name),
+                            job::text::reason(error)
+                        ),
+                    ),
+                }
+            }
+        }
+    }
+
+    /// A file of it is not what it should be.
+    pub fn not_good(&self, name: WalName, what: &str) -> ArchiveError {
+        let said = format!("'{}' is not good: {what}", self.label_of(name));
+        ArchiveError::new(ArchiveErrorKind::NotGood, said)
     }
 
     /// Removes files, in this order, and calls `done` with what became of each.

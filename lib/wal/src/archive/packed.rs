@@ -6,6 +6,9 @@ use std::io::{self, Read};
 use backup_file::{DEFAULT_LEVEL, Ending, Options, ReadError, Reader, Sha256, Writer};
 use sha2::{Digest, Sha256 as Hasher};
 
+/// Room for the members' headers of a small file.
+const SMALL: usize = 4 << 10;
+
 /// A file that is compressed and hashed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Packed {
@@ -41,16 +44,18 @@ pub enum UnpackError {
 }
 
 impl Packed {
-    /// Reads a file to its end, compresses and hashes it.
+    /// Reads a file of about `size` bytes to its end, compresses and hashes it.
     ///
     /// # Errors
     /// The input's.
-    pub fn of(input: &mut dyn Read) -> io::Result<Self> {
+    pub fn of(input: &mut dyn Read, size: u64) -> io::Result<Self> {
+        // What is not written to takes no memory; a buffer that grows takes it twice while it is copied.
+        let room = usize::try_from(size + size / 64).unwrap_or(0) + SMALL;
         let options = Options {
             level: DEFAULT_LEVEL,
             threads: 1,
         };
-        let mut writer = Writer::new(Vec::new(), options);
+        let mut writer = Writer::new(Vec::with_capacity(room), options);
         let mut hasher = Hasher::new();
         let raw_size = writer.copy_from(input, &mut |piece| hasher.update(piece))?;
         let bytes = writer.finish_without_index()?;
@@ -130,7 +135,7 @@ mod tests {
     fn a_file_of_any_size_comes_back() {
         for size in [0, 1, 65_279, 65_280, 65_281, 1 << 20] {
             let raw: Vec<u8> = (0..size).map(|at: u32| (at / 7).to_le_bytes()[0]).collect();
-            let packed = Packed::of(&mut raw.as_slice()).unwrap();
+            let packed = Packed::of(&mut raw.as_slice(), raw.len() as u64).unwrap();
             assert_eq!(packed.raw_size, raw.len() as u64);
             let back = unpacked(packed.bytes, Some(packed.raw_sha256)).unwrap();
             assert!(back == raw, "{size}");
@@ -140,9 +145,9 @@ mod tests {
     #[test]
     fn a_cut_or_changed_file_is_never_whole() {
         let raw: Vec<u8> = (0..200_000_u32)
-            .map(|at| (at * at / 11).to_le_bytes()[1])
+            .map(|at| (at.wrapping_mul(at) / 11).to_le_bytes()[1])
             .collect();
-        let packed = Packed::of(&mut raw.as_slice()).unwrap();
+        let packed = Packed::of(&mut raw.as_slice(), raw.len() as u64).unwrap();
         let length = packed.bytes.len();
         for cut in [0, 1, 100, length / 2, length - 29, length - 28, length - 1] {
             let cut_off = packed.bytes[..cut].to_vec();

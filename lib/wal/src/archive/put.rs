@@ -22,11 +22,24 @@ pub enum Put {
 }
 
 impl Archive {
-    /// Puts a file there, unless the same one is there already. `writer` says who puts it.
+    /// Puts a file there, unless the same one is there already. `writer` says who puts it. A partial segment whose name
+    /// is taken goes beside the other one.
     ///
     /// # Errors
     /// Kind [`Taken`](ArchiveErrorKind::Taken) if another content has the name; what the system or the service says.
     pub fn put(&self, name: WalName, packed: &Packed, writer: &str) -> Result<Put, ArchiveError> {
+        match self.put_as(name, packed, writer) {
+            Err(error) if error.kind() == ArchiveErrorKind::Taken => {
+                match name.beside(&packed.raw_sha256) {
+                    Some(beside) => self.put_as(beside, packed, writer),
+                    None => Err(error),
+                }
+            }
+            put => put,
+        }
+    }
+
+    fn put_as(&self, name: WalName, packed: &Packed, writer: &str) -> Result<Put, ArchiveError> {
         let put = match &self.place {
             Place::Directory(store, _) => self.publish(store, name, &packed.bytes),
             Place::Container(client) => {
@@ -88,19 +101,7 @@ impl Archive {
             Err(UnpackError::Damaged(what)) => {
                 Err(self.taken(name, &format!("a damaged file ({what})")))
             }
-            Err(UnpackError::Read(error) | UnpackError::Write(error)) => {
-                Err(match azure_blob::Error::from_io(&error) {
-                    Some(error) => error.clone().into(),
-                    None => ArchiveError::new(
-                        ArchiveErrorKind::Store(StoreErrorKind::System(error.kind())),
-                        format!(
-                            "cannot read '{}': {}",
-                            self.label_of(name),
-                            job::text::reason(&error)
-                        ),
-                    ),
-                })
-            }
+            Err(error) => Err(self.unpack_error(name, &error)),
         }
     }
 

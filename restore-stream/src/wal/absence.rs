@@ -1,0 +1,92 @@
+//! Whether a file that is not there may be called absent, which ends a recovery.
+
+use std::ops::ControlFlow;
+
+use job::Error;
+use wal::{Archive, WalName};
+
+/// Proves that a file which the store does not have is the end: the archive is there, and holds nothing later of its
+/// timeline.
+///
+/// # Errors
+/// It is not proved: the store does not answer, holds nothing of this cluster, or holds later WAL.
+pub(super) fn prove(archive: &Archive, name: WalName) -> Result<(), Error> {
+    let timeline = format!("{:08X}", name.timeline());
+    let mut of_timeline = None;
+    let mut later = None;
+    archive.list_beginning(&timeline, |file| {
+        of_timeline.get_or_insert(file.name);
+        match is_later(file.name, name) {
+            true => {
+                later = Some(file.name);
+                ControlFlow::Break(())
+            }
+            false => ControlFlow::Continue(()),
+        }
+    })?;
+    if let Some(later) = later {
+        return Err(hole(archive, name, later));
+    }
+    if of_timeline.is_none() && !archive.holds_any("")? {
+        return Err(Error::failed(format!(
+            "there is no WAL of the cluster {} in the store: '{}' is empty",
+            archive.system(),
+            archive.label()
+        ))
+        .hint("is it the store that the cluster archives into, with its prefix? pg_controldata shows the system identifier"));
+    }
+    Ok(())
+}
+
+/// Whether `there` shows that `asked` should be there too.
+fn is_later(there: WalName, asked: WalName) -> bool {
+    let place = |name| match name {
+        WalName::Segment(it)
+        | WalName::Backup(it, _)
+        | WalName::Partial(it)
+        | WalName::OtherPartial(it, _) => Some((it.log, it.part)),
+        WalName::History(_) => None,
+    };
+    match (place(there), place(asked)) {
+        (Some(there), Some(asked)) => there > asked,
+        // A timeline with WAL has a history, which is archived first.
+        (Some(_), None) => true,
+        (None, _) => false,
+    }
+}
+
+fn hole(archive: &Archive, name: WalName, later: WalName) -> Error {
+    let said = format!(
+        "'{name}' is missing in '{}', and '{later}' is there: this is a hole, not the end of the WAL",
+        archive.label()
+    );
+    match name {
+        WalName::History(timeline) => Error::not_good(said).hint(format!(
+            "the history of timeline {timeline} was lost: put it there (blob-put --wal) from any server that came through it, or say recovery_target_timeline"
+        )),
+        _ => Error::not_good(said).hint(
+            "a server that has it can send it: blob-put --wal \"$PGDATA/pg_wal/\" STORE/; to end the recovery before it, set recovery_target_time or recovery_target_lsn, or add --standby to the restore_command",
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_shows_a_hole() {
+        let name = |text| WalName::parse(text).unwrap();
+        let later = |there, asked| is_later(name(there), name(asked));
+        let asked = "000000010000000000000005";
+        assert!(later("000000010000000000000006", asked));
+        assert!(later("000000010000000100000000", asked));
+        assert!(later("000000010000000000000006.partial", asked));
+        assert!(later("000000010000000000000006.00000028.backup", asked));
+        assert!(!later("000000010000000000000004", asked));
+        // The last of a timeline that was left is partial.
+        assert!(!later("000000010000000000000005.partial", asked));
+        assert!(!later("00000001.history", asked));
+        assert!(later("000000020000000000000005", "00000002.history"));
+    }
+}
