@@ -17,7 +17,8 @@ use crate::limits::Limits;
 /// against the members, the SHA-256 where one was recorded, and the closing line of its dump. Of a
 /// store, the newest backup is read, and its age, its size and its databases are compared with those of
 /// the backups before it. The store's free space, gaps in its series, backups that blob-prune should
-/// have deleted and the token are checked too.
+/// have deleted and the token are checked too; and of base backups and WAL, which moments can be reached
+/// with them and how far they are behind the server.
 #[derive(Debug, Parser)]
 #[command(
     name = "backup-verify",
@@ -251,6 +252,7 @@ Examples:
   backup-verify /backups --metrics /var/lib/prometheus/node-exporter/backup.prom
   backup-verify \"$STORE\" --ping https://hc-ping.com/UUID
   backup-verify \"$STORE\" --restore-test
+  backup-verify \"$STORE\" --wal-only -d 'host=primary user=monitor' --max-lag 5m
   backup-verify \"$STORE\" --restore-test --into 'host=test user=postgres'
   kubectl exec postgresql-0 -- pgdump-gz | backup-verify -
 
@@ -262,7 +264,7 @@ Environment:
   BACKUP_VERIFY_PUSH_URL[_FILE]   the same for --push
   HTTPS_PROXY, ALL_PROXY, NO_PROXY, SSL_CERT_FILE, SSL_CERT_DIR
   TMPDIR                          where --restore-test makes its server
-  PG…                             how to reach the server of --into (libpq);
+  PG…                             how to reach the server of --into or -d (libpq);
                                   CONNINFO comes first
 
 {}",

@@ -7,8 +7,8 @@ use clap::Parser;
 const DETAILS: &str = "\
 STORE is https://ACCOUNT.blob.core.windows.net/CONTAINER[/PREFIX], the emulator's \
 http://127.0.0.1:10000/ACCOUNT/CONTAINER[/PREFIX], or a directory. STORE/ without a NAME keeps the \
-file's name. Standard input becomes postgresql_backup_YYYYMMDD_HHMMSS.sql.gz: the time (UTC) at which \
-reading began.
+file's name. Standard input becomes postgresql_backup_YYYYMMDD_HHMMSS.sql.gz, or \
+postgresql_base_YYYYMMDD_HHMMSS.tar.gz if it is a base backup: the time (UTC) at which reading began.
 
 SOURCE is streamed: nothing is staged on disk, and its length need not be known. The blob becomes \
 visible at the end, whole, or not at all. Only a backup that ends in the marker which pgdump-gz writes \

@@ -32,9 +32,12 @@ incomplete or that psql cannot read (UTF-16). A dump by pg_dumpall gets an index
 gets the marker only, and so does a dump that was changed on the way (CRLF, a greeting before it), \
 with a warning.
 
+With --base the backup is a copy of the data directory (pg_basebackup), as one tar archive with an index behind its end; in DIR it is named postgresql_base_YYYYMMDD_HHMMSS.tar.gz. Any tar -xzf unpacks it. The role needs REPLICATION, and pg_hba.conf must admit it to the database 'replication'. The server must archive its WAL, without which a base backup cannot be restored: archiving that is off or fails is an error before anything is sent, and pg_basebackup waits at the end until the WAL of the backup is archived. A page whose checksum is wrong, or a standby that is promoted meanwhile, makes it fail. More tablespaces than one are refused (exit code 4).
+
 Examples:
   pgdump-gz --dir /backups && backup-verify /backups
   pgdump-gz --exclude-database 'test*' | blob-put - \"$STORE/\"
+  pgdump-gz --base | blob-put - \"$STORE/\"
   pgdump-gz -- kubectl exec postgres-0 -- pg_dumpall -U postgres > all.sql.gz
 
 Environment:
@@ -42,6 +45,8 @@ Environment:
   TMPDIR  where databases wait for their turn with --jobs, compressed";
 
 /// Dumps a PostgreSQL cluster into a backup file, on standard output or in a directory.
+///
+/// Or copies its data directory (--base).
 #[derive(Debug, Parser)]
 #[command(
     name = "pgdump-gz",

@@ -52,4 +52,5 @@ mod store_checks;
 mod terminal;
 mod tls;
 mod transfer;
+mod wal_retention;
 mod working_database;
