@@ -55,7 +55,17 @@ impl<'a> Verification<'a> {
         if args.restore_test {
             restore_test::rereadable(&source)?;
         }
-        self.report.add(backup::check(&source, args.threads()))?;
+        let finding = backup::check(&source, args.threads());
+        let contents = finding.contents();
+        let is_base = contents.is_some_and(|contents| contents.base.is_some());
+        self.report.add(finding)?;
+        if args.restore_test && is_base {
+            return Err(Error::usage(format!(
+                "'{}' is a base backup, which --restore-test cannot restore",
+                source.label()
+            ))
+            .hint("restore it by hand (docs/restore.md, 'A base backup'), or test a dump"));
+        }
         if args.restore_test {
             self.test_restore(&args.target, &source)?;
         }

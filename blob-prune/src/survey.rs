@@ -56,7 +56,8 @@ impl Survey {
             not_good: BTreeMap::new(),
             bases: BTreeMap::new(),
         };
-        if let Some(client) = store.container()
+        if !survey.backups.is_empty()
+            && let Some(client) = store.container()
             && let Err(error) = client.check(&[Permission::Read])
         {
             survey.read_nothing(&error.to_string());

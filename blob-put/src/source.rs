@@ -170,6 +170,13 @@ impl StreamChecks {
     /// Why the stream, which has ended, is no backup to publish.
     fn end(&self) -> Result<(), String> {
         self.members.end().map_err(|flaw| flaw.to_string())?;
+        let is_base = self.ends.kind() == Some(BackupKind::Base);
+        if is_base && !matches!(self.ends.text(), Ok(None)) {
+            return Err(
+                "is a base backup without an index, which says which WAL it needs: make it with pgdump-gz --base"
+                    .to_owned(),
+            );
+        }
         // bgzip writes the same marker, whatever the dump that it compresses ends with.
         match flaw_at(&self.ends) {
             Ok(Some(flaw)) => Err(format!("is not good: {flaw}")),

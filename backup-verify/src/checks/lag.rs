@@ -45,7 +45,10 @@ impl ServerWal {
     /// # Errors
     /// It does not answer, or not what was asked.
     pub(crate) fn ask(conninfo: &Conninfo) -> Result<Self, Error> {
-        let rows = Server::new(conninfo.clone()).query::<PgText>(None, QUESTION)?;
+        // As pgdump-gz: a role that only looks has no database of its name.
+        let database = PgText::from("postgres");
+        let database = conninfo.database().unwrap_or(&database);
+        let rows = Server::new(conninfo.clone()).query(Some(database), QUESTION)?;
         let said = rows.first().and_then(Self::read);
         said.ok_or_else(|| Error::failed("the server does not say where its WAL is"))
     }

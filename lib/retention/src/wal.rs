@@ -40,9 +40,10 @@ pub fn needless_wal(
     let needs = Needs::new(holdings, bases, now, days);
     let gone = files.into_iter().filter(|name| match name {
         WalName::History(_) => false,
-        WalName::Segment(segment) | WalName::Backup(segment, _) | WalName::Partial(segment) => {
-            !needs.include(*segment)
-        }
+        WalName::Segment(segment)
+        | WalName::Backup(segment, _)
+        | WalName::Partial(segment)
+        | WalName::OtherPartial(segment, _) => !needs.include(*segment),
     });
     let mut gone: Vec<WalName> = gone.collect();
     gone.sort_by_key(|name| (place(*name, holdings.size()), *name));
@@ -158,8 +159,9 @@ fn range(stretch: &Stretch, size: SegmentSize) -> (u32, RangeInclusive<u64>) {
 fn place(name: WalName, size: SegmentSize) -> u64 {
     match name {
         WalName::History(_) => 0,
-        WalName::Segment(segment) | WalName::Backup(segment, _) | WalName::Partial(segment) => {
-            segment.number(size).unwrap_or(0)
-        }
+        WalName::Segment(segment)
+        | WalName::Backup(segment, _)
+        | WalName::Partial(segment)
+        | WalName::OtherPartial(segment, _) => segment.number(size).unwrap_or(0),
     }
 }
