@@ -51,4 +51,6 @@ mod store_checks;
 mod terminal;
 mod tls;
 mod transfer;
+mod wal_archive;
+mod wal_restore;
 mod working_database;
