@@ -52,5 +52,7 @@ mod store_checks;
 mod terminal;
 mod tls;
 mod transfer;
+mod wal_archive;
+mod wal_restore;
 mod wal_retention;
 mod working_database;
