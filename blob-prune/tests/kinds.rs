@@ -7,6 +7,7 @@ use std::process::Command;
 
 use backup_file::{About, BackupKind, BackupName, Base, Options, SectionKind, WalRange, Writer};
 use chrono::{DateTime, TimeDelta, Utc};
+use scripted_service::{Fault, Kind, Service};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -299,4 +300,101 @@ fn a_dump_under_the_name_of_a_base_backup_counts_for_nothing() {
         .code(0)
         .says("its name says that it is a base backup, and it is a dump");
     assert!(home.path(BackupKind::Base, 1).exists());
+}
+
+/// The site in a container.
+fn in_container(home: &Home) -> Service {
+    let service = Service::start();
+    for entry in fs::read_dir(home.0.path()).unwrap().map(Result::unwrap) {
+        if entry.path().is_file() {
+            let name = entry.file_name().into_string().unwrap();
+            service.store(&name, &fs::read(entry.path()).unwrap());
+        }
+    }
+    for number in 0..3050 {
+        let name = format!("wal/{SYSTEM}/0000000100000000{number:08X}.gz");
+        service.store(&name, b"x");
+    }
+    service.change(|state| state.page_size = 500);
+    service
+}
+
+fn prune_container(service: &Service, permissions: &str) -> Ran {
+    let output = Command::new(env!("CARGO_BIN_EXE_blob-prune"))
+        .arg(service.url())
+        .args(["--now", NOW, "--keep-days", "7", "--keep-min", "2"])
+        .env_remove("AZURE_STORAGE_SAS_TOKEN_FILE")
+        .env(
+            "AZURE_STORAGE_SAS_TOKEN",
+            format!("se=2999-01-01&sr=c&sp={permissions}&sig=S3CRETS3CRET"),
+        )
+        .output()
+        .unwrap();
+    Ran {
+        code: output.status.code().unwrap(),
+        stdout: String::from_utf8(output.stdout).unwrap(),
+        stderr: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+/// Blobs whose names begin so.
+fn blobs(service: &Service, begin: &str) -> usize {
+    service.change(|state| {
+        state
+            .blobs
+            .keys()
+            .filter(|name| name.starts_with(begin))
+            .count()
+    })
+}
+
+#[test]
+fn a_listing_that_is_cut_at_any_page_deletes_nothing() {
+    let home = site();
+    let pages = {
+        let service = in_container(&home);
+        prune_container(&service, "rdl")
+            .code(0)
+            .prints("2200 of 3050 files");
+        assert_eq!(blobs(&service, "wal/"), 850);
+        assert_eq!(blobs(&service, "postgresql_base_"), 2);
+        service.count(Kind::List)
+    };
+    assert!(pages > 8, "{pages}");
+    for page in 1..=pages {
+        let service = in_container(&home);
+        let refused = Fault::Status(403, "AuthorizationFailure", None);
+        for more in page..=pages + 5 {
+            service.fault(Kind::List, more, refused.clone());
+        }
+        prune_container(&service, "rdl").code(1).says("403");
+        assert_eq!(blobs(&service, "wal/"), 3050, "{page}");
+        assert_eq!(blobs(&service, "postgresql_"), 34, "{page}");
+    }
+}
+
+#[test]
+fn without_the_right_to_read_no_wal_goes() {
+    let service = in_container(&site());
+    prune_container(&service, "dl")
+        .code(0)
+        .says("no WAL is deleted");
+    assert_eq!(blobs(&service, "wal/"), 3050);
+    assert_eq!(blobs(&service, "postgresql_base_"), 2);
+}
+
+/// An immutability policy keeps a base backup, which then keeps its WAL.
+#[test]
+fn what_a_base_backup_needs_that_could_not_be_deleted_stays() {
+    let service = in_container(&site());
+    let retained = BackupName::of(BackupKind::Base, Home::started(22)).to_string();
+    service.change(|state| {
+        let refusal = (409, "BlobImmutableDueToPolicy");
+        state.retained.insert(retained, refusal);
+    });
+    prune_container(&service, "rdl")
+        .code(0)
+        .says("1 retained by policy");
+    assert_eq!(blobs(&service, "postgresql_base_"), 3);
+    assert_eq!(blobs(&service, "wal/"), 3050 - 800);
 }
