@@ -80,12 +80,15 @@ impl ArchiveFields {
             (None, delete) => {
                 let verdict = if dry_run { "would delete" } else { "deleted" };
                 let number = if dry_run { delete } else { self.deleted };
-                let names = [&self.first, &self.last].map(|it| it.as_deref().unwrap_or_default());
-                let [first, last] = names;
+                let [first, last] =
+                    [&self.first, &self.last].map(|it| it.as_deref().unwrap_or_default());
+                let names = match first == last {
+                    true => first.to_owned(),
+                    false => format!("{first} to {last}"),
+                };
                 let size = bytes(self.bytes);
-                let mut words = format!(
-                    "{number} of {files} that no base backup needs, {first} to {last}, {size}"
-                );
+                let mut words =
+                    format!("{number} of {files} that no base backup needs, {names}, {size}");
                 for (number, what) in [
                     (self.retained, "retained by policy"),
                     (self.failed, "failed"),

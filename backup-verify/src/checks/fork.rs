@@ -3,7 +3,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use job::Error;
 use job::text::count;
-use wal::{Beyond, Segment};
+use wal::Beyond;
 
 use crate::finding::Finding;
 use crate::read::archives::Cluster;
@@ -64,11 +64,9 @@ fn beyond_fork(cluster: &Cluster, beyond: &Beyond, now: DateTime<Utc>) -> Findin
         count(usize::try_from(*number).unwrap_or(usize::MAX), "segment")
     );
     // Until it is stopped, a second primary goes on after the new timeline has begun.
-    let began = contents.stored(Segment::holding(
-        *left_for,
-        *left_at,
-        contents.holdings.size(),
-    ));
+    let mut segments = contents.holdings.segments();
+    let began = segments.find(|segment| segment.timeline == *left_for);
+    let began = began.and_then(|first| contents.stored(first));
     let is_alive = contents
         .stored(*last)
         .zip(began)
