@@ -48,6 +48,7 @@ pub(crate) struct Args {
         value_name = "N",
         requires = "all",
         value_parser = clap::value_parser!(u16).range(1..=64),
+        hide_short_help = true,
         help_heading = "All backups"
     )]
     pub(crate) jobs: Option<u16>,
@@ -79,13 +80,15 @@ pub(crate) struct Args {
     #[command(flatten)]
     pub(crate) limits: Limits,
 
-    /// Check the WAL archive only: what can be reached, how far it is behind
+    /// Check base backups and WAL only, for every few minutes
     ///
-    /// Of the base backups only the ends are read, and the dumps are not looked at. For a job that runs every few minutes.
+    /// What can be reached, and how far the archive is behind. Of the base backups only the ends are read, and the dumps are not looked at.
     #[arg(long, conflicts_with_all = ["all", "restore_test"], help_heading = "WAL archive")]
     pub(crate) wal_only: bool,
 
-    /// Compare the WAL archive with this server: 'host=…' or postgresql://…
+    /// Compare the WAL archive with this server
+    ///
+    /// 'host=…' or postgresql://…
     #[arg(
         short,
         long,

@@ -39,6 +39,7 @@ pub(crate) struct Limits {
         value_name = "TIME",
         default_value = "5m",
         value_parser = parse_duration,
+        hide_short_help = true,
         help_heading = "WAL archive"
     )]
     pub(crate) max_lag: TimeDelta,
@@ -85,6 +86,7 @@ pub(crate) struct Limits {
         value_name = "TIME",
         default_value = "1d",
         value_parser = schedule,
+        hide_short_help = true,
         help_heading = "Limits of a store"
     )]
     pub(crate) every: TimeDelta,

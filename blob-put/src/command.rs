@@ -43,7 +43,13 @@ fn upload(
     args: &Args,
 ) -> Result<Uploaded, Error> {
     let mut begun = Begun::at(destination, &source, args)?;
-    if let Some(kind) = source.kind()?
+    let kind = {
+        // The first bytes may be waited for: a base backup's come after a checkpoint.
+        let is_upload = matches!(begun, Begun::Upload(_));
+        let _unpublished = is_upload.then(|| job::on_stop(|| say!("nothing was published")));
+        source.kind()?
+    };
+    if let Some(kind) = kind
         && (destination.is_own || !args.raw)
         && destination.expect(kind)?
     {

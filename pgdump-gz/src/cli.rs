@@ -80,6 +80,7 @@ pub(crate) struct Args {
         default_value_t = Checkpoint::Spread,
         requires = "base",
         hide_possible_values = true,
+        hide_short_help = true,
         help_heading = "Base backup"
     )]
     pub(crate) checkpoint: Checkpoint,
