@@ -55,18 +55,14 @@ impl Verification<'_> {
         archives: &Archives,
     ) -> Result<(), Error> {
         let (args, name) = (self.args, newest.name);
-        let looks_whole = archives.newest().map(|base| base.name);
         let mut finding = self.base_finding(store, newest, archives);
-        if let Grade::Bad(error) = &mut finding.grade
-            && let Some(older) = looks_whole.filter(|older| *older != name)
-        {
-            *error = error.clone().hint(format!("'{older}' looks whole"));
+        let mut good = Some(name);
+        if let Grade::Bad(error) = &mut finding.grade {
+            good = archives.newest_beside(name);
+            if let Some(older) = good {
+                *error = error.clone().hint(format!("'{older}' looks whole"));
+            }
         }
-        let good = if finding.is_bad() {
-            looks_whole.filter(|older| *older != name)
-        } else {
-            Some(name)
-        };
         if let Some(good) = good {
             self.metrics
                 .set_moment(Family::BaseTimestamp, good.started());
@@ -90,7 +86,7 @@ impl Verification<'_> {
         let unknown = |it: &&(BackupName, String)| it.0 == name;
         match archives.unknown.iter().find(unknown) {
             None => base::looked_at(name),
-            Some((_, why)) => base::not_whole(name, why, archives.newest().map(|base| base.name)),
+            Some((_, why)) => base::not_whole(name, why),
         }
     }
 

@@ -127,7 +127,8 @@ fn a_whole_chain() {
     home.base(8, 1, [2, 3]);
     home.base(1, 1, [20, 20]);
     home.segments(1, 1..30);
-    for args in [&["--wal-only"][..], &[]] {
+    // The disk of whoever runs this may be nearly full.
+    for args in [&["--wal-only"][..], &["--max-used", "100%"]] {
         let (checks, code) = home.verify(args);
         assert_eq!(code, 0, "{checks:#}");
         one(&checks, "base", "ok", "postgresql_base_");
@@ -199,14 +200,14 @@ fn timelines() {
     home.history(3, "1\t0/680000\tx\n2\t0/920000\ty\n");
     home.segments(3, 9..12);
     let (checks, code) = home.verify(&["--wal-only"]);
-    // Segment 7 of timeline 1 came after the switch in segment 6.
+    // Segment 7 of timeline 1 comes after the switch in segment 6, but was stored before timeline 2 began.
     one(
         &checks,
         "fork",
-        "bad",
+        "warning",
         "timeline 1 was left at 0/680000 for timeline 2",
     );
-    assert_eq!(code, 3);
+    assert_eq!(code, 0);
     home.gone("000000010000000000000007");
     let (checks, code) = home.verify(&["--wal-only"]);
     assert_eq!(code, 0, "{checks:#}");

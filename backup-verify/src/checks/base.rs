@@ -37,10 +37,9 @@ pub(crate) fn looked_at(newest: BackupName) -> Finding {
 }
 
 /// A newest base backup that does not look whole.
-pub(crate) fn not_whole(newest: BackupName, why: &str, older: Option<BackupName>) -> Finding {
-    let error = Error::not_good(format!("'{newest}' is not good: {why}"));
-    let error = error.hint_if_known(older.map(|older| format!("'{older}' looks whole")));
-    Finding::bad(CHECK, error)
+pub(crate) fn not_whole(newest: BackupName, why: &str) -> Finding {
+    let said = format!("'{newest}' is not good: {why}");
+    Finding::bad(CHECK, Error::not_good(said))
 }
 
 /// WAL without a base backup.

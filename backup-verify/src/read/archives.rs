@@ -61,10 +61,10 @@ impl Archives {
         })
     }
 
-    /// The newest base backup that looks whole.
-    pub(crate) fn newest(&self) -> Option<&BaseBackup> {
-        let newest = self.clusters.iter().filter_map(|it| it.bases.last());
-        newest.max_by_key(|base| base.name)
+    /// The newest base backup that looks whole, this one aside.
+    pub(crate) fn newest_beside(&self, name: BackupName) -> Option<BackupName> {
+        let bases = self.clusters.iter().flat_map(|it| &it.bases);
+        bases.map(|base| base.name).filter(|it| *it != name).max()
     }
 
     /// Bytes of all archives, as they are stored.

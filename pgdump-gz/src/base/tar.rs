@@ -215,11 +215,11 @@ fn number(field: &[u8]) -> Option<u64> {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+mod tests {
     use super::*;
 
     /// An entry as PostgreSQL writes it.
-    pub(crate) fn entry(name: &str, content: &[u8]) -> Vec<u8> {
+    fn entry(name: &str, content: &[u8]) -> Vec<u8> {
         let mut block = vec![0; BLOCK];
         block[..name.len()].copy_from_slice(name.as_bytes());
         block[124..136].copy_from_slice(format!("{:011o} ", content.len()).as_bytes());

@@ -82,7 +82,6 @@ pub fn parse_lsn(text: &str) -> Option<u64> {
 mod lsn_text {
     use serde::{Deserialize, Deserializer, Serializer, de::Error};
 
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde wants it so")]
     pub(super) fn serialize<S: Serializer>(position: &u64, to: S) -> Result<S::Ok, S::Error> {
         to.serialize_str(&super::lsn(*position))
     }
