@@ -236,7 +236,7 @@ fn every_hole_is_found() {
     assert!(seen.out().contains("the archive ends at"), "{seen}");
     Program::new("backup-verify")
         .arg(&site.store)
-        .arg("--all")
+        .args(["--all", "--quota", "1T"])
         .succeeds();
 
     let start = needs(&site.store, &newest)["start_lsn"]
@@ -276,7 +276,7 @@ fn every_hole_is_found() {
     fs::write(&path, bad).unwrap();
     Program::new("backup-verify")
         .arg(&site.store)
-        .arg("--all")
+        .args(["--all", "--quota", "1T"])
         .fails(3)
         .says(last.trim_end_matches(".gz"));
     fs::write(&path, &good).unwrap();
