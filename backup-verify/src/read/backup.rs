@@ -110,7 +110,7 @@ fn contents(
         marker: report.ending == Ending::Marker,
         cluster: report.index.as_ref().map(cluster),
         started: report.index.as_ref().map(|index| index.about.started),
-        base: report.index.as_ref().and_then(|index| base(index)),
+        base: report.index.as_ref().and_then(base),
         seconds: began.elapsed().as_secs_f64(),
         remarks,
     };
