@@ -240,9 +240,6 @@ pub(crate) struct Args {
     )]
     deadline: Option<Duration>,
 
-    #[command(flatten)]
-    pub(crate) wal: WalArgs,
-
     /// Run psql as this user and group, which only root can: for backup-verify's restore test
     #[arg(long, value_name = "UID:GID", hide = true)]
     pub(crate) psql_user: Option<Account>,
@@ -256,6 +253,10 @@ pub(crate) struct Args {
         conflicts_with_all = ["replace", "name", "in_place", "globals_only", "no_globals", "no_owners", "role_passwords", "dbname", "exclude_database", "json"]
     )]
     pub(crate) command: Vec<OsString>,
+
+    // Last: its heading is for all that follows.
+    #[command(flatten)]
+    pub(crate) wal: WalArgs,
 }
 
 /// PostgreSQL's restore_command.
@@ -267,6 +268,7 @@ pub(crate) struct WalArgs {
         long,
         value_name = "NAME",
         requires = "to",
+        hide_short_help = true,
         conflicts_with_all = [
             "list", "yes", "json", "latest", "before", "verify_first", "database", "exclude_database", "globals_only",
             "no_globals", "no_owners", "role_passwords", "replace", "dbname", "jobs", "on_error", "in_place",
@@ -276,7 +278,7 @@ pub(crate) struct WalArgs {
     pub(crate) wal: Option<String>,
 
     /// Where the file goes
-    #[arg(long, value_name = "PATH", requires = "wal")]
+    #[arg(long, value_name = "PATH", requires = "wal", hide_short_help = true)]
     pub(crate) to: Option<PathBuf>,
 
     /// Fetch up to N more segments, into restore-stream.spool
@@ -286,6 +288,7 @@ pub(crate) struct WalArgs {
         long,
         value_name = "N",
         requires = "wal",
+        hide_short_help = true,
         value_parser = clap::value_parser!(u16).range(1..=64)
     )]
     pub(crate) ahead: Option<u16>,
@@ -293,11 +296,11 @@ pub(crate) struct WalArgs {
     /// For a standby, which asks again: what is not there is absent
     ///
     /// Without it, a file is absent only if nothing later of its timeline is there.
-    #[arg(long, requires = "wal")]
+    #[arg(long, requires = "wal", hide_short_help = true)]
     pub(crate) standby: bool,
 
     /// System identifier [default: that of PATH's data directory]
-    #[arg(long, value_name = "ID", requires = "wal", value_parser = system)]
+    #[arg(long, value_name = "ID", requires = "wal", value_parser = system, hide_short_help = true)]
     pub(crate) system: Option<SystemId>,
 }
 

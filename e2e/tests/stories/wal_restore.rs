@@ -82,7 +82,7 @@ fn a_hole_ends_in_an_error() {
         .collect();
     let lost = &segments[segments.len() - 2];
     store.lose(lost);
-    for options in ["", "--ahead 3"] {
+    for options in ["--deadline 1s", "--ahead 3 --deadline 1s"] {
         let mut restored = origin.restored(&store.recovering(options));
         let log = restored.recover().unwrap_err();
         assert!(
@@ -207,7 +207,7 @@ fn a_recovery_follows_every_switch_of_timelines() {
     }
     // Without a history of a timeline that there is WAL of, the way there is lost.
     store.lose("00000002.history");
-    let mut restored = origin.restored(&store.recovering(""));
+    let mut restored = origin.restored(&store.recovering("--deadline 1s"));
     let log = restored.recover().unwrap_err();
     assert!(log.contains("00000002.history"), "{log}");
     is_not_promoted(&restored, &log);

@@ -2,6 +2,7 @@
 
 mod lock;
 mod naming;
+mod ownership;
 mod publication;
 mod removal;
 mod temporary;
@@ -15,6 +16,7 @@ use rustix::fs::{FlockOperation, flock};
 
 pub use lock::DirectoryLock;
 pub(crate) use naming::flush;
+use ownership::share_ownership;
 pub use publication::{FilePublication, Published};
 pub(crate) use removal::{cannot_remove, remove};
 use temporary::is_temporary;
@@ -217,7 +219,9 @@ fn make(parent: &Path, path: &Path) -> io::Result<()> {
         }
         Err(error) => return Err(error),
     }
+    let there = parent.metadata()?;
+    share_ownership(&File::open(path)?, &there);
     // The umask is PostgreSQL's, which would keep out those who check the store. Where it may not be changed, it stays.
-    let _ = fs::set_permissions(path, parent.metadata()?.permissions());
+    let _ = fs::set_permissions(path, there.permissions());
     flush(parent)
 }

@@ -232,6 +232,20 @@ impl Archive {
         ArchiveError::new(ArchiveErrorKind::NotGood, said)
     }
 
+    /// Removes what killed programs left half written in a directory, and returns the names. A container has nothing of
+    /// the kind.
+    ///
+    /// # Errors
+    /// It cannot be read, or a file cannot be removed.
+    pub fn sweep(&self) -> Result<Vec<String>, ArchiveError> {
+        match &self.place {
+            Place::Directory(_, path) if path.is_dir() => {
+                Ok(store::Directory::open(path)?.sweep()?)
+            }
+            _ => Ok(Vec::new()),
+        }
+    }
+
     /// Removes files, in this order, and calls `done` with what became of each.
     ///
     /// # Errors
