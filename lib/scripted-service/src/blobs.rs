@@ -290,26 +290,43 @@ impl ServiceState {
         let prefix = request.query.get("prefix").cloned().unwrap_or_default();
         let after = request.query.get("marker").cloned().unwrap_or_default();
         let names = self.blobs.keys().filter(|name| name.starts_with(&prefix));
-        let names: Vec<_> = names.filter(|name| **name > after).collect();
-        let page = &names[..names.len().min(self.page_size)];
-        let blobs: String = page
-            .iter()
-            .map(|name| {
-                let blob = &self.blobs[*name];
-                let (etag, size) = (blob.etag.trim_matches('"'), blob.bytes.len());
-                let name = escape(name);
-                format!("<Blob><Name>{name}</Name><Properties><Etag>{etag}</Etag><Content-Length>{size}</Content-Length></Properties></Blob>")
-            })
-            .collect();
-        let more = page.len() < names.len();
-        let marker = if more {
-            escape(page.last().unwrap())
-        } else {
-            String::new()
+        let names: Vec<&String> = names.filter(|name| **name > after).collect();
+        // What is on a page: a blob, or a "directory", each with the last name that it stands for.
+        let mut elements: Vec<(String, &String)> = Vec::new();
+        let delimiter = request.query.get("delimiter");
+        for name in names {
+            let rest = &name[prefix.len()..];
+            let directory = delimiter.and_then(|it| Some(&rest[..=rest.find(it.as_str())?]));
+            let element = match directory {
+                Some(directory) => {
+                    let name = escape(&format!("{prefix}{directory}"));
+                    format!("<BlobPrefix><Name>{name}</Name></BlobPrefix>")
+                }
+                None => self.listed(name),
+            };
+            match elements.last_mut() {
+                Some((last, until)) if *last == element => *until = name,
+                _ => elements.push((element, name)),
+            }
+        }
+        let page = &elements[..elements.len().min(self.page_size)];
+        let blobs: String = page.iter().map(|(element, _)| element.as_str()).collect();
+        let marker = match page.last() {
+            Some((_, until)) if page.len() < elements.len() => escape(until),
+            _ => String::new(),
         };
         let mut answer = done(200);
         answer.body = format!("\u{feff}<?xml version=\"1.0\" encoding=\"utf-8\"?><EnumerationResults><Blobs>{blobs}</Blobs><NextMarker>{marker}</NextMarker></EnumerationResults>").into_bytes();
         answer
+    }
+
+    fn listed(&self, name: &str) -> String {
+        let blob = &self.blobs[name];
+        let (etag, size) = (blob.etag.trim_matches('"'), blob.bytes.len());
+        let name = escape(name);
+        format!(
+            "<Blob><Name>{name}</Name><Properties><Etag>{etag}</Etag><Content-Length>{size}</Content-Length></Properties></Blob>"
+        )
     }
 
     fn delete(&mut self, name: &str) -> Answer {

@@ -21,7 +21,7 @@ pub struct Archived {
 }
 
 impl Archive {
-    /// Hands every file of the archive to `each`, in the order of their names. What has another form is passed over, and
+    /// Hands every file of the archive to `each`, in the order of their names in the store (`NAME.gz`). What has another form is passed over, and
     /// an archive that is not there is empty.
     ///
     /// # Errors
