@@ -64,11 +64,25 @@ fn all_that_was_archived_comes_back() {
             let mut restored = origin.restored(&store.recovering(options));
             restored.recover().unwrap();
             assert_eq!(rows(&restored), "1 2 3 4");
-            let left = scratch::names(restored.data().join("pg_wal"));
-            let ours = |name: &&String| name.contains("restore-stream");
-            assert_eq!(left.iter().find(ours), None, "{left:?}");
+            leaves_nothing(&restored);
         }
+        // It stops in the middle of what was fetched ahead.
+        let target = "recovery_target_xid = '0'\nrecovery_target_action = promote\n";
+        let xid = origin
+            .cluster
+            .sql("postgres", "select xmin from t where a = 2");
+        let settings = store.recovering("--ahead 4") + &target.replace('0', &xid);
+        let mut restored = origin.restored(&settings);
+        restored.recover().unwrap();
+        assert_eq!(rows(&restored), "1 2");
+        leaves_nothing(&restored);
     }
+}
+
+fn leaves_nothing(restored: &Cluster) {
+    let left = scratch::names(restored.data().join("pg_wal"));
+    let ours = |name: &&String| name.contains("restore-stream");
+    assert_eq!(left.iter().find(ours), None, "{left:?}");
 }
 
 #[test]
@@ -157,7 +171,7 @@ fn no_failure_is_taken_for_the_end() {
     // Out of memory.
     let limited = settings.replace(
         "restore_command = '",
-        "restore_command = 'ulimit -v 30000; ",
+        "restore_command = 'ulimit -v 13000; ",
     );
     let mut restored = origin.restored(&limited);
     let log = restored.recover().unwrap_err();

@@ -58,8 +58,9 @@ fn is_later(there: WalName, asked: WalName) -> bool {
     };
     match (place(there), place(asked)) {
         (Some(there), Some(asked)) => there > asked,
-        // A timeline with WAL has a history, which is archived first.
-        (Some(_), None) => true,
+        // A timeline with WAL has a history, which is archived first; the first one came from nowhere, and PostgreSQL asks
+        // for its history all the same when it is promoted.
+        (Some(_), None) => asked.timeline() > 1,
         (None, _) => false,
     }
 }
@@ -97,5 +98,6 @@ mod tests {
         assert!(!later("000000010000000000000005.partial", asked));
         assert!(!later("00000001.history", asked));
         assert!(later("000000020000000000000005", "00000002.history"));
+        assert!(!later("000000010000000000000005", "00000001.history"));
     }
 }
