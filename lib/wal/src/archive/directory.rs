@@ -8,8 +8,8 @@ use std::path::Path;
 use chrono::{DateTime, Utc};
 use store::{Access, Deletion, path_error};
 
+use super::archived::Archived;
 use super::error::ArchiveError;
-use super::list::Archived;
 use crate::WalName;
 use crate::layout::{file_name, name_in_archive};
 

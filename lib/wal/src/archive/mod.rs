@@ -1,5 +1,6 @@
 //! One cluster's archive in a store.
 
+mod archived;
 mod directory;
 mod error;
 mod list;
@@ -14,8 +15,8 @@ use azure_blob::{Client, ErrorKind as ServiceErrorKind};
 use backup_file::Sha256;
 use store::{Access, Deletion, ErrorKind as StoreErrorKind, Store, path_error};
 
+pub use archived::Archived;
 pub use error::{ArchiveError, ArchiveErrorKind};
-pub use list::Archived;
 pub use packed::{Packed, UnpackError, Unpacked, unpack};
 pub use put::Put;
 
