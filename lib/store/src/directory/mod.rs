@@ -85,6 +85,17 @@ impl Directory {
         Ok(Self { path })
     }
 
+    /// Makes durable what was renamed into it and removed from it, perhaps by a program that was killed before it could.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn flush(&self) -> Result<(), Error> {
+        flush(&self.path).map_err(|error| {
+            let doing = format_args!("cannot flush directory '{}'", self.path.display());
+            path_error(doing, &self.path, Access::Write, &error)
+        })
+    }
+
     /// Locks it against other programs that write backups; reading and pruning go on.
     ///
     /// # Errors
@@ -214,8 +225,9 @@ impl Directory {
 fn make(parent: &Path, path: &Path) -> io::Result<()> {
     match fs::create_dir(path) {
         Ok(()) => {}
+        // Whoever made it may have been killed before that was durable.
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => {
-            return Ok(());
+            return flush(parent);
         }
         Err(error) => return Err(error),
     }

@@ -84,7 +84,13 @@ impl Archive {
             None => self.content(name)?,
         };
         match there {
-            Some(there) if there == *raw_sha256 => Ok(Put::Same),
+            Some(there) if there == *raw_sha256 => {
+                if let Place::Directory(store, _) = &self.place {
+                    // Whoever put it there may have been killed before its name was durable.
+                    store.make(&archive_directory(self.system))?.flush()?;
+                }
+                Ok(Put::Same)
+            }
             Some(_) => Err(self.taken(name, "another content")),
             None => Err(ArchiveError::new(
                 ArchiveErrorKind::Store(StoreErrorKind::Service(ServiceErrorKind::Changed)),
