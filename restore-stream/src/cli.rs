@@ -1,5 +1,4 @@
 use std::ffi::OsString;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use azure_blob::Options;
@@ -10,7 +9,12 @@ use job::Error;
 use pg_client::Account;
 use pg_text::PgText;
 use store::Store;
-use wal::SystemId;
+
+use restore_command::WalArgs;
+
+// The path is the same for the crate that makes the man pages.
+#[path = "cli/restore_command.rs"]
+mod restore_command;
 
 // Each paragraph is one line, which clap wraps to the terminal's width; other lines fit in 80 columns.
 const MORE: &str = "\
@@ -240,9 +244,6 @@ pub(crate) struct Args {
     )]
     deadline: Option<Duration>,
 
-    #[command(flatten)]
-    pub(crate) wal: WalArgs,
-
     /// Run psql as this user and group, which only root can: for backup-verify's restore test
     #[arg(long, value_name = "UID:GID", hide = true)]
     pub(crate) psql_user: Option<Account>,
@@ -256,54 +257,10 @@ pub(crate) struct Args {
         conflicts_with_all = ["replace", "name", "in_place", "globals_only", "no_globals", "no_owners", "role_passwords", "dbname", "exclude_database", "json"]
     )]
     pub(crate) command: Vec<OsString>,
-}
 
-/// PostgreSQL's restore_command.
-#[derive(Debug, clap::Args)]
-#[command(next_help_heading = "Write-ahead log (restore_command)")]
-pub(crate) struct WalArgs {
-    /// Get this file of the WAL archive: a segment or a history
-    #[arg(
-        long,
-        value_name = "NAME",
-        requires = "to",
-        conflicts_with_all = [
-            "list", "yes", "json", "latest", "before", "verify_first", "database", "exclude_database", "globals_only",
-            "no_globals", "no_owners", "role_passwords", "replace", "dbname", "jobs", "on_error", "in_place",
-            "older_server", "command"
-        ]
-    )]
-    pub(crate) wal: Option<String>,
-
-    /// Where the file goes
-    #[arg(long, value_name = "PATH", requires = "wal")]
-    pub(crate) to: Option<PathBuf>,
-
-    /// Fetch up to N more segments, into restore-stream.spool
-    ///
-    /// That directory is beside PATH. Each segment is checked when it is handed over.
-    #[arg(
-        long,
-        value_name = "N",
-        requires = "wal",
-        value_parser = clap::value_parser!(u16).range(1..=64)
-    )]
-    pub(crate) ahead: Option<u16>,
-
-    /// For a standby, which asks again: what is not there is absent
-    ///
-    /// Without it, a file is absent only if nothing later of its timeline is there.
-    #[arg(long, requires = "wal")]
-    pub(crate) standby: bool,
-
-    /// System identifier [default: that of PATH's data directory]
-    #[arg(long, value_name = "ID", requires = "wal", value_parser = system)]
-    pub(crate) system: Option<SystemId>,
-}
-
-fn system(text: &str) -> Result<SystemId, String> {
-    text.parse()
-        .map_err(|()| "it is a number, as pg_controldata shows it".into())
+    // Last: its heading is for all that follows.
+    #[command(flatten)]
+    pub(crate) wal: WalArgs,
 }
 
 /// What is done when a statement fails.

@@ -33,6 +33,9 @@ pub(super) fn run(data: &DataDirectory, store: &Store, at_once: usize) -> Result
     };
     let system = open(data, *first)?.system();
     let archiver = Archiver::new(store, system, data);
+    for name in archiver.archive().sweep()? {
+        say!("removed '{name}', which a killed run left");
+    }
     let (mut new, mut same) = (0, 0);
     let mut failures: Vec<Error> = Vec::new();
     job::in_parallel(

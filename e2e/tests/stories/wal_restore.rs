@@ -64,11 +64,25 @@ fn all_that_was_archived_comes_back() {
             let mut restored = origin.restored(&store.recovering(options));
             restored.recover().unwrap();
             assert_eq!(rows(&restored), "1 2 3 4");
-            let left = scratch::names(restored.data().join("pg_wal"));
-            let ours = |name: &&String| name.contains("restore-stream");
-            assert_eq!(left.iter().find(ours), None, "{left:?}");
+            leaves_nothing(&restored);
         }
+        // It stops in the middle of what was fetched ahead.
+        let target = "recovery_target_xid = '0'\nrecovery_target_action = promote\n";
+        let xid = origin
+            .cluster
+            .sql("postgres", "select xmin from t where a = 2");
+        let settings = store.recovering("--ahead 4") + &target.replace('0', &xid);
+        let mut restored = origin.restored(&settings);
+        restored.recover().unwrap();
+        assert_eq!(rows(&restored), "1 2");
+        leaves_nothing(&restored);
     }
+}
+
+fn leaves_nothing(restored: &Cluster) {
+    let left = scratch::names(restored.data().join("pg_wal"));
+    let ours = |name: &&String| name.contains("restore-stream");
+    assert_eq!(left.iter().find(ours), None, "{left:?}");
 }
 
 #[test]
@@ -82,7 +96,7 @@ fn a_hole_ends_in_an_error() {
         .collect();
     let lost = &segments[segments.len() - 2];
     store.lose(lost);
-    for options in ["", "--ahead 3"] {
+    for options in ["--deadline 1s", "--ahead 3 --deadline 1s"] {
         let mut restored = origin.restored(&store.recovering(options));
         let log = restored.recover().unwrap_err();
         assert!(
@@ -157,7 +171,7 @@ fn no_failure_is_taken_for_the_end() {
     // Out of memory.
     let limited = settings.replace(
         "restore_command = '",
-        "restore_command = 'ulimit -v 30000; ",
+        "restore_command = 'ulimit -v 13000; ",
     );
     let mut restored = origin.restored(&limited);
     let log = restored.recover().unwrap_err();
@@ -207,7 +221,7 @@ fn a_recovery_follows_every_switch_of_timelines() {
     }
     // Without a history of a timeline that there is WAL of, the way there is lost.
     store.lose("00000002.history");
-    let mut restored = origin.restored(&store.recovering(""));
+    let mut restored = origin.restored(&store.recovering("--deadline 1s"));
     let log = restored.recover().unwrap_err();
     assert!(log.contains("00000002.history"), "{log}");
     is_not_promoted(&restored, &log);

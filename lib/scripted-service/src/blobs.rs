@@ -289,38 +289,44 @@ impl ServiceState {
         }
         let prefix = request.query.get("prefix").cloned().unwrap_or_default();
         let after = request.query.get("marker").cloned().unwrap_or_default();
-        let delimited = request.query.contains_key("delimiter");
         let names = self.blobs.keys().filter(|name| name.starts_with(&prefix));
-        // What has a slash after the prefix is listed as its "directory", once.
-        let names = names.map(|name| match name[prefix.len()..].find('/') {
-            Some(at) if delimited => &name[..=prefix.len() + at],
-            _ => name.as_str(),
-        });
-        let mut names: Vec<&str> = names.filter(|name| *name > after.as_str()).collect();
-        names.sort_unstable();
-        names.dedup();
-        let page = &names[..names.len().min(self.page_size)];
-        let blobs: String = page
-            .iter()
-            .map(|name| {
-                if delimited && name.ends_with('/') {
-                    return format!("<BlobPrefix><Name>{}</Name></BlobPrefix>", escape(name));
+        let names: Vec<&String> = names.filter(|name| **name > after).collect();
+        // What is on a page: a blob, or a "directory", each with the last name that it stands for.
+        let mut elements: Vec<(String, &String)> = Vec::new();
+        let delimiter = request.query.get("delimiter");
+        for name in names {
+            let rest = &name[prefix.len()..];
+            let directory = delimiter.and_then(|it| Some(&rest[..=rest.find(it.as_str())?]));
+            let element = match directory {
+                Some(directory) => {
+                    let name = escape(&format!("{prefix}{directory}"));
+                    format!("<BlobPrefix><Name>{name}</Name></BlobPrefix>")
                 }
-                let blob = &self.blobs[*name];
-                let (etag, size) = (blob.etag.trim_matches('"'), blob.bytes.len());
-                let name = escape(name);
-                format!("<Blob><Name>{name}</Name><Properties><Etag>{etag}</Etag><Content-Length>{size}</Content-Length></Properties></Blob>")
-            })
-            .collect();
-        let more = page.len() < names.len();
-        let marker = if more {
-            escape(page.last().unwrap())
-        } else {
-            String::new()
+                None => self.listed(name),
+            };
+            match elements.last_mut() {
+                Some((last, until)) if *last == element => *until = name,
+                _ => elements.push((element, name)),
+            }
+        }
+        let page = &elements[..elements.len().min(self.page_size)];
+        let blobs: String = page.iter().map(|(element, _)| element.as_str()).collect();
+        let marker = match page.last() {
+            Some((_, until)) if page.len() < elements.len() => escape(until),
+            _ => String::new(),
         };
         let mut answer = done(200);
         answer.body = format!("\u{feff}<?xml version=\"1.0\" encoding=\"utf-8\"?><EnumerationResults><Blobs>{blobs}</Blobs><NextMarker>{marker}</NextMarker></EnumerationResults>").into_bytes();
         answer
+    }
+
+    fn listed(&self, name: &str) -> String {
+        let blob = &self.blobs[name];
+        let (etag, size) = (blob.etag.trim_matches('"'), blob.bytes.len());
+        let name = escape(name);
+        format!(
+            "<Blob><Name>{name}</Name><Properties><Etag>{etag}</Etag><Content-Length>{size}</Content-Length></Properties></Blob>"
+        )
     }
 
     fn delete(&mut self, name: &str) -> Answer {

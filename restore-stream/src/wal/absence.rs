@@ -5,12 +5,21 @@ use std::ops::ControlFlow;
 use job::Error;
 use wal::{Archive, WalName};
 
-/// Proves that a file which the store does not have is the end: the archive is there, and holds nothing later of its
-/// timeline.
+/// What it means that a file is not there.
+#[derive(Debug)]
+pub(super) enum Absence {
+    /// It is the end: the archive is there, and holds nothing later of its timeline.
+    Proved,
+    /// There is later WAL, and this error says so. The file may also be on its way: `blob-put --ahead` sends several at
+    /// once.
+    Hole(Error),
+}
+
+/// Looks what it means that the store does not have a file.
 ///
 /// # Errors
-/// It is not proved: the store does not answer, holds nothing of this cluster, or holds later WAL.
-pub(super) fn prove(archive: &Archive, name: WalName) -> Result<(), Error> {
+/// That cannot be told: the store does not answer, or holds nothing of this cluster.
+pub(super) fn judge(archive: &Archive, name: WalName) -> Result<Absence, Error> {
     let timeline = format!("{:08X}", name.timeline());
     let mut of_timeline = None;
     let mut later = None;
@@ -25,7 +34,7 @@ pub(super) fn prove(archive: &Archive, name: WalName) -> Result<(), Error> {
         }
     })?;
     if let Some(later) = later {
-        return Err(hole(archive, name, later));
+        return Ok(Absence::Hole(hole(archive, name, later)));
     }
     if of_timeline.is_none() && !archive.holds_any("")? {
         return Err(Error::failed(format!(
@@ -35,7 +44,7 @@ pub(super) fn prove(archive: &Archive, name: WalName) -> Result<(), Error> {
         ))
         .hint("is it the store that the cluster archives into, with its prefix? pg_controldata shows the system identifier"));
     }
-    Ok(())
+    Ok(Absence::Proved)
 }
 
 /// Whether `there` shows that `asked` should be there too.
@@ -49,8 +58,9 @@ fn is_later(there: WalName, asked: WalName) -> bool {
     };
     match (place(there), place(asked)) {
         (Some(there), Some(asked)) => there > asked,
-        // A timeline with WAL has a history, which is archived first.
-        (Some(_), None) => true,
+        // A timeline with WAL has a history, which is archived first; the first one came from nowhere, and PostgreSQL asks
+        // for its history all the same when it is promoted.
+        (Some(_), None) => asked.timeline() > 1,
         (None, _) => false,
     }
 }
@@ -88,5 +98,6 @@ mod tests {
         assert!(!later("000000010000000000000005.partial", asked));
         assert!(!later("00000001.history", asked));
         assert!(later("000000020000000000000005", "00000002.history"));
+        assert!(!later("000000010000000000000005", "00000001.history"));
     }
 }

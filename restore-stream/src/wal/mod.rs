@@ -6,18 +6,23 @@ mod spool;
 
 use std::ffi::OsString;
 use std::path::Path;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use azure_blob::{Options, Permission};
 use job::{Error, Exit, say};
 use store::{Place, Store};
-use wal::{Archive, DataDirectory, SystemId, WalName};
+use wal::{Archive, DataDirectory, Stored, SystemId, WalName};
 
 use crate::cli::Args;
+use absence::Absence;
 use spool::Spool;
 
 /// How long a segment is tried that nobody asked for yet.
 const AHEAD: Duration = Duration::from_secs(20);
+/// How long a segment may be on its way to the store after a later one: as long as `blob-put --wal` tries.
+const ON_ITS_WAY: Duration = Duration::from_secs(20);
+const PAUSE: Duration = Duration::from_millis(500);
 
 /// Whether a command line is PostgreSQL's, as far as that can be told before it is understood.
 pub(crate) fn is_asked_for(mut words: impl Iterator<Item = OsString>) -> bool {
@@ -65,14 +70,18 @@ pub(crate) fn run(args: &Args, name: &str) -> Result<Exit, Error> {
             ),
         }
     }
-    let Some(stored) = archive.get(name)? else {
-        if let (Some(spool), Some(_)) = (&spool, name.segment()) {
+    let Some(stored) = wanted(
+        &archive,
+        name,
+        args.wal.standby,
+        patience.deadline.min(ON_ITS_WAY),
+    )?
+    else {
+        // The last that PostgreSQL asks for before it goes into production is a history that is not there.
+        if let Some(spool) = &spool {
             spool.clear();
         }
-        return match args.wal.standby {
-            true => Ok(Exit::Absent),
-            false => absence::prove(&archive, name).map(|()| Exit::Absent),
-        };
+        return Ok(Exit::Absent);
     };
     let header = arrival::place(stored, name, &archive, to)?;
     if let (Some(spool), Some(header)) = (&spool, header) {
@@ -82,6 +91,27 @@ pub(crate) fn run(args: &Args, name: &str) -> Result<Exit, Error> {
         spool.fill(&Archive::new(&store, system), name, header.segment_size);
     }
     Ok(Exit::Done)
+}
+
+/// The file; none if it is absent. What seems to be a hole is looked at again for this long.
+fn wanted(
+    archive: &Archive,
+    name: WalName,
+    standby: bool,
+    patience: Duration,
+) -> Result<Option<Stored>, Error> {
+    let since = Instant::now();
+    loop {
+        let stored = archive.get(name)?;
+        if stored.is_some() || standby {
+            return Ok(stored);
+        }
+        match absence::judge(archive, name)? {
+            Absence::Proved => return Ok(None),
+            Absence::Hole(error) if since.elapsed() >= patience => return Err(error),
+            Absence::Hole(_) => thread::sleep(PAUSE),
+        }
+    }
 }
 
 fn open_store(text: &str, options: Options) -> Result<Store, Error> {

@@ -71,9 +71,11 @@ impl Spool {
                 let _ = worker.spawn_scoped(scope, move || self.fetch(archive, segment));
             }
         });
+        // If there was nothing to fetch, it is empty.
+        let _ = fs::remove_dir(&self.path);
     }
 
-    /// Removes it: the WAL ends here.
+    /// Removes it: the WAL ends here, or the recovery.
     pub(super) fn clear(&self) {
         let _ = fs::remove_dir_all(&self.path);
     }

@@ -2,6 +2,7 @@
 
 mod lock;
 mod naming;
+mod ownership;
 mod publication;
 mod removal;
 mod temporary;
@@ -15,6 +16,7 @@ use rustix::fs::{FlockOperation, flock};
 
 pub use lock::DirectoryLock;
 pub(crate) use naming::flush;
+use ownership::share_ownership;
 pub use publication::{FilePublication, Published};
 pub(crate) use removal::{cannot_remove, remove};
 use temporary::is_temporary;
@@ -81,6 +83,17 @@ impl Directory {
             })?;
         }
         Ok(Self { path })
+    }
+
+    /// Makes durable what was renamed into it and removed from it, perhaps by a program that was killed before it could.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn flush(&self) -> Result<(), Error> {
+        flush(&self.path).map_err(|error| {
+            let doing = format_args!("cannot flush directory '{}'", self.path.display());
+            path_error(doing, &self.path, Access::Write, &error)
+        })
     }
 
     /// Locks it against other programs that write backups; reading and pruning go on.
@@ -212,12 +225,15 @@ impl Directory {
 fn make(parent: &Path, path: &Path) -> io::Result<()> {
     match fs::create_dir(path) {
         Ok(()) => {}
+        // Whoever made it may have been killed before that was durable.
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => {
-            return Ok(());
+            return flush(parent);
         }
         Err(error) => return Err(error),
     }
+    let there = parent.metadata()?;
+    share_ownership(&File::open(path)?, &there);
     // The umask is PostgreSQL's, which would keep out those who check the store. Where it may not be changed, it stays.
-    let _ = fs::set_permissions(path, parent.metadata()?.permissions());
+    let _ = fs::set_permissions(path, there.permissions());
     flush(parent)
 }

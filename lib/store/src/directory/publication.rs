@@ -81,7 +81,6 @@ impl FilePublication {
 
     /// Puts no sidecar beside it: for many small files that hold their own checksums. Whoever may read the directory
     /// may read the file, whatever the umask: PostgreSQL's is 077, and another user's program checks the archive.
-    #[must_use]
     pub fn bare(self) -> Self {
         // Where that is not allowed, the file has fewer readers.
         let _ = self.file.share_with(&self.directory);

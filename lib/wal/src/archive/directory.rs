@@ -8,8 +8,8 @@ use std::path::Path;
 use chrono::{DateTime, Utc};
 use store::{Access, Deletion, path_error};
 
+use super::archived::Archived;
 use super::error::ArchiveError;
-use super::list::Archived;
 use crate::WalName;
 use crate::layout::{file_name, name_in_archive};
 
@@ -29,7 +29,7 @@ pub(super) fn names(path: &Path) -> Result<Vec<String>, ArchiveError> {
     Ok(names)
 }
 
-/// The archived files whose names begin with `begin`, in the order of their names.
+/// The archived files whose names begin with `begin`, in the order of their names in the store.
 pub(super) fn files(path: &Path, begin: &str) -> Result<Vec<Archived>, ArchiveError> {
     let mut found = Vec::new();
     for file in names(path)? {
@@ -49,7 +49,7 @@ pub(super) fn files(path: &Path, begin: &str) -> Result<Vec<Archived>, ArchiveEr
             Err(error) => return Err(cannot_read(&path, &error)),
         }
     }
-    found.sort_by_key(|file| file.name.to_string());
+    found.sort_by_cached_key(|file| file_name(file.name));
     Ok(found)
 }
 

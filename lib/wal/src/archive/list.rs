@@ -2,26 +2,13 @@
 
 use std::ops::ControlFlow;
 
-use chrono::{DateTime, Utc};
-
+use super::archived::Archived;
 use super::error::ArchiveError;
 use super::{Archive, Place, directory};
-use crate::WalName;
 use crate::layout::{archive_directory, name_in_archive};
 
-/// A file in an archive.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Archived {
-    /// Its name.
-    pub name: WalName,
-    /// Its compressed size in bytes.
-    pub size: u64,
-    /// When it was stored, if the store says so.
-    pub stored: Option<DateTime<Utc>>,
-}
-
 impl Archive {
-    /// Hands every file of the archive to `each`, in the order of their names. What has another form is passed over, and
+    /// Hands every file of the archive to `each`, in the order of their names in the store (`NAME.gz`). What has another form is passed over, and
     /// an archive that is not there is empty.
     ///
     /// # Errors

@@ -1,5 +1,6 @@
 //! One cluster's archive in a store.
 
+mod archived;
 mod directory;
 mod error;
 mod list;
@@ -14,8 +15,8 @@ use azure_blob::{Client, ErrorKind as ServiceErrorKind};
 use backup_file::Sha256;
 use store::{Access, Deletion, ErrorKind as StoreErrorKind, Store, path_error};
 
+pub use archived::Archived;
 pub use error::{ArchiveError, ArchiveErrorKind};
-pub use list::Archived;
 pub use packed::{Packed, UnpackError, Unpacked, unpack};
 pub use put::Put;
 
@@ -230,6 +231,20 @@ impl Archive {
     pub fn not_good(&self, name: WalName, what: &str) -> ArchiveError {
         let said = format!("'{}' is not good: {what}", self.label_of(name));
         ArchiveError::new(ArchiveErrorKind::NotGood, said)
+    }
+
+    /// Removes what killed programs left half written in a directory, and returns the names. A container has nothing of
+    /// the kind.
+    ///
+    /// # Errors
+    /// It cannot be read, or a file cannot be removed.
+    pub fn sweep(&self) -> Result<Vec<String>, ArchiveError> {
+        match &self.place {
+            Place::Directory(_, path) if path.is_dir() => {
+                Ok(store::Directory::open(path)?.sweep()?)
+            }
+            _ => Ok(Vec::new()),
+        }
     }
 
     /// Removes files, in this order, and calls `done` with what became of each.

@@ -1,16 +1,22 @@
 //! How a file gets into an archive: once, under its name, for ever.
 
 use std::io::Write;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use azure_blob::{Client, ErrorKind as ServiceErrorKind, Record};
 use backup_file::Sha256;
-use store::{Directory, ErrorKind as StoreErrorKind};
+use store::{Directory, ErrorKind as StoreErrorKind, FilePublication};
 
 use super::error::{ArchiveError, ArchiveErrorKind};
 use super::packed::{Packed, UnpackError, unpack};
 use super::{Archive, Place};
 use crate::layout::{archive_directory, file_name};
 use crate::{WalName, stored_name};
+
+/// How long a writer waits for its turn.
+const TURN: Duration = Duration::from_secs(10);
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// What became of a file that was to be archived. Either way it is in the store, and durable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,7 +84,13 @@ impl Archive {
             None => self.content(name)?,
         };
         match there {
-            Some(there) if there == *raw_sha256 => Ok(Put::Same),
+            Some(there) if there == *raw_sha256 => {
+                if let Place::Directory(store, _) = &self.place {
+                    // Whoever put it there may have been killed before its name was durable.
+                    store.make(&archive_directory(self.system))?.flush()?;
+                }
+                Ok(Put::Same)
+            }
             Some(_) => Err(self.taken(name, "another content")),
             None => Err(ArchiveError::new(
                 ArchiveErrorKind::Store(StoreErrorKind::Service(ServiceErrorKind::Changed)),
@@ -115,7 +127,7 @@ impl Archive {
 
     fn publish(&self, store: &Directory, name: WalName, bytes: &[u8]) -> Result<(), ArchiveError> {
         let directory = store.make(&archive_directory(self.system))?;
-        let mut publication = directory.publish(&file_name(name))?.bare();
+        let mut publication = begin(&directory, &file_name(name))?.bare();
         publication.write_all(bytes).map_err(|error| {
             let path = directory.path().join(file_name(name));
             let doing = format_args!("cannot write '{}'", path.display());
@@ -123,6 +135,19 @@ impl Archive {
         })?;
         publication.commit()?;
         Ok(())
+    }
+}
+
+/// Where a file system has neither way to take a free name, one writes at a time: another may be about to finish.
+fn begin(directory: &Directory, name: &str) -> Result<FilePublication, store::Error> {
+    let since = Instant::now();
+    loop {
+        match directory.publish(name) {
+            Err(error) if error.kind() == StoreErrorKind::Locked && since.elapsed() < TURN => {
+                thread::sleep(PAUSE);
+            }
+            begun => return begun,
+        }
     }
 }
 
