@@ -17,7 +17,8 @@ use crate::limits::Limits;
 /// against the members, the SHA-256 where one was recorded, and the closing line of its dump. Of a
 /// store, the newest backup is read, and its age, its size and its databases are compared with those of
 /// the backups before it. The store's free space, gaps in its series, backups that blob-prune should
-/// have deleted and the token are checked too.
+/// have deleted and the token are checked too; and of base backups and WAL, which moments can be reached
+/// with them and how far they are behind the server.
 #[derive(Debug, Parser)]
 #[command(
     name = "backup-verify",
@@ -69,6 +70,24 @@ pub(crate) struct Args {
     #[command(flatten)]
     pub(crate) limits: Limits,
 
+    /// Check base backups and WAL only, for every few minutes
+    ///
+    /// What can be reached, and how far the archive is behind. Of the base backups only the ends are read, and the dumps are not looked at.
+    #[arg(long, conflicts_with_all = ["all", "restore_test"], help_heading = "WAL archive")]
+    pub(crate) wal_only: bool,
+
+    /// Compare the WAL archive with this server
+    ///
+    /// 'host=…' or postgresql://…
+    #[arg(
+        short,
+        long,
+        value_name = "CONNINFO",
+        allow_hyphen_values = true,
+        help_heading = "WAL archive"
+    )]
+    pub(crate) dbname: Option<OsString>,
+
     /// Restore the backup, compare the data with its index
     ///
     /// Of a store, the newest backup. It goes into a server of its own, made for the test and removed afterwards, or with --into
@@ -97,6 +116,7 @@ pub(crate) struct Args {
         value_parser = text(),
         requires = "restore_test",
         allow_hyphen_values = true,
+        hide_short_help = true,
         help_heading = "Restore test"
     )]
     pub(crate) database: Option<PgText>,
@@ -238,6 +258,7 @@ Examples:
   backup-verify /backups --metrics /var/lib/prometheus/node-exporter/backup.prom
   backup-verify \"$STORE\" --ping https://hc-ping.com/UUID
   backup-verify \"$STORE\" --restore-test
+  backup-verify \"$STORE\" --wal-only -d 'host=primary user=monitor' --max-lag 5m
   backup-verify \"$STORE\" --restore-test --into 'host=test user=postgres'
   kubectl exec postgresql-0 -- pgdump-gz | backup-verify -
 
@@ -249,7 +270,7 @@ Environment:
   BACKUP_VERIFY_PUSH_URL[_FILE]   the same for --push
   HTTPS_PROXY, ALL_PROXY, NO_PROXY, SSL_CERT_FILE, SSL_CERT_DIR
   TMPDIR                          where --restore-test makes its server
-  PG…                             how to reach the server of --into (libpq);
+  PG…                             the server of --into or of -d (libpq);
                                   CONNINFO comes first
 
 {}",

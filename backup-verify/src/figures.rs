@@ -35,6 +35,16 @@ pub(crate) enum Figures {
     Token { expires: String, days_left: i64 },
     /// What should have been deleted.
     Retention { overdue: Vec<String> },
+    /// Which moments a cluster's base backups and its WAL lead back to.
+    Wal(WalFigures),
+    /// How far a WAL archive is behind the server.
+    Lag {
+        system: String,
+        /// None without a server.
+        lag_bytes: Option<u64>,
+        lag_seconds: i64,
+        max_lag_seconds: i64,
+    },
     /// Which turns of the schedule have no backup.
     Gaps { missed: u32, gaps: Vec<Gap> },
 }
@@ -55,6 +65,9 @@ pub(crate) struct Contents {
     /// What its index says, where it has one.
     #[serde(flatten)]
     pub(crate) cluster: Option<Cluster>,
+    /// What it needs, if it is a base backup.
+    #[serde(flatten)]
+    pub(crate) base: Option<BaseFigures>,
     /// When its dump was started, by its index.
     #[serde(skip)]
     pub(crate) started: Option<DateTime<Utc>>,
@@ -66,6 +79,16 @@ pub(crate) struct Contents {
     /// What cannot be promised of it, or is odd.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) remarks: Vec<String>,
+}
+
+/// What a base backup is of, and which WAL it needs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct BaseFigures {
+    /// In decimal digits.
+    pub(crate) system_identifier: String,
+    pub(crate) timeline: u32,
+    pub(crate) start_lsn: String,
+    pub(crate) stop_lsn: String,
 }
 
 /// The cluster that was dumped, as an index has it.
@@ -96,6 +119,27 @@ impl Contents {
         let databases = self.cluster.as_ref()?.databases.iter();
         Some(databases.map(|it| (it.name.clone(), it.sql_size)).collect())
     }
+}
+
+/// A cluster's WAL archive.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct WalFigures {
+    /// The system identifier, in decimal digits.
+    pub(crate) system: String,
+    pub(crate) files: usize,
+    /// Of all files, as they are stored.
+    pub(crate) archive_bytes: u64,
+    /// The number of segments that are missing on the way of the base backups.
+    pub(crate) missing_segments: u64,
+    /// The moments that can be reached, oldest first.
+    pub(crate) reachable: Vec<SpanFigures>,
+}
+
+/// Moments that can be reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub(crate) struct SpanFigures {
+    pub(crate) from: DateTime<Utc>,
+    pub(crate) until: DateTime<Utc>,
 }
 
 /// How long a restore took that was good: the measured RTO.

@@ -20,6 +20,30 @@ pub(crate) struct Limits {
     )]
     pub(crate) max_age: TimeDelta,
 
+    /// Age limit of the newest base backup
+    #[arg(
+        long,
+        value_name = "AGE",
+        default_value = "9d",
+        value_parser = parse_duration,
+        hide_short_help = true,
+        help_heading = "WAL archive"
+    )]
+    pub(crate) max_base_age: TimeDelta,
+
+    /// How far the WAL archive may be behind the server
+    ///
+    /// Without --dbname: how old its newest segment may be before that is a warning.
+    #[arg(
+        long,
+        value_name = "TIME",
+        default_value = "5m",
+        value_parser = parse_duration,
+        hide_short_help = true,
+        help_heading = "WAL archive"
+    )]
+    pub(crate) max_lag: TimeDelta,
+
     /// Allowed shrinkage of a backup
     ///
     /// Of the newest one, against the median of the 7 backups before it, per database too. The same growth
@@ -62,6 +86,7 @@ pub(crate) struct Limits {
         value_name = "TIME",
         default_value = "1d",
         value_parser = schedule,
+        hide_short_help = true,
         help_heading = "Limits of a store"
     )]
     pub(crate) every: TimeDelta,

@@ -9,6 +9,7 @@ mod figures;
 mod finding;
 mod limits;
 mod read;
+mod recovery;
 mod report;
 mod restore_test;
 mod show;

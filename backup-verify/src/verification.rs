@@ -23,7 +23,7 @@ use crate::show::table::{Terminal, table};
 /// One run, with what it has found so far.
 #[derive(Debug)]
 pub(crate) struct Verification<'a> {
-    args: &'a Args,
+    pub(crate) args: &'a Args,
     pub(crate) report: Report,
     pub(crate) metrics: Metrics,
 }
@@ -55,7 +55,17 @@ impl<'a> Verification<'a> {
         if args.restore_test {
             restore_test::rereadable(&source)?;
         }
-        self.report.add(backup::check(&source, args.threads()))?;
+        let finding = backup::check(&source, args.threads());
+        let contents = finding.contents();
+        let is_base = contents.is_some_and(|contents| contents.base.is_some());
+        self.report.add(finding)?;
+        if args.restore_test && is_base {
+            return Err(Error::usage(format!(
+                "'{}' is a base backup, which --restore-test cannot restore",
+                source.label()
+            ))
+            .hint("restore it by hand (docs/restore.md, 'A base backup'), or test a dump"));
+        }
         if args.restore_test {
             self.test_restore(&args.target, &source)?;
         }
@@ -79,14 +89,27 @@ impl<'a> Verification<'a> {
             self.report
                 .add(token::check(client, now, args.limits.warn_expiry))?;
         }
-        let backups = store.list()?;
-        self.metrics.stored(&backups);
-        let (past, future) = clock::split(&backups, now);
-        self.check_backups(&store, past)?;
-        if let Some(finding) = self.check_room(&store, &backups)? {
+        let listing = store.list()?;
+        self.metrics.stored(&listing);
+        let (dumps, future_dumps) = clock::split(&listing.dumps, now);
+        let (bases, future_bases) = clock::split(&listing.bases, now);
+        // A store may have either kind alone.
+        let has_bases_only = listing.dumps.is_empty() && !listing.bases.is_empty();
+        if !args.wal_only && !has_bases_only {
+            self.check_backups(&store, dumps)?;
+        }
+        let archived = self.check_recovery(&store, bases)?;
+        if args.wal_only {
+            return Ok(());
+        }
+        let used = total_size(listing.all()).saturating_add(archived);
+        if let Some(finding) = self.check_room(&store, used)? {
             self.report.add(finding)?;
         }
-        if let Some(finding) = clock::check(future) {
+        for finding in [future_dumps, future_bases]
+            .into_iter()
+            .filter_map(clock::check)
+        {
             self.report.add(finding)?;
         }
         if let Some(directory) = store.directory() {
@@ -94,6 +117,7 @@ impl<'a> Verification<'a> {
                 self.report.add(finding)?;
             }
         }
+        let backups: Vec<Backup> = listing.all().cloned().collect();
         self.show_table(&store, &backups)
     }
 
@@ -250,10 +274,10 @@ impl<'a> Verification<'a> {
 
     /// Checks how full the store is, which is not known of a container without a quota, or of a file system that does not
     /// know its own size.
-    fn check_room(&self, store: &Store, backups: &[Backup]) -> Result<Option<Finding>, Error> {
+    fn check_room(&self, store: &Store, used: u64) -> Result<Option<Finding>, Error> {
         let limits = &self.args.limits;
         let room = match (limits.quota, store.directory()) {
-            (Some(quota), _) => Some(Room::of_quota(total_size(backups), quota)),
+            (Some(quota), _) => Some(Room::of_quota(used, quota)),
             (None, Some(directory)) => Room::of_file_system(directory.path())?,
             (None, None) => None,
         };

@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use azure_blob::Options;
+use backup_file::BackupKind;
 use chrono::{DateTime, TimeDelta, Utc};
 use clap::{ArgGroup, Parser};
 use job::time::{parse, parse_duration, parse_wait};
@@ -12,7 +13,8 @@ use retention::Policy;
 /// A backup's age is the time in its name (postgresql_backup_YYYYMMDD_HHMMSS.sql.gz, UTC). What no
 /// --keep option keeps is deleted, in a directory together with its .sha256. Files with other names are
 /// never touched. The newest backup always stays, and so do the newest one whose end shows that it is
-/// whole and those dated in the future.
+/// whole and those dated in the future. Base backups (postgresql_base_YYYYMMDD_HHMMSS.tar.gz) are kept by
+/// the same rules, by themselves. Then the WAL goes that no base backup needs any more.
 #[derive(Debug, Parser)]
 #[command(
     name = "blob-prune",
@@ -63,9 +65,16 @@ pub(crate) struct Args {
     )]
     pub(crate) keep_min: u32,
 
-    /// Delete nothing if the newest backup is older than this
+    /// Keep WAL to reach every moment of the last N days
     ///
-    /// New backups have stopped coming then.
+    /// From the newest base backup on that was whole N days ago. An older one keeps the WAL without which it cannot be restored.
+    /// [default: all WAL from the oldest base backup that is kept]
+    #[arg(long, value_name = "N", help_heading = "Retention")]
+    pub(crate) wal_days: Option<u32>,
+
+    /// Delete no dump if the newest one is older than this
+    ///
+    /// New dumps have stopped coming then.
     #[arg(
         long,
         value_name = "AGE",
@@ -75,7 +84,18 @@ pub(crate) struct Args {
     )]
     pub(crate) max_age: TimeDelta,
 
-    /// Delete even if the newest backup is older than --max-age
+    /// Delete no base backup, and no WAL, if the newest base backup is older than this
+    #[arg(
+        long,
+        value_name = "AGE",
+        default_value = "9d",
+        value_parser = parse_duration,
+        hide_short_help = true,
+        help_heading = "Safety"
+    )]
+    pub(crate) max_base_age: TimeDelta,
+
+    /// Delete even if the newest backup is older than that
     #[arg(long, help_heading = "Safety")]
     pub(crate) even_if_stale: bool,
 
@@ -108,6 +128,14 @@ impl Args {
         Options::default().within(self.deadline)
     }
 
+    /// How old the newest backup of a kind may be.
+    pub(crate) fn max_age(&self, kind: BackupKind) -> TimeDelta {
+        match kind {
+            BackupKind::Dump => self.max_age,
+            BackupKind::Base => self.max_base_age,
+        }
+    }
+
     pub(crate) fn policy(&self) -> Policy {
         Policy {
             days: self.keep_days.unwrap_or(0),
@@ -126,9 +154,12 @@ Standard output says for each backup why it stays or goes. A backup that an immu
 hold or a lease protects is no failure. A container's token needs the permissions d and l. With r too, \
 blob-prune reads the ends of the backups that it counts on.
 
+WAL in STORE/wal/SYSTEM goes only if the whole archive could be listed, and no base backup that is there needs it. Each of them keeps the WAL from its start to its end; from the oldest one on, or as --wal-days says, all WAL stays. Histories of timelines stay, and so does the WAL of clusters of which no base backup is kept. Base backups go first, then WAL, oldest first. This needs the permission r.
+
 Examples:
   blob-prune /backups --keep-days 7 --keep-min 3
   blob-prune \"$STORE\" --keep-days 30 --keep-weekly 8 --keep-monthly 12 --dry-run
+  blob-prune \"$STORE\" --keep-days 35 --wal-days 8
 
 Environment:
   AZURE_STORAGE_SAS_TOKEN_FILE  file with the container's SAS token

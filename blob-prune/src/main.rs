@@ -2,6 +2,8 @@
 
 #![cfg_attr(not(test), warn(clippy::disallowed_methods))]
 
+mod archive_report;
+mod archives;
 mod cli;
 mod command;
 mod report;

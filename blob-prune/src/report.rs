@@ -1,12 +1,15 @@
-//! What is reported of each backup: a line, or an element of one JSON document.
+//! What is reported of each backup, and of each archive: a line, or an element of one JSON document.
 
-use backup_file::BackupName;
+use backup_file::{BackupKind, BackupName};
 use chrono::{DateTime, SecondsFormat, Utc};
 use job::text::{self, age, count};
 use job::{Error, say};
 use serde::Serialize;
 use store::{Deletion, Store};
+use wal::SystemId;
 
+use crate::archive_report::ArchiveFields;
+use crate::archives::Verdict;
 use crate::cli::Args;
 use crate::survey::Survey;
 use retention::Policy;
@@ -15,6 +18,8 @@ use retention::Policy;
 #[derive(Debug)]
 pub(crate) struct Report {
     json: bool,
+    /// The kinds of which nothing may be deleted.
+    refused: Vec<BackupKind>,
     document: Document,
 }
 
@@ -28,6 +33,8 @@ struct Document {
     #[serde(skip_serializing_if = "Option::is_none")]
     refused: Option<String>,
     backups: Vec<BackupFields>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    wal: Vec<ArchiveFields>,
 }
 
 #[derive(Debug, Serialize)]
@@ -41,6 +48,8 @@ struct PolicyFields {
 #[derive(Debug, Serialize)]
 struct BackupFields {
     name: String,
+    /// `dump` or `base`.
+    kind: &'static str,
     started: String,
     age_seconds: i64,
     size: u64,
@@ -54,10 +63,18 @@ struct BackupFields {
 }
 
 impl Report {
-    pub(crate) fn new(store: &Store, now: DateTime<Utc>, args: &Args, survey: &Survey) -> Self {
+    pub(crate) fn new(
+        store: &Store,
+        now: DateTime<Utc>,
+        args: &Args,
+        surveys: [&Survey; 2],
+    ) -> Self {
         let policy = args.policy();
-        let decided = survey.backups.iter().zip(&survey.decisions);
-        let backups = decided.map(|(backup, decision)| {
+        let decided = surveys.into_iter().flat_map(|survey| {
+            let decided = survey.backups.iter().zip(&survey.decisions);
+            decided.map(move |(backup, decision)| (survey, backup, decision))
+        });
+        let backups = decided.map(|(survey, backup, decision)| {
             let started = backup.name.started();
             let mut reasons: Vec<String> = match decision.keeps() {
                 true => decision.kept_by.iter().map(ToString::to_string).collect(),
@@ -68,6 +85,7 @@ impl Report {
             }
             BackupFields {
                 name: backup.name.to_string(),
+                kind: word(backup.name.kind()),
                 started: moment(started),
                 age_seconds: (now - started).num_seconds(),
                 size: backup.size,
@@ -79,6 +97,7 @@ impl Report {
         });
         Self {
             json: args.json,
+            refused: Vec::new(),
             document: Document {
                 store: store.label(),
                 now: moment(now),
@@ -91,27 +110,67 @@ impl Report {
                 },
                 refused: None,
                 backups: backups.collect(),
+                wal: Vec::new(),
             },
         }
     }
 
-    /// Reports why nothing is deleted.
-    pub(crate) fn refuse(&mut self, why: &Error) -> Result<(), Error> {
-        self.document.refused = Some(why.to_string());
-        self.print_document()
+    /// Notes why nothing of a kind is deleted.
+    pub(crate) fn refuse(&mut self, kind: BackupKind, why: &Error) {
+        self.refused.push(kind);
+        let refused = self.document.refused.get_or_insert_default();
+        if !refused.is_empty() {
+            refused.push_str("; ");
+        }
+        refused.push_str(&why.to_string());
     }
 
-    /// Prints those that stay.
+    /// Whether nothing of a kind is deleted.
+    pub(crate) fn refuses(&self, kind: BackupKind) -> bool {
+        self.refused.contains(&kind)
+    }
+
+    pub(crate) fn is_dry_run(&self) -> bool {
+        self.document.dry_run
+    }
+
+    /// Prints those that stay; in a dry run they are part of the plan.
     pub(crate) fn print_kept(&self) -> Result<(), Error> {
-        self.lines(|decision| (decision == "keep").then_some("keep"))
+        match self.document.dry_run {
+            true => Ok(()),
+            false => self.lines(BackupKind::ALL, |decision| {
+                (decision == "keep").then_some("keep")
+            }),
+        }
     }
 
-    /// Prints what would become of each: a dry run.
-    pub(crate) fn print_plan(&self) -> Result<(), Error> {
-        self.lines(|decision| match decision {
+    /// Prints what would become of each of a kind: a dry run.
+    pub(crate) fn print_plan(&self, kind: BackupKind) -> Result<(), Error> {
+        self.lines([kind], |decision| match decision {
             "keep" => Some("keep"),
             _ => Some("would delete"),
         })
+    }
+
+    /// Adds what becomes of an archive, and returns its place.
+    pub(crate) fn archive(&mut self, system: SystemId, verdict: &Verdict) -> usize {
+        self.document.wal.push(ArchiveFields::new(system, verdict));
+        self.document.wal.len() - 1
+    }
+
+    /// Counts a file of an archive that was to be deleted.
+    pub(crate) fn file(&mut self, at: usize, deletion: &Deletion) {
+        if let Some(archive) = self.document.wal.get_mut(at) {
+            archive.count(deletion);
+        }
+    }
+
+    /// Prints what becomes, or became, of an archive.
+    pub(crate) fn print_archive(&self, at: usize) -> Result<(), Error> {
+        match self.document.wal.get(at).filter(|_| !self.json) {
+            Some(archive) => job::print(&archive.lines(self.document.dry_run)),
+            None => Ok(()),
+        }
     }
 
     /// Records what became of one that was to be deleted, and prints it.
@@ -141,10 +200,18 @@ impl Report {
     /// Prints the document, or says a summary.
     ///
     /// # Errors
-    /// A backup could not be deleted.
+    /// A backup or a file of an archive could not be deleted.
     pub(crate) fn end(&self) -> Result<(), Error> {
         self.print_document()?;
-        let entries = &self.document.backups;
+        if self.refuses(BackupKind::Dump) && self.refuses(BackupKind::Base) {
+            return Ok(());
+        }
+        let entries = self.document.backups.iter();
+        let refused = |entry: &&BackupFields| self.refused.iter().any(|it| word(*it) == entry.kind);
+        let entries: Vec<&BackupFields> = entries.filter(|it| !refused(it)).collect();
+        if entries.is_empty() && !self.refused.is_empty() {
+            return Ok(());
+        }
         let with = |result| entries.iter().filter(move |it| it.result == Some(result));
         let stays = entries.iter().filter(|it| it.decision == "keep").count();
         if self.document.dry_run {
@@ -161,8 +228,15 @@ impl Report {
         };
         let deleted = count(with("deleted").count(), "backup");
         say!("{deleted} deleted ({freed}){retained}, {stays} kept");
+        let files = self.document.wal.iter().map(|archive| archive.failed);
         match with("failed").count() {
-            0 => Ok(()),
+            0 => match files.sum() {
+                0 => Ok(()),
+                failed => Err(Error::failed(format!(
+                    "{} of WAL could not be deleted",
+                    count(failed, "file")
+                ))),
+            },
             failed => Err(Error::failed(format!(
                 "{} could not be deleted",
                 count(failed, "backup")
@@ -170,11 +244,18 @@ impl Report {
         }
     }
 
-    fn lines(&self, verdict: fn(&str) -> Option<&'static str>) -> Result<(), Error> {
+    fn lines<const N: usize>(
+        &self,
+        kinds: [BackupKind; N],
+        verdict: fn(&str) -> Option<&'static str>,
+    ) -> Result<(), Error> {
         if self.json {
             return Ok(());
         }
-        let mut entries = self.document.backups.iter();
+        let wanted = kinds.into_iter().filter(|kind| !self.refuses(*kind));
+        let wanted: Vec<&str> = wanted.map(word).collect();
+        let entries = self.document.backups.iter();
+        let mut entries = entries.filter(|entry| wanted.contains(&entry.kind));
         entries.try_for_each(|entry| match verdict(entry.decision) {
             Some(verdict) => line(verdict, entry),
             None => Ok(()),
@@ -214,6 +295,13 @@ fn outside(policy: Policy) -> String {
             "older than {}, not kept for its week or month",
             count(days as usize, "day")
         ),
+    }
+}
+
+fn word(kind: BackupKind) -> &'static str {
+    match kind {
+        BackupKind::Dump => "dump",
+        BackupKind::Base => "base",
     }
 }
 

@@ -7,8 +7,8 @@ use clap::Parser;
 const DETAILS: &str = "\
 STORE is https://ACCOUNT.blob.core.windows.net/CONTAINER[/PREFIX], the emulator's \
 http://127.0.0.1:10000/ACCOUNT/CONTAINER[/PREFIX], or a directory. STORE/ without a NAME keeps the \
-file's name. Standard input becomes postgresql_backup_YYYYMMDD_HHMMSS.sql.gz: the time (UTC) at which \
-reading began.
+file's name. Standard input becomes postgresql_backup_YYYYMMDD_HHMMSS.sql.gz, or \
+postgresql_base_YYYYMMDD_HHMMSS.tar.gz if it is a base backup: the time (UTC) at which reading began.
 
 SOURCE is streamed: nothing is staged on disk, and its length need not be known. The blob becomes \
 visible at the end, whole, or not at all. Only a backup that ends in the marker which pgdump-gz writes \
@@ -28,12 +28,20 @@ MiB with the default), from 1.5 GiB on four of 8 MiB, from 12.5 GiB on four of u
 256M is enough for 2.9 TiB, 1G for 12.0 TiB, 16G for 190.0 TiB. A SOURCE of known size gets blocks that \
 fit from the start.
 
-Least privilege: a container SAS with sp=cw, t for --tag, i for --immutable-days.
+Least privilege: a container SAS with sp=cw, t for --tag, i for --immutable-days; sp=rcw for --wal.
+
+With --wal, blob-put is PostgreSQL's archive_command. It checks that the segment is the one that its name \
+says, compresses it and puts it at STORE/wal/SYSTEM/NAME.gz in one request, where SYSTEM is the cluster's \
+system identifier. Exit code 0 means that it is durable there. The same segment again is 0, another content \
+under its name is 4, for ever. It prints nothing unless something is wrong. If SOURCE is a pg_wal directory, \
+every complete segment that the store lacks is sent: before promoting a standby, or after an outage.
 
 Examples:
   pgdump-gz | blob-put - \"$STORE/\"
   blob-put postgresql_backup_20251123_020000.sql.gz \"$STORE/\" --tier Cool
   tar -cz /etc | blob-put - \"$STORE/etc.tar.gz\" --raw
+  archive_command = 'blob-put --wal --ahead 8 \"%p\" https://…/backups/'
+  blob-put --wal \"$PGDATA/pg_wal/\" \"$STORE/\"
 
 Environment:
   AZURE_STORAGE_SAS_TOKEN_FILE      file with the SAS token; read again when a
@@ -68,6 +76,29 @@ pub(crate) struct Args {
     /// Upload anything, not only a whole backup of pgdump-gz
     #[arg(long)]
     pub(crate) raw: bool,
+
+    /// Archive a file of PostgreSQL's WAL, or all of a pg_wal directory
+    #[arg(
+        long,
+        conflicts_with_all = [
+            "overwrite", "raw", "tier", "immutable_days", "tag", "concurrency", "memory", "warn_expiry", "json"
+        ],
+        help_heading = "Write-ahead log"
+    )]
+    pub(crate) wal: bool,
+
+    /// Send up to N more segments at once that are ready
+    ///
+    /// They are taken from archive_status beside the segment, and marked as done when they are durable. It goes on with others
+    /// for 5 seconds.
+    #[arg(
+        long,
+        value_name = "N",
+        requires = "wal",
+        value_parser = clap::value_parser!(u16).range(1..=64),
+        help_heading = "Write-ahead log"
+    )]
+    pub(crate) ahead: Option<u16>,
 
     /// Access tier: Hot, Cool, Cold or Archive
     #[arg(long, value_name = "TIER", value_parser = tier, help_heading = "The blob")]
@@ -108,9 +139,10 @@ pub(crate) struct Args {
     )]
     pub(crate) memory: u64,
 
-    /// Stop retrying a request after this long [default: 15m]
+    /// Stop retrying a request after this long [default: 15m, --wal: 20s]
     ///
-    /// A host that has never answered is given up after 10s.
+    /// A host that has never answered is given up after 10s. PostgreSQL asks again for a segment that was not archived, and
+    /// waits for its archive_command when it is shut down.
     #[arg(long, value_name = "TIME", value_parser = job::time::parse_wait, help_heading = "Transfer")]
     pub(crate) deadline: Option<Duration>,
 

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use azure_blob::{BlobUrl, Client, ContainerUrl, Options, ends_in_slash, is_url};
-use backup_file::BackupName;
+use backup_file::{BackupKind, BackupName};
 use chrono::Utc;
 use job::Error;
 use store::Directory;
@@ -14,6 +14,8 @@ use crate::cli::Args;
 pub(crate) struct Destination {
     pub(crate) location: Location,
     pub(crate) name: String,
+    /// Whether the name is one that was made here, for standard input: it is that of a dump until it is known what comes.
+    pub(crate) is_own: bool,
 }
 
 /// The store.
@@ -33,6 +35,26 @@ impl Location {
 }
 
 impl Destination {
+    /// Takes note of what comes. Returns whether it gets another name for that.
+    ///
+    /// # Errors
+    /// Its name says that it is something else.
+    pub(crate) fn expect(&mut self, kind: BackupKind) -> Result<bool, Error> {
+        match BackupName::parse(&self.name) {
+            Some(named) if named.kind() != kind && self.is_own => {
+                self.name = BackupName::of(kind, named.started()).to_string();
+                Ok(true)
+            }
+            Some(named) if named.kind() != kind => Err(Error::not_good(format!(
+                "'{}' is the name of a {}, and this is a {kind}: nothing was published",
+                self.name,
+                named.kind()
+            ))
+            .hint("leave the name out, and it gets the proper one: STORE/")),
+            _ => Ok(false),
+        }
+    }
+
     /// `own_name` is the name of the source; standard input has none.
     pub(crate) fn open(args: &Args, own_name: Option<&str>) -> Result<Self, Error> {
         match is_url(&args.destination) {
@@ -50,6 +72,7 @@ fn in_container(args: &Args, own_name: Option<&str>) -> Result<Destination, Erro
         return Ok(Destination {
             location: Location::Container(Client::open(text, options)?),
             name: own_name.map_or_else(name_of_now, ToOwned::to_owned),
+            is_own: own_name.is_none(),
         });
     }
     let (blob, _) = BlobUrl::parse(text)?;
@@ -66,6 +89,7 @@ fn in_container(args: &Args, own_name: Option<&str>) -> Result<Destination, Erro
     Ok(Destination {
         location: Location::Container(client),
         name,
+        is_own: false,
     })
 }
 
@@ -90,7 +114,8 @@ fn in_directory(args: &Args, own_name: Option<&str>) -> Result<Destination, Erro
         }
     }
     let path = Path::new(&args.destination);
-    let (directory, name) = match args.destination.ends_with('/') || path.is_dir() {
+    let is_directory = args.destination.ends_with('/') || path.is_dir();
+    let (directory, name) = match is_directory {
         true => (
             path.to_path_buf(),
             own_name.map_or_else(name_of_now, ToOwned::to_owned),
@@ -100,6 +125,7 @@ fn in_directory(args: &Args, own_name: Option<&str>) -> Result<Destination, Erro
     Ok(Destination {
         location: Location::Directory(Directory::open(directory)?),
         name,
+        is_own: is_directory && own_name.is_none(),
     })
 }
 

@@ -9,6 +9,7 @@ mod destination;
 mod directory;
 mod report;
 mod source;
+mod wal;
 
 use std::process::ExitCode;
 

@@ -4,9 +4,12 @@ use std::fs::File;
 use std::io::{self, IsTerminal, Read, Stdin};
 use std::path::{Path, PathBuf};
 
-use backup_file::{FirstAndLast, PassingMembers, Sha256, sidecar_name, sidecar_sha256};
+use backup_file::{BackupKind, FirstAndLast, PassingMembers, Sha256, sidecar_name, sidecar_sha256};
 use job::{Error, Progress};
 use store::{Access, flaw_at, path_error};
+
+/// As long as a first member can be.
+const AHEAD: usize = 64 << 10;
 
 /// A file or standard input.
 pub(crate) struct Source {
@@ -15,6 +18,8 @@ pub(crate) struct Source {
     size: Option<u64>,
     sidecar: Option<PathBuf>,
     name: Option<String>,
+    /// What was read of it to see what it is.
+    ahead: Vec<u8>,
 }
 
 enum Bytes {
@@ -53,6 +58,7 @@ impl Source {
             size: metadata.is_file().then_some(metadata.len()),
             sidecar: name.map(|name| path.with_file_name(sidecar_name(name))),
             name: name.map(ToOwned::to_owned),
+            ahead: Vec::new(),
         })
     }
 
@@ -68,6 +74,7 @@ impl Source {
             size: None,
             sidecar: None,
             name: None,
+            ahead: Vec::new(),
         })
     }
 
@@ -79,6 +86,54 @@ impl Source {
     /// Bytes, where that is known.
     pub(crate) fn size(&self) -> Option<u64> {
         self.size
+    }
+
+    /// What it is, by its first bytes, which are waited for; none if it is no BGZF, or is too short to tell.
+    pub(crate) fn kind(&mut self) -> Result<Option<BackupKind>, Error> {
+        let mut ends = FirstAndLast::default();
+        let mut piece = vec![0; AHEAD];
+        while self.ahead.len() < AHEAD {
+            let count = self.read_on(&mut piece)?;
+            self.ahead.extend(piece.iter().take(count));
+            ends.see(piece.get(..count).unwrap_or_default());
+            if count == 0 || ends.kind().is_some() {
+                break;
+            }
+        }
+        Ok(ends.kind())
+    }
+
+    /// Reads the next bytes into `space`, and returns how many; 0 at the end.
+    fn read(&mut self, space: &mut [u8]) -> Result<usize, Error> {
+        if self.ahead.is_empty() {
+            return self.read_on(space);
+        }
+        let count = self.ahead.len().min(space.len());
+        let taken = self.ahead.drain(..count);
+        space
+            .iter_mut()
+            .zip(taken)
+            .for_each(|(to, byte)| *to = byte);
+        Ok(count)
+    }
+
+    fn read_on(&mut self, space: &mut [u8]) -> Result<usize, Error> {
+        loop {
+            let read = match &mut self.bytes {
+                Bytes::File(file) => file.read(space),
+                Bytes::Stdin(stdin) => stdin.lock().read(space),
+            };
+            match read {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => {
+                    return Err(Error::io(
+                        format_args!("cannot read {}", self.label),
+                        &error,
+                    ));
+                }
+                Ok(count) => return Ok(count),
+            }
+        }
     }
 
     /// The SHA-256 in the sidecar of the file.
@@ -115,6 +170,13 @@ impl StreamChecks {
     /// Why the stream, which has ended, is no backup to publish.
     fn end(&self) -> Result<(), String> {
         self.members.end().map_err(|flaw| flaw.to_string())?;
+        let is_base = self.ends.kind() == Some(BackupKind::Base);
+        if is_base && !matches!(self.ends.text(), Ok(None)) {
+            return Err(
+                "is a base backup without an index, which says which WAL it needs: make it with pgdump-gz --base"
+                    .to_owned(),
+            );
+        }
         // bgzip writes the same marker, whatever the dump that it compresses ends with.
         match flaw_at(&self.ends) {
             Ok(Some(flaw)) => Err(format!("is not good: {flaw}")),
@@ -135,19 +197,7 @@ impl CheckedInput {
 
     /// Reads the next bytes into `space`, and returns how many; 0 at the end.
     pub(crate) fn read(&mut self, space: &mut [u8]) -> Result<usize, Error> {
-        let count = loop {
-            let read = match &mut self.source.bytes {
-                Bytes::File(file) => file.read(space),
-                Bytes::Stdin(stdin) => stdin.lock().read(space),
-            };
-            match read {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                read => break read,
-            }
-        };
-        let count = count.map_err(|error| {
-            Error::io(format_args!("cannot read {}", self.source.label), &error)
-        })?;
+        let count = self.source.read(space)?;
         if let Some(checks) = &mut self.checks {
             let bytes = space.get(..count).unwrap_or_default();
             checks.pass(bytes).map_err(|what| self.not_good(&what))?;

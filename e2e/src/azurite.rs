@@ -249,6 +249,19 @@ impl Container {
         });
     }
 
+    /// Deletes a blob.
+    ///
+    /// # Panics
+    /// When that fails.
+    pub fn remove(&self, name: &str) {
+        let deleted = self
+            .agent
+            .delete(self.blob(name))
+            .header("x-ms-version", API_VERSION)
+            .call();
+        deleted.unwrap_or_else(|error| panic!("{name}: {error}"));
+    }
+
     /// Puts empty blobs there, several at once.
     ///
     /// # Panics

@@ -145,12 +145,20 @@ pub fn sections(index: &str) -> Vec<Section> {
         .collect()
 }
 
-/// Whether a name is a backup's.
+/// Whether a name is a dump's or a base backup's.
 pub fn is_name(name: &str) -> bool {
     let digits =
         |text: &str, count| text.len() == count && text.bytes().all(|b| b.is_ascii_digit());
-    name.strip_prefix("postgresql_backup_")
-        .and_then(|rest| rest.strip_suffix(".sql.gz"))
+    let dump = || {
+        name.strip_prefix("postgresql_backup_")?
+            .strip_suffix(".sql.gz")
+    };
+    let base = || {
+        name.strip_prefix("postgresql_base_")?
+            .strip_suffix(".tar.gz")
+    };
+    dump()
+        .or_else(base)
         .and_then(|moment| moment.split_once('_'))
         .is_some_and(|(date, time)| digits(date, 8) && digits(time, 6))
 }

@@ -28,6 +28,7 @@ pub mod soup;
 pub mod tls;
 pub mod tool;
 pub mod volume;
+pub mod wal_store;
 pub mod watchdog;
 
 use std::thread;
@@ -44,6 +45,7 @@ pub use prometheus::{Exporter, Prometheus};
 pub use proxy::Proxy;
 pub use scratch::Scratch;
 pub use volume::Volume;
+pub use wal_store::WalStore;
 
 /// How long anything may take that takes a moment on a quiet machine.
 pub const PATIENCE: Duration = Duration::from_secs(300);

@@ -1,5 +1,7 @@
 //! A throwaway PostgreSQL cluster: on a unix socket only, as an unprivileged user, without fsync.
 
+mod recovery;
+
 use std::ffi::OsStr;
 use std::fmt;
 use std::fs::{self, File};

@@ -1,9 +1,9 @@
 use std::ffi::OsString;
 use std::time::Duration;
 
-use backup_file::{DEFAULT_LEVEL, Excluded, LEVELS, Options};
-use clap::Parser;
+use backup_file::{BackupKind, DEFAULT_LEVEL, Excluded, LEVELS, Options};
 use clap::builder::{OsStringValueParser, TypedValueParser};
+use clap::{Parser, ValueEnum};
 use pg_text::PgText;
 
 // Each paragraph is one line, which clap wraps to the terminal's width; other lines fit in 80 columns.
@@ -32,9 +32,12 @@ incomplete or that psql cannot read (UTF-16). A dump by pg_dumpall gets an index
 gets the marker only, and so does a dump that was changed on the way (CRLF, a greeting before it), \
 with a warning.
 
+With --base the backup is a copy of the data directory (pg_basebackup), as one tar archive with an index behind its end; in DIR it is named postgresql_base_YYYYMMDD_HHMMSS.tar.gz. Any tar -xzf unpacks it. The role needs REPLICATION, and pg_hba.conf must admit it to the database 'replication'. The server must archive its WAL, without which a base backup cannot be restored: archiving that is off or fails is an error before anything is sent, and pg_basebackup waits at the end until the WAL of the backup is archived. A page whose checksum is wrong, or a standby that is promoted meanwhile, makes it fail. More tablespaces than one are refused (exit code 4).
+
 Examples:
   pgdump-gz --dir /backups && backup-verify /backups
   pgdump-gz --exclude-database 'test*' | blob-put - \"$STORE/\"
+  pgdump-gz --base | blob-put - \"$STORE/\"
   pgdump-gz -- kubectl exec postgres-0 -- pg_dumpall -U postgres > all.sql.gz
 
 Environment:
@@ -42,6 +45,8 @@ Environment:
   TMPDIR  where databases wait for their turn with --jobs, compressed";
 
 /// Dumps a PostgreSQL cluster into a backup file, on standard output or in a directory.
+///
+/// Or copies its data directory (--base).
 #[derive(Debug, Parser)]
 #[command(
     name = "pgdump-gz",
@@ -54,6 +59,31 @@ pub(crate) struct Args {
     /// Write into this directory, and print the backup's path
     #[arg(long, value_name = "DIR")]
     pub(crate) dir: Option<String>,
+
+    /// Take a base backup: a copy of the data directory, as one tar
+    ///
+    /// With the archived WAL it brings the cluster back to any later moment.
+    #[arg(
+        long,
+        conflicts_with_all = ["command", "exclude_database", "no_role_passwords", "restrict_key", "lock_wait_timeout", "jobs"],
+        help_heading = "Base backup"
+    )]
+    pub(crate) base: bool,
+
+    /// Checkpoint that a base backup begins with: fast or spread
+    ///
+    /// A fast one takes all of the server's disk for some seconds, a spread one minutes, and disturbs nobody.
+    #[arg(
+        long,
+        value_name = "HOW",
+        value_enum,
+        default_value_t = Checkpoint::Spread,
+        requires = "base",
+        hide_possible_values = true,
+        hide_short_help = true,
+        help_heading = "Base backup"
+    )]
+    pub(crate) checkpoint: Checkpoint,
 
     /// Leave out databases whose name matches; may be repeated
     ///
@@ -202,6 +232,23 @@ pub(crate) struct Args {
     pub(crate) no_sched_batch: bool,
 }
 
+/// How the server makes the checkpoint that a base backup begins with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Checkpoint {
+    Fast,
+    Spread,
+}
+
+impl Checkpoint {
+    /// As pg_basebackup has it.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Fast => "fast",
+            Self::Spread => "spread",
+        }
+    }
+}
+
 impl Args {
     /// What pg_dump leaves out.
     pub(crate) fn excluded(&self) -> Excluded {
@@ -209,6 +256,14 @@ impl Args {
             tables: self.exclude_table.clone(),
             table_data: self.exclude_table_data.clone(),
             schemas: self.exclude_schema.clone(),
+        }
+    }
+
+    /// What kind of backup is made.
+    pub(crate) fn kind(&self) -> BackupKind {
+        match self.base {
+            true => BackupKind::Base,
+            false => BackupKind::Dump,
         }
     }
 
@@ -286,6 +341,18 @@ mod tests {
             );
         }
         assert!(Args::try_parse_from(["pgdump-gz", "--level=1", "--", "true"]).is_ok());
+    }
+
+    #[test]
+    fn a_base_backup_is_of_all_there_is() {
+        let args = Args::parse_from(["pgdump-gz", "--base", "--checkpoint", "fast", "-dx"]);
+        assert_eq!(args.kind(), BackupKind::Base);
+        assert_eq!(args.checkpoint, Checkpoint::Fast);
+        for option in ["--jobs=2", "--exclude-database=x", "--no-role-passwords"] {
+            assert!(Args::try_parse_from(["pgdump-gz", "--base", option]).is_err());
+        }
+        assert!(Args::try_parse_from(["pgdump-gz", "--checkpoint=fast"]).is_err());
+        assert!(Args::try_parse_from(["pgdump-gz", "--base", "--", "true"]).is_err());
     }
 
     #[test]

@@ -7,7 +7,7 @@ use crate::cli::Args;
 use crate::cluster::Dump;
 use crate::document::Document;
 use crate::output::{Section, Target, Written};
-use crate::{foreign, jobs, preflight, scheduling};
+use crate::{base, foreign, jobs, preflight, scheduling};
 use dump_text::CLUSTER_CLOSING;
 
 /// What was dumped, for the last line.
@@ -35,8 +35,10 @@ pub(crate) fn run() -> Result<(), Error> {
         scheduling::run_as_batch();
     }
     let started = Instant::now();
-    let target = Target::open(args.dir.as_deref())?;
-    let Summary { written, sql, what } = if args.command.is_empty() {
+    let target = Target::open(args.dir.as_deref(), args.kind())?;
+    let Summary { written, sql, what } = if args.base {
+        back_up_cluster(&args, target)?
+    } else if args.command.is_empty() {
         dump_cluster(&args, target)?
     } else {
         wrap_command(&args, target)?
@@ -79,6 +81,18 @@ fn dump_cluster(args: &Args, target: Target) -> Result<Summary, Error> {
         written,
         sql: dump.progress.done(),
         what: text::count(cluster.databases.len(), "database"),
+    })
+}
+
+fn back_up_cluster(args: &Args, target: Target) -> Result<Summary, Error> {
+    let backed_up = base::back_up(args, target)?;
+    Ok(Summary {
+        written: backed_up.written,
+        sql: backed_up.size,
+        what: format!(
+            "a base backup of {}",
+            text::count(backed_up.databases, "database")
+        ),
     })
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use backup_file::{Index, Section, SectionKind, Tail, read_tail};
+use backup_file::{Base, Index, Section, SectionKind, Tail, lsn, read_tail};
 use chrono::SecondsFormat;
 use job::Error;
 use pg_text::PgText;
@@ -33,6 +33,18 @@ struct Dumped {
     started: String,
     finished: String,
     databases: Vec<Database>,
+    /// What a base backup needs.
+    #[serde(flatten)]
+    base: Option<BaseFields>,
+}
+
+#[derive(Debug, Serialize)]
+struct BaseFields {
+    /// In decimal digits.
+    system_identifier: String,
+    timeline: u32,
+    start_lsn: String,
+    stop_lsn: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -76,7 +88,11 @@ impl Document {
 
 impl Dumped {
     fn new(index: Index) -> Self {
-        let Index { about, sections } = index;
+        let Index {
+            about,
+            sections,
+            base,
+        } = index;
         let moment = |moment: chrono::DateTime<chrono::Utc>| {
             moment.to_rfc3339_opts(SecondsFormat::Secs, true)
         };
@@ -85,16 +101,27 @@ impl Dumped {
             finished: moment(about.finished),
             server_version: about.server_version,
             client_version: about.client_version,
-            databases: sections.into_iter().filter_map(Database::new).collect(),
+            databases: sections
+                .into_iter()
+                .filter_map(|section| Database::new(section, base.as_deref()))
+                .collect(),
+            base: base.map(|base| BaseFields {
+                system_identifier: base.system_identifier.to_string(),
+                timeline: base.start().timeline,
+                start_lsn: lsn(base.start().start),
+                stop_lsn: lsn(base.stop().stop),
+            }),
         }
     }
 }
 
 impl Database {
     /// None for a section that is no database's.
-    fn new(section: Section) -> Option<Self> {
-        let SectionKind::Database(name) = section.kind else {
-            return None;
+    fn new(section: Section, base: Option<&Base>) -> Option<Self> {
+        let name = match section.kind {
+            SectionKind::Database(name) => name,
+            SectionKind::DatabaseFiles(oid) => base?.database(oid)?.clone(),
+            _ => return None,
         };
         let contents = section.contents.as_ref();
         Some(Self {

@@ -2,6 +2,7 @@
 
 #![cfg_attr(not(test), warn(clippy::disallowed_methods))]
 
+mod base;
 mod cli;
 mod cluster;
 mod command;

@@ -6,7 +6,9 @@ use std::os::fd::AsFd;
 use std::thread;
 use std::time::Duration;
 
-use backup_file::{About, BackupName, Options, Part, PartWriter, SectionKind, Writer};
+use backup_file::{
+    About, BackupKind, BackupName, Base, Options, Part, PartWriter, SectionKind, Writer,
+};
 use chrono::{DateTime, Utc};
 use dump_text::Inventory;
 use job::{Error, say, text};
@@ -21,7 +23,7 @@ const PIPE_SIZE: usize = 1 << 20;
 #[derive(Debug)]
 pub(crate) enum Target {
     /// The lock keeps other runs out while this lives.
-    Directory(Directory, DirectoryLock),
+    Directory(Directory, DirectoryLock, BackupKind),
     Stdout(File),
 }
 
@@ -31,9 +33,9 @@ impl Target {
     /// # Errors
     /// Standard output is a terminal; the directory is missing, is in use by another pgdump-gz, or has
     /// less room than its newest backup takes.
-    pub(crate) fn open(dir: Option<&str>) -> Result<Self, Error> {
+    pub(crate) fn open(dir: Option<&str>, kind: BackupKind) -> Result<Self, Error> {
         match dir {
-            Some(dir) => Self::directory(dir),
+            Some(dir) => Self::directory(dir, kind),
             None => Self::stdout(),
         }
     }
@@ -54,7 +56,7 @@ impl Target {
         Ok(Self::Stdout(file.into()))
     }
 
-    fn directory(dir: &str) -> Result<Self, Error> {
+    fn directory(dir: &str, kind: BackupKind) -> Result<Self, Error> {
         let url = || {
             Error::usage("--dir takes a directory, not a URL")
                 .hint("pipe the backup into blob-put: pgdump-gz | blob-put - URL/")
@@ -68,8 +70,8 @@ impl Target {
         for name in directory.sweep()? {
             say!("removed '{name}', which a killed run had left in '{dir}'");
         }
-        check_room(&store, directory)?;
-        Ok(Self::Directory(directory.clone(), lock))
+        check_room(&store, directory, kind)?;
+        Ok(Self::Directory(directory.clone(), lock, kind))
     }
 
     /// Begins the backup, now. In a directory its name must be free: a name that another backup of this
@@ -80,8 +82,8 @@ impl Target {
                 let sink = Sink::Stdout { file, size: 0 };
                 (sink, "standard output".to_owned(), Utc::now())
             }
-            Self::Directory(directory, lock) => {
-                let (name, started) = free_name(&directory);
+            Self::Directory(directory, lock, kind) => {
+                let (name, started) = free_name(&directory, kind);
                 let label = format!("'{}'", directory.path().join(&name).display());
                 let file = directory.publish_under(lock, &name)?;
                 (Sink::File(Box::new(file)), label, started)
@@ -92,10 +94,10 @@ impl Target {
     }
 }
 
-fn free_name(directory: &Directory) -> (String, DateTime<Utc>) {
+fn free_name(directory: &Directory, kind: BackupKind) -> (String, DateTime<Utc>) {
     loop {
         let started = Utc::now();
-        let name = BackupName::new(started).to_string();
+        let name = BackupName::of(kind, started).to_string();
         if directory.path().join(&name).symlink_metadata().is_err() {
             return (name, started);
         }
@@ -104,8 +106,8 @@ fn free_name(directory: &Directory) -> (String, DateTime<Utc>) {
 }
 
 /// A disk that would be full after an hour's dump can mostly be seen to be too small before it.
-fn check_room(store: &Store, directory: &Directory) -> Result<(), Error> {
-    let Some(newest) = store.list()?.pop() else {
+fn check_room(store: &Store, directory: &Directory, kind: BackupKind) -> Result<(), Error> {
+    let Some(newest) = store.list()?.of(kind).pop() else {
         return Ok(());
     };
     let path = directory.path();
@@ -114,7 +116,7 @@ fn check_room(store: &Store, directory: &Directory) -> Result<(), Error> {
         _ => return Ok(()),
     };
     Err(Error::failed(format!(
-        "'{}' has {} left, and its newest backup, '{}', takes {}",
+        "'{}' has {} left, and its newest {kind}, '{}', takes {}",
         path.display(),
         text::bytes(free),
         newest.name,
@@ -205,26 +207,37 @@ impl Output {
             Some(about) => writer.finish(about),
             None => writer.finish_without_index(),
         };
-        let sink = finished.map_err(|error| cannot_write(&label, &error))?;
-        match sink {
-            Sink::Stdout { size, .. } => Ok(Written {
-                label,
-                file: None,
-                size,
-            }),
-            Sink::File(file) => {
-                let published = file.commit()?;
-                Ok(Written {
-                    label,
-                    size: published.size,
-                    file: Some(published),
-                })
-            }
-        }
+        publish(finished, label)
+    }
+
+    /// Makes it a whole base backup, and lets it be seen.
+    pub(crate) fn finish_base(self, about: About, base: Base) -> Result<Written, Error> {
+        let Self { writer, label } = self;
+        publish(writer.finish_base(about, base), label)
     }
 
     fn failed(&self, error: &io::Error) -> Error {
         cannot_write(&self.label, error)
+    }
+}
+
+/// Lets a backup that was finished be seen.
+fn publish(finished: io::Result<Sink>, label: String) -> Result<Written, Error> {
+    let sink = finished.map_err(|error| cannot_write(&label, &error))?;
+    match sink {
+        Sink::Stdout { size, .. } => Ok(Written {
+            label,
+            file: None,
+            size,
+        }),
+        Sink::File(file) => {
+            let published = file.commit()?;
+            Ok(Written {
+                label,
+                size: published.size,
+                file: Some(published),
+            })
+        }
     }
 }
 

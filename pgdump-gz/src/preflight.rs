@@ -112,7 +112,11 @@ pub(crate) fn are_passwords_denied(cluster: &Cluster) -> bool {
 ///
 /// A pooler is refused: what pg_dump sets when it begins may reach another session than its queries, and the dump has
 /// intervals of another style, or names without their schema, with exit code 0.
-fn ask(server: &Server, wait: Duration, sql: &PgText) -> Result<(PgText, Vec<Row>), Error> {
+pub(crate) fn ask(
+    server: &Server,
+    wait: Duration,
+    sql: &PgText,
+) -> Result<(PgText, Vec<Row>), Error> {
     let databases: Vec<PgText> = match server.conninfo().database() {
         Some(name) => vec![name.clone()],
         None => vec!["postgres".into(), "template1".into()],
@@ -134,7 +138,7 @@ fn ask(server: &Server, wait: Duration, sql: &PgText) -> Result<(PgText, Vec<Row
     Ok(another.ok_or(refused)??)
 }
 
-fn version(row: &Row) -> Result<Version, Error> {
+pub(crate) fn version(row: &Row) -> Result<Version, Error> {
     if let [Some(number), Some(text), ..] = row.as_slice()
         && let Some(number) = number.parse()
     {
@@ -144,11 +148,11 @@ fn version(row: &Row) -> Result<Version, Error> {
     Err(Error::failed("the server says no version"))
 }
 
-fn is_true(row: &Row, column: usize) -> bool {
+pub(crate) fn is_true(row: &Row, column: usize) -> bool {
     matches!(row.get(column), Some(Some(text)) if *text == "t")
 }
 
-fn text(row: &Row, column: usize) -> String {
+pub(crate) fn text(row: &Row, column: usize) -> String {
     let text = row.get(column).and_then(Option::as_ref);
     text.map(PgText::to_string).unwrap_or_default()
 }

@@ -10,6 +10,12 @@ use pg_client::Account;
 use pg_text::PgText;
 use store::Store;
 
+use restore_command::WalArgs;
+
+// The path is the same for the crate that makes the man pages.
+#[path = "cli/restore_command.rs"]
+mod restore_command;
+
 // Each paragraph is one line, which clap wraps to the terminal's width; other lines fit in 80 columns.
 const MORE: &str = "\
 BACKUP is a file, a blob's URL, or - for standard input. STORE is a directory or a container's URL; \
@@ -31,12 +37,18 @@ refused too: connect to PostgreSQL itself.
 If anything fails, what was begun is dropped, and nothing that existed before is changed; only roles and \
 tablespaces that were created stay. A store that stops answering is given up after --deadline.
 
+With --wal, restore-stream is PostgreSQL's restore_command. PostgreSQL takes exit codes 1 to 125 for the end \
+of the WAL, and stops at any above. So --wal has exit codes of its own: 0 the file is there, whole; 1 it is \
+absent, which the store itself said; 201 failed; 202 wrong usage; 203 damaged, or a hole: later WAL of the \
+timeline is there; 204 refused. The token needs sp=rl.
+
 Examples:
   restore-stream \"$STORE\" --latest --list
   restore-stream \"$STORE\" --latest --database jupyterhub --as jupyterhub_check
   restore-stream \"$STORE\" --before '2025-11-23 02:00' --database shop --replace
   restore-stream \"$STORE\" --latest --database shop --table log --into-table old
   restore-stream /backups/postgresql_backup_20251123_020000.sql.gz --jobs 4
+  restore_command = 'restore-stream https://…/backups --wal \"%f\" --to \"%p\"'
   kubectl exec postgres-0 -- cat backup.sql.gz | restore-stream - -d 'host=new'
 
 Environment:
@@ -314,6 +326,10 @@ pub(crate) struct Args {
         conflicts_with_all = ["replace", "name", "in_place", "schema_only", "exclude_table_data", "into_table", "globals_only", "no_globals", "no_owners", "role_passwords", "dbname", "exclude_database", "json"]
     )]
     pub(crate) command: Vec<OsString>,
+
+    // Last: its heading is for all that follows.
+    #[command(flatten)]
+    pub(crate) wal: WalArgs,
 }
 
 /// What is done when a statement fails.

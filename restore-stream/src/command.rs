@@ -1,6 +1,6 @@
 //! From the command line to what is done.
 
-use job::Error;
+use job::{Error, Exit};
 
 use crate::cli::Args;
 use crate::edit::TableChoice;
@@ -8,24 +8,36 @@ use crate::load::{command, into_table};
 use crate::report::Report;
 use crate::server::cluster::Cluster;
 use crate::source::chosen::ChosenBackup;
-use crate::{list, plan, restore};
+use crate::{list, plan, restore, wal};
 
 /// Runs the program.
 pub(crate) fn run() -> Result<(), Error> {
+    run_with(&job::parse_args()?)
+}
+
+/// Runs the program as PostgreSQL's restore_command.
+pub(crate) fn run_for_server() -> Result<Exit, Error> {
     let args: Args = job::parse_args()?;
+    match &args.wal.wal {
+        Some(name) => wal::run(&args, name),
+        None => run_with(&args).map(|()| Exit::Done),
+    }
+}
+
+fn run_with(args: &Args) -> Result<(), Error> {
     args.check()?;
     TableChoice::of(&args)?;
     if args.list {
-        return list::run(&args);
+        return list::run(args);
     }
     if !args.command.is_empty() {
-        return command::run(&ChosenBackup::new(&args)?, &args);
+        return command::run(&ChosenBackup::new(args)?, args);
     }
     if let Some(table) = &args.into_table {
         return into_table::run(&ChosenBackup::new(&args)?, table, &args);
     }
     let mut report = Report::new(args.label().to_owned());
-    let done = restore(&args, &mut report);
+    let done = restore(args, &mut report);
     match done {
         Ok(()) => report.say(),
         Err(_) => report.say_what_stands(),
@@ -41,5 +53,5 @@ fn restore(args: &Args, report: &mut Report) -> Result<(), Error> {
         // Reading the whole backup may take hours. First it must be clear that the server can be restored into.
         Cluster::survey(args, plan::names_to_take(None, args).as_deref())?;
     }
-    restore::run(&ChosenBackup::new(args)?, args, report)
+    restore::run(&ChosenBackup::new(args)?.dump()?, args, report)
 }

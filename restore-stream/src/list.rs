@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 
-use backup_file::{Index, SectionKind};
+use backup_file::{About, BackupKind, Base, Index, SectionKind, lsn};
 use chrono::{TimeDelta, Utc};
 use dump_text::{Event, Part, PartScanner, Piece};
 use job::{Error, Progress, print, print_json, text};
@@ -23,16 +23,19 @@ pub(crate) fn run(args: &Args) -> Result<(), Error> {
     }
     let chosen = ChosenBackup::new(args)?;
     match &chosen.index {
-        Some(index) => sections(index, args.json),
+        Some(index) => match &index.base {
+            Some(base) => base_backup(&index.about, base, args.json),
+            None => sections(index, args.json),
+        },
         None => databases(&chosen, args),
     }
 }
 
-/// The backups of a store, oldest first: name, size, moment, age, and state as their last bytes show it.
+/// The backups of a store, dumps first, each kind oldest first: name, size, moment, age, and state as their last bytes show it.
 fn backups(store: &Store, as_json: bool) -> Result<(), Error> {
     let now = Utc::now();
     let mut all: Vec<Value> = Vec::new();
-    for backup in &store.list()? {
+    for backup in store.list()?.all() {
         let started = backup.name.started();
         let Some((state, why)) = state(store.quick_check(backup)?) else {
             continue;
@@ -40,6 +43,7 @@ fn backups(store: &Store, as_json: bool) -> Result<(), Error> {
         if as_json {
             all.push(json!({
                 "name": backup.name.to_string(),
+                "kind": kind(backup.name.kind()),
                 "started": started.to_rfc3339(),
                 "size": backup.size,
                 "state": state,
@@ -130,6 +134,53 @@ fn sections(index: &Index, as_json: bool) -> Result<(), Error> {
         ))?;
     }
     Ok(())
+}
+
+/// What a base backup is of: its databases are files, not SQL.
+fn base_backup(about: &About, base: &Base, as_json: bool) -> Result<(), Error> {
+    let (start, stop) = (base.start(), base.stop());
+    if as_json {
+        let databases = base.databases.iter();
+        let databases: Vec<Value> = databases
+            .map(|(oid, name)| named(name, json!({ "name": name, "oid": oid })))
+            .collect();
+        return print_json(&json!({
+            "kind": kind(BackupKind::Base),
+            "server_version": about.server_version,
+            "client_version": about.client_version,
+            "started": about.started.to_rfc3339(),
+            "finished": about.finished.to_rfc3339(),
+            "system_identifier": base.system_identifier.to_string(),
+            "timeline": start.timeline,
+            "start_lsn": lsn(start.start),
+            "stop_lsn": lsn(stop.stop),
+            "databases": databases,
+        }));
+    }
+    print(&format!(
+        "base backup of PostgreSQL {}, from {} to {}
+         system {}, timeline {}, WAL from {} to {}
+",
+        about.server_version,
+        moment(about.started),
+        about.finished.format("%H:%M:%S"),
+        base.system_identifier,
+        start.timeline,
+        lsn(start.start),
+        lsn(stop.stop)
+    ))?;
+    for (_, name) in &base.databases {
+        print(&format!("{}\n", shown(name)))?;
+    }
+    Ok(())
+}
+
+/// A kind of backup in a document.
+fn kind(kind: BackupKind) -> &'static str {
+    match kind {
+        BackupKind::Dump => "dump",
+        BackupKind::Base => "base",
+    }
 }
 
 fn known(rows: Option<u64>) -> String {

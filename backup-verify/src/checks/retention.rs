@@ -49,7 +49,7 @@ pub(crate) fn check(
 /// The overdue backups, without those that a prune has deleted since the store was listed.
 fn still_there(store: &Store, mut overdue: Vec<BackupName>) -> Result<Vec<BackupName>, Error> {
     if !overdue.is_empty() {
-        let there: BTreeSet<BackupName> = store.list()?.iter().map(|it| it.name).collect();
+        let there: BTreeSet<BackupName> = store.list()?.all().map(|it| it.name).collect();
         overdue.retain(|name| there.contains(name));
     }
     Ok(overdue)

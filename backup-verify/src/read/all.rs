@@ -152,7 +152,7 @@ mod tests {
             fs::write(home.path().join(name(day)), "damaged").unwrap();
         }
         let store = Store::open(path).unwrap();
-        let backups = store.list().unwrap();
+        let backups = store.list().unwrap().dumps;
         let args = Args::parse_from(["backup-verify", path, "--all"]);
         let checked = || {
             let mut report = Report::new(path.to_owned(), args.now(), Output::Metrics);

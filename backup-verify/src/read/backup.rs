@@ -4,14 +4,16 @@ use std::io::{self, Read};
 use std::sync::Arc;
 use std::time::Instant;
 
-use backup_file::{BackupName, Ending, Index, Reader, Report, SectionKind, Tail, read_tail};
+use backup_file::{
+    BackupKind, BackupName, Ending, Index, Reader, Report, SectionKind, Tail, lsn, read_tail,
+};
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use dump_text::{Text, Watch};
 use job::text::{bytes, count};
 use job::{Error, Progress};
 use store::{Backup, DigestCheck, Source, Store, hex};
 
-use crate::figures::{Cluster, Contents, Database, Figures};
+use crate::figures::{BaseFigures, Cluster, Contents, Database, Figures};
 use crate::finding::Finding;
 use crate::read::map_audit::MapAudit;
 
@@ -72,7 +74,7 @@ fn contents(
     if source.size() == Some(0) {
         return Err(not_good("it is empty"));
     }
-    let (report, watch, recorded) = read(source, threads, progress)?;
+    let (report, kind, watch, recorded) = read(source, threads, progress)?;
     let sha256 = recorded.map(|recorded| recorded.check()).transpose()?;
     if report.ending == Ending::NoMarker {
         return Err(not_good(
@@ -82,12 +84,18 @@ fn contents(
     if report.sql_size == 0 {
         return Err(not_good("it holds nothing"));
     }
-    watch
-        .check()
-        .map_err(|flaw| not_good(&flaw.to_string()).hint(flaw.hint()))?;
     let name = source.file_name().unwrap_or("-");
+    check_kind(name, kind, &report).map_err(|why| not_good(&why))?;
+    if kind == BackupKind::Dump {
+        watch
+            .check()
+            .map_err(|flaw| not_good(&flaw.to_string()).hint(flaw.hint()))?;
+    }
     let dated = Dated::of(name, &report);
-    let oddities = watch.oddities();
+    let oddities = match kind {
+        BackupKind::Dump => watch.oddities(),
+        BackupKind::Base => Vec::new(),
+    };
     let mut remarks = remarks(&report, &watch);
     remarks.extend(oddities.iter().map(ToString::to_string));
     let excluded = report.index.as_ref().map(|it| it.about.excluded.clone());
@@ -112,17 +120,36 @@ fn contents(
         cluster: report.index.as_ref().map(cluster),
         started: report.index.as_ref().map(|index| index.about.started),
         excluded,
+        base: report.index.as_ref().and_then(base),
         seconds: began.elapsed().as_secs_f64(),
         remarks,
     };
     Ok((contents, dated == Dated::Wrongly || !oddities.is_empty()))
 }
 
+/// A base backup needs its index, and is no dump whatever its name says.
+fn check_kind(name: &str, kind: BackupKind, report: &Report) -> Result<(), String> {
+    let named = BackupName::parse(name).map(BackupName::kind);
+    match (named, &report.index) {
+        (Some(named), _) if named != kind => Err(format!(
+            "its name says that it is a {named}, and it is a {kind}"
+        )),
+        (_, Some(index)) if index.kind() != kind => Err(format!(
+            "its index is that of a {}, and it is a {kind}",
+            index.kind()
+        )),
+        (_, None) if kind == BackupKind::Base => {
+            Err("it has no index, which says which WAL it needs".to_owned())
+        }
+        _ => Ok(()),
+    }
+}
+
 fn read(
     source: &Source,
     threads: usize,
     progress: &Arc<Progress>,
-) -> Result<(Report, Watch, Option<DigestCheck>), Error> {
+) -> Result<(Report, BackupKind, Watch, Option<DigestCheck>), Error> {
     let (input, recorded) = source.checked_reader()?;
     let input = CountedInput {
         input,
@@ -137,11 +164,15 @@ fn read(
     };
     let mut maps = index.map(|(file, index)| MapAudit::new(source, file, index.sections));
     let damaged = |error| source.read_error(&error);
+    let mut kind = None;
     while reader.next().map_err(damaged)?.is_some() {
-        let sql = reader.current();
-        watch.see(sql);
-        if let Some(maps) = &mut maps {
-            maps.see(sql, reader.members())?;
+        let text = reader.current();
+        let kind = kind.get_or_insert_with(|| BackupKind::of_text(text));
+        if *kind == BackupKind::Dump {
+            watch.see(text);
+            if let Some(maps) = &mut maps {
+                maps.see(text, reader.members())?;
+            }
         }
     }
     let report = reader.finish().map_err(damaged)?;
@@ -152,7 +183,7 @@ fn read(
         Some(_) => watch.by_its_ends(),
         None => watch,
     };
-    Ok((report, watch, recorded))
+    Ok((report, kind.unwrap_or(BackupKind::Dump), watch, recorded))
 }
 
 /// Its tail's, if it has one. If something is wrong with that, reading the whole backup says so.
@@ -225,6 +256,9 @@ fn line(contents: &Contents) -> String {
         bytes(contents.size),
         bytes(contents.sql_size)
     );
+    if contents.base.is_some() {
+        line = line.replace(" of SQL", " unpacked") + ", base backup";
+    }
     if let Some(cluster) = &contents.cluster {
         line = line + ", " + &count(cluster.databases.len(), "database");
     }
@@ -246,6 +280,11 @@ fn cluster(index: &Index) -> Cluster {
             size: section.length,
             sql_size: section.sql_length,
         }),
+        SectionKind::DatabaseFiles(oid) => Some(Database {
+            name: index.base.as_ref()?.database(*oid)?.clone(),
+            size: section.length,
+            sql_size: section.sql_length,
+        }),
         _ => None,
     });
     Cluster {
@@ -254,6 +293,17 @@ fn cluster(index: &Index) -> Cluster {
         finished: moment(index.about.finished),
         databases: databases.collect(),
     }
+}
+
+/// What a base backup needs.
+fn base(index: &Index) -> Option<BaseFigures> {
+    let base = index.base.as_ref()?;
+    Some(BaseFigures {
+        system_identifier: base.system_identifier.to_string(),
+        timeline: base.start().timeline,
+        start_lsn: lsn(base.start().start),
+        stop_lsn: lsn(base.stop().stop),
+    })
 }
 
 fn moment(moment: DateTime<Utc>) -> String {

@@ -82,6 +82,11 @@ impl Summary {
 fn databases(index: &Index) -> usize {
     let sections = index.sections.iter();
     sections
-        .filter(|section| matches!(section.kind, SectionKind::Database(_)))
+        .filter(|section| {
+            matches!(
+                section.kind,
+                SectionKind::Database(_) | SectionKind::DatabaseFiles(_)
+            )
+        })
         .count()
 }

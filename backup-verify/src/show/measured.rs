@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use store::{Backup, total_size};
+use store::{Listing, total_size};
 
 use super::metrics::{Family, Metrics};
-use crate::figures::{Contents, Figures, Restored};
+use crate::figures::{Contents, Figures, Restored, WalFigures};
 use crate::finding::Finding;
 
 impl Metrics {
@@ -19,9 +19,9 @@ impl Metrics {
     }
 
     /// All backups of the store.
-    pub(crate) fn stored(&mut self, backups: &[Backup]) {
-        let bytes = total_size(backups);
-        self.set(Family::Stored, backups.len() as f64);
+    pub(crate) fn stored(&mut self, listing: &Listing) {
+        let bytes = total_size(listing.all());
+        self.set(Family::Stored, listing.all().count() as f64);
         self.set(Family::StoredBytes, bytes as f64);
     }
 
@@ -89,10 +89,32 @@ impl Metrics {
                 }
             }
             Figures::Room { used_ratio, .. } => self.set(Family::UsedRatio, *used_ratio),
+            Figures::Wal(wal) => self.wal(wal),
+            Figures::Lag {
+                system,
+                lag_bytes: Some(bytes),
+                lag_seconds,
+                ..
+            } => {
+                self.add(Family::WalLag, "system", system, *lag_seconds as f64);
+                self.add(Family::WalLagBytes, "system", system, *bytes as f64);
+            }
+            // Without a server nobody knows how far it is behind.
+            Figures::Lag { .. } => {}
             // The run sets these, of the newest backup and of the token, checked or not.
             Figures::Contents(_) | Figures::Age { .. } | Figures::Token { .. } => {}
             // Their grade is all that is of use.
             Figures::Retention { .. } | Figures::Gaps { .. } => {}
+        }
+    }
+
+    fn wal(&mut self, wal: &WalFigures) {
+        let mut add = |family, value| self.add(family, "system", &wal.system, value);
+        add(Family::WalArchiveBytes, wal.archive_bytes as f64);
+        add(Family::WalMissing, wal.missing_segments as f64);
+        if let Some(newest) = wal.reachable.last() {
+            add(Family::RecoverableFrom, newest.from.timestamp() as f64);
+            add(Family::RecoverableUntil, newest.until.timestamp() as f64);
         }
     }
 

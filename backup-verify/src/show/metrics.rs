@@ -76,6 +76,20 @@ families! {
     DatabaseSizeRatio = "database_size_ratio",
     /// How full the store is: its file system, or its quota.
     UsedRatio = "used_ratio",
+    /// When the newest good base backup was started.
+    BaseTimestamp = "base_timestamp_seconds",
+    /// The first moment of the newest ones that can be reached without a hole between them.
+    RecoverableFrom = "recoverable_from_timestamp_seconds",
+    /// The last moment that can be reached: when the last segment of the chain was stored.
+    RecoverableUntil = "recoverable_until_timestamp_seconds",
+    /// How many segments are missing on the way of the base backups.
+    WalMissing = "wal_missing_segments",
+    /// How old the oldest WAL of the server is, at most, that the archive lacks.
+    WalLag = "wal_lag_seconds",
+    /// How many bytes of WAL the server has written that the archive lacks.
+    WalLagBytes = "wal_lag_bytes",
+    /// How many bytes a WAL archive takes.
+    WalArchiveBytes = "wal_archive_bytes",
     /// When the SAS token expires.
     TokenExpiry = "token_expiry_timestamp_seconds",
     /// When a restore was last tried.

@@ -7,6 +7,7 @@
     reason = "what fails here fails a test"
 )]
 
+mod base_backup;
 mod children;
 mod clean_dumps;
 mod contents;
@@ -53,4 +54,7 @@ mod store_checks;
 mod terminal;
 mod tls;
 mod transfer;
+mod wal_archive;
+mod wal_restore;
+mod wal_retention;
 mod working_database;

@@ -7,6 +7,7 @@
 //! | [`Client`] | everything that is asked of one container |
 //! | [`Blob`], [`Download`] | one blob, pinned to its ETag, read whole or in part |
 //! | [`Upload`] | a stream of unknown length into a block blob that appears at its end |
+//! | [`Record`], [`WholeBlob`] | a small blob, put or got in one request |
 //!
 //! A request goes down three floors: the operations (`list`, `upload`, `download`, `delete`) say what they want,
 //! `request` tries until it is answered, `credential` lets it in. Faults that may pass are retried, which one place
@@ -23,6 +24,7 @@ mod properties;
 mod request;
 mod upload;
 mod url;
+mod whole;
 mod worker;
 
 pub use client::Client;
@@ -38,6 +40,7 @@ pub use properties::Properties;
 pub use request::{is_certificate_error, proxy, root_certs};
 pub use upload::{Staged, Upload, UploadOptions, Uploaded};
 pub use url::{BlobUrl, ContainerUrl, ends_in_slash, is_url};
+pub use whole::{Record, WholeBlob};
 
 /// A SHA-256 digest.
 pub type Sha256 = [u8; 32];

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
+use std::ops::ControlFlow;
 
 use chrono::DateTime;
 use serde::Deserialize;
@@ -48,7 +49,8 @@ struct Blobs {
 #[derive(Debug, Deserialize)]
 enum Element {
     Blob(Box<BlobElement>),
-    /// A "directory": the names in it are not ours.
+    /// A "directory".
+    BlobPrefix(PrefixElement),
     #[serde(other)]
     Other,
 }
@@ -59,6 +61,12 @@ struct BlobElement {
     name: Name,
     properties: PropertiesElement,
     metadata: Option<MetadataElement>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct PrefixElement {
+    name: Name,
 }
 
 #[derive(Debug, Deserialize)]
@@ -82,9 +90,19 @@ struct PropertiesElement {
     tier: Option<String>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 struct MetadataElement {
     sha256: Option<String>,
+    raw_sha256: Option<String>,
+}
+
+/// Which names are listed, under the container URL's prefix.
+#[derive(Debug, Clone, Copy)]
+struct Listing<'a> {
+    /// What the names begin with, the container URL's prefix aside.
+    begin: &'a str,
+    /// Whether the metadata (the SHA-256) is asked for, which makes pages longer.
+    metadata: bool,
 }
 
 impl Client {
@@ -102,20 +120,88 @@ impl Client {
     /// As [`Client::list`].
     pub fn list_named(&self, wanted: impl Fn(&str) -> bool) -> Result<Vec<ListedBlob>, Error> {
         let mut blobs = Vec::new();
+        let listing = Listing {
+            begin: "",
+            metadata: true,
+        };
+        self.pages(listing, |page| {
+            let elements = page.blobs.elements.into_iter();
+            let found = elements.filter_map(|element| self.listed(element));
+            blobs.extend(found.filter(|blob| wanted(&blob.name)));
+            match blobs.len() > MAX_KEPT {
+                true => Err(self.unlistable(&format!("it has more than {MAX_KEPT} backups"))),
+                false => Ok(ControlFlow::Continue(())),
+            }
+        })?;
+        Ok(blobs)
+    }
+
+    /// Hands the blobs whose names begin with `begin` (and have no slash after it) to `each`, in the order of their
+    /// names, until it breaks. Nothing is kept, so there may be millions. Their recorded digests are not asked for.
+    ///
+    /// # Errors
+    /// As [`Client::list`].
+    pub fn list_beginning(
+        &self,
+        begin: &str,
+        mut each: impl FnMut(ListedBlob) -> ControlFlow<()>,
+    ) -> Result<(), Error> {
+        let listing = Listing {
+            begin,
+            metadata: false,
+        };
+        self.pages(listing, |page| {
+            let elements = page.blobs.elements.into_iter();
+            let mut found = elements.filter_map(|element| self.listed(element));
+            Ok(found.try_for_each(&mut each))
+        })
+    }
+
+    /// The "directories" whose names begin with `begin` (and have no slash after it), each without its slash.
+    ///
+    /// # Errors
+    /// As [`Client::list`].
+    pub fn directories_beginning(&self, begin: &str) -> Result<Vec<String>, Error> {
+        let listing = Listing {
+            begin,
+            metadata: false,
+        };
+        let mut directories = Vec::new();
+        self.pages(listing, |page| {
+            let found = page.blobs.elements.into_iter();
+            directories.extend(found.filter_map(|element| match element {
+                Element::BlobPrefix(it) => {
+                    let name = self.relative(it.name)?;
+                    Some(name.strip_suffix('/').unwrap_or(&name).to_owned())
+                }
+                _ => None,
+            }));
+            match directories.len() > MAX_KEPT {
+                true => Err(self.unlistable(&format!("it has more than {MAX_KEPT} directories"))),
+                false => Ok(ControlFlow::Continue(())),
+            }
+        })?;
+        Ok(directories)
+    }
+
+    /// Hands all pages to `each`, until it breaks.
+    fn pages(
+        &self,
+        listing: Listing,
+        mut each: impl FnMut(Page) -> Result<ControlFlow<()>, Error>,
+    ) -> Result<(), Error> {
         let mut marker = String::new();
         // Only hashes of the markers are kept: a marker may be long.
         let hasher = RandomState::new();
         let mut followed = HashSet::new();
         for _ in 0..MAX_PAGES {
-            let page = self.list_page(&marker)?;
-            let elements = page.blobs.elements.into_iter();
-            let found = elements.filter_map(|element| self.listed(element));
-            blobs.extend(found.filter(|blob| wanted(&blob.name)));
-            if blobs.len() > MAX_KEPT {
-                return Err(self.unlistable(&format!("it has more than {MAX_KEPT} backups")));
+            let mut page = self.list_page(listing, &marker)?;
+            let next_marker = page.next_marker.take();
+            if each(page)?.is_break() {
+                return Ok(());
             }
-            match page.next_marker.filter(|next| !next.is_empty()) {
-                None => return Ok(blobs),
+            match next_marker.filter(|next| !next.is_empty()) {
+                None => return Ok(()),
                 // Even an empty page may not be the last.
                 Some(next) if followed.insert(hasher.hash_one(&next)) => marker = next,
                 Some(_) => return Err(self.unlistable("the same page comes again and again")),
@@ -133,10 +219,14 @@ impl Client {
         .hint("is it the Blob service? Give backups a prefix of their own: …/CONTAINER/PREFIX")
     }
 
-    fn list_page(&self, marker: &str) -> Result<Page, Error> {
+    fn list_page(&self, listing: Listing, marker: &str) -> Result<Page, Error> {
         let container = self.container();
-        let mut query = "restype=container&comp=list&delimiter=%2F&include=metadata".to_owned();
-        for (name, value) in [("prefix", container.prefix()), ("marker", marker)] {
+        let mut query = "restype=container&comp=list&delimiter=%2F".to_owned();
+        if listing.metadata {
+            query.push_str("&include=metadata");
+        }
+        let prefix = format!("{}{}", container.prefix(), listing.begin);
+        for (name, value) in [("prefix", prefix.as_str()), ("marker", marker)] {
             if !value.is_empty() {
                 query.push_str(&format!("&{name}={}", encode_value(value)));
             }
@@ -155,27 +245,34 @@ impl Client {
         let Element::Blob(blob) = element else {
             return None;
         };
-        let name = match blob.name.encoded {
-            true => percent_encoding::percent_decode_str(&blob.name.text)
-                .decode_utf8_lossy()
-                .into_owned(),
-            false => blob.name.text,
-        };
         let properties = blob.properties;
         let modified = properties.last_modified.as_deref();
-        let metadata = blob.metadata.and_then(|metadata| metadata.sha256);
+        let metadata = blob.metadata.unwrap_or_default();
+        let digest = |text: Option<String>| text.as_deref().and_then(read_sha256);
         Some(ListedBlob {
-            name: name.strip_prefix(self.container().prefix())?.to_owned(),
+            name: self.relative(blob.name)?,
             properties: Properties {
                 size: properties.size,
                 etag: quoted(&properties.etag),
-                sha256: metadata.as_deref().and_then(read_sha256),
+                sha256: digest(metadata.sha256),
+                raw_sha256: digest(metadata.raw_sha256),
                 tier: properties.tier,
                 last_modified: modified
                     .and_then(|date| DateTime::parse_from_rfc2822(date).ok())
                     .map(|date| date.to_utc()),
             },
         })
+    }
+
+    /// A name in a listing without the container URL's prefix.
+    fn relative(&self, name: Name) -> Option<String> {
+        let name = match name.encoded {
+            true => percent_encoding::percent_decode_str(&name.text)
+                .decode_utf8_lossy()
+                .into_owned(),
+            false => name.text,
+        };
+        Some(name.strip_prefix(self.container().prefix())?.to_owned())
     }
 }
 
@@ -239,7 +336,7 @@ mod tests {
         assert_eq!(page.next_marker.as_deref(), Some("2!8"));
         let blobs = page.blobs.elements.iter().filter_map(|entry| match entry {
             Element::Blob(blob) => Some(blob),
-            Element::Other => None,
+            _ => None,
         });
         let blobs: Vec<_> = blobs.collect();
         assert_eq!(blobs.len(), 2);

@@ -15,6 +15,8 @@ pub struct Properties {
     pub etag: String,
     /// The SHA-256 that its uploader recorded (metadata `sha256`, hexadecimal).
     pub sha256: Option<Sha256>,
+    /// The SHA-256 of what it holds decompressed, if its uploader recorded that (metadata `raw_sha256`).
+    pub raw_sha256: Option<Sha256>,
     /// `Hot`, `Cool`, `Cold`, `Archive`, …
     pub tier: Option<String>,
     /// When it was last written.
@@ -27,7 +29,7 @@ impl Properties {
         self.tier.as_deref() == Some("Archive")
     }
 
-    fn read(headers: &HeaderMap) -> Result<Self, Fault> {
+    pub(crate) fn read(headers: &HeaderMap) -> Result<Self, Fault> {
         let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
         let size = text("content-length").and_then(|size| size.parse().ok());
         let etag = text("etag");
@@ -40,6 +42,7 @@ impl Properties {
             size,
             etag: quoted(etag),
             sha256: text("x-ms-meta-sha256").and_then(read_sha256),
+            raw_sha256: text("x-ms-meta-raw_sha256").and_then(read_sha256),
             tier: text("x-ms-access-tier").map(ToOwned::to_owned),
             last_modified: modified.map(|date| date.to_utc()),
         })

@@ -13,10 +13,11 @@ mod workers;
 mod write;
 
 pub use codec::{DEFAULT_LEVEL, LEVELS};
+pub use format::base::{Base, WalRange, lsn, parse_lsn};
 pub use format::contents::{Contents, TableRows};
 pub use format::error::ReadError;
 pub use format::index::{About, Excluded, Index, MapPlace, Section, SectionKind};
-pub use format::kind::FileKind;
+pub use format::kind::{BackupKind, FileKind};
 pub use format::map::{CopyBlock, CopyTarget, Layout, Map, Span};
 pub use format::marker::MARKER;
 pub use format::name::BackupName;

@@ -16,6 +16,8 @@ pub enum Exit {
     NotGood,
     /// Refused for safety: it would overwrite, delete the last good backup, fill what is not empty.
     Refused,
+    /// PostgreSQL's recovery asked for a file that is proved not to be there (`restore-stream --wal`).
+    Absent,
     /// Stopped by SIGHUP.
     HungUp,
     /// Stopped by SIGINT.
@@ -29,7 +31,7 @@ impl Exit {
     pub fn code(self) -> u8 {
         match self {
             Self::Done => 0,
-            Self::Failed => 1,
+            Self::Failed | Self::Absent => 1,
             Self::Usage => 2,
             Self::NotGood => 3,
             Self::Refused => 4,

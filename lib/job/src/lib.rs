@@ -36,6 +36,16 @@ pub use signal::{OnStop, on_stop, stop_requested};
 /// SIGHUP, and turns the error it ends with into a message on standard error and an exit code. A panic, whose thread's message
 /// is as guarded as all others, ends it with exit code 1.
 pub fn main(name: &'static str, run: impl FnOnce() -> Result<(), Error>) -> ExitCode {
+    main_with(name, Exit::code, || run().map(|()| Exit::Done))
+}
+
+/// As [`main`], for a program that may end in another way than done or with an error, and whose caller expects other
+/// exit codes. A stop signal's are the same.
+pub fn main_with(
+    name: &'static str,
+    code: impl FnOnce(Exit) -> u8,
+    run: impl FnOnce() -> Result<Exit, Error>,
+) -> ExitCode {
     message::set_program(name);
     secret::learn_given();
     confinement::report_panics();
@@ -46,8 +56,8 @@ pub fn main(name: &'static str, run: impl FnOnce() -> Result<(), Error>) -> Exit
     signal::settle();
     let exit = match ended {
         // What a thread that panicked was to do is not done, whatever became of the others.
-        Ok(Ok(())) if confinement::panicked() => Exit::Failed,
-        Ok(Ok(())) => Exit::Done,
+        Ok(Ok(_)) if confinement::panicked() => Exit::Failed,
+        Ok(Ok(exit)) => exit,
         Ok(Err(error)) => {
             say_error(&error);
             error.exit()
@@ -55,7 +65,7 @@ pub fn main(name: &'static str, run: impl FnOnce() -> Result<(), Error>) -> Exit
         // It has been said already.
         Err(_) => Exit::Failed,
     };
-    ExitCode::from(exit.code())
+    ExitCode::from(code(exit))
 }
 
 /// The number of threads that this process may use at once: its CPU affinity and its cgroup's quota

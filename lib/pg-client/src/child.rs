@@ -236,7 +236,7 @@ pub(crate) fn cannot_start(program: &str, error: &io::Error) -> Error {
         return failed;
     }
     match program {
-        "psql" | "pg_dump" | "pg_dumpall" | "pg_isready" => {
+        "psql" | "pg_dump" | "pg_dumpall" | "pg_isready" | "pg_basebackup" => {
             failed.hint("install the Debian package postgresql-client")
         }
         _ => failed.hint("install it, or put its directory on the PATH"),

@@ -1,11 +1,15 @@
 //! Which backups stay and which may go: a pure function of their names, what is known of them, the time and the policy.
 
+mod wal;
+
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
 use std::fmt;
 
 use backup_file::BackupName;
 use chrono::{DateTime, Datelike, TimeDelta, Utc};
+
+pub use crate::wal::{KeptBase, needless_wal, window_begin};
 
 #[cfg(test)]
 mod tests;

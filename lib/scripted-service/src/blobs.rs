@@ -115,6 +115,7 @@ impl ServiceState {
         match request.kind {
             Kind::Probe | Kind::PutBlock => self.put_block(request),
             Kind::PutList => self.put_list(request),
+            Kind::PutBlob => self.put_blob(request),
             Kind::Head | Kind::Get => self.get(request),
             Kind::List => self.list(request),
             Kind::Delete => self.delete(&request.name),
@@ -187,6 +188,22 @@ impl ServiceState {
         self.created(&request.name)
     }
 
+    fn put_blob(&mut self, request: &Request) -> Answer {
+        if request.headers.get("x-ms-blob-type").map(String::as_str) != Some("BlockBlob") {
+            return refused(400, "MissingRequiredHeader");
+        }
+        if !arrived_whole(request) {
+            return refused(400, "Crc64Mismatch");
+        }
+        let there = self.blobs.contains_key(&request.name);
+        if request.headers.contains_key("if-none-match") && there {
+            return refused(409, "BlobAlreadyExists");
+        }
+        let (bytes, headers) = (request.body.clone(), request.headers.clone());
+        self.store(&request.name, bytes, Vec::new(), headers);
+        self.created(&request.name)
+    }
+
     fn created(&self, name: &str) -> Answer {
         let mut answer = done(201);
         answer
@@ -207,7 +224,11 @@ impl ServiceState {
             return refused(412, "ConditionNotMet");
         }
         let mut headers = vec![("etag".to_owned(), blob.etag.clone())];
-        for name in ["x-ms-meta-sha256", "x-ms-access-tier"] {
+        for name in [
+            "x-ms-meta-sha256",
+            "x-ms-meta-raw_sha256",
+            "x-ms-access-tier",
+        ] {
             if let Some(value) = blob.headers.get(name) {
                 headers.push((name.to_owned(), value.clone()));
             }
@@ -223,7 +244,14 @@ impl ServiceState {
                 body: Vec::new(),
             };
         }
-        let range = request.headers["range"].strip_prefix("bytes=").unwrap();
+        let Some(range) = request.headers.get("range") else {
+            return Answer {
+                status: 200,
+                headers,
+                body: blob.bytes.clone(),
+            };
+        };
+        let range = range.strip_prefix("bytes=").unwrap();
         let (first, last) = range.split_once('-').unwrap();
         let (first, last): (usize, usize) = (first.parse().unwrap(), last.parse().unwrap());
         let total = blob.bytes.len();
@@ -262,26 +290,43 @@ impl ServiceState {
         let prefix = request.query.get("prefix").cloned().unwrap_or_default();
         let after = request.query.get("marker").cloned().unwrap_or_default();
         let names = self.blobs.keys().filter(|name| name.starts_with(&prefix));
-        let names: Vec<_> = names.filter(|name| **name > after).collect();
-        let page = &names[..names.len().min(self.page_size)];
-        let blobs: String = page
-            .iter()
-            .map(|name| {
-                let blob = &self.blobs[*name];
-                let (etag, size) = (blob.etag.trim_matches('"'), blob.bytes.len());
-                let name = escape(name);
-                format!("<Blob><Name>{name}</Name><Properties><Etag>{etag}</Etag><Content-Length>{size}</Content-Length></Properties></Blob>")
-            })
-            .collect();
-        let more = page.len() < names.len();
-        let marker = if more {
-            escape(page.last().unwrap())
-        } else {
-            String::new()
+        let names: Vec<&String> = names.filter(|name| **name > after).collect();
+        // What is on a page: a blob, or a "directory", each with the last name that it stands for.
+        let mut elements: Vec<(String, &String)> = Vec::new();
+        let delimiter = request.query.get("delimiter");
+        for name in names {
+            let rest = &name[prefix.len()..];
+            let directory = delimiter.and_then(|it| Some(&rest[..=rest.find(it.as_str())?]));
+            let element = match directory {
+                Some(directory) => {
+                    let name = escape(&format!("{prefix}{directory}"));
+                    format!("<BlobPrefix><Name>{name}</Name></BlobPrefix>")
+                }
+                None => self.listed(name),
+            };
+            match elements.last_mut() {
+                Some((last, until)) if *last == element => *until = name,
+                _ => elements.push((element, name)),
+            }
+        }
+        let page = &elements[..elements.len().min(self.page_size)];
+        let blobs: String = page.iter().map(|(element, _)| element.as_str()).collect();
+        let marker = match page.last() {
+            Some((_, until)) if page.len() < elements.len() => escape(until),
+            _ => String::new(),
         };
         let mut answer = done(200);
         answer.body = format!("\u{feff}<?xml version=\"1.0\" encoding=\"utf-8\"?><EnumerationResults><Blobs>{blobs}</Blobs><NextMarker>{marker}</NextMarker></EnumerationResults>").into_bytes();
         answer
+    }
+
+    fn listed(&self, name: &str) -> String {
+        let blob = &self.blobs[name];
+        let (etag, size) = (blob.etag.trim_matches('"'), blob.bytes.len());
+        let name = escape(name);
+        format!(
+            "<Blob><Name>{name}</Name><Properties><Etag>{etag}</Etag><Content-Length>{size}</Content-Length></Properties></Blob>"
+        )
     }
 
     fn delete(&mut self, name: &str) -> Answer {

@@ -27,6 +27,8 @@ pub enum Kind {
     PutBlock,
     /// Put Block List.
     PutList,
+    /// Put Blob.
+    PutBlob,
     /// Get Blob Properties.
     Head,
     /// Get Blob.

@@ -62,6 +62,7 @@ pub(crate) fn read_head(reader: &mut BufReader<&TcpStream>) -> io::Result<Option
         ("POST", Some("batch")) => Kind::Batch,
         ("GET", None) => Kind::Get,
         ("HEAD", None) => Kind::Head,
+        ("PUT", None) => Kind::PutBlob,
         ("DELETE", None) => Kind::Delete,
         _ => unreachable!("{method} {comp:?}"),
     };

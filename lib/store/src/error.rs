@@ -85,16 +85,22 @@ impl From<azure_blob::Error> for Error {
     }
 }
 
+impl ErrorKind {
+    /// How a program ends that meets it.
+    pub fn exit(self) -> job::Exit {
+        match self {
+            Self::Usage => job::Exit::Usage,
+            Self::NotGood => job::Exit::NotGood,
+            Self::Exists | Self::Locked => job::Exit::Refused,
+            Self::Service(kind) => kind.exit(),
+            Self::System(_) | Self::NotSeekable | Self::Unread => job::Exit::Failed,
+        }
+    }
+}
+
 impl From<Error> for job::Error {
     fn from(error: Error) -> Self {
-        let exit = match error.kind {
-            ErrorKind::Usage => job::Exit::Usage,
-            ErrorKind::NotGood => job::Exit::NotGood,
-            ErrorKind::Exists | ErrorKind::Locked => job::Exit::Refused,
-            ErrorKind::Service(kind) => kind.exit(),
-            ErrorKind::System(_) | ErrorKind::NotSeekable | ErrorKind::Unread => job::Exit::Failed,
-        };
-        Self::new(exit, error.message).hint_if_known(error.hint)
+        Self::new(error.kind.exit(), error.message).hint_if_known(error.hint)
     }
 }
 

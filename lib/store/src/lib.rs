@@ -28,4 +28,4 @@ pub use quick_check::{QuickCheck, flaw_at};
 pub use sidecar::read_sidecar;
 pub use source::{DigestCheck, Source, hex};
 pub use space::Space;
-pub use store::{Backup, Deletion, Store, total_size};
+pub use store::{Backup, Deletion, Listing, Place, Store, total_size};

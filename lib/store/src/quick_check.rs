@@ -1,6 +1,8 @@
 //! What a backup's first and last bytes tell of it, without reading it through.
 
-use backup_file::{FileKind, FirstAndLast, Index, MARKER, ReadAt, ReadError, Tail, read_tail};
+use backup_file::{
+    BackupKind, FileKind, FirstAndLast, Index, MARKER, ReadAt, ReadError, Tail, read_tail,
+};
 use dump_text::{Flaw, Outline};
 
 use crate::{Backup, Error, Source, Store};
@@ -32,20 +34,32 @@ impl Store {
     pub fn quick_check(&self, backup: &Backup) -> Result<QuickCheck, Error> {
         match self.container() {
             None => match self.source(backup) {
-                Ok(source) => check_ends(&source).or_else(|error| not_read(&source, &error)),
+                Ok(source) => check(&source, backup),
                 Err(error) => Ok(match self.is_gone(backup) {
                     Ok(true) => QuickCheck::Gone,
                     Ok(false) | Err(_) => QuickCheck::NotGood(error.to_string()),
                 }),
             },
             Some(client) => match client.blob(&backup.name.to_string()) {
-                Ok(blob) => {
-                    let source = Source::blob(blob);
-                    check_ends(&source).or_else(|error| not_read(&source, &error))
-                }
+                Ok(blob) => check(&Source::blob(blob), backup),
                 Err(error) => not_answered(&error),
             },
         }
+    }
+}
+
+fn check(source: &Source, backup: &Backup) -> Result<QuickCheck, Error> {
+    let kind = backup.name.kind();
+    match check_ends(source).or_else(|error| not_read(source, &error))? {
+        QuickCheck::Whole(Some(index)) if index.kind() != kind => Ok(QuickCheck::NotGood(format!(
+            "its name says that it is a {kind}, and it is a {}",
+            index.kind()
+        ))),
+        // Without its index nobody knows which WAL it needs.
+        QuickCheck::Whole(None) | QuickCheck::Foreign if kind == BackupKind::Base => {
+            Ok(QuickCheck::NotGood("it has no index".into()))
+        }
+        checked => Ok(checked),
     }
 }
 

@@ -2,7 +2,7 @@ use std::io;
 use std::path::Path;
 
 use azure_blob::{Client, ErrorKind, Options, is_url};
-use backup_file::{BackupName, Sha256, sidecar_name};
+use backup_file::{BackupKind, BackupName, Sha256, sidecar_name};
 
 use crate::address::local_path;
 use crate::directory::{cannot_remove, flush, remove};
@@ -20,6 +20,15 @@ enum Location {
     Container(Client),
 }
 
+/// What a store is.
+#[derive(Debug, Clone, Copy)]
+pub enum Place<'a> {
+    /// A directory.
+    Directory(&'a Directory),
+    /// A container, perhaps with a prefix.
+    Container(&'a Client),
+}
+
 /// A backup in a store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Backup {
@@ -31,6 +40,30 @@ pub struct Backup {
     pub sha256: Option<Sha256>,
     /// Changes when the bytes change: a blob's ETag, a file's inode and time of modification.
     pub version: String,
+}
+
+/// The backups of a store by their kind, each oldest first.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Listing {
+    /// The dumps.
+    pub dumps: Vec<Backup>,
+    /// The base backups.
+    pub bases: Vec<Backup>,
+}
+
+impl Listing {
+    /// Those of one kind.
+    pub fn of(self, kind: BackupKind) -> Vec<Backup> {
+        match kind {
+            BackupKind::Dump => self.dumps,
+            BackupKind::Base => self.bases,
+        }
+    }
+
+    /// All of them: the dumps, then the base backups.
+    pub fn all(&self) -> impl Iterator<Item = &Backup> {
+        self.dumps.iter().chain(&self.bases)
+    }
 }
 
 /// What became of a backup that was to be deleted.
@@ -90,6 +123,14 @@ impl Store {
         }
     }
 
+    /// What it is.
+    pub fn place(&self) -> Place<'_> {
+        match &self.location {
+            Location::Directory(directory) => Place::Directory(directory),
+            Location::Container(client) => Place::Container(client),
+        }
+    }
+
     /// The directory, if it is one.
     pub fn directory(&self) -> Option<&Directory> {
         match &self.location {
@@ -106,17 +147,19 @@ impl Store {
         }
     }
 
-    /// The backups in it, oldest first. Files and blobs of other names are ignored.
+    /// The backups in it. Files and blobs of other names are ignored.
     ///
     /// # Errors
     /// The directory cannot be read; what the service answered.
-    pub fn list(&self) -> Result<Vec<Backup>, Error> {
+    pub fn list(&self) -> Result<Listing, Error> {
         let mut backups = match &self.location {
             Location::Directory(directory) => in_directory(directory)?,
             Location::Container(client) => in_container(client)?,
         };
         backups.sort_by_key(|backup| backup.name);
-        Ok(backups)
+        let is_dump = |backup: &Backup| backup.name.kind() == BackupKind::Dump;
+        let (dumps, bases) = backups.into_iter().partition(is_dump);
+        Ok(Listing { dumps, bases })
     }
 
     /// One of its backups, to be read.

@@ -65,7 +65,7 @@ fn backups_are_listed_and_nothing_else() {
     let store = store(&service, "l");
     assert_eq!(store.label(), service.url());
     assert!(store.directory().is_none() && store.container().is_some());
-    let backups = store.list().unwrap();
+    let backups = store.list().unwrap().dumps;
     assert_eq!(names(&backups), [OLD, NEW]);
     assert_eq!(backups[0].size, whole().len() as u64);
 }
@@ -75,7 +75,7 @@ fn a_backup_is_read_anywhere_and_again() {
     let service = service();
     let text = whole();
     let store = store(&service, "rl");
-    let backup = store.list().unwrap().remove(1);
+    let backup = store.list().unwrap().dumps.remove(1);
     let source = store.source(&backup).unwrap();
     assert_eq!(source.label(), format!("{}/{NEW}", service.url()));
     assert_eq!(source.file_name(), Some(NEW));
@@ -166,6 +166,7 @@ fn a_quick_check_tells_what_a_blob_is() {
     let checks: Vec<QuickCheck> = store
         .list()
         .unwrap()
+        .dumps
         .iter()
         .map(|backup| store.quick_check(backup).unwrap())
         .collect();
@@ -181,7 +182,7 @@ fn a_quick_check_tells_what_a_blob_is() {
 fn a_quick_check_that_is_not_allowed_or_not_answered_is_no_verdict() {
     let service = service();
     let store = store(&service, "rl");
-    let backups = store.list().unwrap();
+    let backups = store.list().unwrap().dumps;
     let mismatch = "AuthorizationPermissionMismatch";
     service.fault(Kind::Head, 1, Fault::Status(403, mismatch, None));
     service.fault(Kind::Get, 1, Fault::Status(403, mismatch, None));
@@ -208,7 +209,7 @@ fn a_quick_check_that_is_not_allowed_or_not_answered_is_no_verdict() {
 fn each_deletion_is_told() {
     let service = service();
     let store = store(&service, "dl");
-    let mut backups = store.list().unwrap();
+    let mut backups = store.list().unwrap().dumps;
     let gone = "postgresql_backup_20251122_020000.sql.gz";
     backups.insert(
         1,
@@ -235,5 +236,5 @@ fn each_deletion_is_told() {
             (NEW.to_owned(), Deletion::Retained("legal hold".into())),
         ]
     );
-    assert_eq!(names(&store.list().unwrap()), [NEW]);
+    assert_eq!(names(&store.list().unwrap().dumps), [NEW]);
 }

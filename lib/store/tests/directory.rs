@@ -247,7 +247,7 @@ fn a_backup_s_name_is_listed_and_nothing_else() {
     fs::create_dir(home.path().join(directory)).unwrap();
     std::os::unix::fs::symlink(NAME, home.path().join(link)).unwrap();
 
-    let listed = store(&home).list().unwrap();
+    let listed = store(&home).list().unwrap().dumps;
     let listed: Vec<(String, u64)> = listed
         .iter()
         .map(|it| (it.name.to_string(), it.size))

@@ -29,7 +29,7 @@ fn quick_check(bytes: &[u8]) -> QuickCheck {
     let home = tempfile::tempdir().unwrap();
     fs::write(home.path().join(NAME), bytes).unwrap();
     let store = Store::open(home.path().to_str().unwrap()).unwrap();
-    let backups = store.list().unwrap();
+    let backups = store.list().unwrap().dumps;
     store.quick_check(&backups[0]).unwrap()
 }
 

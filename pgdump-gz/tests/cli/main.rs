@@ -2,6 +2,7 @@
 //! of commands, and (with clients made up by the tests) every way in which a dump can fail.
 #![expect(clippy::unwrap_used, reason = "what fails here fails a test")]
 
+mod base;
 mod clients;
 mod command;
 mod directory;

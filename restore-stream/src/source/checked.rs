@@ -1,6 +1,6 @@
 //! The SQL of a backup, or of one section of it, checked to the last byte.
 
-use backup_file::{Ending, Reader, Section, SectionKind};
+use backup_file::{BackupKind, Ending, Reader, Section, SectionKind};
 use dump_text::{PreambleFilter, Watch};
 use job::{Error, say};
 use pg_text::PgText;
@@ -8,7 +8,7 @@ use store::DigestCheck;
 
 use crate::cli::Args;
 use crate::source::chosen::ChosenBackup;
-use crate::source::error::{cut, not_good};
+use crate::source::error::{base_backup, cut, not_good};
 use crate::source::selection::{is_wanted, no_such_database};
 
 /// SQL that is checked as it is read. Whether it is whole is known only after [`CheckedSql::finish`].
@@ -27,14 +27,27 @@ pub(crate) struct CheckedSql<'a> {
     /// The first SQL, without text before the dump that is no SQL. (There is none before a section.)
     first: Vec<u8>,
     entered: bool,
+    /// What it is, once its first bytes have come. A base backup is no SQL: nothing of it is looked at.
+    kind: Option<BackupKind>,
+    /// Whether it may be a base backup.
+    takes_base: bool,
 }
 
 impl<'a> CheckedSql<'a> {
-    /// Opens what the command line asks for: one database, if an index says where it is, or everything.
+    /// Opens what the command line asks for: one database, if an index says where it is, or everything, also of a base
+    /// backup.
     pub(crate) fn open(chosen: &'a ChosenBackup, args: &Args) -> Result<Self, Error> {
         let (Some(database), Some(index)) = (&args.database, &chosen.index) else {
-            return Self::whole(chosen, args.threads());
+            let whole = Self::whole(chosen, args.threads())?;
+            let takes_base = args.database.is_none();
+            return Ok(Self {
+                takes_base,
+                ..whole
+            });
         };
+        if index.kind() == BackupKind::Base {
+            return Err(base_backup(&chosen.label()));
+        }
         let is_it = |name: &PgText| is_wanted(args, Some(index), name);
         let mut sections = index.sections.iter();
         match sections.find(|it| matches!(&it.kind, SectionKind::Database(name) if is_it(name))) {
@@ -64,6 +77,8 @@ impl<'a> CheckedSql<'a> {
             },
             first: Vec::new(),
             entered: false,
+            kind: None,
+            takes_base: false,
         })
     }
 
@@ -84,6 +99,8 @@ impl<'a> CheckedSql<'a> {
             watch: Watch::default(),
             first: Vec::new(),
             entered: true,
+            kind: Some(BackupKind::Dump),
+            takes_base: false,
         })
     }
 
@@ -119,7 +136,12 @@ impl<'a> CheckedSql<'a> {
         let mut entrance = PreambleFilter::default();
         let mut first = Vec::new();
         while !entrance.is_open() {
-            first.extend_from_slice(match self.read()? {
+            // Nearly always the dump begins in the first piece.
+            let piece = self.read()?.map(<[u8]>::to_vec);
+            if self.is_base() {
+                return Ok(piece.unwrap_or_default());
+            }
+            first.extend_from_slice(match &piece {
                 Some(sql) => entrance.pass(sql),
                 None => entrance.end(),
             });
@@ -141,6 +163,13 @@ impl<'a> CheckedSql<'a> {
             .next()
             .map_err(|error| self.chosen.source.read_error(&error))?;
         if let Some(sql) = sql {
+            let kind = self.kind.get_or_insert_with(|| BackupKind::of_text(sql));
+            if *kind == BackupKind::Base {
+                return match self.takes_base {
+                    true => Ok(Some(sql)),
+                    false => Err(base_backup(&self.chosen.label())),
+                };
+            }
             self.watch.see(sql);
             // It is refused before psql gets it.
             if let Some(flaw) = self.watch.flaw() {
@@ -148,6 +177,10 @@ impl<'a> CheckedSql<'a> {
             }
         }
         Ok(sql)
+    }
+
+    fn is_base(&self) -> bool {
+        self.kind == Some(BackupKind::Base)
     }
 
     /// Checks what can only be checked at the end.
@@ -163,7 +196,7 @@ impl<'a> CheckedSql<'a> {
                 return Err(cut(&self.chosen.label()));
             }
             self.foreign = report.index.is_none();
-            if self.foreign {
+            if self.foreign && !self.is_base() {
                 let checked = self.watch.check();
                 checked.map_err(|flaw| not_good(&self.chosen.label(), flaw))?;
             }

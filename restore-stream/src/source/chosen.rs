@@ -1,13 +1,13 @@
 //! Chooses the backup.
 
-use backup_file::{Ending, Index, Reader, Tail, read_tail};
+use backup_file::{BackupKind, Ending, Index, Reader, Tail, read_tail};
 use chrono::{DateTime, Local, Utc};
 use dump_text::Watch;
 use job::{Error, Progress, say, text};
 use store::{Backup, QuickCheck, Source, Store};
 
 use crate::cli::Args;
-use crate::source::error::{cut, not_good};
+use crate::source::error::{base_backup, cut, not_good};
 
 /// The backup that is to be restored.
 #[derive(Debug)]
@@ -41,6 +41,17 @@ impl ChosenBackup {
             },
         };
         Ok(Self { source, index })
+    }
+
+    /// The same, if it is a dump.
+    ///
+    /// # Errors
+    /// Its index says that it is a base backup.
+    pub(crate) fn dump(self) -> Result<Self, Error> {
+        match &self.index {
+            Some(index) if index.kind() == BackupKind::Base => Err(base_backup(&self.label())),
+            _ => Ok(self),
+        }
     }
 
     /// The encoding of names in it, if its index says so.
@@ -99,13 +110,29 @@ impl ChosenBackup {
     }
 }
 
+/// The error of a store without a dump.
+fn no_dump(label: &str, bases: &[Backup]) -> Error {
+    match bases.last() {
+        None => Error::not_good(format!("there is no backup in '{label}'")),
+        Some(newest) => Error::not_good(format!(
+            "there is no dump in '{label}', only {}",
+            text::count(bases.len(), "base backup")
+        ))
+        .hint(format!(
+            "the newest is '{}'; docs/restore.md says how to restore one ('A base backup')",
+            newest.name
+        )),
+    }
+}
+
 const GONE: &str = "it is gone since the store was listed";
 
 fn from_store(store: &Store, args: &Args) -> Result<ChosenBackup, Error> {
     let label = store.label();
-    let mut backups = store.list()?;
+    let listing = store.list()?;
+    let mut backups = listing.dumps;
     if backups.is_empty() {
-        return Err(Error::not_good(format!("there is no backup in '{label}'")));
+        return Err(no_dump(&label, &listing.bases));
     }
     if let Some(before) = args.before {
         backups.retain(|backup| backup.name.started() < before);

@@ -16,6 +16,16 @@ pub(crate) fn not_good(label: &str, flaw: Flaw) -> Error {
     Error::not_good(format!("'{label}' is not good: {flaw}")).hint(flaw.hint())
 }
 
+/// The error of a base backup where SQL is wanted.
+pub(crate) fn base_backup(label: &str) -> Error {
+    Error::usage(format!(
+        "'{label}' is a base backup: a copy of the data directory, not SQL"
+    ))
+    .hint(
+        "unpack it into an empty directory (restore-stream BACKUP -- tar -x -C DIR) and let PostgreSQL recover it from the WAL archive (docs/restore.md, 'A base backup')",
+    )
+}
+
 /// The error of SQL that ends too early.
 pub(crate) fn unfinished(label: &str, how: Unfinished) -> Error {
     Error::not_good(format!("'{label}' is cut: {how}"))

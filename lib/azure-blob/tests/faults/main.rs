@@ -8,6 +8,7 @@ mod download;
 mod listing;
 mod token;
 mod upload;
+mod whole;
 
 use std::time::Duration;
 

@@ -6,7 +6,9 @@ use chrono::{DateTime, Utc};
 use pg_text::PgText;
 use serde::{Deserialize, Serialize};
 
+use super::base::Base;
 use super::contents::Contents;
+use super::kind::BackupKind;
 
 /// What a backup says of itself in its last lines.
 #[derive(Debug, Clone, PartialEq)]
@@ -15,6 +17,8 @@ pub struct Index {
     pub about: About,
     /// Everything that the file holds before its index, in order, without a gap.
     pub sections: Vec<Section>,
+    /// What a base backup is of; none in a dump's index.
+    pub base: Option<Box<Base>>,
 }
 
 /// The server that was dumped, the client that dumped it, and when.
@@ -102,10 +106,16 @@ pub struct MapPlace {
 pub enum SectionKind {
     /// All up to the first database: the dump's opening lines, roles, memberships, tablespaces.
     Globals,
-    /// One database by its name in the cluster, from its `-- Database "…" dump` comment on.
+    /// One database by its name in the cluster, of a dump, from its `-- Database "…" dump` comment on.
     Database(PgText),
     /// The dump's closing lines.
     End,
+    /// Of a base backup: files that are no one database's. There may be several such sections.
+    Files,
+    /// Of a base backup: the files of the database with this OID, `base/OID/`.
+    DatabaseFiles(u32),
+    /// Of a base backup: the manifest, and the end of the archive.
+    Manifest,
 }
 
 impl fmt::Display for SectionKind {
@@ -115,11 +125,29 @@ impl fmt::Display for SectionKind {
             // In quotes, with what must not reach a terminal escaped.
             Self::Database(name) => write!(f, "database {name:?}"),
             Self::End => f.write_str("the closing lines"),
+            Self::Files => f.write_str("the files of the cluster"),
+            Self::DatabaseFiles(oid) => write!(f, "the files of base/{oid}"),
+            Self::Manifest => f.write_str("the manifest"),
         }
     }
 }
 
+impl SectionKind {
+    /// Whether a file may have several of it.
+    pub(crate) fn may_repeat(&self) -> bool {
+        matches!(self, Self::Files)
+    }
+}
+
 impl Index {
+    /// What it is the index of.
+    pub fn kind(&self) -> BackupKind {
+        match self.base {
+            Some(_) => BackupKind::Base,
+            None => BackupKind::Dump,
+        }
+    }
+
     /// The section of a database.
     pub fn database(&self, name: impl AsRef<[u8]>) -> Option<&Section> {
         let name = name.as_ref();

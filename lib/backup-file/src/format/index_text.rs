@@ -6,6 +6,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use pg_text::PgText;
 use serde::{Deserialize, Serialize};
 
+use super::base::Base;
 use super::contents::Contents;
 use super::error::{ReadError, damaged};
 use super::index::{About, Excluded, Index, MapPlace, Section, SectionKind, milliseconds};
@@ -38,6 +39,7 @@ pub(crate) fn write_lines(index: &Index) -> io::Result<String> {
             excluded: ExcludedLine::from(excluded),
             started: started.to_rfc3339_opts(SecondsFormat::AutoSi, true),
             finished: finished.to_rfc3339_opts(SecondsFormat::AutoSi, true),
+            base: index.base.as_deref().cloned(),
         },
     )?;
     for section in &index.sections {
@@ -81,6 +83,7 @@ pub(crate) fn parse(text: &str) -> Result<Index, ReadError> {
             started: moment(&about.started)?,
             finished: moment(&about.finished)?,
         },
+        base: about.base.map(Box::new),
         sections: lines
             .enumerate()
             .map(|(at, line)| {
@@ -118,6 +121,8 @@ struct AboutLine {
     excluded: ExcludedLine,
     started: String,
     finished: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    base: Option<Base>,
 }
 
 #[derive(Default, Serialize, Deserialize)]
@@ -168,6 +173,8 @@ struct SectionLine {
     name: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     name_hex: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    oid: Option<u32>,
     offset: u64,
     length: u64,
     sql_offset: u64,
@@ -186,11 +193,18 @@ impl From<&Section> for SectionLine {
             SectionKind::Globals => ("globals", None),
             SectionKind::Database(name) => ("database", Some(name)),
             SectionKind::End => ("end", None),
+            SectionKind::Files => ("files", None),
+            SectionKind::DatabaseFiles(_) => ("database_files", None),
+            SectionKind::Manifest => ("manifest", None),
         };
         Self {
             kind: kind.into(),
             name: name.map(PgText::to_string),
             name_hex: name.filter(|it| it.utf8().is_none()).map(PgText::hex),
+            oid: match section.kind {
+                SectionKind::DatabaseFiles(oid) => Some(oid),
+                _ => None,
+            },
             offset: section.offset,
             length: section.length,
             sql_offset: section.sql_offset,
@@ -213,11 +227,14 @@ impl SectionLine {
             })?),
             None => self.name.map(PgText::from),
         };
-        let kind = match (self.kind.as_str(), name) {
-            ("globals", _) => SectionKind::Globals,
-            ("database", Some(name)) => SectionKind::Database(name),
-            ("end", _) => SectionKind::End,
-            (kind, _) => {
+        let kind = match (self.kind.as_str(), name, self.oid) {
+            ("globals", ..) => SectionKind::Globals,
+            ("database", Some(name), _) => SectionKind::Database(name),
+            ("end", ..) => SectionKind::End,
+            ("files", ..) => SectionKind::Files,
+            ("database_files", _, Some(oid)) => SectionKind::DatabaseFiles(oid),
+            ("manifest", ..) => SectionKind::Manifest,
+            (kind, ..) => {
                 return Err(damaged(format!(
                     "the index cannot be read: a section of kind '{kind}'"
                 )));

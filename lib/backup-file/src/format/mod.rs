@@ -3,6 +3,7 @@
 //! A file is [`member`]s; its [`tail`] is a [`map`] for each database, the [`index`], the [`locator`] of the index and the
 //! [`marker`].
 
+pub(crate) mod base;
 pub(crate) mod contents;
 pub(crate) mod error;
 pub(crate) mod index;

@@ -103,7 +103,7 @@ fn check_sections(index: &Index, end: u64) -> Result<(), ReadError> {
     let (mut offset, mut sql_offset) = (0_u64, 0_u64);
     let mut kinds = HashSet::new();
     for section in &index.sections {
-        if !kinds.insert(&section.kind) {
+        if !kinds.insert(&section.kind) && !section.kind.may_repeat() {
             return Err(damaged(format!(
                 "the index is not true: it has {} twice",
                 section.kind

@@ -4,6 +4,7 @@
 use super::tail::{ReadAt, end_of_members};
 use crate::codec;
 use crate::format::error::{ReadError, damaged};
+use crate::format::kind::BackupKind;
 use crate::format::locator::Locator;
 use crate::format::member::{self, HEADER, Header, LIMIT, as_u64};
 
@@ -53,6 +54,17 @@ impl FirstAndLast {
         }
         let wanted = bytes.len().saturating_sub(LAST);
         self.last.extend_from_slice(&bytes[wanted..]);
+    }
+
+    /// What kind of backup it is, by the text that it begins with. None until its first member has been seen whole.
+    pub fn kind(&self) -> Option<BackupKind> {
+        let first = if self.first.is_empty() {
+            &self.last
+        } else {
+            &self.first
+        };
+        let text = text(first).ok().filter(|text| !text.is_empty())?;
+        Some(BackupKind::of_text(&text))
     }
 
     /// The text that the file begins with, and the text that it ends with; of a short file the second is all of it. None

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{self, Read, Seek, Write};
 use std::time::Duration;
 
+use crate::format::base::Base;
 use crate::format::contents::Contents;
 use crate::format::index::{About, Index, MapPlace, Section, SectionKind, milliseconds};
 use crate::format::map::{Checkpoints, Layout};
@@ -163,7 +164,12 @@ impl<W: Write> Output<W> {
     }
 
     /// Writes the maps, the index, its locator, the marker.
-    pub(super) fn finish(mut self, about: About, packer: &mut Packer) -> io::Result<W> {
+    pub(super) fn finish(
+        mut self,
+        about: About,
+        base: Option<Base>,
+        packer: &mut Packer,
+    ) -> io::Result<W> {
         let covered: u64 = self.sections.iter().map(|section| section.length).sum();
         if covered != self.offset {
             return Err(io::Error::other(
@@ -182,6 +188,7 @@ impl<W: Write> Output<W> {
         let index = Index {
             about,
             sections: std::mem::take(&mut self.sections),
+            base: base.map(Box::new),
         };
         let tail = tail::write(&index, self.offset, packer)?;
         self.sink.write_all(&tail)?;

@@ -10,6 +10,7 @@ use super::buffer::SqlBuffer;
 use super::compressor::Compressor;
 use super::output::{Part, SectionEnd};
 use crate::codec::LEVELS;
+use crate::format::base::Base;
 use crate::format::contents::Contents;
 use crate::format::index::{About, SectionKind};
 use crate::format::map::Layout;
@@ -155,7 +156,18 @@ impl<W: Write> Writer<W> {
     pub fn finish(mut self, about: About) -> io::Result<W> {
         self.end()?;
         let mut packer = Packer::new(self.level);
-        self.compressor.close()?.finish(about, &mut packer)
+        self.compressor.close()?.finish(about, None, &mut packer)
+    }
+
+    /// As [`Writer::finish`], for a base backup.
+    ///
+    /// # Errors
+    /// As [`Writer::finish`].
+    pub fn finish_base(mut self, about: About, base: Base) -> io::Result<W> {
+        self.end()?;
+        let mut packer = Packer::new(self.level);
+        let output = self.compressor.close()?;
+        output.finish(about, Some(base), &mut packer)
     }
 
     /// Ends the output of some other command with the marker alone, without an index.
@@ -169,7 +181,7 @@ impl<W: Write> Writer<W> {
 
     /// Checks that there was no such section yet: a name in the index must lead to one place.
     fn check_new(&mut self, kind: &SectionKind) -> io::Result<()> {
-        match self.kinds.insert(kind.clone()) {
+        match self.kinds.insert(kind.clone()) || kind.may_repeat() {
             true => Ok(()),
             false => Err(io::Error::other(format!("the dump has {kind} twice"))),
         }

@@ -2,6 +2,7 @@
 
 mod lock;
 mod naming;
+mod ownership;
 mod publication;
 mod removal;
 mod temporary;
@@ -15,6 +16,7 @@ use rustix::fs::{FlockOperation, flock};
 
 pub use lock::DirectoryLock;
 pub(crate) use naming::flush;
+use ownership::share_ownership;
 pub use publication::{FilePublication, Published};
 pub(crate) use removal::{cannot_remove, remove};
 use temporary::is_temporary;
@@ -63,6 +65,35 @@ impl Directory {
     /// Its path, as it was given.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// A directory in it, `names` long (`wal/7412345678901234567`), which is made if it is not there. What is made gets
+    /// this directory's mode and is durable.
+    ///
+    /// # Errors
+    /// It cannot be made, or something else is there.
+    pub fn make(&self, names: &str) -> Result<Self, Error> {
+        let mut path = self.path.clone();
+        for name in names.split('/') {
+            let parent = path.clone();
+            path.push(name);
+            make(&parent, &path).map_err(|error| {
+                let doing = format_args!("cannot make directory '{}'", path.display());
+                path_error(doing, &parent, Access::Write, &error)
+            })?;
+        }
+        Ok(Self { path })
+    }
+
+    /// Makes durable what was renamed into it and removed from it, perhaps by a program that was killed before it could.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn flush(&self) -> Result<(), Error> {
+        flush(&self.path).map_err(|error| {
+            let doing = format_args!("cannot flush directory '{}'", self.path.display());
+            path_error(doing, &self.path, Access::Write, &error)
+        })
     }
 
     /// Locks it against other programs that write backups; reading and pruning go on.
@@ -188,4 +219,21 @@ impl Directory {
             error,
         )
     }
+}
+
+/// Makes a directory with the mode of its parent, unless it is there.
+fn make(parent: &Path, path: &Path) -> io::Result<()> {
+    match fs::create_dir(path) {
+        Ok(()) => {}
+        // Whoever made it may have been killed before that was durable.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => {
+            return flush(parent);
+        }
+        Err(error) => return Err(error),
+    }
+    let there = parent.metadata()?;
+    share_ownership(&File::open(path)?, &there);
+    // The umask is PostgreSQL's, which would keep out those who check the store. Where it may not be changed, it stays.
+    let _ = fs::set_permissions(path, there.permissions());
+    flush(parent)
 }

@@ -29,6 +29,8 @@ pub struct FilePublication {
     size: u64,
     /// How the file gets its name.
     naming: Naming,
+    /// Whether `NAME.sha256` is put beside it.
+    sidecar: bool,
     /// Held until the file has its name, or never will.
     _lock: Option<DirectoryLock>,
 }
@@ -72,8 +74,20 @@ impl FilePublication {
             sha256: sha2::Sha256::new(),
             size: 0,
             naming,
+            sidecar: true,
             _lock: lock,
         })
+    }
+
+    /// Puts no sidecar beside it: for many small files that hold their own checksums. Whoever may read the directory
+    /// may read the file, whatever the umask: PostgreSQL's is 077, and another user's program checks the archive.
+    pub fn bare(self) -> Self {
+        // Where that is not allowed, the file has fewer readers.
+        let _ = self.file.share_with(&self.directory);
+        Self {
+            sidecar: false,
+            ..self
+        }
     }
 
     /// The SHA-256 of the bytes written so far.
@@ -95,6 +109,7 @@ impl FilePublication {
             sha256,
             size,
             naming,
+            sidecar,
             _lock,
         } = self;
         let path = directory.join(&name);
@@ -106,7 +121,16 @@ impl FilePublication {
         };
 
         file.sync().map_err(|error| cannot(&error))?;
-        let sidecar = sidecar(&directory, &name, &sha256).map_err(|error| cannot(&error))?;
+        if !sidecar {
+            file.rename(&path, naming)
+                .map_err(|error| match error.kind() {
+                    io::ErrorKind::AlreadyExists => taken(&path),
+                    _ => cannot(&error),
+                })?;
+            flush(&directory).map_err(|error| cannot(&error))?;
+            return Ok(Published { path, size, sha256 });
+        }
+        let sidecar = make_sidecar(&directory, &name, &sha256).map_err(|error| cannot(&error))?;
         // A sidecar that outlived its backup (deleted by hand) would seem to belong to this one.
         if path.symlink_metadata().is_ok() {
             return Err(taken(&path));
@@ -151,7 +175,7 @@ fn probe(directory: &Path, name: &str) -> io::Result<Naming> {
     Naming::probe(from.path(), to.path())
 }
 
-fn sidecar(directory: &Path, name: &str, sha256: &Sha256) -> io::Result<Temporary> {
+fn make_sidecar(directory: &Path, name: &str, sha256: &Sha256) -> io::Result<Temporary> {
     let sidecar = Temporary::create(directory, &sidecar_name(name))?;
     sidecar
         .file()

@@ -1,6 +1,6 @@
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
 use job::OnStop;
@@ -9,6 +9,7 @@ use rustix::io::Errno;
 use tempfile::NamedTempFile;
 
 use super::naming::Naming;
+use super::ownership::share_ownership;
 
 /// How a temporary file's name ends, after the random part.
 const SUFFIX: &str = ".partial";
@@ -62,6 +63,17 @@ impl Temporary {
 
     pub(super) fn path(&self) -> &Path {
         self.file.path()
+    }
+
+    /// Lets whoever may read the directory read it: its owner, if this is root, and its group.
+    pub(super) fn share_with(&self, directory: &Path) -> io::Result<()> {
+        let there = directory.metadata()?;
+        let file = self.file.as_file();
+        share_ownership(file, &there);
+        if there.mode() & 0o040 == 0 {
+            return Ok(());
+        }
+        file.set_permissions(fs::Permissions::from_mode(MODE))
     }
 
     pub(super) fn sync(&self) -> io::Result<()> {

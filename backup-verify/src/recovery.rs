@@ -1,0 +1,114 @@
+//! The checks of what leads back to any moment: base backups and WAL.
+
+use backup_file::BackupName;
+use job::Error;
+use pg_client::Conninfo;
+use store::{Backup, Store};
+
+use crate::checks::{base, fork, lag, wal};
+use crate::finding::{Finding, Grade};
+use crate::read::archives::{Archives, Cluster};
+use crate::read::{all, backup, segments};
+use crate::show::metrics::Family;
+use crate::verification::Verification;
+
+impl Verification<'_> {
+    /// Checks base backups, oldest first, and the WAL archives of a store. Returns how many bytes the archives take.
+    ///
+    /// # Errors
+    /// An archive cannot be listed; standard output is closed. The report has what is wrong with them.
+    pub(crate) fn check_recovery(&mut self, store: &Store, bases: &[Backup]) -> Result<u64, Error> {
+        let args = self.args;
+        let archives = Archives::read(store, bases)?;
+        if bases.is_empty() && archives.clusters.is_empty() && args.dbname.is_none() {
+            return Ok(0);
+        }
+        match bases.split_last() {
+            None => self.report.add(base::none(&store.label()))?,
+            Some((newest, older)) => {
+                if args.all {
+                    all::check(store, older, args, None, &mut self.report)?;
+                }
+                self.check_newest_base(store, newest, &archives)?;
+            }
+        }
+        for cluster in &archives.clusters {
+            self.report.add(wal::check(cluster))?;
+            if args.all {
+                let read = segments::read(store, &cluster.contents, args.jobs())?;
+                self.report.add(wal::read(cluster, &read))?;
+            }
+        }
+        self.check_lag(&archives)?;
+        for cluster in &archives.clusters {
+            for finding in fork::check(cluster, args.now()) {
+                self.report.add(finding)?;
+            }
+        }
+        Ok(archives.size())
+    }
+
+    fn check_newest_base(
+        &mut self,
+        store: &Store,
+        newest: &Backup,
+        archives: &Archives,
+    ) -> Result<(), Error> {
+        let (args, name) = (self.args, newest.name);
+        let mut finding = self.base_finding(store, newest, archives);
+        let mut good = Some(name);
+        if let Grade::Bad(error) = &mut finding.grade {
+            good = archives.newest_beside(name);
+            if let Some(older) = good {
+                *error = error.clone().hint(format!("'{older}' looks whole"));
+            }
+        }
+        if let Some(good) = good {
+            self.metrics
+                .set_moment(Family::BaseTimestamp, good.started());
+        }
+        self.report.add(finding.on(name))?;
+        self.report
+            .add(base::age(name, args.now(), args.limits.max_base_age))
+    }
+
+    /// The newest base backup, read through, or its end looked at.
+    fn base_finding(&self, store: &Store, newest: &Backup, archives: &Archives) -> Finding {
+        let name = newest.name;
+        if !self.args.wal_only {
+            let mut finding = match store.source(newest) {
+                Ok(source) => backup::check(&source, self.args.threads()),
+                Err(error) => backup::not_read(error),
+            };
+            finding.check = base::CHECK;
+            return finding;
+        }
+        let unknown = |it: &&(BackupName, String)| it.0 == name;
+        match archives.unknown.iter().find(unknown) {
+            None => base::looked_at(name),
+            Some((_, why)) => base::not_whole(name, why),
+        }
+    }
+
+    fn check_lag(&mut self, archives: &Archives) -> Result<(), Error> {
+        let (args, max) = (self.args, self.args.limits.max_lag);
+        if let Some(dbname) = &args.dbname {
+            let server = Conninfo::parse(dbname)
+                .map_err(Error::from)
+                .and_then(|conninfo| lag::ServerWal::ask(&conninfo));
+            let finding = match server {
+                Ok(server) => lag::check(&archives.clusters, &server, max),
+                Err(error) => lag::not_known(error),
+            };
+            return self.report.add(finding);
+        }
+        let newest_base = |cluster: &&Cluster| cluster.bases.last().map(|base| base.name);
+        let newest = archives.clusters.iter().max_by_key(newest_base);
+        match newest.filter(|cluster| !cluster.bases.is_empty()) {
+            Some(cluster) => self
+                .report
+                .add(lag::without_server(cluster, args.now(), max)),
+            None => Ok(()),
+        }
+    }
+}

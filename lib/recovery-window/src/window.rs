@@ -1,0 +1,160 @@
+use std::collections::BTreeMap;
+
+use backup_file::BackupName;
+use chrono::{DateTime, Utc};
+use wal::{Gap, Holdings, Lsn, Segment, SystemId};
+
+use crate::{ArchiveContents, BaseBackup};
+
+/// From when and until when one base backup can be recovered, along the newest timeline that leads on from it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Window {
+    /// The base backup.
+    pub base: BackupName,
+    /// The cluster.
+    pub system: SystemId,
+    /// The first moment.
+    pub from: DateTime<Utc>,
+    /// When the last segment of the chain was stored: what was committed before it was written is in it. None if the
+    /// chain ends before the base backup does, or the store does not say it.
+    pub until: Option<DateTime<Utc>>,
+    /// The timeline that the chain leads to.
+    pub timeline: u32,
+    /// The first byte that cannot be replayed.
+    pub until_lsn: Lsn,
+    /// Where the base backup is consistent.
+    pub stop: Lsn,
+    /// What is missing on the way to the last segment of that timeline.
+    pub gaps: Vec<Gap>,
+}
+
+/// Moments that lie together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Span {
+    /// The first.
+    pub from: DateTime<Utc>,
+    /// The last.
+    pub until: DateTime<Utc>,
+}
+
+impl Window {
+    /// What an archive lets a base backup be recovered to, along the newest timeline of which there is WAL.
+    pub fn of(base: &BaseBackup, archive: &ArchiveContents) -> Self {
+        let (last, stop) = base.stop();
+        Self::along(
+            base,
+            archive,
+            newest_with_wal(&archive.holdings, last, stop),
+        )
+    }
+
+    /// The same along a given timeline; none if that does not lead on from the base backup.
+    pub fn to(base: &BaseBackup, archive: &ArchiveContents, timeline: u32) -> Option<Self> {
+        let (last, stop) = base.stop();
+        let leads_on = archive.holdings.targets(last, stop).contains(&timeline);
+        leads_on.then(|| Self::along(base, archive, timeline))
+    }
+
+    fn along(base: &BaseBackup, archive: &ArchiveContents, target: u32) -> Self {
+        let (timeline, start) = base.start();
+        let (last, stop) = base.stop();
+        let reach = archive.holdings.reach(timeline, start, target);
+        let (until_lsn, gaps) = reach.map_or((start, Vec::new()), |it| (it.until, it.gaps));
+        let is_whole = until_lsn >= stop;
+        let until = is_whole
+            .then(|| stored(archive, last, target, until_lsn))
+            .flatten();
+        Self {
+            base: base.name,
+            system: base.system,
+            from: base.finished,
+            until: until.map(|until| until.max(base.finished)),
+            timeline: target,
+            until_lsn,
+            stop,
+            gaps,
+        }
+    }
+
+    /// Whether the base backup can be restored at all.
+    pub fn is_whole(&self) -> bool {
+        self.until_lsn >= self.stop
+    }
+
+    /// The moments, if there are any.
+    pub fn span(&self) -> Option<Span> {
+        let until = self.until.unwrap_or(self.from);
+        self.is_whole().then_some(Span {
+            from: self.from,
+            until,
+        })
+    }
+}
+
+/// The newest timeline that leads on from a place and of which there is WAL; otherwise the timeline itself.
+fn newest_with_wal(holdings: &Holdings, timeline: u32, from: Lsn) -> u32 {
+    let has_wal = |it: &u32| holdings.segments().any(|segment| segment.timeline == *it);
+    let mut targets = holdings.targets(timeline, from);
+    targets.sort_unstable();
+    targets.into_iter().rev().find(has_wal).unwrap_or(timeline)
+}
+
+/// When the segment before a place was stored.
+fn stored(archive: &ArchiveContents, first: u32, last: u32, end: Lsn) -> Option<DateTime<Utc>> {
+    let before = Lsn(end.0.checked_sub(1)?);
+    let mut timelines = (first..=last).rev();
+    timelines.find_map(|timeline| {
+        archive.stored(Segment::holding(timeline, before, archive.holdings.size()))
+    })
+}
+
+/// The moments of several windows of one cluster together, oldest first: windows that overlap are one.
+pub fn spans<'a>(windows: impl IntoIterator<Item = &'a Window>) -> BTreeMap<SystemId, Vec<Span>> {
+    let mut all: BTreeMap<SystemId, Vec<Span>> = BTreeMap::new();
+    for window in windows {
+        all.entry(window.system).or_default().extend(window.span());
+    }
+    for spans in all.values_mut() {
+        spans.sort_by_key(|span| span.from);
+        let mut merged: Vec<Span> = Vec::new();
+        for span in spans.drain(..) {
+            match merged.last_mut() {
+                Some(last) if span.from <= last.until => last.until = last.until.max(span.until),
+                _ => merged.push(span),
+            }
+        }
+        *spans = merged;
+    }
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn window(from: i64, until: i64) -> Window {
+        let moment = |seconds| DateTime::from_timestamp(seconds, 0).unwrap();
+        Window {
+            base: BackupName::new(moment(from)),
+            system: SystemId(1),
+            from: moment(from),
+            until: Some(moment(until)),
+            timeline: 1,
+            until_lsn: Lsn(9),
+            stop: Lsn(9),
+            gaps: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn windows_that_overlap_are_one() {
+        let all = [window(50, 60), window(0, 10), window(5, 30), window(30, 40)];
+        let spans = &spans(&all)[&SystemId(1)];
+        let seconds = |it: &Span| (it.from.timestamp(), it.until.timestamp());
+        let spans: Vec<_> = spans.iter().map(seconds).collect();
+        assert_eq!(spans, [(0, 40), (50, 60)]);
+        let mut cut = window(0, 10);
+        cut.until_lsn = Lsn(8);
+        assert_eq!(cut.span(), None);
+    }
+}
