@@ -24,6 +24,8 @@ fuzz_target!(|bytes: &[u8]| {
     assert_eq!(history.contradicts(&history.clone()), None);
     // Written as PostgreSQL writes it, it is the same.
     let lines = history.forks().iter();
-    let text: String = lines.map(|fork| format!("{}\t{}\tx\n", fork.timeline, fork.at)).collect();
+    let text: String = lines
+        .map(|fork| format!("{}\t{}\tx\n", fork.timeline, fork.at))
+        .collect();
     assert_eq!(History::parse(u32::MAX, text.as_bytes()), Ok(history));
 });

@@ -11,7 +11,10 @@ fuzz_target!(|bytes: &[u8]| {
     };
     let segment = Segment::holding(header.timeline, header.address, header.segment_size);
     let is_its_own = header.check(segment).is_ok();
-    assert_eq!(is_its_own, header.address.0 % header.segment_size.bytes() == 0);
+    assert_eq!(
+        is_its_own,
+        header.address.0 % header.segment_size.bytes() == 0
+    );
     if let Some(next) = segment.next(header.segment_size) {
         assert!(header.check(next).is_err());
     }
