@@ -76,8 +76,9 @@ impl<'a> Verification<'a> {
                 self.metrics.set_moment(Family::TokenExpiry, expires);
             }
             client.check(&[Permission::List, Permission::Read])?;
-            self.report
-                .add(token::check(client, now, args.limits.warn_expiry))?;
+            if let Some(finding) = token::check(client, now, args.limits.warn_expiry) {
+                self.report.add(finding)?;
+            }
         }
         let backups = store.list()?;
         self.metrics.stored(&backups);
