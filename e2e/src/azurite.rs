@@ -57,6 +57,18 @@ impl Azurite {
     /// # Panics
     /// When it cannot be started.
     pub fn https(certificate: &Certificate) -> Self {
+        Self::https_with(certificate, &[])
+    }
+
+    /// Starts one that speaks https and takes the bearer tokens of identities.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    pub fn oauth(certificate: &Certificate) -> Self {
+        Self::https_with(certificate, &["--oauth", "basic"])
+    }
+
+    fn https_with(certificate: &Certificate, args: &[&str]) -> Self {
         let file = |path: &std::path::Path| path.display().to_string();
         let pem = std::fs::read(&certificate.authority).expect("the authority");
         let roots = parse_pem(&pem).filter_map(|item| match item {
@@ -66,13 +78,10 @@ impl Azurite {
         let tls = TlsConfig::builder()
             .root_certs(RootCerts::from(roots))
             .build();
+        let (certificate, key) = (file(&certificate.certificate), file(&certificate.key));
+        let https = ["--cert", &certificate, "--key", &key];
         Self::with(
-            &[
-                "--cert",
-                &file(&certificate.certificate),
-                "--key",
-                &file(&certificate.key),
-            ],
+            &[&https[..], args].concat(),
             Agent::config_builder().tls_config(tls).build().new_agent(),
         )
     }

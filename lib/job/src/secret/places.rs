@@ -29,6 +29,7 @@ pub(super) fn places(text: &[u8]) -> Vec<(SecretKind, Range<usize>)> {
         match text[at] {
             b'=' => found.extend(assigned(text, at)),
             b'\'' => found.extend(sql_password(text, at)),
+            b'e' => found.extend(json_web_token(text, at)),
             b':' if text[at..].starts_with(b"://") => {
                 found.extend(login(text, at).map(|place| (SecretKind::Password, place)));
             }
@@ -48,6 +49,19 @@ fn assigned(text: &[u8], at: usize) -> Option<(SecretKind, Range<usize>)> {
     }
     let is_password = PASSWORDS.iter().any(|password| name.ends_with(password));
     is_password.then(|| (SecretKind::Password, value(text, at + 1)))
+}
+
+/// A JSON Web Token (RFC 7519) that begins at `at`: a service account's, or a bearer token. Its first part is an object,
+/// `{"`, in base64.
+fn json_web_token(text: &[u8], at: usize) -> Option<(SecretKind, Range<usize>)> {
+    let is_part = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.".contains(byte);
+    let begins = at == 0 || !text[at - 1].is_ascii_alphanumeric();
+    let to = end(text, at, |byte| !is_part(byte));
+    let token = &text[at..to];
+    let parts = token.split(|byte| *byte == b'.');
+    let is_token =
+        begins && token.starts_with(b"eyJ") && parts.filter(|it| it.len() > 2).count() > 1;
+    is_token.then_some((SecretKind::Key, at..to))
 }
 
 /// `PASSWORD '…'`, as SQL has it, whose quote is at `at`.
@@ -132,6 +146,25 @@ mod tests {
         assert_eq!(found("?sp=rsig=ab&se=1"), ["ab"]);
         assert_eq!(found("AccountName=x;AccountKey=ab==;y=z"), ["ab=="]);
         assert_eq!(found("design=ab sig='' sig= sp=r"), Vec::<&str>::new());
+    }
+
+    #[test]
+    fn tokens() {
+        let token = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJ4In0.c2ln-_";
+        for text in ["Bearer TOKEN", "'TOKEN'", "--TOKEN", "a=TOKEN&b=c"] {
+            assert_eq!(found(&text.replace("TOKEN", token)), [token], "{text}");
+        }
+        let cut = &token[..30];
+        assert_eq!(found(cut), [cut]);
+        for text in [
+            "eyJ",
+            "eyJs.",
+            "heyJude.is.no.token",
+            "keyJar.class.of",
+            "eyJab ...",
+        ] {
+            assert_eq!(found(text), Vec::<&str>::new(), "{text}");
+        }
     }
 
     #[test]

@@ -75,14 +75,14 @@ pub(super) fn exchange(
                             None => error,
                         }
                     }
-                    fault => explained(host.error(&cannot, fault), &source.kind),
+                    fault => host.error(&cannot, fault),
                 });
             }
         }
     }
 }
 
-/// An unreachable metadata service means that there is none.
+/// Why nobody answers: there is a metadata service on machines of Azure's only.
 fn explained(error: Error, identity: &IdentityKind) -> Error {
     match identity {
         IdentityKind::Managed(_) => error.hint_if(
