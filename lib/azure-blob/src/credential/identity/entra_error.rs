@@ -63,7 +63,10 @@ fn number(body: &ErrorBody) -> String {
 /// What to do about it, for what people meet.
 pub(super) fn hint(refusal: &Refusal, identity: &IdentityKind) -> Option<String> {
     match identity {
-        IdentityKind::Workload(workload) => of_entra(&refusal.detail, workload),
+        IdentityKind::Workload(workload) => {
+            let clocks = refusal.clocks.map(|clocks| clocks.to_string());
+            of_entra(&refusal.detail, workload, &clocks.unwrap_or_default())
+        }
         IdentityKind::Managed(managed) => (refusal.status == 400).then(|| {
             let which = match managed.client {
                 Some(_) => "AZURE_CLIENT_ID names no identity of this machine",
@@ -76,7 +79,8 @@ pub(super) fn hint(refusal: &Refusal, identity: &IdentityKind) -> Option<String>
     }
 }
 
-fn of_entra(number: &str, workload: &WorkloadIdentity) -> Option<String> {
+/// `clocks` says what time it is by Entra's clock and by this machine's.
+fn of_entra(number: &str, workload: &WorkloadIdentity, clocks: &str) -> Option<String> {
     let WorkloadIdentity { client, tenant, .. } = workload;
     let file = workload.token_file.display();
     // A number may have one more digit that says which case of several it is.
@@ -100,7 +104,7 @@ fn of_entra(number: &str, workload: &WorkloadIdentity) -> Option<String> {
         )
     } else if is("700024") {
         format!(
-            "'{file}' holds a token that has expired, or is not valid yet by Entra's clock: is the node's clock right, and does the cluster project the file anew?"
+            "'{file}' holds a token that has expired, or is not valid yet{clocks}: is the node's clock right, and does the cluster project the file anew?"
         )
     } else if is("700016") {
         format!(
