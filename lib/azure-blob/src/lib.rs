@@ -29,6 +29,8 @@ mod url;
 mod worker;
 
 pub use client::Client;
+#[cfg(fuzzing)]
+pub use credential::shown_of_token_answer;
 pub use credential::{
     CREDENTIAL_VARIABLES, CredentialSource, IdentitySource, Permission, SasOrigin, Token,
 };

@@ -14,6 +14,8 @@ use std::sync::{Mutex, PoisonError};
 pub(crate) use authorization::Authorization;
 use identity::Identity;
 pub use identity::IdentitySource;
+#[cfg(fuzzing)]
+pub use identity::shown_of_token_answer;
 pub use permission::Permission;
 pub use source::{CREDENTIAL_VARIABLES, CredentialSource, SasOrigin};
 pub use token::Token;
@@ -31,7 +33,7 @@ pub(crate) struct Credential {
 #[derive(Debug)]
 enum CredentialKind {
     Sas(Mutex<Token>),
-    Identity(Identity),
+    Identity(Box<Identity>),
 }
 
 impl Credential {
@@ -54,7 +56,8 @@ impl Credential {
                 .hint("write https://"));
             }
             CredentialSource::Identity(identity) => {
-                CredentialKind::Identity(Identity::new(identity.clone(), options.clone()))
+                let identity = Identity::new(identity.clone(), options.clone());
+                CredentialKind::Identity(Box::new(identity))
             }
         };
         Ok(Self { source, kind })

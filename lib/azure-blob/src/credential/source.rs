@@ -261,13 +261,11 @@ mod tests {
 
     #[test]
     fn a_half_named_identity_is_said() {
-        for missing in 1..3 {
-            let set: Vec<_> = (0..3)
-                .filter(|at| *at != missing)
-                .map(|at| WORKLOAD[at])
-                .collect();
+        for (missing, _) in &WORKLOAD[1..] {
+            let set = WORKLOAD.iter().filter(|(name, _)| name != missing);
+            let set: Vec<_> = set.copied().collect();
             let error = found(&set, None).unwrap_err();
-            assert!(error.contains(WORKLOAD[missing].0), "{error}");
+            assert!(error.contains(missing), "{error}");
         }
         let error = found(&WORKLOAD[1..], None).unwrap_err();
         assert!(error.contains("no identity"), "{error}");

@@ -178,7 +178,7 @@ fn learn_places(text: &str) {
         for (kind, place) in places(&bytes) {
             let secret = String::from_utf8_lossy(&bytes[place]);
             match kind {
-                SecretKind::Key => learn_key(&secret),
+                SecretKind::Key | SecretKind::WebToken => learn_key(&secret),
                 SecretKind::Password => learn_password(&secret),
             }
         }

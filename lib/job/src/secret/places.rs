@@ -7,6 +7,8 @@ use std::ops::Range;
 pub(super) enum SecretKind {
     /// Random: no part of it stands in a message by chance.
     Key,
+    /// Random too, and good for a login: a server of Azure's takes such a token as the password, so psql may need it.
+    WebToken,
     /// Chosen by a person, perhaps: it may be a word.
     Password,
 }
@@ -54,14 +56,14 @@ fn assigned(text: &[u8], at: usize) -> Option<(SecretKind, Range<usize>)> {
 /// A JSON Web Token (RFC 7519) that begins at `at`: a service account's, or a bearer token. Its first part is an object,
 /// `{"`, in base64.
 fn json_web_token(text: &[u8], at: usize) -> Option<(SecretKind, Range<usize>)> {
-    let is_part = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.".contains(byte);
     let begins = at == 0 || !text[at - 1].is_ascii_alphanumeric();
+    if !begins || !text[at..].starts_with(b"eyJ") {
+        return None;
+    }
+    let is_part = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.".contains(byte);
     let to = end(text, at, |byte| !is_part(byte));
-    let token = &text[at..to];
-    let parts = token.split(|byte| *byte == b'.');
-    let is_token =
-        begins && token.starts_with(b"eyJ") && parts.filter(|it| it.len() > 2).count() > 1;
-    is_token.then_some((SecretKind::Key, at..to))
+    let parts = text[at..to].split(|byte| *byte == b'.');
+    (parts.filter(|part| part.len() > 2).count() > 1).then_some((SecretKind::WebToken, at..to))
 }
 
 /// `PASSWORD '…'`, as SQL has it, whose quote is at `at`.

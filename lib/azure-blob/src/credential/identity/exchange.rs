@@ -46,12 +46,12 @@ pub(super) fn exchange(
     cancel: &Cancel,
 ) -> Result<Bearer, Error> {
     let cannot = format!("cannot get a token for the {source}");
-    let (request, endpoint, route) = match &source.kind {
+    let (request, endpoint, route) = match &*source.kind {
         IdentityKind::Workload(workload) => of_workload(workload, &source.kind)?,
         IdentityKind::Managed(managed) => of_managed(managed, &source.kind),
     };
     let agent = agent(route, options);
-    let service = match &source.kind {
+    let service = match &*source.kind {
         IdentityKind::Workload(_) => "Microsoft Entra ID",
         IdentityKind::Managed(_) => "the Instance Metadata Service",
     };

@@ -23,6 +23,39 @@ pub use source::IdentitySource;
 use crate::transport::Cancel;
 use crate::{Error, ErrorKind, Options};
 
+/// What is said of an answer of Microsoft Entra ID: the way in for the fuzzer.
+#[cfg(fuzzing)]
+pub fn shown_of_token_answer(body: &[u8]) -> String {
+    let Ok((container, _)) =
+        crate::ContainerUrl::parse("https://acc.blob.core.windows.net/backups")
+    else {
+        return String::new();
+    };
+    let named = |name: &str| name.starts_with("AZURE_C").then(|| "client".into());
+    let set = |name: &str| match name {
+        "AZURE_FEDERATED_TOKEN_FILE" | "AZURE_TENANT_ID" => Some("x".into()),
+        name => named(name),
+    };
+    let (Ok(workload), Ok(managed)) = (
+        IdentitySource::workload(&set, &container),
+        IdentitySource::managed(&named),
+    ) else {
+        return String::new();
+    };
+    let mut shown = match Bearer::read(body, Instant::now()) {
+        Ok(bearer) => format!("{bearer:?}"),
+        Err(fault) => fault.to_string(),
+    };
+    for identity in [workload, managed] {
+        let status = ureq::http::StatusCode::BAD_REQUEST;
+        let headers = ureq::http::HeaderMap::new();
+        let refusal = entra_error::read_refusal(status, &headers, body, &identity.kind);
+        let hint = entra_error::hint(&refusal, &identity.kind);
+        shown += &format!("{refusal} {}", hint.unwrap_or_default());
+    }
+    Error::new(ErrorKind::Identity, shown).to_string()
+}
+
 /// The pause after a renewal before its time that failed.
 const BEFORE_NEXT: Duration = Duration::from_secs(30);
 /// For this long the answer "no" is told to all threads without asking again.

@@ -4,6 +4,7 @@
 use std::ffi::OsString;
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use crate::url::Endpoint;
 use crate::{ContainerUrl, Error, ErrorKind};
@@ -28,7 +29,7 @@ type Variables<'a> = &'a dyn Fn(&str) -> Option<OsString>;
 /// An identity, and what a token for it is asked with.
 #[derive(Debug, Clone)]
 pub struct IdentitySource {
-    pub(super) kind: IdentityKind,
+    pub(super) kind: Arc<IdentityKind>,
 }
 
 #[derive(Debug, Clone)]
@@ -105,13 +106,13 @@ impl IdentitySource {
                 .hint("write https://login.microsoftonline.com, or that of another cloud")
         })?;
         Ok(Self {
-            kind: IdentityKind::Workload(WorkloadIdentity {
+            kind: Arc::new(IdentityKind::Workload(WorkloadIdentity {
                 token_file: token_file.into(),
                 client,
                 tenant,
                 authority,
                 token_proxy: token_proxy(set)?,
-            }),
+            })),
         })
     }
 
@@ -129,16 +130,16 @@ impl IdentitySource {
             },
         };
         Ok(Self {
-            kind: IdentityKind::Managed(ManagedIdentity {
+            kind: Arc::new(IdentityKind::Managed(ManagedIdentity {
                 client: text(set, CLIENT)?,
                 metadata,
-            }),
+            })),
         })
     }
 
     /// The tenant, where it is known.
     pub(crate) fn tenant(&self) -> Option<&str> {
-        match &self.kind {
+        match &*self.kind {
             IdentityKind::Workload(workload) => Some(&workload.tenant),
             IdentityKind::Managed(_) => None,
         }
@@ -148,7 +149,7 @@ impl IdentitySource {
 /// `workload identity 'CLIENT'`
 impl fmt::Display for IdentitySource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.kind {
+        match &*self.kind {
             IdentityKind::Workload(workload) => {
                 write!(f, "workload identity '{}'", workload.client)
             }
@@ -255,8 +256,8 @@ mod tests {
             found.map(|(_, value)| OsString::from(value))
         };
         let source = IdentitySource::workload(&set, &container).map_err(|it| it.to_string())?;
-        match source.kind {
-            IdentityKind::Workload(workload) => Ok(workload),
+        match &*source.kind {
+            IdentityKind::Workload(workload) => Ok(workload.clone()),
             IdentityKind::Managed(_) => Err("managed".into()),
         }
     }
