@@ -159,6 +159,14 @@ fn every_program_runs_without_a_key() {
     let prune = Program::new("blob-prune").args([&store, "--keep-days", "30", "--keep-min", "1"]);
     pod.succeeds_with_one_exchange(prune);
     assert_eq!(pod.container.names(), names);
+    // In one batch, each part of which carried the token.
+    let path = format!("/{}?", pod.container.name());
+    let azurite = &shared().azurite;
+    wait_for("a line in Azurite's log", || {
+        (azurite.answered(&["POST", &path, "comp=batch", " 202 "]) == 1).then_some(())
+    });
+    let one = format!("/{}/", pod.container.name());
+    assert_eq!(azurite.answered(&["\"DELETE ", &one]), 0);
 }
 
 /// The service takes the first token for a moment only, whatever Entra said of it.

@@ -56,7 +56,9 @@ fn assigned(text: &[u8], at: usize) -> Option<(SecretKind, Range<usize>)> {
 /// A JSON Web Token (RFC 7519) that begins at `at`: a service account's, or a bearer token. Its first part is an object,
 /// `{"`, in base64.
 fn json_web_token(text: &[u8], at: usize) -> Option<(SecretKind, Range<usize>)> {
-    let begins = at == 0 || !text[at - 1].is_ascii_alphanumeric();
+    // Its second part begins in the same way.
+    let goes_on = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'.';
+    let begins = at == 0 || !goes_on(text[at - 1]);
     if !begins || !text[at..].starts_with(b"eyJ") {
         return None;
     }
