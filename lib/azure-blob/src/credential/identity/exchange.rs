@@ -84,16 +84,21 @@ pub(super) fn exchange(
 
 /// Why nobody answers: there is a metadata service on machines of Azure's only.
 fn explained(error: Error, identity: &IdentityKind) -> Error {
-    match identity {
-        IdentityKind::Managed(_) => error.hint_if(
-            ErrorKind::Unreachable,
-            "only a machine of Azure's has a managed identity, and AKS may keep its pods from it: take a workload identity there",
-        ),
-        IdentityKind::Workload(_) => error.hint_if(
-            ErrorKind::Unreachable,
-            "does the network policy or the firewall let port 443 of that host through, does its name resolve here? AZURE_AUTHORITY_HOST names it",
-        ),
-    }
+    let hint = match identity {
+        IdentityKind::Managed(_) => {
+            "only a machine of Azure's has a managed identity, and AKS may keep its pods from it: take a workload identity there".to_owned()
+        }
+        IdentityKind::Workload(workload) => {
+            let name = match workload.token_proxy {
+                Some(_) => "AZURE_KUBERNETES_TOKEN_PROXY",
+                None => "AZURE_AUTHORITY_HOST",
+            };
+            format!(
+                "does the network policy or the firewall let that host through, does its name resolve here? {name} names it"
+            )
+        }
+    };
+    error.hint_if(ErrorKind::Unreachable, &hint)
 }
 
 fn of_workload<'a>(

@@ -23,39 +23,6 @@ pub use source::IdentitySource;
 use crate::transport::Cancel;
 use crate::{Error, ErrorKind, Options};
 
-/// What is said of an answer of Microsoft Entra ID: the way in for the fuzzer.
-#[cfg(fuzzing)]
-pub fn shown_of_token_answer(body: &[u8]) -> String {
-    let Ok((container, _)) =
-        crate::ContainerUrl::parse("https://acc.blob.core.windows.net/backups")
-    else {
-        return String::new();
-    };
-    let named = |name: &str| name.starts_with("AZURE_C").then(|| "client".into());
-    let set = |name: &str| match name {
-        "AZURE_FEDERATED_TOKEN_FILE" | "AZURE_TENANT_ID" => Some("x".into()),
-        name => named(name),
-    };
-    let (Ok(workload), Ok(managed)) = (
-        IdentitySource::workload(&set, &container),
-        IdentitySource::managed(&named),
-    ) else {
-        return String::new();
-    };
-    let mut shown = match Bearer::read(body, Instant::now()) {
-        Ok(bearer) => format!("{bearer:?}"),
-        Err(fault) => fault.to_string(),
-    };
-    for identity in [workload, managed] {
-        let status = ureq::http::StatusCode::BAD_REQUEST;
-        let headers = ureq::http::HeaderMap::new();
-        let refusal = entra_error::read_refusal(status, &headers, body, &identity.kind);
-        let hint = entra_error::hint(&refusal, &identity.kind);
-        shown += &format!("{refusal} {}", hint.unwrap_or_default());
-    }
-    Error::new(ErrorKind::Identity, shown).to_string()
-}
-
 /// The pause after a renewal before its time that failed.
 const BEFORE_NEXT: Duration = Duration::from_secs(30);
 /// For this long the answer "no" is told to all threads without asking again.
@@ -163,7 +130,7 @@ impl Identity {
             .exchanging
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        {
+        let has_answered = {
             let held = self.held();
             if let Some(bearer) = &held.bearer
                 && Some(bearer) != old
@@ -176,8 +143,9 @@ impl Identity {
             {
                 return Err(failure.error.clone());
             }
-        }
-        let exchanged = exchange(&self.source, options, cancel);
+            held.bearer.is_some()
+        };
+        let exchanged = exchange(&self.source, &patient(options, has_answered), cancel);
         let mut held = self.held();
         match exchanged {
             Ok(bearer) => {
@@ -201,5 +169,65 @@ impl Identity {
 
     fn held(&self) -> MutexGuard<'_, Held> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A host that gave a token before is waited for, as one that has answered is: it may have been an hour ago, in the same
+/// long upload.
+fn patient(options: &Options, has_answered: bool) -> Options {
+    Options {
+        first_contact: match has_answered {
+            true => options.deadline,
+            false => options.first_contact,
+        },
+        ..options.clone()
+    }
+}
+
+/// What is said of an answer of Microsoft Entra ID: the way in for the fuzzer.
+#[cfg(fuzzing)]
+pub fn shown_of_token_answer(body: &[u8]) -> String {
+    let Ok((container, _)) =
+        crate::ContainerUrl::parse("https://acc.blob.core.windows.net/backups")
+    else {
+        return String::new();
+    };
+    let named = |name: &str| name.starts_with("AZURE_C").then(|| "client".into());
+    let set = |name: &str| match name {
+        "AZURE_FEDERATED_TOKEN_FILE" | "AZURE_TENANT_ID" => Some("x".into()),
+        name => named(name),
+    };
+    let (Ok(workload), Ok(managed)) = (
+        IdentitySource::workload(&set, &container),
+        IdentitySource::managed(&named),
+    ) else {
+        return String::new();
+    };
+    let mut shown = match Bearer::read(body, Instant::now()) {
+        Ok(bearer) => format!("{bearer:?}"),
+        Err(fault) => fault.to_string(),
+    };
+    for identity in [workload, managed] {
+        let status = ureq::http::StatusCode::BAD_REQUEST;
+        let headers = ureq::http::HeaderMap::new();
+        let refusal = entra_error::read_refusal(status, &headers, body, &identity.kind);
+        let hint = entra_error::hint(&refusal, &identity.kind);
+        shown += &format!("{refusal} {}", hint.unwrap_or_default());
+    }
+    Error::new(ErrorKind::Identity, shown).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_has_answered_is_waited_for() {
+        let options = Options::default();
+        assert_eq!(
+            patient(&options, false).first_contact,
+            options.first_contact
+        );
+        assert_eq!(patient(&options, true).first_contact, options.deadline);
     }
 }
