@@ -25,6 +25,13 @@ need_value() {
     [ "$#" -ge 3 ] || fail 2 "$1 needs a value" "$program.sh --help says which"
 }
 
+# Checks a number of days: need_days OPTION VALUE
+need_days() {
+    case $2 in
+    "" | *[!0-9]* | 0) fail 2 "$1 needs a number of days, not '$2'" ;;
+    esac
+}
+
 # need_command NAME HINT
 need_command() {
     command -v "$1" >/dev/null || fail 1 "'$1' is not installed" "$2"
@@ -52,6 +59,7 @@ change() {
         case $1 in
         kube) shift && set -- kubectl --context "$context" --namespace "$namespace" "$@" ;;
         storage) shift && set -- az storage "$@" --account-name "$account" ;;
+        azure) shift && set -- az "$@" ;;
         esac
         printf 'would run:' >&2
         printf ' %q' "$@" >&2

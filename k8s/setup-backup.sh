@@ -1,10 +1,16 @@
 #!/usr/bin/env bash
-# Sets up the backups of one cluster's PostgreSQL: the volume and the local backups, the container in Azure, its token,
-# and the backups to it. Run again, it changes only what differs.
+# Sets up the backups of one cluster's PostgreSQL: the volume and the local backups, the container in Azure, its token or
+# an identity, and the backups to it. Run again, it changes only what differs.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source-path=SCRIPTDIR source=common.sh
 . "$here/common.sh"
+# shellcheck source-path=SCRIPTDIR source=tokens.sh
+. "$here/tokens.sh"
+# shellcheck source-path=SCRIPTDIR source=identity.sh
+. "$here/identity.sh"
+# shellcheck source-path=SCRIPTDIR source=account.sh
+. "$here/account.sh"
 
 usage() {
     cat <<'USAGE'
@@ -20,6 +26,14 @@ usage: setup-backup.sh [options]
   --scoped-tokens         make one token each for uploading, pruning and reading, beside the one for all
                           (default: if the overlay has the component scoped-tokens, or the secret has them)
   --rotate-sas            only make a new token, put it into the secret, and revoke the old ones
+  --identity              no token: managed identities that the jobs have (default: if the overlay has the component
+                          workload-identity, which it needs; with scoped-identities, one for each job)
+  --identity-name NAME    how the identity is called, or begins (default: postgresql-backup)
+  --resource-group NAME   where the identity is (default: the storage account's group)
+  --built-in-roles        give the identities Azure's own roles: what uploads may then delete too
+  --user-delegation-sas   only print a token for reading, valid for --days (at most 7), signed by your own login
+  --soft-delete N         keep deleted and overwritten backups for N days more (default: ask)
+  --versioning            keep overwritten backups as versions (default: ask)
   --run                   start a backup of each kind at the end, and follow it (default: ask)
   --no-run                start no backup
   --yes                   ask nothing
@@ -31,7 +45,8 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 4 not confirmed; with backups at th
 USAGE
 }
 
-overlay="" account="" container="" password_from="" days=365 scoped="" rotate="" run_now=ask
+overlay="" account="" container="" password_from="" days="" scoped="" rotate="" run_now=ask
+identity="" identity_name=postgresql-backup group="" built_in="" delegation="" soft_delete=ask versioning=ask
 while [ $# -gt 0 ]; do
     case $1 in
     --context) need_value "$1" "$@" && context=$2 && shift ;;
@@ -42,6 +57,13 @@ while [ $# -gt 0 ]; do
     --days) need_value "$1" "$@" && days=$2 && shift ;;
     --scoped-tokens) scoped=yes ;;
     --rotate-sas) rotate=yes ;;
+    --identity) identity=yes ;;
+    --identity-name) need_value "$1" "$@" && identity_name=$2 && shift ;;
+    --resource-group) need_value "$1" "$@" && group=$2 && shift ;;
+    --built-in-roles) built_in=yes ;;
+    --user-delegation-sas) delegation=yes offline=yes ;;
+    --soft-delete) need_value "$1" "$@" && soft_delete=$2 && shift ;;
+    --versioning) versioning=yes ;;
     --run) run_now=yes ;;
     --no-run) run_now="" ;;
     --yes) assume_yes=yes ;;
@@ -51,9 +73,19 @@ while [ $# -gt 0 ]; do
     esac
     shift
 done
-case $days in
-"" | *[!0-9]* | 0) fail 2 "--days needs a number of days, not '$days'" ;;
+need_days --days "${days:-365}"
+[ "$soft_delete" = ask ] || need_days --soft-delete "$soft_delete"
+case $identity_name in
+*[!A-Za-z0-9_-]*) fail 2 "'$identity_name' is no name of an identity" ;;
 esac
+if [ -n "$identity" ] && [ -n "$rotate$scoped" ]; then
+    fail 2 "--identity has no tokens to rotate or to scope" "the component scoped-identities gives each job its own identity"
+fi
+if [ -n "$delegation" ]; then
+    days=${days:-7}
+    [ "$days" -le 7 ] || fail 2 "a user delegation SAS is valid for 7 days at most, not $days"
+fi
+days=${days:-365}
 case $password_from in
 "" | ?*/?*) ;;
 *) fail 2 "--password-from needs SECRET/KEY, not '$password_from'" ;;
@@ -78,17 +110,6 @@ storage() {
     fi
 }
 
-find_azure() {
-    need_command az "https://learn.microsoft.com/cli/azure/install-azure-cli"
-    if [ -n "$dry_run" ] || [ -n "${AZURE_STORAGE_CONNECTION_STRING:-}" ]; then
-        return 0
-    fi
-    az account show --output none || fail 1 "azure-cli is not logged in" "az login"
-    az storage account show --name "$account" --output none ||
-        fail 1 "there is no storage account '$account' in this subscription" \
-            "az account set --subscription NAME, or --storage-account"
-}
-
 # A part of the connection string: connection AccountName
 connection() { printf '%s' "${AZURE_STORAGE_CONNECTION_STRING:-}" | tr ';' '\n' | sed -n "s/^$1=//p"; }
 
@@ -111,6 +132,15 @@ choose_store() {
     esac
     account=${account:-$usual}
     container=${container:-postgresql-backups}
+}
+
+# Prints how the names of what this cluster has in Azure begin: another cluster may use the container too.
+own_names() {
+    local cluster=THIS-CLUSTER
+    if [ -z "$offline" ]; then
+        cluster=$(kube get namespace "$namespace" --output 'jsonpath={.metadata.uid}')
+    fi
+    printf 'postgresql-backup-%.13s-' "$cluster"
 }
 
 # Puts the password into the backups' own secret.
@@ -139,155 +169,14 @@ provide_login() {
         --dry-run=client --output yaml | kube apply --filename -
 }
 
-# Makes a token of the stored access policy: make_token FILE PERMISSIONS
-# The token itself says what it allows and until when, so that the programs can warn in time. The policy, with only a
-# start, is what revokes it.
-make_token() {
-    storage container generate-sas --name "$container" --permissions "$2" --expiry "$expires" --output tsv \
-        "${kind_of_token[@]}" >"$scratch/$1"
-    [ -s "$scratch/$1" ] || fail 1 "azure-cli made no token for container '$container'"
-}
-
-# Lists the container with the new token; the file `refused` has what az says.
-use_token() {
-    local endpoint=(--account-name "$account")
-    if [ -n "${AZURE_STORAGE_CONNECTION_STRING:-}" ]; then
-        endpoint=(--blob-endpoint "$(connection BlobEndpoint)")
-    fi
-    AZURE_STORAGE_CONNECTION_STRING="" AZURE_STORAGE_SAS_TOKEN=$(cat "$scratch/sas-token") \
-        az storage blob list --container-name "$container" --num-results 1 --output none --only-show-errors \
-        "${endpoint[@]}" </dev/null >"$scratch/refused" 2>&1
-}
-
-# Runs a command for at most SECONDS, then ends it and what it started: within SECONDS COMMAND...
-# az retries by itself for a minute and a half, silently; macOS has no `timeout`.
-within() {
-    local end=$((SECONDS + $1)) code=0
-    shift
-    # A process group of its own: az is a shell script that starts python.
-    set -m
-    "$@" &
-    running=$!
-    set +m
-    while kill -0 "$running" 2>/dev/null && [ "$SECONDS" -lt "$end" ]; do
-        sleep 0.2
-    done
-    kill -- "-$running" 2>/dev/null || true
-    wait "$running" 2>/dev/null || code=$?
-    running=""
-    return "$code"
-}
-
-# A new policy takes up to half a minute to take effect everywhere. The service's answer is shown when it changes.
-check_token() {
-    local patience=${TOKEN_SECONDS:-60} try said told=""
-    local end=$((SECONDS + patience))
-    while :; do
-        try=$((end - SECONDS))
-        [ "$try" -le 20 ] || try=20
-        if within "$try" use_token; then
-            return 0
-        fi
-        said=$(sed 's/sig=[^& ]*/sig=…/g; /^ *$/d' "$scratch/refused" | head -n 5)
-        said=${said:-az had no answer from the service within $try s}
-        if [ "$said" != "$told" ]; then
-            say "the new token is refused: $said"
-            [ -n "$told" ] || say "a new access policy may take half a minute to hold: it is tried for $patience s"
-            told=$said
-        fi
-        [ "$((SECONDS + 2))" -lt "$end" ] ||
-            fail 1 "the new token was refused for $patience s; the secret was not changed" \
-                "the storage account's network rules, or its clock"
-        sleep 2
-    done
-}
-
-# Prints how the names of this cluster's access policies begin: another cluster may use the container too.
-own_policies() {
-    local cluster=THIS-CLUSTER
-    if [ -z "$offline" ]; then
-        cluster=$(kube get namespace "$namespace" --output 'jsonpath={.metadata.uid}')
-    fi
-    printf 'postgresql-backup-%.13s-' "$cluster"
-}
-
-# Replaces the tokens: makes a new policy and its tokens, tries them, puts them into the secret, revokes the old ones.
-make_tokens() {
-    local own policy
-    own=$(own_policies)
-    policy=$own$(date -u +%Y%m%d-%H%M%S)
-    expires=$(expiry "$days")
-    kind_of_token=(--policy-name "$policy" --https-only)
-    case ${AZURE_STORAGE_CONNECTION_STRING:-} in
-    # The emulator speaks http, and wants everything or nothing in a policy.
-    *BlobEndpoint=http:*) kind_of_token=(--start "$(expiry -1)") ;;
-    esac
-    say "4. a token for container '$container', valid until $expires, by the access policy '$policy'"
-    change storage container policy create --container-name "$container" --name "$policy" \
-        --start "$(expiry -1)" --output none ||
-        fail 1 "cannot make the access policy '$policy'" \
-            "a container holds at most five: az storage container policy list, and delete those that nobody needs"
-    if [ -n "$dry_run" ]; then
-        say "would run: az storage container generate-sas --name $container --policy-name $policy --permissions rcwdl --expiry $expires --https-only"
-        say "would put the token into the secret $azure_secret"
-        return
-    fi
-    make_token sas-token rcwdl
-    if [ -n "$scoped" ]; then
-        make_token sas-token-put rcw
-        make_token sas-token-prune rdl
-        make_token sas-token-read rl
-    fi
-    check_token
-    printf '%s' "$account" >"$scratch/storage-account"
-    printf '%s' "$container" >"$scratch/container-name"
-    local files=() key
-    for key in storage-account container-name sas-token sas-token-put sas-token-prune sas-token-read; do
-        [ ! -e "$scratch/$key" ] || files+=(--from-file="$key=$scratch/$key")
-    done
-    kube create secret generic "$azure_secret" "${files[@]}" --dry-run=client --output yaml | kube apply --filename -
-    revoke_old "$own" "$policy"
-}
-
-# Whether the cluster's token can stay: it is for this store, and valid for 30 more days.
-token_stays() {
-    [ -z "$dry_run" ] && [ -z "$rotate" ] || return 1
-    local token until
-    [ "$(secret_value "$azure_secret" storage-account)" = "$account" ] || return 1
-    [ "$(secret_value "$azure_secret" container-name)" = "$container" ] || return 1
-    [ -z "$scoped" ] || [ -n "$(secret_value "$azure_secret" sas-token-put)" ] || return 1
-    token=$(secret_value "$azure_secret" sas-token) || return 1
-    until=$(printf '%s' "$token" | sed 's/[?&]/\
-/g' | sed -n 's/^se=//p' | sed 's/%3A/:/g')
-    # Both are in UTC and begin with YYYY-MM-DDTHH:MM: they compare as text.
-    [[ $until > $(expiry 30) ]] || return 1
-    say "4. the token is valid until $until and stays (--rotate-sas replaces it)"
-}
-
-# Revokes this cluster's older tokens by deleting their policies, unless a job is running: revoke_old OWN NEW
-revoke_old() {
-    local active old all
-    active=$(kube get jobs --selector backup-uses-azure=yes --output 'jsonpath={range .items[?(@.status.active>0)]}{.metadata.name}{" "}{end}')
-    if [ -n "$active" ]; then
-        say "the old tokens stay valid: a job is running with one ($active)"
-        say "hint: run --rotate-sas again when it has ended"
-        return 0
-    fi
-    all=$(storage container policy list --container-name "$container" --query 'keys(@)' --output tsv)
-    for old in $all; do
-        case $old in
-        "$2") ;;
-        "$1"*)
-            storage container policy delete --container-name "$container" --name "$old" --output none
-            say "revoked the tokens of the access policy '$old'"
-            ;;
-        esac
-    done
-}
-
 make_container() {
     say "3. container '$container' in storage account '$account'"
-    change storage container create --name "$container" --output none
+    if [ -n "$identity" ]; then
+        # By the account's own API, which needs neither a key nor a role for its data.
+        change azure storage container-rm create --name "$container" --storage-account "$account" --output none
+    else
+        change storage container create --name "$container" --output none
+    fi
 }
 
 apply() { # apply [SELECTOR]
@@ -300,21 +189,26 @@ show_plan() {
     say "overlay:   $here/overlays/$overlay"
     say "image:     $(sed -n 's/^ *image: \(.*postgresql-backup:.*\)/\1/p' "$scratch/overlay" | sort -u)"
     say "Azure:     container '$container' in storage account '$account'${scoped:+, one token for each purpose}"
+    [ -z "$identity" ] || say "identity:  $identity_name, for $(purposes), in the resource group '$group'"
 }
 
-# The secret has to have the tokens that a job's volume names, also after they are replaced.
-choose_tokens() {
-    if grep -q 'key: sas-token-put' "$scratch/overlay"; then
-        scoped=yes
-    elif [ -z "$scoped" ] && [ -z "$offline" ] && [ -n "$(secret_value "$azure_secret" sas-token-put)" ]; then
-        scoped=yes
+# An identity, if the overlay's jobs have one.
+choose_identity() {
+    local has=""
+    if grep -q 'azure.workload.identity/use' "$scratch/overlay"; then
+        has=yes
     fi
-}
-
-rotate_sas() {
-    confirm "replace the token of container '$container' in '$account' on context '$context'?"
-    make_tokens
-    say "done: jobs that run pick the new token up within two minutes"
+    if [ -n "$identity" ] && [ -z "$has" ]; then
+        fail 2 "the jobs of the overlay '$overlay' have no identity" \
+            "add the component workload-identity to $here/overlays/$overlay/kustomization.yaml"
+    fi
+    if [ -n "$has" ] && [ -n "$rotate$scoped" ]; then
+        fail 2 "the jobs of the overlay '$overlay' have an identity: there is no token to rotate or to scope"
+    fi
+    identity=$has
+    if [ -n "$identity" ] && [ -n "${AZURE_STORAGE_CONNECTION_STRING:-}" ]; then
+        fail 2 "an identity needs az login, not AZURE_STORAGE_CONNECTION_STRING" "unset AZURE_STORAGE_CONNECTION_STRING"
+    fi
 }
 
 # Makes a backup of each kind, the second even if the first fails. Ends with the higher exit code.
@@ -349,9 +243,12 @@ set_up() {
     say "2. the CronJob of the local backups"
     apply 'backup-uses-azure!=yes'
     make_container
-    if ! token_stays; then
+    if [ -n "$identity" ]; then
+        make_identities
+    elif ! token_stays; then
         make_tokens
     fi
+    protect_account
     say "5. the CronJobs that use Azure"
     apply
     if [ -z "$dry_run" ]; then
@@ -363,6 +260,12 @@ scratch=$(umask 077 && mktemp -d)
 # The process group that `within` runs, which Ctrl-C does not reach.
 running=""
 trap '[ -z "$running" ] || kill -- "-$running" 2>/dev/null || true; rm -rf "$scratch"' EXIT
+if [ -n "$delegation" ]; then
+    choose_store
+    find_azure
+    user_delegation_sas
+    exit
+fi
 find_cluster
 if [ -z "$overlay" ]; then
     case $context in
@@ -376,6 +279,7 @@ fi
 kubectl kustomize "$here/overlays/$overlay" >"$scratch/overlay" ||
     fail 1 "the overlay '$overlay' cannot be rendered" "kubectl kustomize $here/overlays/$overlay"
 choose_store
+choose_identity
 choose_tokens
 find_azure
 show_plan

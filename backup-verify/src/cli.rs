@@ -238,7 +238,8 @@ fn after_help() -> String {
 Standard output has a line for each check: ok, warning or bad, what was checked, and what was found. On \
 a terminal, a table of the store's backups follows; those that were not read are judged by their ends. A \
 backup of another program (pg_dumpall | gzip) has no end-of-file marker, so a missing last member goes \
-unnoticed, but the dump's closing line must be there. A container's token needs the permissions r and l.
+unnoticed, but the dump's closing line must be there. A container's token needs the permissions r and l, \
+an identity the role 'Storage Blob Data Reader'.
 
 The metrics file is replaced in one step and can be read by all. Put it into the directory of the node \
 exporter's textfile collector, one for each store, with a name that ends in .prom. It is written too \
@@ -265,6 +266,10 @@ Examples:
 Environment:
   AZURE_STORAGE_SAS_TOKEN_FILE    file with the container's SAS token
   AZURE_STORAGE_SAS_TOKEN         the SAS token, where there is no such file
+  AZURE_FEDERATED_TOKEN_FILE, AZURE_CLIENT_ID, AZURE_TENANT_ID
+                                  workload identity, where there is no token
+  AZURE_STORAGE_AUTH              sas, workload-identity or managed-identity:
+                                  use that and nothing else
   BACKUP_VERIFY_PING_URL_FILE     file with --ping's URL, which may be secret
   BACKUP_VERIFY_PING_URL          the URL, where there is no such file
   BACKUP_VERIFY_PUSH_URL[_FILE]   the same for --push

@@ -40,6 +40,7 @@ impl Home {
             encoding: None,
             started,
             finished: started + TimeDelta::minutes(5),
+            excluded: backup_file::Excluded::default(),
         };
         let base = Base {
             system_identifier: SYSTEM,

@@ -151,8 +151,9 @@ fn after_help() -> String {
     format!(
         "\
 Standard output says for each backup why it stays or goes. A backup that an immutability policy, a legal \
-hold or a lease protects is no failure. A container's token needs the permissions d and l. With r too, \
-blob-prune reads the ends of the backups that it counts on.
+hold or a lease protects is no failure. A container's token needs the permissions d and l, an identity a \
+role with blobs/delete and blobs/read. With r too, blob-prune reads the ends of the backups that it \
+counts on.
 
 WAL in STORE/wal/SYSTEM goes only if the whole archive could be listed, and no base backup that is there needs it. Each of them keeps the WAL from its start to its end; from the oldest one on, or as --wal-days says, all WAL stays. Histories of timelines stay, and so does the WAL of clusters of which no base backup is kept. Base backups go first, then WAL, oldest first. This needs the permission r.
 
@@ -164,6 +165,10 @@ Examples:
 Environment:
   AZURE_STORAGE_SAS_TOKEN_FILE  file with the container's SAS token
   AZURE_STORAGE_SAS_TOKEN       the SAS token, where there is no such file
+  AZURE_FEDERATED_TOKEN_FILE, AZURE_CLIENT_ID, AZURE_TENANT_ID
+                                workload identity, where there is no token
+  AZURE_STORAGE_AUTH            sas, workload-identity or managed-identity: use
+                                that and nothing else
 
 {}",
         job::EXIT_CODES

@@ -17,10 +17,10 @@ allows it. A blob of the same name is left alone (exit code 4) unless --overwrit
 is sent with its CRC-64, and the blob gets its SHA-256 as metadata. Standard output gets the URL \
 without the token, the size in bytes and the SHA-256, separated by tabs.
 
-Before reading SOURCE, blob-put reads the token and puts a block that it never commits, so that a \
-wrong network, container or token is reported before the dump is waited for. What may pass is retried, \
-until --deadline has gone by without success, or for 10 seconds if the host has never answered. Without \
-'r' in the token's permissions, a name that is taken is noticed only at the end.
+Before reading SOURCE, blob-put gets its credential and puts a block that it never commits, so that a \
+wrong network, container, token or role is reported before the dump is waited for. What may pass is \
+retried, until --deadline has gone by without success, or for 10 seconds if the host has never answered. \
+Without the right to read, a name that is taken is noticed only at the end.
 
 Memory: about 10 MiB, and the blocks in flight. These are at first --concurrency blocks of 2 MiB (34 \
 MiB with the default), from 1.5 GiB on four of 8 MiB, from 12.5 GiB on four of up to a quarter of \
@@ -28,7 +28,9 @@ MiB with the default), from 1.5 GiB on four of 8 MiB, from 12.5 GiB on four of u
 256M is enough for 2.9 TiB, 1G for 12.0 TiB, 16G for 190.0 TiB. A SOURCE of known size gets blocks that \
 fit from the start.
 
-Least privilege: a container SAS with sp=cw, t for --tag, i for --immutable-days; sp=rcw for --wal.
+Least privilege: a container SAS with sp=cw, t for --tag, i for --immutable-days, sp=rcw for --wal; or an \
+identity whose role has the data action \
+Microsoft.Storage/storageAccounts/blobServices/containers/blobs/write, and …/blobs/read for --wal.
 
 With --wal, blob-put is PostgreSQL's archive_command. It checks that the segment is the one that its name \
 says, compresses it and puts it at STORE/wal/SYSTEM/NAME.gz in one request, where SYSTEM is the cluster's \
@@ -47,6 +49,10 @@ Environment:
   AZURE_STORAGE_SAS_TOKEN_FILE      file with the SAS token; read again when a
                                     request is refused
   AZURE_STORAGE_SAS_TOKEN           the SAS token; otherwise the URL's query
+  AZURE_FEDERATED_TOKEN_FILE, AZURE_CLIENT_ID, AZURE_TENANT_ID
+                                    workload identity, where there is no token
+  AZURE_STORAGE_AUTH                sas, workload-identity or managed-identity:
+                                    use that and nothing else
   AZURE_STORAGE_ALLOW_HTTP          1 allows plain http to other machines
   SSL_CERT_FILE, SSL_CERT_DIR       certificates to trust, not the system's
   HTTPS_PROXY, ALL_PROXY, NO_PROXY  how to reach the host, as for curl";

@@ -2,9 +2,9 @@
 
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Command, Stdio};
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
+use std::sync::{Arc, Mutex, OnceLock};
 use std::thread;
 
 use ureq::http::{HeaderMap, Response};
@@ -23,6 +23,8 @@ pub struct Azurite {
     base: String,
     agent: Agent,
     containers: AtomicUsize,
+    /// What it says of each request: method, URL, status.
+    accesses: Arc<Mutex<Vec<String>>>,
     _server: Watched,
 }
 
@@ -57,6 +59,18 @@ impl Azurite {
     /// # Panics
     /// When it cannot be started.
     pub fn https(certificate: &Certificate) -> Self {
+        Self::https_with(certificate, &[])
+    }
+
+    /// Starts one that speaks https and takes the bearer tokens of identities.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    pub fn oauth(certificate: &Certificate) -> Self {
+        Self::https_with(certificate, &["--oauth", "basic"])
+    }
+
+    fn https_with(certificate: &Certificate, args: &[&str]) -> Self {
         let file = |path: &std::path::Path| path.display().to_string();
         let pem = std::fs::read(&certificate.authority).expect("the authority");
         let roots = parse_pem(&pem).filter_map(|item| match item {
@@ -66,13 +80,10 @@ impl Azurite {
         let tls = TlsConfig::builder()
             .root_certs(RootCerts::from(roots))
             .build();
+        let (certificate, key) = (file(&certificate.certificate), file(&certificate.key));
+        let https = ["--cert", &certificate, "--key", &key];
         Self::with(
-            &[
-                "--cert",
-                &file(&certificate.certificate),
-                "--key",
-                &file(&certificate.key),
-            ],
+            &[&https[..], args].concat(),
             Agent::config_builder().tls_config(tls).build().new_agent(),
         )
     }
@@ -97,11 +108,13 @@ impl Azurite {
         let mut server = Watched::start(&mut command, "KILL");
         let stdout = server.child().stdout.take().expect("a pipe");
         let stderr = server.child().stderr.take().expect("a pipe");
-        let base = listening(stdout, stderr);
+        let accesses = Arc::default();
+        let base = listening(stdout, stderr, Arc::clone(&accesses));
         Self {
             base: format!("{base}/{ACCOUNT}"),
             agent,
             containers: AtomicUsize::new(0),
+            accesses,
             _server: server,
         }
     }
@@ -114,6 +127,16 @@ impl Azurite {
         let authority = self.base.split('/').nth(2).expect("an address");
         let port = authority.rsplit(':').next();
         port.and_then(|port| port.parse().ok()).expect("a port")
+    }
+
+    /// How many requests it has answered whose line in its log has all of these words.
+    ///
+    /// # Panics
+    /// When another thread did while it wrote one.
+    pub fn answered(&self, words: &[&str]) -> usize {
+        let lines = self.accesses.lock().expect("the log");
+        let has = |line: &&String| words.iter().all(|word| line.contains(word));
+        lines.iter().filter(has).count()
     }
 
     /// Makes a container.
@@ -302,7 +325,11 @@ impl Container {
 }
 
 /// Waits for the line that says where it listens, and goes on reading what it says.
-fn listening(stdout: impl Read + Send + 'static, mut stderr: impl Read + Send + 'static) -> String {
+fn listening(
+    stdout: impl Read + Send + 'static,
+    mut stderr: impl Read + Send + 'static,
+    accesses: Arc<Mutex<Vec<String>>>,
+) -> String {
     let (found, address) = mpsc::channel();
     thread::spawn(move || {
         for line in BufReader::new(stdout).lines().map_while(Result::ok) {
@@ -310,6 +337,7 @@ fn listening(stdout: impl Read + Send + 'static, mut stderr: impl Read + Send + 
                 let address = line[at..].rsplit(' ').next().unwrap_or_default();
                 let _ = found.send(address.to_owned());
             }
+            accesses.lock().expect("the log").push(line);
         }
     });
     let errors = thread::spawn(move || {

@@ -18,9 +18,19 @@ use crate::{Cluster, postgres, tool};
 const DEADLINE: Duration = Duration::from_secs(300);
 
 /// The environment of the person who runs the tests must not reach the programs.
-const FOREIGN: [&str; 17] = [
+const FOREIGN: [&str; 27] = [
+    "AZURE_AUTHORITY_HOST",
+    "AZURE_CLIENT_ID",
+    "AZURE_FEDERATED_TOKEN_FILE",
+    "AZURE_KUBERNETES_CA_DATA",
+    "AZURE_KUBERNETES_CA_FILE",
+    "AZURE_KUBERNETES_SNI_NAME",
+    "AZURE_KUBERNETES_TOKEN_PROXY",
+    "AZURE_POD_IDENTITY_AUTHORITY_HOST",
+    "AZURE_STORAGE_AUTH",
     "AZURE_STORAGE_SAS_TOKEN",
     "AZURE_STORAGE_SAS_TOKEN_FILE",
+    "AZURE_TENANT_ID",
     "SSL_CERT_FILE",
     "SSL_CERT_DIR",
     "PGPASSWORD",

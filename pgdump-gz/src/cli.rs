@@ -26,7 +26,7 @@ older than the server. A connection pooler such as PgBouncer is refused (exit co
 settings could reach another session than its queries. Each database is dumped in its own encoding, \
 whatever client_encoding and PGCLIENTENCODING say.
 
-COMMAND gets no terminal, and none of the variables that hold a SAS token. The backup fails if \
+COMMAND gets no terminal, and none of the variables that hold a store's credential. The backup fails if \
 COMMAND exits with a code other than 0, is killed, writes nothing, or writes a dump that is \
 incomplete or that psql cannot read (UTF-16). A dump by pg_dumpall gets an index; any other output \
 gets the marker only, and so does a dump that was changed on the way (CRLF, a greeting before it), \

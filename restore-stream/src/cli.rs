@@ -54,6 +54,10 @@ Examples:
 Environment:
   PG…                             how to reach the server (libpq)
   AZURE_STORAGE_SAS_TOKEN[_FILE]  the SAS token, or the file that holds it
+  AZURE_FEDERATED_TOKEN_FILE, AZURE_CLIENT_ID, AZURE_TENANT_ID
+                                  workload identity, where there is no token
+  AZURE_STORAGE_AUTH              sas, workload-identity or managed-identity:
+                                  use that and nothing else
   TZ                              time zone of a TIME that names none";
 
 /// Restores a backup, or one database of it, through psql; or feeds it to a command.
@@ -319,7 +323,7 @@ pub(crate) struct Args {
 
     /// Feed the SQL to this command instead of psql
     ///
-    /// The SQL is its standard input. It does not get the variables that hold a SAS token.
+    /// The SQL is its standard input. It does not get the variables that hold a store's credential.
     #[arg(
         last = true,
         value_name = "COMMAND",

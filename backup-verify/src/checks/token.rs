@@ -7,11 +7,13 @@ use job::text::age;
 use crate::figures::Figures;
 use crate::finding::Finding;
 
-/// Warns if the token expires within `warning`, by this machine's clock.
-pub(crate) fn check(client: &Client, now: DateTime<Utc>, warning: TimeDelta) -> Finding {
-    let Some(expires) = client.expires() else {
+/// Warns if the token expires within `warning`, by this machine's clock. An identity has no token that somebody must
+/// make anew: there is nothing to find then.
+pub(crate) fn check(client: &Client, now: DateTime<Utc>, warning: TimeDelta) -> Option<Finding> {
+    let token = client.sas()?;
+    let Some(expires) = token.expires() else {
         let words = "does not say itself when it expires: its stored access policy does";
-        return Finding::ok("token", words);
+        return Some(Finding::ok("token", words));
     };
     let left = expires - now;
     let until = expires.to_rfc3339_opts(SecondsFormat::Secs, true);
@@ -26,8 +28,9 @@ pub(crate) fn check(client: &Client, now: DateTime<Utc>, warning: TimeDelta) -> 
     } else {
         Finding::ok("token", format!("{days} days left, until {until}"))
     };
-    finding.figures(Figures::Token {
+    let figures = Figures::Token {
         expires: until,
         days_left: days,
-    })
+    };
+    Some(finding.figures(figures))
 }

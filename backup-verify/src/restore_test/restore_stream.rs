@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use azure_blob::CREDENTIAL_VARIABLES;
 use job::{Error, pass_on};
 use pg_client::{Child, Ended, Ending, Server};
 use pg_text::PgText;
@@ -17,8 +18,10 @@ use super::failure::Failure;
 use super::judgement::FailedStatement;
 
 const PROGRAM: &str = "restore-stream";
-/// The variables that it finds its token in.
-const TOKEN_VARIABLES: [&str; 2] = ["AZURE_STORAGE_SAS_TOKEN", "AZURE_STORAGE_SAS_TOKEN_FILE"];
+/// The variable that it finds a token in.
+const TOKEN_VARIABLE: &str = "AZURE_STORAGE_SAS_TOKEN";
+/// The variable that names a file with one.
+const TOKEN_FILE_VARIABLE: &str = "AZURE_STORAGE_SAS_TOKEN_FILE";
 /// How lines about its progress begin: these are handed on.
 const PROGRESS: &str = "restore-stream: restoring '";
 
@@ -215,15 +218,19 @@ impl Restorer {
             command.arg(option("--deadline", &seconds));
         }
         command.stdin(Stdio::null()).stdout(Stdio::piped());
-        // The variables come before the URL's token, as in restore-stream itself. No other child gets them.
-        let mut given = TOKEN_VARIABLES.map(|name| (name, env::var_os(name)));
-        if given.iter().all(|(_, value)| value.is_none()) {
-            given[0].1 = self.token.as_ref().map(OsString::from);
-        }
-        for (name, value) in given {
-            if let Some(value) = value {
+        // It finds the credential as we did. No other child gets these.
+        let set = |name: &str| env::var_os(name).filter(|value| !value.is_empty());
+        for name in CREDENTIAL_VARIABLES {
+            if let Some(value) = set(name) {
                 command.env(name, value);
             }
+        }
+        // The variables come before the URL's token, as in restore-stream itself.
+        let is_named = [TOKEN_VARIABLE, TOKEN_FILE_VARIABLE]
+            .iter()
+            .any(|name| set(name).is_some());
+        if let Some(token) = self.token.as_ref().filter(|_| !is_named) {
+            command.env(TOKEN_VARIABLE, token);
         }
         command
     }

@@ -130,6 +130,11 @@ impl Metrics {
         self.samples.insert(family, vec![line]);
     }
 
+    /// There is no such value any more: an earlier one is not kept.
+    pub(crate) fn forget(&mut self, family: Family) {
+        self.samples.insert(family, Vec::new());
+    }
+
     /// The store's one value, which is a moment.
     pub(crate) fn set_moment(&mut self, family: Family, moment: DateTime<Utc>) {
         self.set(family, moment.timestamp() as f64);
@@ -148,7 +153,7 @@ impl Metrics {
     /// All metrics, each family with its help and type.
     pub(crate) fn text(&self) -> String {
         let mut text = String::new();
-        for (family, lines) in &self.samples {
+        for (family, lines) in self.samples.iter().filter(|(_, lines)| !lines.is_empty()) {
             let (name, help) = (family.name(), family.help().trim());
             // Writing to a String cannot fail.
             let _ = writeln!(text, "# HELP {PREFIX}{name} {}", escaped_help(help));

@@ -10,7 +10,7 @@ const TOKEN: &str = "se=2999-01-01&sr=c&sp=rl&sig=NotARealSignature00";
 const PING: &str = "http://127.0.0.1:9/ping-uuid";
 const PUSH: &str = "http://127.0.0.1:9/push-uuid";
 /// What none of them may see.
-const SECRET: [&str; 7] = [
+const SECRET: [&str; 14] = [
     "NotARealSignature00",
     "ping-uuid",
     "push-uuid",
@@ -18,6 +18,13 @@ const SECRET: [&str; 7] = [
     "token-file",
     "ping-file",
     "push-file",
+    "AZURE_FEDERATED_TOKEN_FILE",
+    "account-file",
+    "AZURE_CLIENT_ID",
+    "AZURE_TENANT_ID",
+    "AZURE_AUTHORITY_HOST",
+    "AZURE_KUBERNETES_",
+    "AZURE_STORAGE_AUTH",
 ];
 
 /// With every secret that our programs take from the environment.
@@ -28,6 +35,17 @@ fn secretive(program: Program, dir: &Scratch) -> Program {
             "AZURE_STORAGE_SAS_TOKEN_FILE",
             dir.write("token-file", TOKEN),
         )
+        .env(
+            "AZURE_FEDERATED_TOKEN_FILE",
+            dir.write("account-file", "a.b.c"),
+        )
+        .env("AZURE_CLIENT_ID", "client")
+        .env("AZURE_TENANT_ID", "tenant")
+        .env("AZURE_AUTHORITY_HOST", "https://127.0.0.1:9")
+        .env("AZURE_KUBERNETES_TOKEN_PROXY", "https://127.0.0.1:9")
+        .env("AZURE_KUBERNETES_SNI_NAME", "proxy")
+        .env("AZURE_KUBERNETES_CA_DATA", "none")
+        .env("AZURE_STORAGE_AUTH", "sas")
         .env("BACKUP_VERIFY_PING_URL", PING)
         .env("BACKUP_VERIFY_PING_URL_FILE", dir.write("ping-file", PING))
         .env("BACKUP_VERIFY_PUSH_URL", PUSH)

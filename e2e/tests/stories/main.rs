@@ -19,6 +19,7 @@ mod encodings;
 mod extensions;
 mod foreign_backups;
 mod grantors;
+mod identity;
 mod interop;
 mod kubernetes;
 mod monitoring;

@@ -2,7 +2,7 @@
 
 use std::io::Read;
 
-use azure_blob::{Client, ContainerUrl, Options, Token, TokenSource};
+use azure_blob::{Client, ContainerUrl, Options, Token};
 use chrono::{DateTime, TimeDelta, Utc};
 use e2e::{Azurite, Chance, Container, Moments, Program, Proxy, Seen};
 use rustix::process::Signal;
@@ -51,7 +51,7 @@ fn ours(program: &str, container: &Container, permissions: &str) -> Program {
 fn read(container: &Container, name: &str) -> Vec<u8> {
     let (url, _) = ContainerUrl::parse(&container.url()).unwrap();
     let token = Token::parse(&container.sas().permissions("r").sign()).unwrap();
-    let client = Client::new(url, TokenSource::Given(token), Options::default()).unwrap();
+    let client = Client::new(url, token, Options::default()).unwrap();
     let mut bytes = Vec::new();
     let blob = client.blob(name).unwrap();
     blob.reader().read_to_end(&mut bytes).unwrap();

@@ -10,6 +10,8 @@ pub enum ErrorKind {
     Usage,
     /// There is no token, or it lacks a permission, or it has expired.
     Token,
+    /// There is no bearer token for the identity: it is not known, or does not trust this pod.
+    Identity,
     /// No blob of that name.
     NotFound,
     /// No container of that name.

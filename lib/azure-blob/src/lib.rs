@@ -1,17 +1,19 @@
-//! The Blob service over SAS REST: names, the token, listing, upload, download, deletion.
+//! The Blob service over REST: names, the credential, listing, upload, download, deletion.
 //!
 //! | | |
 //! |---|---|
 //! | [`ContainerUrl`], [`BlobUrl`] | where backups live, without the token |
-//! | [`Token`], [`TokenSource`] | the SAS token: where it comes from, what it allows, until when |
+//! | [`CredentialSource`] | where the credential comes from: a SAS token or an identity |
+//! | [`Token`] | the SAS token: what it allows, until when |
 //! | [`Client`] | everything that is asked of one container |
 //! | [`Blob`], [`Download`] | one blob, pinned to its ETag, read whole or in part |
 //! | [`Upload`] | a stream of unknown length into a block blob that appears at its end |
 //! | [`Record`], [`WholeBlob`] | a small blob, put or got in one request |
 //!
-//! A request goes down three floors: the operations (`list`, `upload`, `download`, `delete`) say what they want,
-//! `request` tries until it is answered, `credential` lets it in. Faults that may pass are retried, which one place
-//! decides (`request/retry.rs`); all others end in an [`Error`] that says what was asked of whom.
+//! A request goes down four floors: the operations (`list`, `upload`, `download`, `delete`) say what they want,
+//! `request` tries until it is answered, `credential` lets it in, `transport` reaches the host. Faults that may pass are
+//! retried, which one place decides (`transport/retry.rs`); all others end in an [`Error`] that says what was asked of
+//! whom.
 
 mod client;
 mod credential;
@@ -22,13 +24,18 @@ mod list;
 mod options;
 mod properties;
 mod request;
+mod transport;
 mod upload;
 mod url;
 mod whole;
 mod worker;
 
 pub use client::Client;
-pub use credential::{Permission, Token, TokenSource};
+#[cfg(fuzzing)]
+pub use credential::shown_of_token_answer;
+pub use credential::{
+    CREDENTIAL_VARIABLES, CredentialSource, IdentitySource, Permission, SasOrigin, Token,
+};
 pub use delete::Deletion;
 pub use download::{Blob, Download};
 pub use error::{Error, ErrorKind};
@@ -37,7 +44,7 @@ pub use list::ListedBlob;
 pub use list::is_listing;
 pub use options::Options;
 pub use properties::Properties;
-pub use request::{is_certificate_error, proxy, root_certs};
+pub use transport::{is_certificate_error, proxy, root_certs};
 pub use upload::{Staged, Upload, UploadOptions, Uploaded};
 pub use url::{BlobUrl, ContainerUrl, ends_in_slash, is_url};
 pub use whole::{Record, WholeBlob};

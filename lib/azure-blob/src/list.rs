@@ -11,7 +11,8 @@ use serde::de::{Deserializer, SeqAccess, Visitor};
 use ureq::http::Method;
 
 use crate::properties::{quoted, read_sha256};
-use crate::request::{Call, Fault, Operation, body_of};
+use crate::request::{Call, Operation};
+use crate::transport::{Fault, body_of};
 use crate::url::encode_value;
 use crate::{Client, Error, ErrorKind, Permission, Properties};
 
@@ -234,8 +235,8 @@ impl Client {
         let call = Call::new(Method::GET, container.path(), query);
         let operation = Operation::new(format!("cannot list '{container}'"), &[Permission::List]);
         let exchange = self.exchange();
-        exchange.ask(&operation, |token| {
-            let answer = exchange.send(&call, token)?;
+        exchange.ask(&operation, |authorization| {
+            let answer = exchange.send(&call, authorization)?;
             let body = body_of(answer.into_body(), MAX_PAGE)?;
             parse(&body)
         })

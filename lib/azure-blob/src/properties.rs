@@ -3,7 +3,8 @@
 use chrono::{DateTime, Utc};
 use ureq::http::{HeaderMap, Method};
 
-use crate::request::{Call, Fault, Operation};
+use crate::request::{Call, Operation};
+use crate::transport::Fault;
 use crate::{Client, Error, Permission, Sha256};
 
 /// What the service knows of a blob (Get Blob Properties, List Blobs).
@@ -58,8 +59,8 @@ impl Client {
         let call = Call::new(Method::HEAD, self.url(name).path(), "");
         let operation = Operation::new(format!("cannot look at '{name}'"), &[Permission::Read]);
         let exchange = self.exchange();
-        exchange.ask(&operation, |token| {
-            let answer = exchange.send(&call, token)?;
+        exchange.ask(&operation, |authorization| {
+            let answer = exchange.send(&call, authorization)?;
             Properties::read(answer.headers())
         })
     }

@@ -1,9 +1,14 @@
 //! Where a container or a blob is, without the token.
 
-use std::net::{IpAddr, Ipv6Addr};
+mod authority;
+
+use std::net::IpAddr;
 use std::{env, fmt};
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+
+pub(crate) use authority::Endpoint;
+use authority::{host_of, is_authority, is_loopback, normal, scheme, split_authority};
 
 use crate::{Error, ErrorKind};
 
@@ -17,6 +22,22 @@ const PATH: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'/');
 /// In the value of a query the slash is encoded too.
 const QUERY: &AsciiSet = &PATH.add(b'/');
+
+/// The clouds, by the end of their hosts' names, and where each has its Microsoft Entra ID ("Microsoft Entra
+/// authentication and national clouds").
+const CLOUDS: [(&str, &str); 3] = [
+    (".core.windows.net", "https://login.microsoftonline.com"),
+    (
+        ".core.chinacloudapi.cn",
+        "https://login.partner.microsoftonline.cn",
+    ),
+    (
+        ".core.usgovcloudapi.net",
+        "https://login.microsoftonline.us",
+    ),
+];
+/// The account that every emulator has.
+const EMULATOR: &str = "devstoreaccount1";
 
 const EXAMPLE: &str = "write https://ACCOUNT.blob.core.windows.net/CONTAINER";
 
@@ -43,10 +64,10 @@ impl ContainerUrl {
     /// Reads a container's URL. What follows the container in the path is the prefix (it gets a `/` at its end if it has
     /// none). The query, which is the token, is returned apart.
     ///
-    /// The account is the first part of the host (`ACCOUNT.blob.core.windows.net`). If the host is an address,
-    /// `localhost`, or has no `.blob.` in it, as with the emulator, the account is the first part of the path. Empty
-    /// parts of the path are dropped, so `"$STORE/"` may end in two slashes. An encoded slash is a slash. Scheme and
-    /// host may be in capitals.
+    /// The account is the first part of the host (`ACCOUNT.blob.core.windows.net`), or the host is a domain of its own
+    /// (`https://backups.example.com/CONTAINER`). If the host is an address, `localhost`, or a name with a port, as with
+    /// the emulator, the account is the first part of the path. Empty parts of the path are dropped, so `"$STORE/"` may
+    /// end in two slashes. An encoded slash is a slash. Scheme and host may be in capitals.
     ///
     /// # Errors
     /// What is no such URL; plain http to another machine, unless `AZURE_STORAGE_ALLOW_HTTP=1` allows it.
@@ -88,6 +109,27 @@ impl ContainerUrl {
         self.https
     }
 
+    /// The account, where the URL names it: not if the host is a domain of its own.
+    pub(crate) fn account(&self) -> Option<&str> {
+        let host = host_of(&self.authority);
+        match &self.account {
+            Some(account) => Some(account),
+            None if !host.contains(".blob.") => None,
+            None => host
+                .split('.')
+                .next()
+                .map(|name| name.trim_end_matches("-secondary")),
+        }
+    }
+
+    /// Where its cloud has its Microsoft Entra ID.
+    pub(crate) fn sign_in(&self) -> &'static str {
+        let host = host_of(&self.authority);
+        let mut clouds = CLOUDS.iter();
+        let cloud = clouds.find(|(suffix, _)| host.ends_with(suffix));
+        cloud.unwrap_or(&CLOUDS[0]).1
+    }
+
     /// Whether the host is this machine.
     pub(crate) fn is_loopback(&self) -> bool {
         is_loopback(host_of(&self.authority))
@@ -105,6 +147,15 @@ impl ContainerUrl {
     /// The container's URL as requests use it: no prefix, no query.
     pub(crate) fn request(&self) -> String {
         format!("{}{}", self.origin(), self.path())
+    }
+
+    /// The same place, plain http.
+    #[cfg(test)]
+    pub(crate) fn unencrypted(&self) -> Self {
+        Self {
+            https: false,
+            ..self.clone()
+        }
     }
 
     /// Scheme and host.
@@ -183,16 +234,6 @@ pub fn is_url(text: &str) -> bool {
     scheme(text).is_some()
 }
 
-/// Whether the scheme is https (or http), and what follows the `://`.
-fn scheme(text: &str) -> Option<(bool, &str)> {
-    let (scheme, rest) = text.split_once("://")?;
-    match scheme.to_ascii_lowercase().as_str() {
-        "https" => Some((true, rest)),
-        "http" => Some((false, rest)),
-        _ => None,
-    }
-}
-
 /// Whether a URL's path ends in a slash, perhaps an encoded one: then it has no name at its end.
 pub fn ends_in_slash(text: &str) -> bool {
     percent_decode_str(path_of(text)).last() == Some(b'/')
@@ -228,11 +269,10 @@ fn split(
             "write https://, or allow it with AZURE_STORAGE_ALLOW_HTTP=1 (anyone on the way can read the token)",
         ));
     }
-    let mut names = names(text, path)?.into_iter();
-    let account = if is_path_style(host) {
-        names.next()
-    } else {
-        None
+    let mut names = names(text, path)?.into_iter().peekable();
+    let account = match is_path_style(https, &authority, names.peek()) {
+        true => names.next(),
+        false => None,
     };
     let Some(container) = names.next() else {
         return Err(wrong(text, "names no container").hint(EXAMPLE));
@@ -263,55 +303,29 @@ fn wrong(text: &str, what: &str) -> Error {
     Error::new(ErrorKind::Usage, format!("'{}' {what}", path_of(text)))
 }
 
-/// The host without the brackets of an IPv6 address, and what follows it: nothing, or a port with its colon.
-fn split_authority(authority: &str) -> (&str, &str) {
-    match authority.strip_prefix('[') {
-        Some(rest) => rest.split_once(']').unwrap_or((rest, "")),
-        None => authority.split_at(authority.find(':').unwrap_or(authority.len())),
-    }
-}
-
-fn host_of(authority: &str) -> &str {
-    split_authority(authority).0
-}
-
 fn check_host(text: &str, authority: &str) -> Result<(), Error> {
     let host = host_of(authority);
     if !is_authority(authority) {
         // It is not shown: it may hold a password before an '@'.
         return Err(Error::new(ErrorKind::Usage, "the URL has no proper host name").hint(EXAMPLE));
     }
-    if host.ends_with(".core.windows.net") && !host.contains(".blob.") {
+    if CLOUDS.iter().any(|(suffix, _)| host.ends_with(suffix)) && !host.contains(".blob.") {
         return Err(wrong(text, "is not of the Blob service").hint(EXAMPLE));
     }
     Ok(())
 }
 
-/// A name or an address of a host, and perhaps a port (RFC 3986, 3.2).
-fn is_authority(authority: &str) -> bool {
+/// Whether the account is the first part of the path: at an address, at `localhost`, and at the emulator under another
+/// name, which has a port, or one that is no domain, or its own account. Other hosts belong to one account: the
+/// service's, and domains that somebody mapped to it ("Map a custom domain to an Azure Blob Storage endpoint").
+fn is_path_style(https: bool, authority: &str, first: Option<&String>) -> bool {
     let (host, port) = split_authority(authority);
-    let is_label = |label: &str| {
-        let known = |c: char| c.is_ascii_alphanumeric() || "-_".contains(c);
-        !label.is_empty() && label.chars().all(known)
-    };
-    let is_host = match authority.starts_with('[') {
-        true => authority.contains(']') && host.parse::<Ipv6Addr>().is_ok(),
-        false => host.split('.').all(is_label),
-    };
-    let is_port = |port: &str| port.is_empty() || port.parse::<u16>().is_ok();
-    is_host && (port.is_empty() || port.strip_prefix(':').is_some_and(is_port))
-}
-
-fn is_loopback(host: &str) -> bool {
-    host == "localhost"
-        || host.ends_with(".localhost")
-        || host
-            .parse()
-            .is_ok_and(|address: IpAddr| address.is_loopback())
-}
-
-fn is_path_style(host: &str) -> bool {
-    host.parse::<IpAddr>().is_ok() || host == "localhost" || !host.contains(".blob.")
+    if host.parse::<IpAddr>().is_ok() || host == "localhost" {
+        return true;
+    }
+    let is_domain = https && port.is_empty() && host.contains('.');
+    let is_emulator = first.is_some_and(|account| account == EMULATOR);
+    !host.contains(".blob.") && (!is_domain || is_emulator)
 }
 
 /// "Naming and Referencing Containers, Blobs, and Metadata": and the special ones, `$root`, `$web`, `$logs`.
@@ -323,16 +337,6 @@ fn is_container_name(name: &str) -> bool {
             && !name.starts_with('-')
             && !name.ends_with('-')
             && !name.contains("--"))
-}
-
-/// Host and port in the form in which they are compared: lower case, without the dot at the end of the host.
-fn normal(authority: &str) -> String {
-    let authority = authority.to_ascii_lowercase();
-    let (host, port) = split_authority(&authority);
-    match host.strip_suffix('.') {
-        Some(name) if !name.is_empty() && !authority.starts_with('[') => format!("{name}{port}"),
-        _ => authority,
-    }
 }
 
 /// The parts of a path, decoded. An encoded slash divides too: the service takes `a%2Fb` for `a/b`, and `..%2Fother`

@@ -3,7 +3,8 @@
 use ureq::http::Method;
 
 use crate::properties::write_sha256;
-use crate::request::{Call, Cancel, Fault, Operation, body_of};
+use crate::request::{Call, Operation};
+use crate::transport::{Cancel, Fault, body_of};
 use crate::{Client, Error, ErrorKind, Permission, Properties, Sha256};
 
 /// How large an answer is expected to be whose size is not known yet: a segment of WAL.
@@ -54,10 +55,10 @@ impl Client {
         let again = first.clone().header("expect", "100-continue");
         let mut attempts = 0;
         let exchange = self.exchange();
-        let put = exchange.retry(&operation, &Cancel::default(), |token| {
+        let put = exchange.retry(&operation, &Cancel::default(), |authorization| {
             attempts += 1;
             let call = if attempts % 2 == 1 { &first } else { &again };
-            exchange.send(call, token).map(drop)
+            exchange.send(call, authorization).map(drop)
         });
         put.map_err(|given_up| match given_up.error.kind() {
             // The service may also say 412 of an unmet `If-None-Match: *`.
@@ -75,8 +76,8 @@ impl Client {
         let mut call = Call::new(Method::GET, self.url(name).path(), "");
         call.expected = most.min(EXPECTED);
         let exchange = self.exchange();
-        exchange.ask(&operation, |token| {
-            let answer = exchange.send(&call, token)?;
+        exchange.ask(&operation, |authorization| {
+            let answer = exchange.send(&call, authorization)?;
             if answer.status() != 200 {
                 let said = format!("asked for all of it, got {}", answer.status().as_u16());
                 return Err(Fault::Malformed(said));

@@ -9,7 +9,7 @@ use crc_fast::CrcAlgorithm;
 use percent_encoding::percent_decode_str;
 
 use crate::answer::{Answer, done, refused};
-use crate::{Fault, Kind, Request};
+use crate::{Bearers, Fault, Kind, Request};
 
 /// A blob.
 #[derive(Debug, Clone)]
@@ -38,6 +38,11 @@ pub struct ServiceState {
     pub(crate) counts: HashMap<Kind, usize>,
     /// The only signature that it accepts; none if it accepts any.
     pub signature: Option<String>,
+    /// The bearer tokens that it accepts, and no SAS token then, as an account does that allows no shared keys; none if it
+    /// does not look.
+    pub bearers: Option<Bearers>,
+    /// What an identity may do: `read`, `write`, `delete`, `batch`; none if it may do everything.
+    pub roles: Option<Vec<&'static str>>,
     /// How far its clock is ahead of this machine's.
     pub ahead: TimeDelta,
     /// Blobs on a page of a listing.
@@ -112,6 +117,10 @@ impl ServiceState {
         if !self.is_valid(request) {
             return refused(403, "AuthenticationFailed");
         }
+        let header = request.headers.get("authorization").map(String::as_str);
+        if let Err(answer) = self.let_in(header, signature.is_some(), request.kind) {
+            return answer;
+        }
         match request.kind {
             Kind::Probe | Kind::PutBlock => self.put_block(request),
             Kind::PutList => self.put_list(request),
@@ -120,6 +129,36 @@ impl ServiceState {
             Kind::List => self.list(request),
             Kind::Delete => self.delete(&request.name),
             Kind::Batch => self.batch(request),
+        }
+    }
+
+    /// As an account does that allows no shared keys: by its bearer token, and by what the identity's roles allow.
+    fn let_in(&self, header: Option<&str>, has_sas: bool, kind: Kind) -> Result<(), Answer> {
+        let Some(bearers) = &self.bearers else {
+            return Ok(());
+        };
+        if has_sas {
+            return Err(refused(403, "KeyBasedAuthenticationNotPermitted"));
+        }
+        let bearer = header.and_then(|header| header.strip_prefix("Bearer "));
+        if !bearer.is_some_and(|bearer| bearers.contain(bearer)) {
+            let mut answer = refused(401, "InvalidAuthenticationInfo");
+            let challenge = "Bearer authorization_uri=https://login.microsoftonline.com/tenant/oauth2/authorize resource_id=https://storage.azure.com";
+            let challenge = ("www-authenticate".to_owned(), challenge.to_owned());
+            answer.headers.push(challenge);
+            return Err(answer);
+        }
+        let action = match kind {
+            Kind::Probe | Kind::PutBlob | Kind::PutBlock | Kind::PutList => "write",
+            Kind::Head | Kind::Get | Kind::List => "read",
+            Kind::Delete => "delete",
+            Kind::Batch => "batch",
+        };
+        match &self.roles {
+            Some(roles) if !roles.contains(&action) => {
+                Err(refused(403, "AuthorizationPermissionMismatch"))
+            }
+            _ => Ok(()),
         }
     }
 
@@ -349,7 +388,14 @@ impl ServiceState {
             let path = part.split(['?', ' ']).next().unwrap();
             let name = path.strip_prefix("/account/backups/").unwrap();
             let name = percent_decode_str(name).decode_utf8().unwrap().into_owned();
-            let answer = self.delete(&name);
+            let header = part
+                .lines()
+                .find_map(|it| it.strip_prefix("Authorization: "));
+            let has_sas = part.lines().next().unwrap().contains("sig=");
+            let answer = match self.let_in(header, has_sas, Kind::Delete) {
+                Ok(()) => self.delete(&name),
+                Err(answer) => answer,
+            };
             let id = parts.matches("Content-ID").count();
             let code = answer
                 .headers

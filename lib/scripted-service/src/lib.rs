@@ -1,9 +1,11 @@
 //! A Blob service in memory for tests, which does wrong what it is told to do wrong. The names are those of the
-//! service's documentation. It can do what the programs ask for, and no more.
+//! service's documentation. It can do what the programs ask for, and no more. And a token endpoint ([`Entra`]), which
+//! gives the identities of tests their tokens.
 #![expect(clippy::unwrap_used, reason = "what fails here fails a test")]
 
 mod answer;
 mod blobs;
+mod entra;
 mod request;
 
 use std::collections::HashMap;
@@ -15,6 +17,7 @@ use std::time::Duration;
 
 use answer::{status_of, write_answer};
 pub use blobs::{ServiceState, Stored};
+pub use entra::{Bearers, Entra, EntraFault, EntraState, TokenRequest};
 pub use request::Request;
 use request::read_head;
 

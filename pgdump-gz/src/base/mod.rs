@@ -127,6 +127,7 @@ fn index(source: Source, found: Found, started: DateTime<Utc>) -> (About, Base) 
         encoding: Some(source.encoding),
         started,
         finished,
+        excluded: backup_file::Excluded::default(),
     };
     let base = Base {
         system_identifier: found.system_identifier,

@@ -55,7 +55,7 @@ pub(crate) fn objects(rendered: &str) -> Vec<Value> {
         .collect()
 }
 
-pub(crate) const RENDERINGS: [(&str, &[&str]); 8] = [
+pub(crate) const RENDERINGS: [(&str, &[&str]); 11] = [
     ("primary", &[]),
     ("dr", &[]),
     ("local", &[]),
@@ -64,6 +64,10 @@ pub(crate) const RENDERINGS: [(&str, &[&str]); 8] = [
     ("dr", &["monitoring", "scoped-tokens"]),
     ("local", &["monitoring", "scoped-tokens"]),
     ("local", &["azure-disk"]),
+    ("primary", &["workload-identity"]),
+    ("dr", &["workload-identity", "scoped-identities"]),
+    // A Pushgateway for jobs that have an identity.
+    ("primary", &["monitoring", "workload-identity"]),
 ];
 
 #[test]
@@ -313,6 +317,12 @@ fn check_pod(name: &str, template: &Value, objects: &[Value], secrets: &[&str]) 
                 secret.is_null() || secrets.contains(&text(secret)),
                 "{name}: {entry}"
             );
+            // setup-backup.sh --identity makes it.
+            let map = &entry["valueFrom"]["configMapKeyRef"]["name"];
+            assert!(
+                map.is_null() || *map == "postgresql-backup-store",
+                "{name}: {entry}"
+            );
         }
         for from in list(&container["envFrom"]) {
             assert!(
@@ -344,10 +354,13 @@ fn check_pod(name: &str, template: &Value, objects: &[Value], secrets: &[&str]) 
             _ => panic!("{name}: {volume}"),
         }
     }
-    // Whoever mounts the token may go out to Azure, and nobody else.
-    let azure = list(&spec["volumes"])
+    // Whoever mounts the token or has an identity may go out to Azure, and nobody else.
+    let identity = &template["metadata"]["labels"]["azure.workload.identity/use"];
+    let token = list(&spec["volumes"])
         .iter()
         .any(|volume| volume["name"] == "azure");
+    assert!(!token || identity.is_null(), "{name}: one of them");
+    let azure = token || identity == "true";
     let mut allowed = false;
     for policy in objects.iter().filter(|it| it["kind"] == "NetworkPolicy") {
         let labels = policy["spec"]["podSelector"]["matchLabels"]
@@ -391,13 +404,56 @@ fn scoped_tokens_reach_the_right_jobs() {
 }
 
 #[test]
+fn with_an_identity_no_secret_of_azure_is_there() {
+    for components in [
+        &["workload-identity"][..],
+        &["workload-identity", "scoped-identities"],
+    ] {
+        let rendered = render("primary", components);
+        for word in [
+            "azure-secret",
+            "sas-token",
+            "SAS_TOKEN",
+            "/run/secrets/azure",
+        ] {
+            assert!(!rendered.contains(word), "{word}");
+        }
+        let scoped = components.len() == 2;
+        for (name, purpose) in [
+            ("postgresql-backup", None),
+            ("postgresql-backup-to-azure", Some("put")),
+            ("postgresql-backup-prune-azure", Some("prune")),
+            ("postgresql-restore-test", Some("read")),
+            ("postgresql-restore", Some("read")),
+        ] {
+            let objects = objects(&rendered);
+            let job = objects
+                .iter()
+                .find(|it| it["kind"] == "CronJob" && it["metadata"]["name"] == name)
+                .expect("a CronJob");
+            let template = &job["spec"]["jobTemplate"]["spec"]["template"];
+            let label = &template["metadata"]["labels"]["azure.workload.identity/use"];
+            assert_eq!(*label == "true", purpose.is_some(), "{name}");
+            let account = match purpose {
+                Some(purpose) if scoped => format!("postgresql-backup-{purpose}"),
+                _ => "postgresql-backup".to_owned(),
+            };
+            assert_eq!(template["spec"]["serviceAccountName"], account, "{name}");
+        }
+    }
+}
+
+#[test]
 fn scripts_and_the_dockerfile_are_clean() {
     let workspace = tool::workspace();
     let scripts = [
         "images/build",
         "images/collect",
         "images/compile",
+        "k8s/account.sh",
         "k8s/common.sh",
+        "k8s/identity.sh",
+        "k8s/tokens.sh",
         "k8s/setup-backup.sh",
         "k8s/restore-backup.sh",
         "scripts/setup-containers",
@@ -447,13 +503,14 @@ const NEWER_THAN_BASH_3_2: [&str; 22] = [
 ];
 
 /// What the tools of macOS do not know.
-const OF_GNU: [&str; 9] = [
+const OF_GNU: [&str; 10] = [
     "sed -r",
     "sed -i",
     "readlink -f",
     "realpath",
     "grep -P",
-    "date --",
+    " date --",
+    "(date --",
     "xargs -r",
     "stat -c",
     "mktemp -p",
@@ -461,7 +518,14 @@ const OF_GNU: [&str; 9] = [
 
 #[test]
 fn the_scripts_run_on_macos() {
-    for name in ["common.sh", "setup-backup.sh", "restore-backup.sh"] {
+    for name in [
+        "account.sh",
+        "common.sh",
+        "identity.sh",
+        "tokens.sh",
+        "setup-backup.sh",
+        "restore-backup.sh",
+    ] {
         let script = std::fs::read_to_string(tool::workspace().join("k8s").join(name));
         let script = script.expect("a script");
         for (number, line) in script.lines().enumerate() {

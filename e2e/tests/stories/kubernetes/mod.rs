@@ -10,6 +10,7 @@ mod api;
 mod arm64;
 mod documents;
 mod follow;
+mod identity;
 mod image;
 mod jobs;
 mod killed;

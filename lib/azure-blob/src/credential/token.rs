@@ -10,6 +10,7 @@ use job::secret;
 
 use super::permission::Permission;
 use super::secret::Secret;
+use crate::transport::moment;
 use crate::{ContainerUrl, Error, ErrorKind};
 
 /// A SAS token. Neither `Debug` nor any error shows its signature.
@@ -283,10 +284,6 @@ fn single(key: &str, value: String) -> Result<String, Error> {
 
 fn unusable(what: &str) -> Error {
     Error::new(ErrorKind::Token, format!("the SAS token {what}"))
-}
-
-pub(crate) fn moment(moment: DateTime<Utc>) -> impl fmt::Display {
-    moment.format("%Y-%m-%d %H:%M:%S UTC")
 }
 
 /// The forms of ISO 8601 that a SAS takes ("Formatting DateTime values"): a date, or date and time to the

@@ -6,8 +6,9 @@ use ureq::Body;
 use ureq::http::{HeaderMap, Response, StatusCode};
 
 use super::deletion::Deletion;
-use crate::request::{Fault, Refusal, body_of};
-use crate::{Client, Token};
+use crate::Client;
+use crate::credential::Authorization;
+use crate::transport::{Fault, Refusal, body_of};
 
 /// The most requests in a batch.
 pub(super) const MAX_PARTS: usize = 256;
@@ -15,18 +16,26 @@ pub(super) const MAX_PARTS: usize = 256;
 const LONGEST_ANSWER: u64 = 4 << 20;
 const BOUNDARY: &str = "batch_c62c1b6f6d7b4e5f";
 
-/// The batch that deletes `names`: its boundary and its body. The body is a secret: each part holds the token.
-pub(super) fn request(client: &Client, names: &[&str], token: &Token) -> (&'static str, String) {
+/// The batch that deletes `names`: its boundary and its body. The body is a secret: each part carries the credential.
+pub(super) fn request(
+    client: &Client,
+    names: &[&str],
+    authorization: &Authorization,
+) -> (&'static str, String) {
     let mut body = String::new();
     for (at, name) in names.iter().enumerate() {
-        let path = client.url(name).path();
+        let signed = authorization.sign(&client.url(name).path(), "");
         // Writing to a String cannot fail.
         let _ = write!(
             body,
             "--{BOUNDARY}\r\nContent-Type: application/http\r\nContent-Transfer-Encoding: binary\r\n\
-             Content-ID: {at}\r\n\r\nDELETE {path}?{} HTTP/1.1\r\nContent-Length: 0\r\n\r\n",
-            token.query()
+             Content-ID: {at}\r\n\r\nDELETE {} HTTP/1.1\r\n",
+            signed.target()
         );
+        if let Some(header) = signed.header() {
+            let _ = write!(body, "Authorization: {header}\r\n");
+        }
+        body.push_str("Content-Length: 0\r\n\r\n");
     }
     body.push_str("--");
     body.push_str(BOUNDARY);

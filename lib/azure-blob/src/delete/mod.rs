@@ -10,7 +10,8 @@ use ureq::http::Method;
 
 pub use deletion::Deletion;
 
-use crate::request::{Call, Fault, Operation};
+use crate::request::{Call, Operation};
+use crate::transport::Fault;
 use crate::{Client, Error, ErrorKind, Permission};
 
 impl Client {
@@ -18,7 +19,7 @@ impl Client {
     /// its index in `names`) as soon as it is known.
     ///
     /// # Errors
-    /// Only what concerns all of them (no network, a token without `d`). The blobs that `done` was not called for
+    /// Only what concerns all of them (no network, a credential that may not delete). The blobs that `done` was not called for
     /// may still be there then.
     pub fn delete(
         &self,
@@ -47,8 +48,8 @@ impl Client {
     fn delete_batch(&self, names: &[&str]) -> Result<Option<Vec<Option<Deletion>>>, Error> {
         let operation = Operation::new("cannot delete a batch of blobs", &[Permission::Delete]);
         let exchange = self.exchange();
-        let deleted = exchange.ask(&operation, |token| {
-            let (boundary, body) = batch::request(self, names, token);
+        let deleted = exchange.ask(&operation, |authorization| {
+            let (boundary, body) = batch::request(self, names, authorization);
             let call = Call::new(
                 Method::POST,
                 self.container().path(),
@@ -59,16 +60,19 @@ impl Client {
                 format!("multipart/mixed; boundary={boundary}"),
             )
             .body(body.as_bytes());
-            let answer = exchange.send(&call, token)?;
+            let answer = exchange.send(&call, authorization)?;
             batch::answers(answer, names.len())
         });
         match deleted {
             Ok(deletions) => Ok(Some(deletions)),
             Err(error) => match error.kind() {
-                ErrorKind::Unreachable | ErrorKind::Deadline | ErrorKind::ContainerNotFound => {
-                    Err(error)
-                }
-                // Another kind of service, or a token that does not allow batches.
+                ErrorKind::Identity
+                | ErrorKind::Unreachable
+                | ErrorKind::Deadline
+                | ErrorKind::ContainerNotFound => Err(error),
+                // Another kind of service, or a credential that does not allow batches (to an identity
+                // that takes `Microsoft.Storage/storageAccounts/blobServices/containers/write`, and a prune needs no more
+                // than `…/blobs/delete`).
                 _ => Ok(None),
             },
         }
@@ -108,13 +112,15 @@ impl Client {
         let operation = Operation::new(format!("cannot delete '{name}'"), &[Permission::Delete]);
         let exchange = self.exchange();
         let mut retained = None;
-        let deleted = exchange.ask(&operation, |token| match exchange.send(&call, token) {
-            Ok(_) => Ok(Deletion::Deleted),
-            Err(Fault::Refused(refusal)) => {
-                retained = refusal.retained();
-                Err(Fault::Refused(refusal))
+        let deleted = exchange.ask(&operation, |authorization| {
+            match exchange.send(&call, authorization) {
+                Ok(_) => Ok(Deletion::Deleted),
+                Err(Fault::Refused(refusal)) => {
+                    retained = refusal.retained();
+                    Err(Fault::Refused(refusal))
+                }
+                Err(fault) => Err(fault),
             }
-            Err(fault) => Err(fault),
         });
         match (deleted, retained) {
             (Ok(deletion), _) => deletion,
@@ -129,6 +135,7 @@ fn concerns_all(error: &Error) -> bool {
     matches!(
         error.kind(),
         ErrorKind::Token
+            | ErrorKind::Identity
             | ErrorKind::Unreachable
             | ErrorKind::Deadline
             | ErrorKind::ContainerNotFound

@@ -8,7 +8,7 @@ use std::io::{self, Read};
 use pinned::PinnedBlob;
 use prefetch::Prefetch;
 
-use crate::request::Cancel;
+use crate::transport::Cancel;
 use crate::{BlobUrl, Client, Error, ErrorKind, ListedBlob, Properties};
 
 /// A blob to be read. Every request is pinned to its ETag: if it is written meanwhile, reading ends in an error of

@@ -5,8 +5,10 @@ use std::io::{self, Read};
 use ureq::Body;
 use ureq::http::{HeaderMap, Method, Response};
 
-use crate::request::{Call, Cancel, Fault, Operation, broken};
-use crate::{Client, Error, ErrorKind, Permission, Properties, Token};
+use crate::credential::Authorization;
+use crate::request::{Call, Operation};
+use crate::transport::{Cancel, Fault, broken};
+use crate::{Client, Error, ErrorKind, Permission, Properties};
 
 /// After this many bytes of an answer that is cut the rest is asked for at once, as after a success.
 const PROGRESS: usize = 64 << 10;
@@ -32,15 +34,17 @@ impl PinnedBlob {
         let mut have = 0;
         while have < into.len() {
             let so_far = have;
-            self.client.exchange().retry(&operation, cancel, |token| {
-                let rest = into.get_mut(have..).unwrap_or_default();
-                let met = self.fetch_once(offset + have as u64, rest, &mut have, token);
-                match met {
-                    // Enough arrived to start the deadline of the retries again.
-                    Err(Fault::Broken(_)) if have - so_far >= PROGRESS => Ok(()),
-                    met => met,
-                }
-            })?;
+            self.client
+                .exchange()
+                .retry(&operation, cancel, |authorization| {
+                    let rest = into.get_mut(have..).unwrap_or_default();
+                    let met = self.fetch_once(offset + have as u64, rest, &mut have, authorization);
+                    match met {
+                        // Enough arrived to start the deadline of the retries again.
+                        Err(Fault::Broken(_)) if have - so_far >= PROGRESS => Ok(()),
+                        met => met,
+                    }
+                })?;
         }
         Ok(())
     }
@@ -50,14 +54,14 @@ impl PinnedBlob {
         offset: u64,
         into: &mut [u8],
         have: &mut usize,
-        token: &Token,
+        authorization: &Authorization,
     ) -> Result<(), Fault> {
         let last = offset + into.len() as u64 - 1;
         let mut call = Call::new(Method::GET, self.client.url(&self.name).path(), "")
             .header("range", format!("bytes={offset}-{last}"))
             .header("if-match", &self.properties.etag);
         call.expected = into.len() as u64;
-        let answer = self.client.exchange().send(&call, token)?;
+        let answer = self.client.exchange().send(&call, authorization)?;
         self.check_range(&answer, offset, into.len())?;
         let mut body = answer.into_body().into_reader();
         let mut at = 0;

@@ -6,7 +6,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::pinned::PinnedBlob;
 use crate::Error;
-use crate::request::Cancel;
+use crate::transport::Cancel;
 use crate::worker::spawn;
 
 /// The first range: small, so that reading begins soon.

@@ -1,42 +1,27 @@
 //! Requests to one container, each tried until it succeeds or is given up.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
-
-use ureq::http::{Method, Request, Response, StatusCode};
-use ureq::{Agent, Body};
+use ureq::Body;
+use ureq::http::{HeaderValue, Method, Request, Response, StatusCode};
 
 use super::call::Call;
-use super::cancel::Cancel;
-use super::connection;
 use super::explanation::explain;
-use super::fault::{Fault, body_of};
 use super::operation::Operation;
-use super::refusal::Refusal;
-use super::retry::{Attempts, Verdict, judge};
-use crate::credential::Credential;
-use crate::{ContainerUrl, Error, ErrorKind, Options, Token, TokenSource};
+use crate::credential::{Authorization, Credential, CredentialSource};
+use crate::transport::{Cancel, Fault, Host, Next, Refusal, Route, agent, body_of};
+use crate::{ContainerUrl, Error, ErrorKind, Options};
 
 /// The version of the REST API. The first with all that we use is 2021-12-02 (the Cold tier); Azurite 3.37
 /// takes this one as the service does.
 const VERSION: &str = "2023-11-03";
 /// The body of an error is never longer.
 const ERROR_BODY: u64 = 64 << 10;
-/// How often a person hears of faults at most.
-const REPORT_EVERY: Duration = Duration::from_secs(20);
 
 /// What all requests to a container share.
 #[derive(Debug)]
 pub(crate) struct Exchange {
     container: ContainerUrl,
     credential: Credential,
-    options: Options,
-    agent: Agent,
-    /// Whether the host has ever answered.
-    reached: AtomicBool,
-    /// When a person last heard of a fault.
-    reported: Mutex<Option<Instant>>,
+    host: Host,
 }
 
 /// Why a request was given up, and whether the service may have done it all the same.
@@ -55,16 +40,21 @@ impl From<GivenUp> for Error {
 impl Exchange {
     pub(crate) fn new(
         container: ContainerUrl,
-        token: TokenSource,
+        source: CredentialSource,
         options: Options,
     ) -> Result<Self, Error> {
+        let credential = Credential::new(source, &container, &options)?;
+        let route = Route::to(
+            container.is_https(),
+            container.host(),
+            container.is_loopback(),
+        )?;
+        let agent = agent(route, &options);
+        let host = Host::new(container.host(), "the Blob service", agent, options);
         Ok(Self {
-            agent: connection::agent(&container, &options)?,
-            credential: Credential::new(token)?,
             container,
-            options,
-            reached: AtomicBool::new(false),
-            reported: Mutex::new(None),
+            credential,
+            host,
         })
     }
 
@@ -73,11 +63,11 @@ impl Exchange {
     }
 
     pub(crate) fn options(&self) -> &Options {
-        &self.options
+        self.host.options()
     }
 
-    pub(crate) fn token(&self) -> Token {
-        self.credential.current()
+    pub(crate) fn credential(&self) -> &Credential {
+        &self.credential
     }
 
     /// Tries until an attempt succeeds, meets a fault that does not pass, or runs into the deadline.
@@ -85,45 +75,42 @@ impl Exchange {
         &self,
         operation: &Operation,
         cancel: &Cancel,
-        mut attempt: impl FnMut(&Token) -> Result<T, Fault>,
+        mut attempt: impl FnMut(&Authorization) -> Result<T, Fault>,
     ) -> Result<T, GivenUp> {
-        let started = Instant::now();
-        let mut count = 0;
+        let cannot = &operation.cannot;
         let mut in_doubt = false;
+        let mut renewals = 0;
+        let current = |in_doubt| {
+            let current = self.credential.current(cancel);
+            current.map_err(|error| GivenUp {
+                error: error.within(cannot),
+                in_doubt,
+            })
+        };
+        let mut authorization = current(false)?;
+        let mut tries = self.host.tries(cannot);
         loop {
-            let token = self.credential.current();
-            count += 1;
-            let fault = match attempt(&token) {
+            let fault = match attempt(&authorization) {
                 Ok(done) => return Ok(done),
                 Err(fault) => fault,
             };
             in_doubt |= fault.leaves_doubt();
-            if let Fault::Refused(refusal) = &fault
-                && matches!(refusal.status, 401 | 403)
-                && self.credential.renewed(&token)
-            {
-                continue;
-            }
-            let attempts = Attempts {
-                count,
-                elapsed: started.elapsed(),
-                reached: self.reached.load(Ordering::Relaxed),
+            let given_up = |error| GivenUp { error, in_doubt };
+            let is_renewed = match &fault {
+                Fault::Refused(refusal) => self
+                    .credential
+                    .renewed(&authorization, refusal, &mut renewals, cancel)
+                    .map_err(|error| given_up(error.within(format_args!("{cannot}: {fault}"))))?,
+                _ => false,
             };
-            let error = match judge(&fault, attempts, &self.options, chance()) {
-                Verdict::Again(pause) => {
-                    self.report(operation, &fault, pause);
-                    if !cancel.wait(pause) {
-                        continue;
-                    }
-                    Error::new(
-                        ErrorKind::Deadline,
-                        format!("{}: stopped", operation.cannot),
-                    )
+            if !is_renewed {
+                match tries.after(&fault, cancel) {
+                    Next::Again => {}
+                    Next::Over(error) => return Err(given_up(error)),
+                    Next::Final => return Err(given_up(self.explain(operation, fault))),
                 }
-                Verdict::Final => self.explain(operation, fault, &token),
-                Verdict::TooLate => self.too_late(operation, fault, attempts),
-            };
-            return Err(GivenUp { error, in_doubt });
+            }
+            authorization = current(in_doubt)?;
         }
     }
 
@@ -131,17 +118,18 @@ impl Exchange {
     pub(crate) fn ask<T>(
         &self,
         operation: &Operation,
-        attempt: impl FnMut(&Token) -> Result<T, Fault>,
+        attempt: impl FnMut(&Authorization) -> Result<T, Fault>,
     ) -> Result<T, Error> {
         Ok(self.retry(operation, &Cancel::default(), attempt)?)
     }
 
     /// Makes a request once. Any status but the one that means success is a fault.
-    pub(crate) fn send(&self, call: &Call, token: &Token) -> Result<Response<Body>, Fault> {
-        let answer = self
-            .run(call, token)
-            .map_err(|error| Fault::of(&error, &self.container))?;
-        self.reached.store(true, Ordering::Relaxed);
+    pub(crate) fn send(
+        &self,
+        call: &Call,
+        authorization: &Authorization,
+    ) -> Result<Response<Body>, Fault> {
+        let answer = self.run(call, authorization)?;
         let status = answer.status();
         if status.is_success() {
             return match means_done(&call.method, status) {
@@ -160,89 +148,39 @@ impl Exchange {
         Err(Fault::Refused(Box::new(refusal)))
     }
 
-    fn run(&self, call: &Call, token: &Token) -> Result<Response<Body>, ureq::Error> {
-        let between = if call.query.is_empty() { "" } else { "&" };
-        let uri = format!(
-            "{}{}?{}{between}{}",
-            self.container.origin(),
-            call.path,
-            call.query,
-            token.query()
-        );
+    fn run(&self, call: &Call, authorization: &Authorization) -> Result<Response<Body>, Fault> {
+        let signed = authorization.sign(&call.path, &call.query);
         let mut request = Request::builder()
             .method(call.method.clone())
-            .uri(uri)
+            .uri(format!("{}{}", self.container.origin(), signed.target()))
             .header("x-ms-version", VERSION);
+        if let Some(mut header) = signed
+            .header()
+            .and_then(|it| HeaderValue::from_str(it).ok())
+        {
+            header.set_sensitive(true);
+            request = request.header("authorization", header);
+        }
         for (name, value) in &call.headers {
             request = request.header(*name, value);
         }
         let bytes = call.body.map_or(0, |body| body.len() as u64) + call.expected;
-        let timeout = self.options.request_time(bytes);
-        match call.body {
-            Some(body) => {
-                let request = self.agent.configure_request(request.body(body)?);
-                self.agent
-                    .run(request.timeout_per_call(Some(timeout)).build())
-            }
-            None => {
-                let request = self.agent.configure_request(request.body(())?);
-                self.agent
-                    .run(request.timeout_per_call(Some(timeout)).build())
-            }
-        }
-    }
-
-    fn explain(&self, operation: &Operation, fault: Fault, token: &Token) -> Error {
-        let cannot = &operation.cannot;
-        match fault {
-            Fault::Refused(refusal) => explain(&refusal, operation, &self.container, token),
-            Fault::Final(error) => error,
-            Fault::Malformed(_) => {
-                let host = self.container.host();
-                Error::new(ErrorKind::Malformed, format!("{cannot}: {fault}"))
-                    .hint(format!("is {host} the Blob service, or a proxy before it?"))
-            }
-            Fault::Unreachable(_) => self.unreachable(operation, &fault),
-            Fault::Broken(_) => Error::new(ErrorKind::Deadline, format!("{cannot}: {fault}")),
-        }
-    }
-
-    fn unreachable(&self, operation: &Operation, fault: &Fault) -> Error {
-        let host = self.container.host();
-        Error::new(
-            ErrorKind::Unreachable,
-            format!("{}: cannot reach {host}: {fault}", operation.cannot),
-        )
-        .hint("is the URL right, does the name resolve here, does a network policy or firewall let it through?")
-    }
-
-    fn too_late(&self, operation: &Operation, fault: Fault, attempts: Attempts) -> Error {
-        let error = match fault {
-            Fault::Unreachable(_) => self.unreachable(operation, &fault),
-            fault => Error::new(
-                ErrorKind::Deadline,
-                format!("{}: {fault}", operation.cannot),
-            )
-            .hint("the service or the network did not recover in time; run it again later"),
+        let built = match call.body {
+            Some(body) => request.body(body).map(|it| self.host.run(it, bytes)),
+            None => request.body(()).map(|it| self.host.run(it, bytes)),
         };
-        error.and(format_args!(
-            " (tried {} in {})",
-            times(attempts.count),
-            job::text::duration(attempts.elapsed)
-        ))
+        built.map_err(|error| {
+            let said = format!("no request can be made: {error}");
+            Fault::Final(Error::new(ErrorKind::Usage, said))
+        })?
     }
 
-    /// Tells a person now and then that something is tried again: the log should show why a night was long.
-    fn report(&self, operation: &Operation, fault: &Fault, pause: Duration) {
-        let mut reported = self.reported.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_due = reported.is_none_or(|at| at.elapsed() >= REPORT_EVERY);
-        if pause >= Duration::from_secs(1) && is_due {
-            *reported = Some(Instant::now());
-            job::say!(
-                "{}: {fault}; trying again in {}",
-                operation.cannot,
-                job::text::duration(pause)
-            );
+    fn explain(&self, operation: &Operation, fault: Fault) -> Error {
+        match fault {
+            Fault::Refused(refusal) => {
+                explain(&refusal, operation, &self.container, &self.credential)
+            }
+            fault => self.host.error(&operation.cannot, fault),
         }
     }
 }
@@ -255,16 +193,4 @@ fn means_done(method: &Method, status: StatusCode) -> bool {
         Method::DELETE | Method::POST => status == StatusCode::ACCEPTED,
         _ => matches!(status, StatusCode::OK | StatusCode::PARTIAL_CONTENT),
     }
-}
-
-fn times(count: u32) -> String {
-    match count {
-        1 => "once".into(),
-        _ => format!("{count} times"),
-    }
-}
-
-/// A random number from 0 to 1.
-fn chance() -> f64 {
-    getrandom::u32().map_or(0.5, |number| f64::from(number) / f64::from(u32::MAX))
 }

@@ -5,7 +5,8 @@ use ureq::http::Method;
 use super::options::UploadOptions;
 use super::target::Target;
 use crate::properties::write_sha256;
-use crate::request::{Call, Cancel, GivenUp, Operation};
+use crate::request::{Call, GivenUp, Operation};
+use crate::transport::Cancel;
 use crate::url::encode_value;
 use crate::{BlobUrl, Error, ErrorKind, Permission, Sha256};
 
@@ -67,17 +68,22 @@ impl Staged {
         )
     }
 
-    /// As [`name_taken`](Self::name_taken) after a lost answer: where the token may not read, the blob that is
+    /// As [`name_taken`](Self::name_taken) after a lost answer: where the credential may not read, the blob that is
     /// there may be this one.
     fn doubtful(&self, error: Error) -> Error {
         let error = self.name_taken(error);
-        match self.target.client.token().has('r') {
-            true => error,
-            false => error.hint_if(
-                ErrorKind::Exists,
-                "an answer was lost before, so it may be this upload that is there: backup-verify tells; with 'r' in its token blob-put would know",
-            ),
+        let sas = self.target.client.sas();
+        if sas.as_ref().is_some_and(|token| token.has('r')) {
+            return error;
         }
+        let may_read = match sas {
+            Some(_) => "with 'r' in its token",
+            None => "if its identity may read",
+        };
+        let hint = format!(
+            "an answer was lost before, so it may be this upload that is there: backup-verify tells; {may_read} blob-put would know"
+        );
+        error.hint_if(ErrorKind::Exists, &hint)
     }
 
     /// The ETag of our blob, if the commit whose answer was lost was done.
@@ -86,7 +92,7 @@ impl Staged {
             Ok(there) => {
                 (there.size == self.size && there.sha256 == Some(self.sha256)).then_some(there.etag)
             }
-            // The token may write, but not read. The service takes a list of committed blocks only if the blob that
+            // The credential may write, but not read. The service takes a list of committed blocks only if the blob that
             // is there consists of them, and only ours have these IDs.
             Err(error) if error.kind() == ErrorKind::Token && self.count > 0 => {
                 let needs = [Permission::Overwrite];
@@ -134,8 +140,8 @@ impl Staged {
         // The service takes its time over a list of fifty thousand blocks.
         call.expected = (self.count + 1) << 8;
         let exchange = client.exchange();
-        exchange.retry(operation, &Cancel::default(), |token| {
-            let answer = exchange.send(&call, token)?;
+        exchange.retry(operation, &Cancel::default(), |authorization| {
+            let answer = exchange.send(&call, authorization)?;
             let etag = answer
                 .headers()
                 .get("etag")

@@ -44,7 +44,7 @@ impl Client {
     /// proves that the container can be reached and written to.
     ///
     /// # Errors
-    /// As every request; kind [`Exists`](crate::ErrorKind::Exists) if the token can read and the name is taken.
+    /// As every request; kind [`Exists`](crate::ErrorKind::Exists) if the credential may read and the name is taken.
     pub fn upload(&self, name: &str, options: UploadOptions) -> Result<Upload, Error> {
         self.check(&options.needs())?;
         if options
@@ -61,9 +61,9 @@ impl Client {
         Upload::begin(target, options)
     }
 
-    /// An error if the name is taken, as far as the token lets us see.
+    /// An error if the name is taken, as far as the credential lets us see.
     fn check_is_free(&self, name: &str) -> Result<(), Error> {
-        if !self.token().has('r') {
+        if self.sas().is_some_and(|token| !token.has('r')) {
             return Ok(());
         }
         match self.properties(name) {

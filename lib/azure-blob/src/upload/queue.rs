@@ -6,7 +6,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use sha2::{Digest, Sha256 as Hasher};
 
 use super::block_size::{FIRST_BLOCK, IN_MEMORY};
-use crate::request::Cancel;
+use crate::transport::Cancel;
 use crate::{Error, Sha256};
 
 /// A full block, or the last one of the stream.

@@ -3,7 +3,8 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use ureq::http::Method;
 
 use super::queue::Block;
-use crate::request::{Call, Cancel, Operation};
+use crate::request::{Call, Operation};
+use crate::transport::Cancel;
 use crate::url::encode_value;
 use crate::{Client, Error, ErrorKind, Permission};
 
@@ -65,10 +66,10 @@ impl Target {
         let again = first.clone().header("expect", "100-continue");
         let mut attempts = 0;
         let exchange = self.client.exchange();
-        exchange.retry(operation, cancel, |token| {
+        exchange.retry(operation, cancel, |authorization| {
             attempts += 1;
             let call = if attempts % 2 == 1 { &first } else { &again };
-            exchange.send(call, token).map(drop)
+            exchange.send(call, authorization).map(drop)
         })?;
         Ok(())
     }

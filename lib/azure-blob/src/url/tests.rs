@@ -43,6 +43,54 @@ fn the_emulator_s_url() {
 }
 
 #[test]
+fn a_domain_of_its_own_is_one_account_s() {
+    let url = container("https://backups.example.com/nightly/prod/eu");
+    assert_eq!((url.container(), url.prefix()), ("nightly", "prod/eu/"));
+    assert_eq!(url.path(), "/nightly");
+    assert_eq!(url.account(), None);
+    // The emulator, under other names.
+    for text in [
+        "https://azurite.example.com/devstoreaccount1/nightly",
+        "https://azurite.example.com:10000/acc/nightly",
+        "https://azurite/acc/nightly",
+    ] {
+        let url = container(text);
+        assert_eq!((url.container(), url.prefix()), ("nightly", ""), "{text}");
+        assert!(url.account().is_some(), "{text}");
+    }
+    // The host has a private address, or is in a zone, or a secondary region's.
+    for host in [
+        "acc.privatelink.blob.core.windows.net",
+        "acc.z12.blob.storage.azure.net",
+        "acc-secondary.blob.core.windows.net",
+    ] {
+        let url = container(&format!("https://{host}/nightly"));
+        assert_eq!(url.account(), Some("acc"), "{host}");
+        assert_eq!(url.path(), "/nightly", "{host}");
+    }
+}
+
+#[test]
+fn each_cloud_has_its_own_sign_in() {
+    for (suffix, sign_in) in [
+        ("core.windows.net", "https://login.microsoftonline.com"),
+        (
+            "core.chinacloudapi.cn",
+            "https://login.partner.microsoftonline.cn",
+        ),
+        ("core.usgovcloudapi.net", "https://login.microsoftonline.us"),
+    ] {
+        let url = container(&format!("https://acc.blob.{suffix}/backups"));
+        assert_eq!((url.sign_in(), url.account()), (sign_in, Some("acc")));
+        let text = format!("https://acc.dfs.{suffix}/backups");
+        let error = ContainerUrl::parse_as(&text, false).unwrap_err();
+        assert!(error.to_string().contains("Blob service"), "{error}");
+    }
+    let url = container("https://backups.example.com/nightly");
+    assert_eq!(url.sign_in(), "https://login.microsoftonline.com");
+}
+
+#[test]
 fn slashes_do_not_matter() {
     let plain = container("https://a.blob.core.windows.net/backups/x");
     assert_eq!(

@@ -5,6 +5,7 @@
 mod bad_day;
 mod deletion;
 mod download;
+mod identity;
 mod listing;
 mod token;
 mod upload;
@@ -12,15 +13,15 @@ mod whole;
 
 use std::time::Duration;
 
-use azure_blob::{Client, ContainerUrl, Options, Token, TokenSource};
+use azure_blob::{Client, ContainerUrl, CredentialSource, Options, Token};
 use scripted_service::Service;
 
 /// A token that allows everything; its signature is looked for in what must not show it.
 const SIGNATURE: &str = "S3CRETS3CRETS3CRET";
 
-fn token(permissions: &str) -> TokenSource {
+fn token(permissions: &str) -> CredentialSource {
     let text = format!("se=2999-01-01&sr=c&sp={permissions}&sig={SIGNATURE}");
-    TokenSource::Given(Token::parse(&text).unwrap())
+    Token::parse(&text).unwrap().into()
 }
 
 /// More than anything takes on a busy machine that nothing holds up, and not long to wait for.
@@ -47,7 +48,7 @@ fn hasty() -> Options {
     }
 }
 
-fn open(service: &Service, token: TokenSource, options: Options) -> Client {
+fn open(service: &Service, token: CredentialSource, options: Options) -> Client {
     let (url, _) = ContainerUrl::parse(&service.url()).unwrap();
     Client::new(url, token, options).unwrap()
 }

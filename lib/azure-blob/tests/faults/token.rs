@@ -1,7 +1,7 @@
 use std::fs;
 use std::sync::Arc;
 
-use azure_blob::{ErrorKind, Permission, Token, TokenSource, UploadOptions};
+use azure_blob::{CredentialSource, ErrorKind, Permission, Token, UploadOptions};
 use chrono::{TimeDelta, Utc};
 
 use crate::{SIGNATURE, open, options};
@@ -19,7 +19,7 @@ fn a_rotated_token_is_picked_up() {
     fs::write(&path, text("FIRST-SIGNATURE")).unwrap();
     let service = Service::start();
     service.change(|state| state.signature = Some("FIRST-SIGNATURE".into()));
-    let client = open(&service, TokenSource::File(path.clone()), options());
+    let client = open(&service, CredentialSource::SasFile(path.clone()), options());
     let mut upload = client.upload("x", UploadOptions::default()).unwrap();
     service.change(|state| state.signature = Some(SIGNATURE.into()));
     fs::write(&path, text(SIGNATURE)).unwrap();
@@ -39,7 +39,7 @@ fn a_token_that_is_not_rotated_is_final() {
     fs::write(&path, text("FIRST-SIGNATURE")).unwrap();
     let service = Service::start();
     service.change(|state| state.signature = Some(SIGNATURE.into()));
-    let client = open(&service, TokenSource::File(path.clone()), options());
+    let client = open(&service, CredentialSource::SasFile(path.clone()), options());
     let error = client.list().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Token);
     assert_eq!(service.count(Kind::List), 1);
@@ -57,7 +57,11 @@ fn many_threads_may_find_the_old_one_refused() {
     let service = Service::start();
     service.store("x", b"text");
     service.change(|state| state.signature = Some(SIGNATURE.into()));
-    let client = Arc::new(open(&service, TokenSource::File(path.clone()), options()));
+    let client = Arc::new(open(
+        &service,
+        CredentialSource::SasFile(path.clone()),
+        options(),
+    ));
     fs::write(&path, text(SIGNATURE)).unwrap();
     std::thread::scope(|scope| {
         for _ in 0..8 {
@@ -70,7 +74,7 @@ fn many_threads_may_find_the_old_one_refused() {
 fn a_token_file_that_is_not_there_is_named() {
     let service = Service::start();
     let (url, _) = azure_blob::ContainerUrl::parse(&service.url()).unwrap();
-    let source = TokenSource::File("/nowhere/token".into());
+    let source = CredentialSource::SasFile("/nowhere/token".into());
     let error = azure_blob::Client::new(url, source, options()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Token);
     assert!(
@@ -101,7 +105,7 @@ fn the_service_s_clock_counts() {
 }
 
 /// A token that is valid from so many minutes after now to so many, by this machine's clock.
-fn dated(from: i64, to: i64) -> TokenSource {
+fn dated(from: i64, to: i64) -> CredentialSource {
     let moment = |minutes| {
         let moment = Utc::now() + TimeDelta::minutes(minutes);
         moment.format("%Y-%m-%dT%H:%M:%SZ").to_string()
@@ -111,7 +115,7 @@ fn dated(from: i64, to: i64) -> TokenSource {
         moment(from),
         moment(to)
     );
-    TokenSource::Given(Token::parse(&text).unwrap())
+    Token::parse(&text).unwrap().into()
 }
 
 #[test]
@@ -166,7 +170,7 @@ fn a_signature_with_a_plus_sign_is_sent_as_it_is_meant() {
     service.change(|state| state.signature = Some("a+b/c+d=".into()));
     for written in ["a+b/c+d=", "a%2Bb/c+d%3D", "a%2Bb%2Fc%2bd%3D"] {
         let text = format!("se=2999-01-01&sr=c&sp=l&sig={written}");
-        let token = TokenSource::Given(Token::parse(&text).unwrap());
+        let token = Token::parse(&text).unwrap().into();
         open(&service, token, options()).list().unwrap();
     }
 }

@@ -248,7 +248,9 @@ fn the_message_is_one_for_a_person() {
     let error = put(&open(&service, token("cw"), options()), b"text").unwrap_err();
     assert_eq!(
         error.to_string(),
-        format!("cannot commit block list of '{NAME}': 403 AuthorizationPermissionMismatch: Words")
+        format!(
+            "cannot commit block list of '{NAME}': 403 AuthorizationPermissionMismatch: Words; sent with the SAS token"
+        )
     );
     let service = Service::start();
     service.fault(

@@ -15,10 +15,21 @@ use pg_text::PgText;
 use letters::{Letter, essence, levels};
 use places::{SecretKind, places};
 
-/// The variables of the environment that hold our secrets, or name the files that do. No child process gets them.
-pub const VARIABLES: [&str; 6] = [
+/// The variables of the environment that hold our secrets, or name the files that do, or whom these belong to. No child
+/// process gets them.
+pub const VARIABLES: [&str; 16] = [
+    "AZURE_AUTHORITY_HOST",
+    "AZURE_CLIENT_ID",
+    "AZURE_FEDERATED_TOKEN_FILE",
+    "AZURE_KUBERNETES_CA_DATA",
+    "AZURE_KUBERNETES_CA_FILE",
+    "AZURE_KUBERNETES_SNI_NAME",
+    "AZURE_KUBERNETES_TOKEN_PROXY",
+    "AZURE_POD_IDENTITY_AUTHORITY_HOST",
+    "AZURE_STORAGE_AUTH",
     "AZURE_STORAGE_SAS_TOKEN",
     "AZURE_STORAGE_SAS_TOKEN_FILE",
+    "AZURE_TENANT_ID",
     "BACKUP_VERIFY_PING_URL",
     "BACKUP_VERIFY_PING_URL_FILE",
     "BACKUP_VERIFY_PUSH_URL",
@@ -167,7 +178,7 @@ fn learn_places(text: &str) {
         for (kind, place) in places(&bytes) {
             let secret = String::from_utf8_lossy(&bytes[place]);
             match kind {
-                SecretKind::Key => learn_key(&secret),
+                SecretKind::Key | SecretKind::WebToken => learn_key(&secret),
                 SecretKind::Password => learn_password(&secret),
             }
         }

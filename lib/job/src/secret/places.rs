@@ -7,6 +7,8 @@ use std::ops::Range;
 pub(super) enum SecretKind {
     /// Random: no part of it stands in a message by chance.
     Key,
+    /// Random too, and good for a login: a server of Azure's takes such a token as the password, so psql may need it.
+    WebToken,
     /// Chosen by a person, perhaps: it may be a word.
     Password,
 }
@@ -29,6 +31,7 @@ pub(super) fn places(text: &[u8]) -> Vec<(SecretKind, Range<usize>)> {
         match text[at] {
             b'=' => found.extend(assigned(text, at)),
             b'\'' => found.extend(sql_password(text, at)),
+            b'e' => found.extend(json_web_token(text, at)),
             b':' if text[at..].starts_with(b"://") => {
                 found.extend(login(text, at).map(|place| (SecretKind::Password, place)));
             }
@@ -48,6 +51,21 @@ fn assigned(text: &[u8], at: usize) -> Option<(SecretKind, Range<usize>)> {
     }
     let is_password = PASSWORDS.iter().any(|password| name.ends_with(password));
     is_password.then(|| (SecretKind::Password, value(text, at + 1)))
+}
+
+/// A JSON Web Token (RFC 7519) that begins at `at`: a service account's, or a bearer token. Its first part is an object,
+/// `{"`, in base64.
+fn json_web_token(text: &[u8], at: usize) -> Option<(SecretKind, Range<usize>)> {
+    // Its second part begins in the same way.
+    let goes_on = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'.';
+    let begins = at == 0 || !goes_on(text[at - 1]);
+    if !begins || !text[at..].starts_with(b"eyJ") {
+        return None;
+    }
+    let is_part = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.".contains(byte);
+    let to = end(text, at, |byte| !is_part(byte));
+    let parts = text[at..to].split(|byte| *byte == b'.');
+    (parts.filter(|part| part.len() > 2).count() > 1).then_some((SecretKind::WebToken, at..to))
 }
 
 /// `PASSWORD '…'`, as SQL has it, whose quote is at `at`.
@@ -132,6 +150,25 @@ mod tests {
         assert_eq!(found("?sp=rsig=ab&se=1"), ["ab"]);
         assert_eq!(found("AccountName=x;AccountKey=ab==;y=z"), ["ab=="]);
         assert_eq!(found("design=ab sig='' sig= sp=r"), Vec::<&str>::new());
+    }
+
+    #[test]
+    fn tokens() {
+        let token = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJ4In0.c2ln-_";
+        for text in ["Bearer TOKEN", "'TOKEN'", "--TOKEN", "a=TOKEN&b=c"] {
+            assert_eq!(found(&text.replace("TOKEN", token)), [token], "{text}");
+        }
+        let cut = &token[..30];
+        assert_eq!(found(cut), [cut]);
+        for text in [
+            "eyJ",
+            "eyJs.",
+            "heyJude.is.no.token",
+            "keyJar.class.of",
+            "eyJab ...",
+        ] {
+            assert_eq!(found(text), Vec::<&str>::new(), "{text}");
+        }
     }
 
     #[test]

@@ -203,4 +203,25 @@ fn what_holds_a_signature_is_told() {
     for text in ["", "sig=", "design=abc", "password=abc", "/run/token"] {
         assert!(!holds_signature(text), "{text}");
     }
+    // A password of a server of Azure's, which psql needs.
+    assert!(!holds_signature(WEB_TOKEN));
+}
+
+const WEB_TOKEN: &str = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJzM2NyM3QifQ.c2lnbmF0dXJl";
+
+#[test]
+fn a_web_token_is_hidden_whoever_shows_it() {
+    for text in [
+        format!("AADSTS50027: the assertion '{WEB_TOKEN}' is none"),
+        format!("unexpected argument '--{WEB_TOKEN}' found"),
+        format!("Authorization: Bearer {WEB_TOKEN}\r\n"),
+        WEB_TOKEN.replace('.', "%2E"),
+    ] {
+        let said = hidden(&text);
+        for part in WEB_TOKEN.split('.') {
+            assert!(!said.contains(part), "{text}\n{said}");
+        }
+    }
+    let text = "keyJar.class.of, heyJude.x";
+    assert_eq!(hidden(text), text);
 }

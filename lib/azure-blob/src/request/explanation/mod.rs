@@ -1,17 +1,19 @@
 //! The service's "no" in words for a person: what it means, why, and what to do about it.
 
-use chrono::Utc;
+mod identity;
+mod sas;
 
 use super::operation::Operation;
-use super::refusal::Refusal;
-use crate::{ContainerUrl, Error, ErrorKind, Token};
+use crate::credential::Credential;
+use crate::transport::Refusal;
+use crate::{ContainerUrl, Error, ErrorKind};
 
 /// The error that a refusal is.
 pub(super) fn explain(
     refusal: &Refusal,
     operation: &Operation,
     container: &ContainerUrl,
-    token: &Token,
+    credential: &Credential,
 ) -> Error {
     let cannot = &operation.cannot;
     let error = |kind, said: String| Error::new(kind, format!("{cannot}: {said}"));
@@ -20,9 +22,15 @@ pub(super) fn explain(
             ErrorKind::Exists,
             format!("it is there already: {refusal}"),
         )
-        .hint("the SAS token may create blobs, not write over them"),
-        (401 | 403, _) => error(ErrorKind::Token, with_detail(refusal))
-            .hint(token_hint(refusal, operation, container, token)),
+        .hint(format!("{credential} may create blobs, not write over them")),
+        (401 | 403, _) => {
+            let hint = match (credential.sas(), credential.identity()) {
+                (Some(token), _) => sas::hint(refusal, operation, container, &token),
+                (None, identity) => identity::hint(refusal, operation, container, identity),
+            };
+            let said = format!("{}; sent with {credential}", with_detail(refusal));
+            error(ErrorKind::Token, said).hint(hint)
+        }
         (404, "ContainerNotFound" | "ContainerDisabled") => error(
             ErrorKind::ContainerNotFound,
             format!(
@@ -63,87 +71,6 @@ fn with_detail(refusal: &Refusal) -> String {
         true => refusal.to_string(),
         false => format!("{refusal} ({})", refusal.detail),
     }
-}
-
-/// Why the token was refused, as far as that can be told: by the service's code, by the clocks, by what the
-/// token says of itself.
-fn token_hint(
-    refusal: &Refusal,
-    operation: &Operation,
-    container: &ContainerUrl,
-    token: &Token,
-) -> String {
-    if let Some(hint) =
-        hint_of_code(refusal, operation, token).or_else(|| clock_hint(refusal, token))
-    {
-        return hint;
-    }
-    if let Err(error) = token.check(operation.needs, container) {
-        return error.to_string();
-    }
-    let container = container.container();
-    if refusal.code == "AuthorizationFailure" {
-        return format!(
-            "the SAS token is not for '{container}', its signature is wrong, or the account's firewall does not let this address in"
-        );
-    }
-    match refusal.is_outside_validity() {
-        true => "the SAS token has expired or is not valid yet, by the service's clock".into(),
-        false => format!(
-            "the SAS token is not for '{container}', its signature is wrong (cut when it was copied?), or the key that signed it was renewed"
-        ),
-    }
-}
-
-/// What a code means that has one cause only.
-fn hint_of_code(refusal: &Refusal, operation: &Operation, token: &Token) -> Option<String> {
-    let hint = match refusal.code.as_str() {
-        "AuthorizationPermissionMismatch" => return missing_permission(operation, token),
-        "AuthorizationProtocolMismatch" => "the SAS token demands https",
-        "AuthorizationSourceIPMismatch" => {
-            let addresses = token.addresses().unwrap_or("other addresses");
-            return Some(format!("the SAS token is only for {addresses} (sip)"));
-        }
-        "KeyBasedAuthenticationNotPermitted" => {
-            "this storage account takes no SAS token that is signed with its key: make a user delegation SAS"
-        }
-        "AccountIsDisabled" => "the storage account is disabled",
-        "AuthorizationServiceMismatch" | "AuthorizationResourceTypeMismatch" => {
-            "the SAS token is for something else: make one for this container"
-        }
-        _ => return None,
-    };
-    Some(hint.into())
-}
-
-fn missing_permission(operation: &Operation, token: &Token) -> Option<String> {
-    let missing = operation.needs.iter().find_map(|need| token.lacks(*need));
-    match (missing, token.policy()) {
-        (Some(missing), _) => Some(format!("the SAS token's {missing}")),
-        (None, Some(policy)) => Some(format!(
-            "the stored access policy '{policy}' does not allow it"
-        )),
-        // "azure-cli#16899": a block needs 'w' where a whole small blob needs only 'c'.
-        (None, None) if !token.has('w') && token.has('c') => Some(
-            "the SAS token's sp has 'c' without 'w', which this service wants for blocks".into(),
-        ),
-        (None, None) => None,
-    }
-}
-
-/// That the token is not valid now, if it says so itself, and which clock says what.
-fn clock_hint(refusal: &Refusal, token: &Token) -> Option<String> {
-    let now = refusal
-        .clocks
-        .map_or_else(Utc::now, |clocks| clocks.service);
-    let invalid = token.not_valid_at(now)?;
-    let clocks = refusal.clocks.map(|clocks| clocks.to_string());
-    Some(format!(
-        "the SAS token {}{}: {}",
-        invalid.said,
-        clocks.unwrap_or_default(),
-        invalid.remedy
-    ))
 }
 
 fn refused_hint(refusal: &Refusal) -> Option<String> {
@@ -187,8 +114,9 @@ mod tests {
     use ureq::http::{HeaderMap, StatusCode};
 
     use super::*;
-    use crate::Permission;
-    use crate::request::refusal::Clocks;
+    use crate::credential::{CredentialSource, SasOrigin};
+    use crate::transport::Clocks;
+    use crate::{Options, Permission, Token};
 
     fn refusal(status: u16, body: &str) -> Refusal {
         let status = StatusCode::from_u16(status).unwrap();
@@ -197,12 +125,13 @@ mod tests {
 
     fn explain(refusal: &Refusal, needs: &[Permission], token: &str) -> (String, String) {
         let (url, _) = ContainerUrl::parse("https://acc.blob.core.windows.net/backups").unwrap();
-        let token = Token::parse(token).unwrap();
+        let source = CredentialSource::Sas(Token::parse(token).unwrap(), SasOrigin::Variable);
+        let credential = Credential::new(source, &url, &Options::default()).unwrap();
         let error = super::explain(
             refusal,
             &Operation::new("cannot put 'x'", needs),
             &url,
-            &token,
+            &credential,
         );
         let hint = error.hint_text().unwrap_or_default().to_owned();
         (error.to_string(), hint)
@@ -224,7 +153,7 @@ mod tests {
         );
         assert_eq!(
             said,
-            "cannot put 'x': 403 AuthorizationPermissionMismatch: This request is not authorized to perform this operation using this permission"
+            "cannot put 'x': 403 AuthorizationPermissionMismatch: This request is not authorized to perform this operation using this permission; sent with the SAS token in AZURE_STORAGE_SAS_TOKEN"
         );
         assert_eq!(hint, "the SAS token's sp=r lacks 'c' or 'w'");
         let (_, hint) = explain(

@@ -7,7 +7,7 @@ use std::io::{self, Read};
 use ureq::{Body, Timeout};
 
 use super::refusal::Refusal;
-use crate::{ContainerUrl, Error, ErrorKind};
+use crate::{Error, ErrorKind};
 
 /// What an attempt met instead of what was asked for.
 #[derive(Debug)]
@@ -46,7 +46,7 @@ impl Fault {
     }
 
     /// What kept a request from being answered.
-    pub(crate) fn of(error: &ureq::Error, container: &ContainerUrl) -> Self {
+    pub(crate) fn of(error: &ureq::Error, host: &str) -> Self {
         match error {
             ureq::Error::Timeout(Timeout::Resolve) => {
                 Self::Unreachable("no answer from the name service".into())
@@ -61,24 +61,21 @@ impl Fault {
                 Self::Unreachable(format!("the proxy does not connect: {said}"))
             }
             other => match (tls_error(other), other) {
-                (Some(error), _) => Self::of_tls(error, container),
+                (Some(error), _) => Self::of_tls(error, host),
                 (None, ureq::Error::Io(error)) => Self::of_io(error),
                 (None, other) => Self::Broken(other.to_string()),
             },
         }
     }
 
-    fn of_tls(error: &rustls::Error, container: &ContainerUrl) -> Self {
+    fn of_tls(error: &rustls::Error, host: &str) -> Self {
         if !is_about_certificate(error) {
             return Self::Unreachable(format!("TLS: {error}"));
         }
         Self::Final(
             Error::new(
                 ErrorKind::Unreachable,
-                format!(
-                    "{} has a certificate that is not trusted: {error}",
-                    container.host()
-                ),
+                format!("{host} has a certificate that is not trusted: {error}"),
             )
             .hint("SSL_CERT_FILE names a file of certificates to trust"),
         )
@@ -160,8 +157,7 @@ mod tests {
     use super::*;
 
     fn fault(error: &ureq::Error) -> Fault {
-        let (url, _) = ContainerUrl::parse("https://acc.blob.core.windows.net/backups").unwrap();
-        Fault::of(error, &url)
+        Fault::of(error, "acc.blob.core.windows.net")
     }
 
     fn wrapped(error: rustls::Error) -> ureq::Error {

@@ -1,7 +1,7 @@
 use std::env;
 use std::path::Path;
 
-use ureq::tls::{Certificate, RootCerts};
+use ureq::tls::{Certificate, PemItem, RootCerts, parse_pem};
 
 use crate::{Error, ErrorKind};
 
@@ -35,4 +35,14 @@ pub fn root_certs() -> Result<RootCerts, Error> {
             format!("no certificates in SSL_CERT_FILE '{}'", path.display()),
         )),
     }
+}
+
+/// The certificates in a text in PEM form; none if there are none.
+pub(crate) fn roots_of(pem: &[u8]) -> Option<RootCerts> {
+    let certs = parse_pem(pem).filter_map(|item| match item {
+        Ok(PemItem::Certificate(cert)) => Some(cert),
+        _ => None,
+    });
+    let certs: Vec<_> = certs.collect();
+    (!certs.is_empty()).then(|| RootCerts::Specific(certs.into()))
 }

@@ -9,6 +9,8 @@ impl Fault {
     /// How many attempts it may end before it is final.
     fn most_attempts(&self) -> u32 {
         match self {
+            // The Instance Metadata Service is gone for 70 s at most while it is updated; so many pauses are longer.
+            Self::Refused(refusal) if refusal.not_ready => 10,
             Self::Refused(refusal) => match (refusal.status, refusal.code.as_str()) {
                 (408 | 429, _) => u32::MAX,
                 // The bytes were changed on their way, and may arrive unchanged the next time. Bad memory
@@ -90,7 +92,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::request::Refusal;
+    use crate::transport::Refusal;
     use crate::{Error, ErrorKind};
 
     fn refused(status: u16, code: &str) -> Fault {

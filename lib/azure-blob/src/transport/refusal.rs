@@ -8,8 +8,6 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::Deserialize;
 use ureq::http::{HeaderMap, StatusCode};
 
-use crate::credential::moment;
-
 /// A person need not hear of clocks that differ by less.
 const SKEW: TimeDelta = TimeDelta::minutes(1);
 
@@ -25,6 +23,10 @@ pub(crate) struct Refusal {
     pub(crate) detail: String,
     /// The header that it does not take.
     pub(crate) header: String,
+    /// Where a bearer token is to be had (`WWW-Authenticate`).
+    pub(crate) challenge: String,
+    /// Whether whoever answered is not ready yet, and says so with a status that else is final.
+    pub(crate) not_ready: bool,
     /// How long to wait before the next attempt.
     pub(crate) retry_after: Option<Duration>,
     /// The moment of the answer, by the service's clock (`Date`) and by this machine's.
@@ -34,7 +36,7 @@ pub(crate) struct Refusal {
 /// One moment by two clocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Clocks {
-    pub(super) service: DateTime<Utc>,
+    pub(crate) service: DateTime<Utc>,
     here: DateTime<Utc>,
 }
 
@@ -59,13 +61,23 @@ impl Refusal {
             _ => body.code,
         };
         Self {
-            status: status.as_u16(),
             code,
             message: first_line(&body.message),
             detail: first_line(&body.authentication_error_detail),
             header: body.header_name,
+            ..Self::head(status, headers)
+        }
+    }
+
+    /// What the head of an answer says, whatever its body is.
+    pub(crate) fn head(status: StatusCode, headers: &HeaderMap) -> Self {
+        let header = |name| headers.get(name).and_then(|value| value.to_str().ok());
+        Self {
+            status: status.as_u16(),
+            challenge: header("www-authenticate").unwrap_or_default().to_owned(),
             retry_after: header("retry-after").and_then(|value| pause(value, Utc::now())),
             clocks: header("date").and_then(|date| Clocks::read(date, Utc::now())),
+            ..Self::default()
         }
     }
 
@@ -83,13 +95,13 @@ impl Refusal {
     /// Whether the service itself says that the token is not valid at this time. `AuthenticationFailed` is its code
     /// for a wrong signature too: only the detail tells the two apart ("Signature not valid in the specified time
     /// frame: Start [...] - Expiry [...] - Current [...]").
-    pub(super) fn is_outside_validity(&self) -> bool {
+    pub(crate) fn is_outside_validity(&self) -> bool {
         self.code == "AuthenticationFailed" && self.detail.contains("time frame")
     }
 }
 
 impl Clocks {
-    pub(super) fn read(date: &str, here: DateTime<Utc>) -> Option<Self> {
+    pub(crate) fn read(date: &str, here: DateTime<Utc>) -> Option<Self> {
         let service = DateTime::parse_from_rfc2822(date.trim()).ok()?.to_utc();
         Some(Self { service, here })
     }
@@ -128,6 +140,10 @@ impl fmt::Display for Refusal {
             false => write!(f, ": {}", self.message),
         }
     }
+}
+
+pub(crate) fn moment(moment: DateTime<Utc>) -> impl fmt::Display {
+    moment.format("%Y-%m-%d %H:%M:%S UTC")
 }
 
 /// The service adds lines with the request's ID and time, and our messages have no full stop.

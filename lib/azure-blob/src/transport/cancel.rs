@@ -17,6 +17,10 @@ impl Cancel {
         self.changed.notify_all();
     }
 
+    pub(crate) fn is_cancelled(&self) -> bool {
+        self.wait(Duration::ZERO)
+    }
+
     /// Waits for this long. Returns true, without waiting further, once it is cancelled.
     pub(crate) fn wait(&self, pause: Duration) -> bool {
         let cancelled = self
