@@ -2,6 +2,7 @@ use std::time::Instant;
 
 use backup_file::BackupName;
 use job::{Error, Progress, say};
+use rate_limit::RateLimit;
 
 use crate::cli::Args;
 use crate::destination::{Destination, Location};
@@ -42,7 +43,9 @@ fn upload(destination: &Destination, source: Source, args: &Args) -> Result<Uplo
         }
         Location::Directory(place) => {
             let publication = place.publish(name)?;
-            directory::put(publication, CheckedInput::new(source, args.raw, progress))
+            let limit = args.max_rate.map(RateLimit::new);
+            let input = CheckedInput::new(source, args.raw, progress);
+            directory::put(publication, input, limit.as_ref())
         }
     }
 }

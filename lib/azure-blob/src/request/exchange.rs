@@ -4,8 +4,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use rate_limit::LimitedReader;
 use ureq::http::{Method, Request, Response, StatusCode};
-use ureq::{Agent, Body};
+use ureq::{Agent, Body, SendBody};
 
 use super::call::Call;
 use super::cancel::Cancel;
@@ -178,13 +179,22 @@ impl Exchange {
         }
         let bytes = call.body.map_or(0, |body| body.len() as u64) + call.expected;
         let timeout = self.options.request_time(bytes);
-        match call.body {
-            Some(body) => {
+        match (call.body, &self.options.max_rate) {
+            (Some(body), Some(limit)) => {
+                let mut reader = LimitedReader::new(body, Some(limit));
+                let request = request
+                    .header("content-length", body.len())
+                    .body(SendBody::from_reader(&mut reader))?;
+                let request = self.agent.configure_request(request);
+                self.agent
+                    .run(request.timeout_per_call(Some(timeout)).build())
+            }
+            (Some(body), None) => {
                 let request = self.agent.configure_request(request.body(body)?);
                 self.agent
                     .run(request.timeout_per_call(Some(timeout)).build())
             }
-            None => {
+            (None, _) => {
                 let request = self.agent.configure_request(request.body(())?);
                 self.agent
                     .run(request.timeout_per_call(Some(timeout)).build())
