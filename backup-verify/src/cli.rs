@@ -150,6 +150,12 @@ pub(crate) struct Args {
     #[arg(long, value_name = "URL", help_heading = "Monitoring")]
     pub(crate) ping: Option<String>,
 
+    /// Also tell the switch when work begins: URL/start
+    ///
+    /// The switch then measures how long it takes, and raises the alarm if it does not end.
+    #[arg(long, hide_short_help = true, help_heading = "Monitoring")]
+    pub(crate) ping_start: bool,
+
     /// Decompress with N threads [default: number of CPUs]
     #[arg(
         long,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use chrono::{DateTime, Utc};
+use backup_file::About;
 use pg_text::PgText;
 use serde::Serialize;
 
@@ -14,9 +14,10 @@ pub(crate) enum Figures {
     Contents(Box<Contents>),
     /// Of a restore that was tested.
     Restored(Restored),
-    /// Of the newest backup.
+    /// Of the newest backup: of its data, and since its dump was started.
     Age {
         age_seconds: i64,
+        dump_age_seconds: i64,
         max_age_seconds: i64,
     },
     /// The newest backup in the file or blob, against those before it.
@@ -54,9 +55,9 @@ pub(crate) struct Contents {
     /// What its index says, where it has one.
     #[serde(flatten)]
     pub(crate) cluster: Option<Cluster>,
-    /// When its dump was started, by its index.
+    /// What its index says of the dump.
     #[serde(skip)]
-    pub(crate) started: Option<DateTime<Utc>>,
+    pub(crate) about: Option<About>,
     /// How long reading it took.
     pub(crate) seconds: f64,
     /// What cannot be promised of it, or is odd.
@@ -70,6 +71,10 @@ pub(crate) struct Cluster {
     pub(crate) server_version: String,
     pub(crate) started: String,
     pub(crate) finished: String,
+    /// Whether it was a standby, where the index says so.
+    pub(crate) in_recovery: Option<bool>,
+    /// Of which moment its data are; none if a standby could not say.
+    pub(crate) data_time: Option<String>,
     pub(crate) databases: Vec<Database>,
 }
 

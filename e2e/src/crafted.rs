@@ -77,6 +77,7 @@ pub fn indexed(scratch: &Scratch, sql: &str, tables: &[(&str, u64)]) -> PathBuf 
         server_version: "14.1".into(),
         client_version: "14.1".into(),
         encoding: None,
+        server_role: None,
         started: moment,
         finished: moment,
     };

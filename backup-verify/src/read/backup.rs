@@ -4,7 +4,9 @@ use std::io::{self, Read};
 use std::sync::Arc;
 use std::time::Instant;
 
-use backup_file::{BackupName, Ending, Index, Reader, Report, SectionKind, Tail, read_tail};
+use backup_file::{
+    About, BackupName, Ending, Index, Reader, Report, SectionKind, ServerRole, Tail, read_tail,
+};
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use dump_text::{Text, Watch};
 use job::text::{bytes, count};
@@ -101,7 +103,7 @@ fn contents(
         sha256: sha256.as_ref().map(hex),
         marker: report.ending == Ending::Marker,
         cluster: report.index.as_ref().map(cluster),
-        started: report.index.as_ref().map(|index| index.about.started),
+        about: report.index.map(|index| index.about),
         seconds: began.elapsed().as_secs_f64(),
         remarks,
     };
@@ -207,6 +209,7 @@ fn line(contents: &Contents) -> String {
     if let Some(cluster) = &contents.cluster {
         line = line + ", " + &count(cluster.databases.len(), "database");
     }
+    line += &of_a_standby(contents);
     line += match &contents.sha256 {
         Some(_) => ", SHA-256 as recorded",
         None => ", no SHA-256 was recorded",
@@ -215,6 +218,20 @@ fn line(contents: &Contents) -> String {
         line = line + "; " + remark;
     }
     line
+}
+
+/// Of which moment a standby's data are. Nothing of a primary.
+fn of_a_standby(contents: &Contents) -> String {
+    let about = contents.about.as_ref();
+    let standby = about.filter(|about| {
+        let role = about.server_role.as_ref();
+        role.is_some_and(ServerRole::is_standby)
+    });
+    match standby.map(About::data_time) {
+        None => String::new(),
+        Some(Some(time)) => format!(", from a standby with the data of {}", moment(time)),
+        Some(None) => ", from a standby with data of an unknown age".to_owned(),
+    }
 }
 
 fn cluster(index: &Index) -> Cluster {
@@ -227,10 +244,13 @@ fn cluster(index: &Index) -> Cluster {
         }),
         _ => None,
     });
+    let role = index.about.server_role.as_ref();
     Cluster {
         server_version: index.about.server_version.clone(),
         started: moment(index.about.started),
         finished: moment(index.about.finished),
+        in_recovery: role.map(ServerRole::is_standby),
+        data_time: index.about.data_time().map(moment),
         databases: databases.collect(),
     }
 }

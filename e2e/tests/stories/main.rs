@@ -47,6 +47,7 @@ mod round_trip;
 mod sabotage;
 mod scanner;
 mod settings;
+mod standby;
 mod store_checks;
 mod terminal;
 mod tls;

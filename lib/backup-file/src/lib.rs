@@ -20,6 +20,7 @@ pub use format::kind::FileKind;
 pub use format::marker::MARKER;
 pub use format::name::BackupName;
 pub use format::sidecar::{Sha256, sidecar_line, sidecar_name, sidecar_sha256};
+pub use format::standby::{ServerRole, Standby};
 pub use read::first_and_last::FirstAndLast;
 pub use read::passing::{NotWhole, PassingMembers};
 pub use read::reader::Reader;

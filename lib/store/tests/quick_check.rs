@@ -25,6 +25,7 @@ fn whole() -> Vec<u8> {
         server_version: "15.18".into(),
         client_version: "15.18".into(),
         encoding: None,
+        server_role: None,
         started: moment,
         finished: moment,
     };

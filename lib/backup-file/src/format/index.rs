@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use pg_text::PgText;
 
 use super::contents::Contents;
+use super::standby::ServerRole;
 
 /// What a backup says of itself in its last lines.
 #[derive(Debug, Clone, PartialEq)]
@@ -25,10 +26,25 @@ pub struct About {
     pub client_version: String,
     /// The encoding of the names of databases and of all names in the globals; none if the index does not say it.
     pub encoding: Option<String>,
+    /// Whether the server was a primary or a standby; none if the index does not say it.
+    pub server_role: Option<ServerRole>,
     /// When the dump started (UTC); the backup's name says the same to the second.
     pub started: DateTime<Utc>,
     /// When its last byte had been read (UTC).
     pub finished: DateTime<Utc>,
+}
+
+impl About {
+    /// The moment (UTC) whose data the backup has: whatever was committed until then is in it. It is when the dump
+    /// started, earlier for a standby, and none for a standby that could not say.
+    pub fn data_time(&self) -> Option<DateTime<Utc>> {
+        match &self.server_role {
+            Some(ServerRole::Standby(standby)) => {
+                standby.data_time.map(|time| time.min(self.started))
+            }
+            Some(ServerRole::Primary) | None => Some(self.started),
+        }
+    }
 }
 
 /// One part of a backup, made of whole members.

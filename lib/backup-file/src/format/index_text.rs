@@ -2,7 +2,6 @@
 
 use std::io;
 
-use chrono::{DateTime, SecondsFormat, Utc};
 use pg_text::PgText;
 use serde::{Deserialize, Serialize};
 
@@ -10,6 +9,7 @@ use super::contents::Contents;
 use super::error::{ReadError, damaged};
 use super::index::{About, Index, Section, SectionKind, milliseconds};
 use super::member::HEAD_LINE;
+use super::standby::{ServerRole, Standby, moment, rfc3339};
 
 /// The format this program writes, and the newest it reads.
 const FORMAT: u64 = 1;
@@ -22,9 +22,14 @@ pub(crate) fn write_lines(index: &Index) -> io::Result<String> {
         server_version,
         client_version,
         encoding,
+        server_role,
         started,
         finished,
     } = &index.about;
+    let standby = match server_role {
+        Some(ServerRole::Standby(standby)) => Some(standby.clone()),
+        _ => None,
+    };
     let mut text = String::new();
     push_line(
         &mut text,
@@ -33,8 +38,10 @@ pub(crate) fn write_lines(index: &Index) -> io::Result<String> {
             server_version: server_version.clone(),
             client_version: client_version.clone(),
             encoding: encoding.clone(),
-            started: started.to_rfc3339_opts(SecondsFormat::AutoSi, true),
-            finished: finished.to_rfc3339_opts(SecondsFormat::AutoSi, true),
+            in_recovery: server_role.as_ref().map(|_| standby.is_some()),
+            standby,
+            started: rfc3339(*started),
+            finished: rfc3339(*finished),
         },
     )?;
     for section in &index.sections {
@@ -74,8 +81,9 @@ pub(crate) fn parse(text: &str) -> Result<Index, ReadError> {
             server_version: about.server_version,
             client_version: about.client_version,
             encoding: about.encoding,
-            started: moment(&about.started)?,
-            finished: moment(&about.finished)?,
+            server_role: server_role(about.in_recovery, about.standby),
+            started: moment(&about.started).map_err(|why| unreadable(&why))?,
+            finished: moment(&about.finished).map_err(|why| unreadable(&why))?,
         },
         sections: lines
             .enumerate()
@@ -97,10 +105,17 @@ fn json<T: for<'de> Deserialize<'de>>(line: Option<&str>, place: &str) -> Result
     serde_json::from_str(line).map_err(|error| cannot(&error))
 }
 
-fn moment(text: &str) -> Result<DateTime<Utc>, ReadError> {
-    DateTime::parse_from_rfc3339(text)
-        .map(|moment| moment.to_utc())
-        .map_err(|_| damaged(format!("the index cannot be read: '{text}' is no time")))
+fn unreadable(why: &str) -> ReadError {
+    damaged(format!("the index cannot be read: {why}"))
+}
+
+/// Without the details of a standby nobody knows of which moment its data were.
+fn server_role(in_recovery: Option<bool>, standby: Option<Box<Standby>>) -> Option<ServerRole> {
+    match (in_recovery, standby) {
+        (Some(true), standby) => Some(ServerRole::Standby(standby.unwrap_or_default())),
+        (Some(false), _) => Some(ServerRole::Primary),
+        (None, _) => None,
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -110,6 +125,10 @@ struct AboutLine {
     client_version: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     encoding: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    in_recovery: Option<bool>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    standby: Option<Box<Standby>>,
     started: String,
     finished: String,
 }

@@ -121,6 +121,7 @@ mod tests {
             server_version: "1".into(),
             client_version: "1".into(),
             encoding: None,
+            server_role: None,
             started: moment,
             finished: moment,
         };
