@@ -16,6 +16,7 @@ mod disguised_dumps;
 mod dump;
 mod encodings;
 mod extensions;
+mod failover;
 mod foreign_backups;
 mod grantors;
 mod interop;

@@ -277,7 +277,7 @@ fn check_schedule(schedule: &str) {
     }
 }
 
-fn check_pod(name: &str, template: &Value, objects: &[Value], secrets: &[&str]) {
+pub(crate) fn check_pod(name: &str, template: &Value, objects: &[Value], secrets: &[&str]) {
     let spec = &template["spec"];
     assert_eq!(spec["restartPolicy"], "Never", "{name}");
     assert_eq!(spec["automountServiceAccountToken"], false, "{name}");
@@ -365,6 +365,29 @@ fn check_pod(name: &str, template: &Value, objects: &[Value], secrets: &[&str]) 
 }
 
 #[test]
+fn the_dr_region_has_names_of_its_own() {
+    for (overlay, host) in [
+        ("primary", "postgresql-primary"),
+        ("dr", "postgresql-standby"),
+    ] {
+        let objects = objects(&render(overlay, &[]));
+        let settings = objects.iter().find(|it| it["kind"] == "ConfigMap");
+        assert_eq!(settings.expect("settings")["data"]["PGHOST"], host);
+        let labels = json!({"statefulset.kubernetes.io/pod-name": format!("{host}-0")});
+        let mut count = 0;
+        for job in objects.iter().filter(|it| it["kind"] == "CronJob") {
+            let spec = &job["spec"]["jobTemplate"]["spec"]["template"]["spec"];
+            let affinity = &spec["affinity"]["podAffinity"];
+            for term in list(&affinity["requiredDuringSchedulingIgnoredDuringExecution"]) {
+                assert_eq!(term["labelSelector"]["matchLabels"], labels, "{overlay}");
+                count += 1;
+            }
+        }
+        assert_eq!(count, 2, "{overlay}");
+    }
+}
+
+#[test]
 fn scoped_tokens_reach_the_right_jobs() {
     let objects = objects(&render("primary", &["scoped-tokens"]));
     for (name, key) in [
@@ -399,6 +422,7 @@ fn scripts_and_the_dockerfile_are_clean() {
         "images/compile",
         "k8s/common.sh",
         "k8s/setup-backup.sh",
+        "k8s/backup-now.sh",
         "k8s/restore-backup.sh",
         "scripts/setup-containers",
     ];
@@ -461,7 +485,12 @@ const OF_GNU: [&str; 9] = [
 
 #[test]
 fn the_scripts_run_on_macos() {
-    for name in ["common.sh", "setup-backup.sh", "restore-backup.sh"] {
+    for name in [
+        "common.sh",
+        "setup-backup.sh",
+        "backup-now.sh",
+        "restore-backup.sh",
+    ] {
         let script = std::fs::read_to_string(tool::workspace().join("k8s").join(name));
         let script = script.expect("a script");
         for (number, line) in script.lines().enumerate() {

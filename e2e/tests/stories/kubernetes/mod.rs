@@ -8,6 +8,7 @@
 mod administration;
 mod api;
 mod arm64;
+mod backup_now;
 mod documents;
 mod follow;
 mod image;
