@@ -10,6 +10,7 @@ mod api;
 mod arm64;
 mod backup_now;
 mod documents;
+mod fleet;
 mod follow;
 mod image;
 mod jobs;
