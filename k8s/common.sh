@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What setup-backup.sh and restore-backup.sh share. Runs on the bash 3.2 of macOS too.
+# What setup-backup.sh, backup-now.sh and restore-backup.sh share. Runs on the bash 3.2 of macOS too.
 # Exit codes as the programs have them: 1 failed, 2 wrong usage, 4 refused for safety.
 
 namespace=database
@@ -29,6 +29,16 @@ need_value() {
 need_days() {
     case $2 in
     "" | *[!0-9]* | 0) fail 2 "$1 needs a number of days, not '$2'" ;;
+    esac
+}
+
+# Checks the name of a directory within the stores: need_name OPTION NAME
+need_name() {
+    case $2 in
+    [!A-Za-z0-9]* | *[!A-Za-z0-9._-]* | "")
+        fail 2 "$1 needs a name of letters, digits, '.', '_' and '-', not '$2'"
+        ;;
+    wal) fail 2 "$1 cannot be 'wal'" "the WAL archive is there" ;;
     esac
 }
 
@@ -94,6 +104,15 @@ secret_value() {
         fail 1 "cannot read the secret '$1'" "kubectl auth can-i get secrets -n $namespace"
     printf '%s' "$value" | base64 --decode
 }
+
+# Checks that setup-backup.sh has been here: need_cronjob NAME
+need_cronjob() {
+    kube get cronjob "$1" --output name >/dev/null ||
+        fail 1 "the CronJob '$1' is not in namespace '$namespace'" "setup-backup.sh makes it"
+}
+
+# A text as a JSON string.
+json() { printf '"%s"' "$(printf '%s' "$1" | sed 's/\\/\\\\/g; s/"/\\"/g' | awk 'NR > 1 { printf "\\n" } { printf "%s", $0 }')"; }
 
 # A job's name with the time in it, and a random number for jobs made in the same second.
 job_name() { printf '%s-%s-%04x' "$1" "$(date -u +%Y%m%d-%H%M%S)" "$RANDOM"; }
@@ -166,4 +185,21 @@ run_job() {
         fail 1 "cannot make the Job '$2' from the CronJob '$1'"
     say "job $2 in namespace $namespace"
     follow_job "$2"
+}
+
+# Prints what is different about the Job of a backup, as JSON patch operations: backup_operations CRONJOB
+backup_operations() { :; }
+
+# Makes a backup from each of these CronJobs, also where one before has failed, and ends with the highest exit code:
+# run_backups CRONJOB...
+run_backups() {
+    local cronjob code worst=0 failed=""
+    for cronjob; do
+        code=0
+        # In a subshell, which ends if the job does not start.
+        (run_job "$cronjob" "$(job_name "manual-${cronjob#postgresql-}")" "$(backup_operations "$cronjob")") || code=$?
+        [ "$code" = 0 ] || failed="$failed${failed:+, }$cronjob with exit code $code"
+        [ "$code" -le "$worst" ] || worst=$code
+    done
+    [ -z "$failed" ] || fail "$worst" "a backup failed: $failed" "its log is above; docs/runbook.md, \"A backup job fails\""
 }

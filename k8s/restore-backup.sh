@@ -13,6 +13,8 @@ usage: restore-backup.sh [options] [-- OPTION-OF-RESTORE-STREAM...]
 
   --list             list the backups with age, size and state; restore nothing
   --from STORE       store of the backup: local (the volume) or azure
+  --in NAME          look in the directory NAME of the stores: what backup-now.sh --keep NAME
+                     made, or a service of the fleet
   --backup NAME      this backup: postgresql_backup_YYYYMMDD_HHMMSS.sql.gz
   --latest           the newest good backup
   --before TIME      the newest good backup before TIME (UTC): '2025-11-23 02:00'
@@ -30,11 +32,12 @@ not confirmed. If this script is stopped, the Job goes on: kubectl logs -f shows
 USAGE
 }
 
-from="" backup="" choice="" before="" what="" database="" name="" replace="" list="" more=()
+from="" in="" backup="" choice="" before="" what="" database="" name="" replace="" list="" more=()
 while [ $# -gt 0 ]; do
     case $1 in
     --list) list=yes ;;
     --from) need_value "$1" "$@" && from=$2 && shift ;;
+    --in) need_value "$1" "$@" && need_name "$1" "$2" && in=/$2 && shift ;;
     --backup) need_value "$1" "$@" && choice=backup backup=${2##*/} && shift ;;
     --latest) choice=latest ;;
     --before) need_value "$1" "$@" && choice=before before=$2 && shift ;;
@@ -63,9 +66,6 @@ esac
 if [ -n "$dry_run" ] && { [ -z "$choice" ] || [ -z "$from" ] || [ -z "$what" ]; }; then
     fail 2 "--dry-run asks nothing" "say --from, one of --backup, --latest and --before, and --all or --database"
 fi
-
-# A text as a JSON string.
-json() { printf '"%s"' "$(printf '%s' "$1" | sed 's/\\/\\\\/g; s/"/\\"/g')"; }
 
 # Prints an argument of the Job. Kubernetes expands $(STORE), the container's URL, and must expand nothing else.
 argument() {
@@ -96,7 +96,7 @@ restore_stream() {
 # cannot be listed, the other is, and the exit code says so.
 list_backups() {
     local code=0 line='list() { restore-stream "$2" --list | sed "s/^/$1  /" || code=$?; }'
-    line="set -o pipefail; code=0; $line; list local /backups; list azure \"\$STORE\"; exit \$code"
+    line="set -o pipefail; code=0; $line; list local /backups$in; list azure \"\${STORE%/}$in\"; exit \$code"
     run_job postgresql-restore "$(job_name list-backups)" "
         {\"op\": \"replace\", \"path\": \"/spec/template/spec/containers/0/command\", \"value\": [\"sh\", \"-c\", $(json "$line")]},
         {\"op\": \"replace\", \"path\": \"/spec/template/spec/containers/0/args\", \"value\": []}" >"$scratch/list" ||
@@ -143,8 +143,8 @@ choose_what() {
 
 # The arguments that name the backup to restore-stream.
 name_source() {
-    local store=/backups
-    [ "$from" != azure ] || store='$(STORE)'
+    local store=/backups$in
+    [ "$from" != azure ] || store='$(STORE)'$in
     case $choice in
     backup) source=("$store/$backup") ;;
     latest) source=("$store" --latest) ;;
@@ -175,8 +175,7 @@ scratch=$(umask 077 && mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 find_cluster
 find_namespace
-kube get cronjob postgresql-restore --output name >/dev/null ||
-    fail 1 "the CronJob 'postgresql-restore' is not in namespace '$namespace'" "setup-backup.sh makes it"
+need_cronjob postgresql-restore
 if [ -n "$list" ]; then
     list_backups
     exit

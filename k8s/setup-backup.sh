@@ -211,9 +211,9 @@ choose_identity() {
     fi
 }
 
-# Makes a backup of each kind, the second even if the first fails. Ends with the higher exit code.
-run_backups() {
-    local cronjob answer code worst=0 failed=""
+# Makes a backup of each kind, if that is wanted. Ends with the higher exit code.
+offer_backups() {
+    local cronjob answer
     if [ "$run_now" = ask ]; then
         if [ -n "$assume_yes" ] || [ -n "$dry_run" ] || [ ! -t 0 ]; then
             return 0
@@ -222,18 +222,13 @@ run_backups() {
         read -r answer || answer=""
         case $answer in y* | Y*) ;; *) return 0 ;; esac
     fi
-    for cronjob in postgresql-backup postgresql-backup-to-azure; do
-        if [ -n "$dry_run" ]; then
+    if [ -n "$dry_run" ]; then
+        for cronjob in postgresql-backup postgresql-backup-to-azure; do
             change kube create job "$(job_name "manual-${cronjob#postgresql-}")" --from="cronjob/$cronjob"
-        else
-            code=0
-            # In a subshell, which ends if the job does not start.
-            (run_job "$cronjob" "$(job_name "manual-${cronjob#postgresql-}")") || code=$?
-            [ "$code" = 0 ] || failed="$failed${failed:+, }$cronjob with exit code $code"
-            [ "$code" -le "$worst" ] || worst=$code
-        fi
-    done
-    [ -z "$failed" ] || fail "$worst" "a backup failed: $failed" "its log is above; docs/runbook.md, \"A backup job fails\""
+        done
+    else
+        run_backups postgresql-backup postgresql-backup-to-azure
+    fi
 }
 
 set_up() {
@@ -289,5 +284,5 @@ if [ -n "$rotate" ]; then
 fi
 set_up
 if [ -n "$run_now" ]; then
-    run_backups
+    offer_backups
 fi

@@ -172,6 +172,11 @@ pub(crate) struct Args {
         help_heading = "Other"
     )]
     pub(crate) jobs: Option<u16>,
+    /// Also tell the switch when work begins: URL/start
+    ///
+    /// The switch then measures how long it takes, and raises the alarm if it does not end.
+    #[arg(long, hide_short_help = true, help_heading = "Monitoring")]
+    pub(crate) ping_start: bool,
 
     /// Decompress with N threads [default: number of CPUs]
     #[arg(

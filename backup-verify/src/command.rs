@@ -11,6 +11,7 @@ pub(crate) fn run() -> Result<(), Error> {
     let began = Instant::now();
     let args = job::parse_args::<Args>()?;
     let monitoring = Monitoring::new(&args)?;
+    monitoring.tell_start();
     let mut verification = Verification::new(&args);
     let verified = match Store::is_store(&args.target) {
         true => verification.of_store(),

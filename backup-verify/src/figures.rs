@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use backup_file::Excluded;
+use backup_file::About;
 use chrono::{DateTime, Utc};
 use pg_text::PgText;
 use serde::Serialize;
@@ -15,9 +15,10 @@ pub(crate) enum Figures {
     Contents(Box<Contents>),
     /// Of a restore that was tested.
     Restored(Restored),
-    /// Of the newest backup.
+    /// Of the newest backup: of its data, and since its dump was started.
     Age {
         age_seconds: i64,
+        dump_age_seconds: i64,
         max_age_seconds: i64,
     },
     /// The newest backup in the file or blob, against those before it.
@@ -68,12 +69,9 @@ pub(crate) struct Contents {
     /// What it needs, if it is a base backup.
     #[serde(flatten)]
     pub(crate) base: Option<BaseFigures>,
-    /// When its dump was started, by its index.
+    /// What its index says of the dump.
     #[serde(skip)]
-    pub(crate) started: Option<DateTime<Utc>>,
-    /// What was left out of it on purpose, by its index.
-    #[serde(skip)]
-    pub(crate) excluded: Excluded,
+    pub(crate) about: Option<About>,
     /// How long reading it took.
     pub(crate) seconds: f64,
     /// What cannot be promised of it, or is odd.
@@ -97,6 +95,10 @@ pub(crate) struct Cluster {
     pub(crate) server_version: String,
     pub(crate) started: String,
     pub(crate) finished: String,
+    /// Whether it was a standby, where the index says so.
+    pub(crate) in_recovery: Option<bool>,
+    /// Of which moment its data are; none if a standby could not say.
+    pub(crate) data_time: Option<String>,
     pub(crate) databases: Vec<Database>,
 }
 

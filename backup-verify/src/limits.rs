@@ -10,7 +10,9 @@ use retention::Policy;
     .args(["keep_days", "keep_weekly", "keep_monthly"])
     .multiple(true))]
 pub(crate) struct Limits {
-    /// Age limit of the newest backup
+    /// Age limit of the newest backup's data
+    ///
+    /// Those of a standby's dump are older than the dump.
     #[arg(
         long,
         value_name = "AGE",

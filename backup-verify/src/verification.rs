@@ -5,6 +5,7 @@ use backup_file::{BackupName, Excluded};
 use job::{Error, print};
 use store::{Backup, Source, Store, total_size};
 
+use crate::checks::age::Moments;
 use crate::checks::room::Room;
 use crate::checks::{age, clock, content, gaps, leftovers, retention, size, token};
 use crate::cli::Args;
@@ -190,22 +191,22 @@ impl<'a> Verification<'a> {
         };
         let name = newest.name;
         let mut finding = finding.on(name);
-        let mut good = Some(name);
+        let about = finding.contents().and_then(|it| it.about.as_ref());
+        let moments = Moments::of(name, about);
+        let mut good = Some(moments);
         if let Grade::Bad(error) = &mut finding.grade {
-            good = newest_whole(store, older);
-            if let Some(older) = good {
+            let older = newest_whole(store, older);
+            if let Some((older, _)) = &older {
                 *error = error.clone().hint(format!("'{older}' looks whole"));
             }
+            good = older.map(|(older, about)| Moments::of(older, about.as_ref()));
         }
-        let started = finding.contents().and_then(|contents| contents.started);
-        let since = started.map_or(name.started(), |it| it.min(name.started()));
-        self.metrics.age(since, now);
+        self.metrics.age(moments, now);
         if let Some(contents) = finding.contents() {
             self.metrics.newest(contents);
         }
         if let Some(good) = good {
-            let since = if good == name { since } else { good.started() };
-            self.metrics.set_moment(Family::LastSuccess, since);
+            self.metrics.last_success(good);
         }
         if let Some(state) = state
             && finding.is_good_reading()
@@ -214,10 +215,11 @@ impl<'a> Verification<'a> {
         }
         let is_bad = finding.is_bad();
         let sizes = finding.contents().and_then(Contents::sql_sizes);
-        let excluded = finding.contents().map(|it| it.excluded.clone());
+        let about = finding.contents().and_then(|it| it.about.as_ref());
+        let excluded = about.map(|it| it.excluded.clone());
         self.report.add(finding)?;
         self.report
-            .add(age::check(name, started, now, args.limits.max_age))?;
+            .add(age::check(name, moments, now, args.limits.max_age))?;
         // The size of a bad backup tells nothing.
         if !is_bad {
             self.check_size(store, newest, older, sizes, &excluded.unwrap_or_default())?;

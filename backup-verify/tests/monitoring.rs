@@ -41,6 +41,7 @@ fn backup(databases: &[&str]) -> Vec<u8> {
         client_version: "15.18".into(),
         excluded: backup_file::Excluded::default(),
         encoding: None,
+        server_role: None,
         started: moment,
         finished: moment,
     };
@@ -107,6 +108,10 @@ fn metrics_of_a_good_store() {
     assert_eq!(value("verify_success", ""), 1.0);
     assert_eq!(value("last_success_timestamp_seconds", ""), 1_763_863_200.0);
     assert_eq!(value("verify_timestamp_seconds", ""), 1_763_866_800.0);
+    assert_eq!(
+        value("last_success_data_timestamp_seconds", ""),
+        1_763_863_200.0
+    );
     assert_eq!(value("age_seconds", ""), 3600.0);
     assert_eq!(value("stored_backups", ""), 1.0);
     let size = fs::metadata(store.path().join(NEW)).unwrap().len();
@@ -208,22 +213,23 @@ fn metrics_that_cannot_be_written_are_a_failure() {
 fn server(answer: &'static str) -> (String, JoinHandle<(String, String)>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let origin = format!("http://{}", listener.local_addr().unwrap());
-    let heard = thread::spawn(move || {
-        let (mut stream, _) = listener.accept().unwrap();
-        let mut input = BufReader::new(stream.try_clone().unwrap());
-        let mut head = String::new();
-        while !head.ends_with("\r\n\r\n") {
-            assert!(input.read_line(&mut head).unwrap() > 0, "{head}");
-        }
-        let mut length = head
-            .lines()
-            .filter_map(|it| it.strip_prefix("content-length: "));
-        let mut body = vec![0; length.next().unwrap().parse().unwrap()];
-        input.read_exact(&mut body).unwrap();
-        write!(stream, "HTTP/1.1 {answer}\r\ncontent-length: 0\r\n\r\n").unwrap();
-        (head, String::from_utf8(body).unwrap())
-    });
-    (origin, heard)
+    (origin, thread::spawn(move || hear(&listener, answer)))
+}
+
+fn hear(listener: &TcpListener, answer: &str) -> (String, String) {
+    let (mut stream, _) = listener.accept().unwrap();
+    let mut input = BufReader::new(stream.try_clone().unwrap());
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        assert!(input.read_line(&mut head).unwrap() > 0, "{head}");
+    }
+    let mut length = head
+        .lines()
+        .filter_map(|it| it.strip_prefix("content-length: "));
+    let mut body = vec![0; length.next().unwrap().parse().unwrap()];
+    input.read_exact(&mut body).unwrap();
+    write!(stream, "HTTP/1.1 {answer}\r\ncontent-length: 0\r\n\r\n").unwrap();
+    (head, String::from_utf8(body).unwrap())
 }
 
 #[test]
@@ -267,6 +273,25 @@ fn a_switch_hears_what_was_found() {
     let (head, body) = heard.join().unwrap();
     assert!(head.contains("/fail HTTP"), "{head}");
     assert!(body.contains("No such file or directory"), "{body}");
+}
+
+#[test]
+fn a_switch_hears_that_work_begins() {
+    let store = store();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let origin = format!("http://{}", listener.local_addr().unwrap());
+    let heard = thread::spawn(move || [hear(&listener, "200 OK"), hear(&listener, "200 OK")]);
+    let url = format!("{origin}/{SECRET}");
+    run(&mut verify(&store, &["--ping-start", "--ping", &url]), 0);
+    let [(begin, nothing), (end, lines)] = heard.join().unwrap();
+    assert!(begin.starts_with(&format!("POST /{SECRET}/start HTTP/1.1\r\n")));
+    assert_eq!(nothing, "");
+    assert!(end.starts_with(&format!("POST /{SECRET} HTTP/1.1\r\n")));
+    assert!(lines.starts_with("ok       backup  "), "{lines}");
+
+    let (_, said) = run(&mut verify(&store, &["--ping-start"]), 2);
+    assert!(said.contains("--ping-start has no URL to ping"), "{said}");
+    assert!(said.contains("BACKUP_VERIFY_PING_URL_FILE"), "{said}");
 }
 
 #[test]

@@ -41,6 +41,7 @@ impl Home {
             started,
             finished: started + TimeDelta::minutes(5),
             excluded: backup_file::Excluded::default(),
+            server_role: None,
         };
         let base = Base {
             system_identifier: SYSTEM,

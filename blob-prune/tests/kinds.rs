@@ -53,6 +53,7 @@ impl Home {
             started,
             finished: started + TimeDelta::minutes(5),
             excluded: backup_file::Excluded::default(),
+            server_role: None,
         };
         let bytes = match kind {
             BackupKind::Dump => {

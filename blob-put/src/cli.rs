@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use clap::Parser;
+use rate_limit::Rate;
 
 // Each paragraph is one line, which clap wraps to the terminal's width; other lines fit in 80 columns.
 const DETAILS: &str = "\
@@ -41,6 +42,7 @@ every complete segment that the store lacks is sent: before promoting a standby,
 Examples:
   pgdump-gz | blob-put - \"$STORE/\"
   blob-put postgresql_backup_20251123_020000.sql.gz \"$STORE/\" --tier Cool
+  blob-put backup.sql.gz \"$STORE/backup.sql.gz\" --max-rate 20M
   tar -cz /etc | blob-put - \"$STORE/etc.tar.gz\" --raw
   archive_command = 'blob-put --wal --ahead 8 \"%p\" https://…/backups/'
   blob-put --wal \"$PGDATA/pg_wal/\" \"$STORE/\"
@@ -144,6 +146,12 @@ pub(crate) struct Args {
         help_heading = "Transfer"
     )]
     pub(crate) memory: u64,
+
+    /// Send at most RATE bytes a second, e.g. 500K or 20M
+    ///
+    /// All blocks together, and what is sent again; no second gets more than 105 % of it.
+    #[arg(long, value_name = "RATE", value_parser = Rate::parse, help_heading = "Transfer")]
+    pub(crate) max_rate: Option<Rate>,
 
     /// Stop retrying a request after this long [default: 15m, --wal: 20s]
     ///

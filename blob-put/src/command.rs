@@ -3,6 +3,7 @@ use std::time::Instant;
 use azure_blob::Upload;
 use backup_file::BackupName;
 use job::{Error, Progress, say};
+use rate_limit::RateLimit;
 use store::FilePublication;
 
 use crate::cli::Args;
@@ -59,7 +60,10 @@ fn upload(
     let input = CheckedInput::new(source, args.raw, progress);
     match begun {
         Begun::Upload(upload) => container::put(*upload, input),
-        Begun::Publication(publication) => directory::put(*publication, input),
+        Begun::Publication(publication) => {
+            let limit = args.max_rate.map(RateLimit::new);
+            directory::put(*publication, input, limit.as_ref())
+        }
     }
 }
 

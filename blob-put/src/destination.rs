@@ -6,6 +6,7 @@ use azure_blob::{BlobUrl, Client, ContainerUrl, Options, ends_in_slash, is_url};
 use backup_file::{BackupKind, BackupName};
 use chrono::Utc;
 use job::Error;
+use rate_limit::RateLimit;
 use store::Directory;
 
 use crate::cli::Args;
@@ -96,6 +97,7 @@ fn in_container(args: &Args, own_name: Option<&str>) -> Result<Destination, Erro
 fn options(args: &Args) -> Options {
     Options {
         concurrency: args.concurrency.into(),
+        max_rate: args.max_rate.map(RateLimit::new),
         ..Options::default().within(args.deadline)
     }
 }

@@ -3,6 +3,7 @@
 use std::io::Write;
 
 use job::Error;
+use rate_limit::RateLimit;
 use store::FilePublication;
 
 use crate::report::Uploaded;
@@ -10,16 +11,20 @@ use crate::source::CheckedInput;
 
 const PIECE: usize = 1 << 20;
 
-/// Copies all of it.
+/// Copies all of it, no faster than the limit allows.
 pub(crate) fn put(
     mut publication: FilePublication,
     mut input: CheckedInput,
+    limit: Option<&RateLimit>,
 ) -> Result<Uploaded, Error> {
-    let mut buffer = vec![0; PIECE];
+    let mut buffer = vec![0; limit.map_or(PIECE, RateLimit::piece)];
     loop {
         let count = input.read(&mut buffer)?;
         if count == 0 {
             break;
+        }
+        if let Some(limit) = limit {
+            limit.wait(count);
         }
         publication
             .write_all(buffer.get(..count).unwrap_or_default())

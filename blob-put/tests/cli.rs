@@ -116,6 +116,7 @@ fn the_help_is_complete() {
         "--tag",
         "--concurrency",
         "--memory",
+        "--max-rate",
         "--deadline",
         "--warn-expiry",
         "--json",
@@ -146,6 +147,10 @@ fn what_is_wrong_on_the_command_line_is_said() {
         (vec![file, url, "--memory", "1M"], "from 16M on"),
         (vec![file, url, "--concurrency", "0"], "0 is not in 1.."),
         (vec![file, url, "--deadline", "soon"], "no duration"),
+        (
+            vec![file, url, "--max-rate", "20"],
+            "is no rate from 64K on",
+        ),
         (
             vec![file, "https://acc.blob.core.windows.net/"],
             "names no container",
@@ -203,6 +208,25 @@ fn a_file_keeps_its_name_or_gets_one() {
     }
     // The container itself is a STORE too.
     run(&[&file, &url]).is(4, "is there already");
+}
+
+/// Held to a rate, the same bytes arrive: faster than any test would notice.
+#[test]
+fn a_rate_changes_nothing_else() {
+    let service = Service::start();
+    let dir = tempfile::tempdir().unwrap();
+    // Three blocks, the last one not full.
+    let bytes: Vec<u8> = (0..5_000_000_u32)
+        .flat_map(|it| it.to_be_bytes().into_iter().last())
+        .collect();
+    let file = stored(dir.path(), "x", &bytes);
+    let rate = ["--raw", "--max-rate", "1000G"];
+    let url = format!("{}/y.gz", service.url());
+    run(&[&[file.as_str(), &url], &rate[..]].concat()).is(0, "");
+    assert_eq!(service.blob("y.gz").unwrap().bytes, bytes);
+    let directory = format!("{}/y.gz", dir.path().display());
+    run(&[&[file.as_str(), &directory], &rate[..]].concat()).is(0, "");
+    assert_eq!(fs::read(directory).unwrap(), bytes);
 }
 
 #[test]

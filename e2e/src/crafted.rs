@@ -112,6 +112,7 @@ pub fn indexed(scratch: &Scratch, sql: &str, tables: &[(&str, u64)]) -> PathBuf 
         client_version: "14.1".into(),
         encoding: None,
         excluded: Excluded::default(),
+        server_role: None,
         started: moment,
         finished: moment,
     };

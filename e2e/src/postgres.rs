@@ -10,6 +10,10 @@ use std::os::unix::fs::{MetadataExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+mod replication;
+
+pub use replication::REPLICATION;
+
 use crate::watchdog::Watched;
 use crate::{Scratch, tool, wait_for};
 
@@ -114,6 +118,8 @@ pub struct Cluster {
     version: Version,
     superuser: String,
     server_bin: PathBuf,
+    /// What its clock is moved by, as faketime has it (`-121h`).
+    clock: Option<&'static str>,
     scratch: Scratch,
 }
 
@@ -194,12 +200,8 @@ impl Cluster {
             made.status,
             String::from_utf8_lossy(&made.stderr)
         );
-        let socket = scratch.join("socket");
         let conf = data.join("postgresql.conf");
-        let lines = format!(
-            "{SETTINGS}unix_socket_directories = '{}'\n{settings}\n",
-            socket.display()
-        );
+        let lines = format!("{SETTINGS}{settings}\n");
         let mut conf = File::options()
             .append(true)
             .open(conf)
@@ -210,6 +212,7 @@ impl Cluster {
             version,
             superuser: superuser.to_owned(),
             server_bin,
+            clock: None,
             scratch,
         };
         cluster.go();
@@ -222,10 +225,25 @@ impl Cluster {
     /// When it does not.
     pub fn go(&mut self) {
         let log = File::create(self.log()).expect("a log");
-        let mut command = as_server(&self.server_bin.join("postgres"));
+        let postgres = self.server_bin.join("postgres");
+        let mut command = match self.clock {
+            None => as_server(&postgres),
+            Some(offset) => {
+                // Not before it is the server's user, to whom what the library makes is to belong.
+                let mut command = as_server(Path::new("env"));
+                command.args(tool::moved_clock(offset)).arg(postgres);
+                command
+            }
+        };
         command
             .arg("-D")
             .arg(self.scratch.join("data"))
+            // Not in postgresql.conf, which a standby copies.
+            .arg("-c")
+            .arg(format!(
+                "unix_socket_directories={}",
+                self.socket().display()
+            ))
             .current_dir("/")
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("a log"))
@@ -248,7 +266,16 @@ impl Cluster {
 
     /// Stops the server; the data stay.
     pub fn stop(&mut self) {
-        self.server = None;
+        if let Some(mut server) = self.server.take() {
+            let pid = server.child().id();
+            drop(server);
+            tool::forget_moved_clock(pid);
+        }
+    }
+
+    /// Moves the clock that its server sees when it is started the next time; none is the right time.
+    pub fn set_clock(&mut self, offset: Option<&'static str>) {
+        self.clock = offset;
     }
 
     /// What the server logged.
@@ -311,6 +338,21 @@ impl Cluster {
                 tool::path_with(&[tool::programs(), self.version.bin.clone()]),
             ),
         ]
+    }
+
+    /// The directory of its data.
+    pub fn data(&self) -> PathBuf {
+        self.scratch.join("data")
+    }
+
+    /// A line of `sh`, run as the server's user, who owns the data.
+    pub fn as_owner(&self, line: &str) -> Command {
+        let mut command = as_server(Path::new("sh"));
+        command
+            .args(["-euc", line])
+            .envs(self.env())
+            .current_dir("/");
+        command
     }
 
     /// A PostgreSQL program (`psql`, `pg_dumpall`) of its version that reaches it.

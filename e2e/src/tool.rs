@@ -1,6 +1,7 @@
 //! Where the real parts are that `scripts/setup` installs, and the programs of this workspace.
 
 use std::env;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The workspace's directory.
@@ -63,4 +64,30 @@ pub fn path_with(first: &[PathBuf]) -> std::ffi::OsString {
     let path = env::var_os("PATH").unwrap_or_default();
     let all = first.iter().cloned().chain(env::split_paths(&path));
     env::join_paths(all).unwrap_or(path.clone())
+}
+
+/// The variables (`NAME=VALUE`) with which a program sees a clock that is moved by this (`-121h`); how time passes does not
+/// change.
+///
+/// # Panics
+/// When libfaketime is not installed.
+pub fn moved_clock(offset: &str) -> [String; 3] {
+    let library = fs::read_dir("/usr/lib")
+        .expect("/usr/lib")
+        .flatten()
+        .map(|entry| entry.path().join("faketime/libfaketime.so.1"))
+        .find(|library| library.exists())
+        .expect("libfaketime: run scripts/setup");
+    [
+        format!("LD_PRELOAD={}", library.display()),
+        format!("FAKETIME={offset}"),
+        "FAKETIME_DONT_FAKE_MONOTONIC=1".to_owned(),
+    ]
+}
+
+/// Removes what the library leaves behind of a process that was killed.
+pub fn forget_moved_clock(pid: u32) {
+    for name in ["faketime_shm", "sem.faketime_sem"] {
+        let _ = fs::remove_file(format!("/dev/shm/{name}_{pid}"));
+    }
 }

@@ -2,9 +2,11 @@ use std::ffi::OsString;
 use std::time::Duration;
 
 use backup_file::{BackupKind, DEFAULT_LEVEL, Excluded, LEVELS, Options};
+use chrono::TimeDelta;
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Parser, ValueEnum};
 use pg_text::PgText;
+use rate_limit::Rate;
 
 // Each paragraph is one line, which clap wraps to the terminal's width; other lines fit in 80 columns.
 const MORE: &str = "\
@@ -25,6 +27,10 @@ PGSSLMODE, PGSERVICE and libpq's other variables, or through -d. A role that may
 older than the server. A connection pooler such as PgBouncer is refused (exit code 4): pg_dump's \
 settings could reach another session than its queries. Each database is dumped in its own encoding, \
 whatever client_encoding and PGCLIENTENCODING say.
+
+A standby's dump has what the standby had replayed. Its age is in the last line and in the index, and \
+backup-verify judges the backup by it. A standby that cannot be shown to be within --max-lag is \
+refused (exit code 4).
 
 COMMAND gets no terminal, and none of the variables that hold a store's credential. The backup fails if \
 COMMAND exits with a code other than 0, is killed, writes nothing, or writes a dump that is \
@@ -186,6 +192,19 @@ pub(crate) struct Args {
     )]
     pub(crate) lock_wait_timeout: Option<String>,
 
+    /// Refuse a standby that is further behind its primary
+    ///
+    /// By its data: a primary that is idle makes no standby late, but is heard of only every half minute. Without this
+    /// option the age of the data is said, and kept in the index.
+    #[arg(
+        long,
+        value_name = "TIME",
+        value_parser = job::time::parse_duration,
+        conflicts_with = "command",
+        help_heading = "Connection"
+    )]
+    pub(crate) max_lag: Option<TimeDelta>,
+
     /// Dump N databases at once; the SQL does not change
     #[arg(
         long,
@@ -196,6 +215,18 @@ pub(crate) struct Args {
         help_heading = "Speed"
     )]
     pub(crate) jobs: u16,
+
+    /// Read at most RATE bytes of SQL a second, e.g. 500K or 20M
+    ///
+    /// From all databases that are dumped at once, or from COMMAND, before compression. The server then has time for its
+    /// users; for a link, see blob-put's --max-rate.
+    #[arg(
+        long,
+        value_name = "RATE",
+        value_parser = Rate::parse,
+        help_heading = "Speed"
+    )]
+    pub(crate) max_rate: Option<Rate>,
 
     /// Compression level, 1 (fastest) to 8 (smallest)
     #[arg(
@@ -334,6 +365,7 @@ mod tests {
             "--exclude-schema=x",
             "--wait=1s",
             "--no-role-passwords",
+            "--max-lag=1h",
         ] {
             assert!(
                 Args::try_parse_from(["pgdump-gz", option, "--", "true"]).is_err(),

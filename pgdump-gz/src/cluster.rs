@@ -10,6 +10,7 @@ use chrono::{DateTime, Utc};
 use job::{Error, Progress};
 use pg_client::{Child, Conninfo, Killer, PipeReader, is_error_line};
 use pg_text::PgText;
+use rate_limit::{LimitedReader, RateLimit};
 
 use crate::cli::Args;
 use crate::contents::ContentsCounter;
@@ -25,7 +26,7 @@ const PIECE: usize = 64 << 10;
 pub(crate) struct Running<'a> {
     name: &'a PgText,
     child: Child,
-    stdout: PipeReader,
+    stdout: LimitedReader<PipeReader>,
 }
 
 impl Running<'_> {
@@ -41,6 +42,8 @@ pub(crate) struct Dump<'a> {
     pub(crate) cluster: &'a Cluster,
     pub(crate) args: &'a Args,
     pub(crate) progress: Progress,
+    /// What is read from all of its programs together.
+    pub(crate) limit: Option<RateLimit>,
 }
 
 impl<'a> Dump<'a> {
@@ -78,7 +81,15 @@ impl<'a> Dump<'a> {
             false if preflight::are_passwords_denied(self.cluster) => {
                 preflight::no_passwords(&error.to_string())
             }
-            _ => error.within("cannot dump the globals"),
+            _ => self.interrupted(None, error.within("cannot dump the globals")),
+        }
+    }
+
+    /// The error of a dump (of a database, or of the globals), with what became of a standby meanwhile.
+    fn interrupted(&self, database: Option<&PgText>, error: Error) -> Error {
+        match &self.cluster.conflicts {
+            Some(conflicts) => conflicts.explained(database, error),
+            None => error,
         }
     }
 
@@ -152,7 +163,7 @@ impl<'a> Dump<'a> {
             self.progress.advance(piece.len() as u64);
         })?;
         let ended = child.wait();
-        ended.map_err(|error| cannot_dump(name, error))?;
+        ended.map_err(|error| self.interrupted(Some(name), cannot_dump(name, error)))?;
         let what = || format!("the dump of database {name:?}");
         watch.check().map_err(|flaw| not_whole(&what(), flaw))?;
         if watch.text() != Text::Database {
@@ -168,7 +179,11 @@ impl<'a> Dump<'a> {
     }
 
     /// Starts a dump program, whose client encoding is `encoding`, whatever settings and the environment say.
-    fn start(&self, mut command: Command, encoding: &str) -> Result<(Child, PipeReader), Error> {
+    fn start(
+        &self,
+        mut command: Command,
+        encoding: &str,
+    ) -> Result<(Child, LimitedReader<PipeReader>), Error> {
         command.arg(format!("--encoding={encoding}"));
         if let Some(key) = &self.args.restrict_key
             && self.cluster.client.has_restrict()
@@ -186,7 +201,7 @@ impl<'a> Dump<'a> {
         let stdout = child
             .take_stream()
             .ok_or_else(|| Error::failed(format!("'{}' has no output", child.name())))?;
-        Ok((child, stdout))
+        Ok((child, LimitedReader::new(stdout, self.limit.as_ref())))
     }
 
     /// What the index says of the whole.
@@ -196,6 +211,7 @@ impl<'a> Dump<'a> {
             client_version: self.cluster.client.text.clone(),
             encoding: Some(self.cluster.encoding.clone()),
             excluded: self.args.excluded(),
+            server_role: self.cluster.server_role.clone(),
             started,
             finished: Utc::now(),
         }

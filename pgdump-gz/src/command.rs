@@ -2,12 +2,13 @@ use std::time::Instant;
 
 use backup_file::SectionKind;
 use job::{Error, Progress, say, text};
+use rate_limit::RateLimit;
 
 use crate::cli::Args;
 use crate::cluster::Dump;
 use crate::document::Document;
 use crate::output::{Section, Target, Written};
-use crate::{base, foreign, jobs, preflight, scheduling};
+use crate::{base, foreign, jobs, preflight, scheduling, standby};
 use dump_text::CLUSTER_CLOSING;
 
 /// What was dumped, for the last line.
@@ -66,6 +67,7 @@ fn dump_cluster(args: &Args, target: Target) -> Result<Summary, Error> {
         cluster: &cluster,
         args,
         progress: Progress::new("dumping the cluster", None),
+        limit: args.max_rate.map(RateLimit::new),
     };
     // pg_dump's first questions to the server take as long as the globals: it asks them meanwhile.
     let first = cluster.databases.first();
@@ -80,7 +82,8 @@ fn dump_cluster(args: &Args, target: Target) -> Result<Summary, Error> {
     Ok(Summary {
         written,
         sql: dump.progress.done(),
-        what: text::count(cluster.databases.len(), "database"),
+        what: text::count(cluster.databases.len(), "database")
+            + &standby::remark(cluster.server_role.as_ref(), started),
     })
 }
 
@@ -98,7 +101,8 @@ fn back_up_cluster(args: &Args, target: Target) -> Result<Summary, Error> {
 
 fn wrap_command(args: &Args, target: Target) -> Result<Summary, Error> {
     let (mut output, started) = target.begin(args.options())?;
-    let copied = foreign::copy(&args.command, &mut output, started)?;
+    let limit = args.max_rate.map(RateLimit::new);
+    let copied = foreign::copy(&args.command, &mut output, started, limit.as_ref())?;
     let what = match &copied.about {
         Some(_) => text::count(copied.databases, "database"),
         None => "without an index".to_owned(),

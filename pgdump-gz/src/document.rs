@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use backup_file::{Base, Index, Section, SectionKind, Tail, lsn, read_tail};
+use backup_file::{Base, Index, Section, SectionKind, ServerRole, Standby, Tail, lsn, read_tail};
 use chrono::SecondsFormat;
 use job::Error;
 use pg_text::PgText;
@@ -32,6 +32,9 @@ struct Dumped {
     client_version: String,
     started: String,
     finished: String,
+    in_recovery: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    standby: Option<Box<Standby>>,
     databases: Vec<Database>,
     /// What a base backup needs.
     #[serde(flatten)]
@@ -96,7 +99,14 @@ impl Dumped {
         let moment = |moment: chrono::DateTime<chrono::Utc>| {
             moment.to_rfc3339_opts(SecondsFormat::Secs, true)
         };
+        let in_recovery = about.server_role.as_ref().map(ServerRole::is_standby);
+        let standby = match about.server_role {
+            Some(ServerRole::Standby(standby)) => Some(standby),
+            _ => None,
+        };
         Self {
+            in_recovery,
+            standby,
             started: moment(about.started),
             finished: moment(about.finished),
             server_version: about.server_version,

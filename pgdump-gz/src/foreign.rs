@@ -10,8 +10,9 @@ use backup_file::{About, Excluded, SectionKind};
 use chrono::{DateTime, Utc};
 use dump_text::{Event, Inventory, Part, PartScanner, Piece, client_encoding};
 use job::{Error, Progress, say};
-use pg_client::{Child, PipeReader};
+use pg_client::Child;
 use pg_text::PgText;
+use rate_limit::{LimitedReader, RateLimit};
 
 use crate::cluster::{not_whole, warnings};
 use crate::output::{Output, Section};
@@ -33,7 +34,7 @@ pub(crate) struct Copied {
     pub(crate) databases: usize,
 }
 
-/// Runs `command` and writes what it writes.
+/// Runs `command` and writes what it writes, read no faster than the limit allows.
 ///
 /// # Errors
 /// It cannot be run, fails, is killed, writes nothing, or writes a dump that does not end as dumps end.
@@ -41,12 +42,14 @@ pub(crate) fn copy(
     command: &[OsString],
     output: &mut Output,
     started: DateTime<Utc>,
+    limit: Option<&RateLimit>,
 ) -> Result<Copied, Error> {
     let mut child = start(command)?;
     let program = child.name().to_owned();
     let stdout = child
         .take_stream()
         .ok_or_else(|| Error::failed(format!("'{program}' has no output")))?;
+    let stdout = LimitedReader::new(stdout, limit);
     let mut text = Passing {
         output,
         watch: Watch::thorough(),
@@ -115,7 +118,7 @@ struct Passing<'a> {
 
 impl Passing<'_> {
     /// Whether it ended where a dump may end, as far as that can be told.
-    fn pass(&mut self, mut stdout: PipeReader, program: &str) -> Result<bool, Error> {
+    fn pass(&mut self, mut stdout: impl Read, program: &str) -> Result<bool, Error> {
         let unreadable = |error: io::Error| {
             Error::io(format_args!("cannot read what '{program}' writes"), &error)
         };
@@ -142,7 +145,7 @@ impl Passing<'_> {
         Ok(scanner.finish(&mut |event| self.event(event))?.is_ok())
     }
 
-    fn copy(&mut self, mut stdout: PipeReader) -> Result<(), Error> {
+    fn copy(&mut self, mut stdout: impl Read) -> Result<(), Error> {
         let Self {
             output,
             watch,
@@ -248,6 +251,7 @@ impl Versions {
             encoding: self.encoding,
             // Nobody knows what the command was told.
             excluded: Excluded::default(),
+            server_role: None,
             started,
             finished: Utc::now(),
         }

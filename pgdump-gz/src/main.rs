@@ -9,12 +9,14 @@ mod command;
 mod contents;
 mod document;
 mod foreign;
+mod interruption;
 mod jobs;
 mod names;
 mod output;
 mod pattern;
 mod preflight;
 mod scheduling;
+mod standby;
 
 use std::process::ExitCode;
 

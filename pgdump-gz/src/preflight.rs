@@ -2,13 +2,16 @@
 
 use std::time::Duration;
 
+use backup_file::ServerRole;
+use chrono::Utc;
 use job::{Error, say};
 use pg_client::{Conninfo, Row, Server, SqlState, Version, quote_ident, quote_literal, sql};
 use pg_text::PgText;
 
 use crate::cli::Args;
+use crate::interruption::Conflicts;
 use crate::names::{self, Names};
-use crate::pattern;
+use crate::{pattern, standby};
 
 /// A cluster that can be dumped.
 #[derive(Debug)]
@@ -26,6 +29,10 @@ pub(crate) struct Cluster {
     pub(crate) maintenance: PgText,
     /// The databases to be dumped, in pg_dumpall's order.
     pub(crate) databases: Vec<Database>,
+    /// Whether it is a primary or a standby; none if it cannot say.
+    pub(crate) server_role: Option<ServerRole>,
+    /// What explains the failure of a standby's dump.
+    pub(crate) conflicts: Option<Conflicts>,
 }
 
 /// A database that is to be dumped.
@@ -40,7 +47,7 @@ pub(crate) struct Database {
 ///
 /// # Errors
 /// The server is not there within the time, refuses us, is newer than the client; the role may not read
-/// what is to be dumped.
+/// what is to be dumped; it is a standby too far behind.
 pub(crate) fn cluster(args: &Args) -> Result<Cluster, Error> {
     let conninfo = match &args.dbname {
         Some(text) => Conninfo::parse(text)?,
@@ -73,7 +80,15 @@ pub(crate) fn cluster(args: &Args) -> Result<Cluster, Error> {
     for database in &mut databases {
         database.encoding = names.spoken(&database.encoding, Some(&database.name));
     }
+    let is_standby = is_true(first, 5);
+    let server_role = server_role(&asked, &maintenance, is_standby, &server)?;
+    if let Some(most) = args.max_lag {
+        standby::check_lag(server_role.as_ref(), most, Utc::now())?;
+    }
+    let conflicts = is_standby.then(|| Conflicts::counted(&asked, &maintenance));
     Ok(Cluster {
+        server_role,
+        conflicts,
         leading: leading.or_else(|| conninfo.database().cloned()),
         encoding: spoken,
         maintenance,
@@ -83,6 +98,28 @@ pub(crate) fn cluster(args: &Args) -> Result<Cluster, Error> {
         server,
         client,
     })
+}
+
+/// What it is in its replication. A standby older than PostgreSQL 10, which has other names for its WAL, cannot be asked.
+fn server_role(
+    server: &Server,
+    maintenance: &PgText,
+    is_standby: bool,
+    version: &Version,
+) -> Result<Option<ServerRole>, Error> {
+    match is_standby {
+        false => Ok(Some(ServerRole::Primary)),
+        true if version.major() < 10 => Ok(None),
+        true => {
+            let standby = standby::look(server, maintenance)?;
+            if standby.receiver_connected && standby.last_message_time.is_none() {
+                say!(
+                    "warning: the standby does not say when it last heard of its primary, so that an idle primary looks like lag: GRANT pg_read_all_stats to the role that dumps"
+                );
+            }
+            Ok(Some(ServerRole::Standby(Box::new(standby))))
+        }
+    }
 }
 
 /// The error of a role that may not read the other roles' passwords.
@@ -220,7 +257,7 @@ impl<'a> Exclusion<'a> {
 
     /// All that has to be known, in one go. One row: version number, version, whether the role may read
     /// passwords, the role to dump as, if that must be said (`ALTER DATABASE … SET role`; a role that was asked for
-    /// with `PGOPTIONS` is kept), and the database's encoding. Then the names of roles and tablespaces, one a row. Then one
+    /// with `PGOPTIONS` is kept), the database's encoding, and whether the server is in recovery. Then the names of roles and tablespaces, one a row. Then one
     /// row for each database, in the order of pg_dumpall's `dumpDatabases`: name,
     /// whether it would be dumped, whether the role may connect to it, its encoding, and for each pattern whether
     /// it matches.
@@ -237,7 +274,8 @@ impl<'a> Exclusion<'a> {
              SELECT current_setting('server_version_num'), current_setting('server_version'),
                     has_table_privilege({role}, 'pg_authid', 'SELECT'),
                     CASE WHEN {role} = session_user AND EXISTS ({ROLE_SETTINGS}) THEN session_user END,
-                    current_setting('server_encoding');
+                    current_setting('server_encoding'),
+                    pg_is_in_recovery();
              SELECT rolname FROM pg_roles UNION ALL SELECT spcname FROM pg_tablespace;
              SELECT datname, datallowconn AND datconnlimit != -2,
                     has_database_privilege({role}, oid, 'CONNECT'), pg_encoding_to_char(encoding){{}}

@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 
-use backup_file::{About, BackupKind, Base, Index, SectionKind, lsn};
+use backup_file::{About, BackupKind, Base, Index, SectionKind, ServerRole, lsn};
 use chrono::{TimeDelta, Utc};
 use dump_text::{Event, Part, PartScanner, Piece};
 use job::{Error, Progress, print, print_json, text};
@@ -37,7 +37,12 @@ fn backups(store: &Store, as_json: bool) -> Result<(), Error> {
     let mut all: Vec<Value> = Vec::new();
     for backup in store.list()?.all() {
         let started = backup.name.started();
-        let Some((state, why)) = state(store.quick_check(backup)?) else {
+        let glance = store.quick_check(backup)?;
+        let about = match &glance {
+            QuickCheck::Whole(Some(index)) => Some(index.about.clone()),
+            _ => None,
+        };
+        let Some((state, why)) = state(glance) else {
             continue;
         };
         if as_json {
@@ -48,15 +53,17 @@ fn backups(store: &Store, as_json: bool) -> Result<(), Error> {
                 "size": backup.size,
                 "state": state,
                 "why": why,
+                "data_time": about.and_then(|about| about.data_time()).map(|it| it.to_rfc3339()),
             }));
             continue;
         }
         print(&format!(
-            "{}  {:>10}  {}  {:>11}  {state}{}\n",
+            "{}  {:>10}  {}  {:>11}  {state}{}{}\n",
             backup.name,
             text::bytes(backup.size),
             moment(started),
             age(now - started),
+            about.as_ref().map(of_a_standby).unwrap_or_default(),
             why.map(|why| format!(": {why}")).unwrap_or_default()
         ))?;
     }
@@ -114,15 +121,18 @@ fn sections(index: &Index, as_json: bool) -> Result<(), Error> {
             "client_version": about.client_version,
             "started": about.started.to_rfc3339(),
             "finished": about.finished.to_rfc3339(),
+            "in_recovery": about.server_role.as_ref().map(ServerRole::is_standby),
+            "data_time": about.data_time().map(|time| time.to_rfc3339()),
             "databases": all,
         });
         return print_json(&said);
     }
     print(&format!(
-        "PostgreSQL {}, dumped from {} to {}\n",
+        "PostgreSQL {}, dumped from {} to {}{}\n",
         about.server_version,
         moment(about.started),
-        about.finished.format("%H:%M:%S")
+        about.finished.format("%H:%M:%S"),
+        of_a_standby(about)
     ))?;
     for (name, section) in databases {
         print(&format!(
@@ -180,6 +190,19 @@ fn kind(kind: BackupKind) -> &'static str {
     match kind {
         BackupKind::Dump => "dump",
         BackupKind::Base => "base",
+    }
+}
+
+/// Of which moment a standby's data are. Nothing of a primary.
+fn of_a_standby(about: &About) -> String {
+    match (&about.server_role, about.data_time()) {
+        (Some(ServerRole::Standby(_)), Some(time)) => {
+            format!(", from a standby with the data of {}", moment(time))
+        }
+        (Some(ServerRole::Standby(_)), None) => {
+            ", from a standby with data of an unknown age".to_owned()
+        }
+        _ => String::new(),
     }
 }
 

@@ -84,6 +84,7 @@ fn backup() -> Vec<u8> {
         client_version: "15.18".into(),
         excluded: backup_file::Excluded::default(),
         encoding: None,
+        server_role: None,
         started: moment,
         finished: moment,
     };

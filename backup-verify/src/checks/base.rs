@@ -27,6 +27,7 @@ pub(crate) fn age(newest: BackupName, now: DateTime<Utc>, max: TimeDelta) -> Fin
     };
     finding.figures(Figures::Age {
         age_seconds: age.num_seconds(),
+        dump_age_seconds: age.num_seconds(),
         max_age_seconds: max.num_seconds(),
     })
 }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use backup_file::{
-    BackupKind, BackupName, Ending, Index, Reader, Report, SectionKind, Tail, lsn, read_tail,
+    About, BackupKind, BackupName, Ending, Index, Reader, Report, SectionKind, ServerRole, Tail,
+    lsn, read_tail,
 };
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use dump_text::{Text, Watch};
@@ -98,9 +99,8 @@ fn contents(
     };
     let mut remarks = remarks(&report, &watch);
     remarks.extend(oddities.iter().map(ToString::to_string));
-    let excluded = report.index.as_ref().map(|it| it.about.excluded.clone());
-    let excluded = excluded.unwrap_or_default();
-    if !excluded.is_empty() {
+    let excluded = report.index.as_ref().map(|it| &it.about.excluded);
+    if let Some(excluded) = excluded.filter(|it| !it.is_empty()) {
         let options = excluded.options();
         let options = options.map(|(option, pattern)| format!("{option} '{pattern}'"));
         let options: Vec<String> = options.collect();
@@ -118,9 +118,8 @@ fn contents(
         sha256: sha256.as_ref().map(hex),
         marker: report.ending == Ending::Marker,
         cluster: report.index.as_ref().map(cluster),
-        started: report.index.as_ref().map(|index| index.about.started),
-        excluded,
         base: report.index.as_ref().and_then(base),
+        about: report.index.map(|index| index.about),
         seconds: began.elapsed().as_secs_f64(),
         remarks,
     };
@@ -262,6 +261,7 @@ fn line(contents: &Contents) -> String {
     if let Some(cluster) = &contents.cluster {
         line = line + ", " + &count(cluster.databases.len(), "database");
     }
+    line += &of_a_standby(contents);
     line += match &contents.sha256 {
         Some(_) => ", SHA-256 as recorded",
         None => ", no SHA-256 was recorded",
@@ -270,6 +270,20 @@ fn line(contents: &Contents) -> String {
         line = line + "; " + remark;
     }
     line
+}
+
+/// Of which moment a standby's data are. Nothing of a primary.
+fn of_a_standby(contents: &Contents) -> String {
+    let about = contents.about.as_ref();
+    let standby = about.filter(|about| {
+        let role = about.server_role.as_ref();
+        role.is_some_and(ServerRole::is_standby)
+    });
+    match standby.map(About::data_time) {
+        None => String::new(),
+        Some(Some(time)) => format!(", from a standby with the data of {}", moment(time)),
+        Some(None) => ", from a standby with data of an unknown age".to_owned(),
+    }
 }
 
 fn cluster(index: &Index) -> Cluster {
@@ -287,10 +301,13 @@ fn cluster(index: &Index) -> Cluster {
         }),
         _ => None,
     });
+    let role = index.about.server_role.as_ref();
     Cluster {
         server_version: index.about.server_version.clone(),
         started: moment(index.about.started),
         finished: moment(index.about.finished),
+        in_recovery: role.map(ServerRole::is_standby),
+        data_time: index.about.data_time().map(moment),
         databases: databases.collect(),
     }
 }

@@ -1,6 +1,6 @@
 //! What the backups before the newest one were like, as far as their ends show.
 
-use backup_file::{BackupName, Excluded, Index, SectionKind};
+use backup_file::{About, BackupName, Excluded, Index, SectionKind};
 use job::Error;
 use store::{Backup, QuickCheck, Store};
 
@@ -52,15 +52,20 @@ impl Earlier {
     }
 }
 
-/// The newest of these backups that looks whole from its ends: the one to take instead of a bad one.
-pub(crate) fn newest_whole(store: &Store, backups: &[Backup]) -> Option<BackupName> {
-    let looks_whole = |backup: &&Backup| {
-        matches!(
-            store.quick_check(backup),
-            Ok(QuickCheck::Whole(_) | QuickCheck::Foreign)
-        )
-    };
-    backups.iter().rev().find(looks_whole).map(|it| it.name)
+/// The newest of these backups that looks whole from its ends, the one to take instead of a bad one, and what its index
+/// says of its dump.
+pub(crate) fn newest_whole(
+    store: &Store,
+    backups: &[Backup],
+) -> Option<(BackupName, Option<About>)> {
+    backups
+        .iter()
+        .rev()
+        .find_map(|backup| match store.quick_check(backup) {
+            Ok(QuickCheck::Whole(index)) => Some((backup.name, index.map(|index| index.about))),
+            Ok(QuickCheck::Foreign) => Some((backup.name, None)),
+            _ => None,
+        })
 }
 
 fn sql_sizes(index: &Index) -> SqlSizes {

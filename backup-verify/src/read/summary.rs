@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
-use backup_file::{BackupName, Index, SectionKind};
+use backup_file::{About, BackupName, Index, SectionKind, ServerRole};
 use job::in_parallel;
 use store::{Backup, QuickCheck, Store};
 
@@ -17,7 +17,7 @@ const LOOKING: usize = 8;
 pub(crate) struct Summary {
     /// The number of its databases.
     pub(crate) databases: Option<usize>,
-    /// `good`, `whole`, `bad: …`
+    /// `good`, `whole, data of …`, `bad: …`
     pub(crate) state: String,
 }
 
@@ -57,9 +57,10 @@ impl Summary {
             _ if contents.is_none() => "not read",
             _ => "good",
         };
+        let about = contents.and_then(|contents| contents.about.as_ref());
         Self {
             databases: cluster.map(|cluster| cluster.databases.len()),
-            state: state.to_owned(),
+            state: state.to_owned() + &of_a_standby(about),
         }
     }
 
@@ -67,7 +68,9 @@ impl Summary {
     fn looked_at(store: &Store, backup: &Backup) -> Self {
         let (databases, state) = match store.quick_check(backup) {
             Ok(QuickCheck::Whole(index)) => {
-                (index.map(|index| databases(&index)), "whole".to_owned())
+                let state =
+                    "whole".to_owned() + &of_a_standby(index.as_ref().map(|index| &index.about));
+                (index.map(|index| databases(&index)), state)
             }
             Ok(QuickCheck::Foreign) => (None, "of another program".to_owned()),
             Ok(QuickCheck::NotGood(why)) => (None, format!("bad: {why}")),
@@ -76,6 +79,16 @@ impl Summary {
             Ok(QuickCheck::NotAllowed(_)) | Err(_) => (None, "not read".to_owned()),
         };
         Self { databases, state }
+    }
+}
+
+/// Of which moment a standby's data are. Nothing of a primary.
+fn of_a_standby(about: Option<&About>) -> String {
+    let is_standby = |about: &&About| matches!(about.server_role, Some(ServerRole::Standby(_)));
+    match about.filter(is_standby).map(About::data_time) {
+        None => String::new(),
+        Some(Some(time)) => format!(", data of {}", time.format("%Y-%m-%d %H:%M")),
+        Some(None) => ", data of an unknown age".to_owned(),
     }
 }
 

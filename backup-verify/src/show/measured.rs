@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use store::{Listing, total_size};
 
 use super::metrics::{Family, Metrics};
+use crate::checks::age::Moments;
 use crate::figures::{Contents, Figures, Restored, WalFigures};
 use crate::finding::Finding;
 
@@ -118,8 +119,18 @@ impl Metrics {
         }
     }
 
-    /// How old the newest backup is, good or not.
-    pub(crate) fn age(&mut self, started: DateTime<Utc>, now: DateTime<Utc>) {
-        self.set(Family::Age, (now - started).num_seconds() as f64);
+    /// How old the newest backup's data are, good or not. Where nobody knows, the check says so.
+    pub(crate) fn age(&mut self, newest: Moments, now: DateTime<Utc>) {
+        if let Some(data) = newest.data {
+            self.set(Family::Age, (now - data).num_seconds() as f64);
+        }
+    }
+
+    /// When the newest good backup was made, and until when it has the data.
+    pub(crate) fn last_success(&mut self, good: Moments) {
+        self.set_moment(Family::LastSuccess, good.dumped);
+        if let Some(data) = good.data {
+            self.set_moment(Family::LastSuccessData, data);
+        }
     }
 }

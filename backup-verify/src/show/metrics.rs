@@ -56,7 +56,9 @@ families! {
     CheckGrade = "check_grade",
     /// When the dump of the newest good backup was started.
     LastSuccess = "last_success_timestamp_seconds",
-    /// How old the newest backup was when it was verified.
+    /// As of when the newest good backup's data are; earlier than its dump where a standby was dumped.
+    LastSuccessData = "last_success_data_timestamp_seconds",
+    /// How old the newest backup's data were when it was verified.
     Age = "age_seconds",
     /// How many backups there are.
     Stored = "stored_backups",

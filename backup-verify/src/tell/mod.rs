@@ -13,7 +13,7 @@ use crate::cli::Args;
 use crate::show::metrics::Metrics;
 use crate::show::{Output, is_stdout};
 use endpoint::Endpoint;
-use ping::ping;
+use ping::{ping, ping_start};
 use push::push;
 
 /// Everybody who is told how a run went.
@@ -22,13 +22,15 @@ pub(crate) struct Monitoring {
     file: Option<PathBuf>,
     push: Option<Endpoint>,
     ping: Option<Endpoint>,
+    tells_start: bool,
 }
 
 impl Monitoring {
     /// Reads the command line and the environment.
     ///
     /// # Errors
-    /// Metrics wanted of a backup, JSON and metrics both wanted on standard output, a URL that is none (exit code 2).
+    /// Metrics wanted of a backup, JSON and metrics both wanted on standard output, a URL that is none, no URL to tell of
+    /// the start (exit code 2).
     pub(crate) fn new(args: &Args) -> Result<Self, Error> {
         let is_store = Store::is_store(&args.target);
         for (option, given) in [
@@ -48,11 +50,28 @@ impl Monitoring {
             );
         }
         let push = Endpoint::find(args.push.as_deref(), push::VARIABLE)?;
+        let ping = Endpoint::find(args.ping.as_deref(), ping::VARIABLE)?;
+        if args.ping_start && ping.is_none() {
+            return Err(
+                Error::usage("--ping-start has no URL to ping").hint(format!(
+                    "give it with --ping, in {0}, or in a file that {0}_FILE names",
+                    ping::VARIABLE
+                )),
+            );
+        }
         Ok(Self {
             file: args.metrics.clone(),
             push: push.filter(|_| is_store),
-            ping: Endpoint::find(args.ping.as_deref(), ping::VARIABLE)?,
+            ping,
+            tells_start: args.ping_start,
         })
+    }
+
+    /// Tells the dead-man's switch that work begins, if that is wanted.
+    pub(crate) fn tell_start(&self) {
+        if let Some(endpoint) = self.ping.as_ref().filter(|_| self.tells_start) {
+            ping_start(endpoint);
+        }
     }
 
     /// Tells everybody. A service that cannot be reached is a warning; a file of metrics that cannot be written is a

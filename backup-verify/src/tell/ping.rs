@@ -8,6 +8,11 @@ use super::endpoint::{Endpoint, RetryPolicy};
 /// The variable with the URL, where no option gives it.
 pub(crate) const VARIABLE: &str = "BACKUP_VERIFY_PING_URL";
 
+/// Tells the switch that the run begins. A ping that does not arrive is only a warning, as at the end.
+pub(crate) fn ping_start(endpoint: &Endpoint) {
+    post(endpoint, &endpoint.under("start"), "");
+}
+
 /// Tells the switch how the run went, with the lines of the checks. A ping that does not arrive is only a warning: the
 /// switch raises the alarm by itself then, and the backup is as good as before.
 pub(crate) fn ping(endpoint: &Endpoint, good: bool, lines: &str) {
@@ -15,8 +20,11 @@ pub(crate) fn ping(endpoint: &Endpoint, good: bool, lines: &str) {
         true => endpoint.clone(),
         false => endpoint.under("fail"),
     };
-    let lines = job::shown(lines);
-    if let Err(why) = target.post("text/plain; charset=utf-8", &lines, RetryPolicy::default()) {
+    post(endpoint, &target, &job::shown(lines));
+}
+
+fn post(endpoint: &Endpoint, target: &Endpoint, text: &str) {
+    if let Err(why) = target.post("text/plain; charset=utf-8", text, RetryPolicy::default()) {
         say!("warning: cannot ping {endpoint}: {why}");
     }
 }

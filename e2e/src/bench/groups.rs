@@ -3,6 +3,7 @@
 use std::fmt::{self, Write};
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
+use std::path::Path;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -31,6 +32,8 @@ pub enum Group {
     OneDatabase,
     /// Uploads and downloads, with a service near by and far away.
     Transfer,
+    /// Dumps and uploads that are held to a rate.
+    Rate,
     /// Memory on a stream of many gigabytes.
     Memory,
     /// `--help`, and the sizes of the programs.
@@ -39,7 +42,7 @@ pub enum Group {
 
 impl Group {
     /// All, in their order.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Dump,
         Self::OneCpu,
         Self::Compress,
@@ -48,6 +51,7 @@ impl Group {
         Self::Restore,
         Self::OneDatabase,
         Self::Transfer,
+        Self::Rate,
         Self::Memory,
         Self::Start,
     ];
@@ -73,6 +77,7 @@ impl Group {
                 .into_iter()
                 .flat_map(|delay| transfer(data, delay))
                 .collect(),
+            Self::Rate => vec![rate(data)],
             Self::Memory => {
                 stream(data, gigabytes).expect("the stream");
                 vec![memory(2, 32.0), memory(8, 64.0)]
@@ -93,6 +98,7 @@ impl fmt::Display for Group {
             Self::Restore => "restore",
             Self::OneDatabase => "one-database",
             Self::Transfer => "transfer",
+            Self::Rate => "rate",
             Self::Memory => "memory",
             Self::Start => "start",
         })
@@ -311,6 +317,39 @@ fn transfer(data: &Data, delay: u64) -> [Race; 2] {
             ..Race::default()
         },
     ]
+}
+
+/// How long each line of [`rate`] takes at its rate, in seconds.
+const AT_ITS_RATE: u64 = 5;
+
+/// Each rate with as many bytes as it lets through in that time. They hardly compress, so that what comes out of a dump
+/// is what goes in.
+fn rate(data: &Data) -> Race {
+    let sink = Sink::start(Duration::ZERO, data.path().to_owned());
+    let mut lines = Vec::new();
+    for rate in [1, 20, 200] {
+        let file = format!("noise-{rate}");
+        noise(&data.path().join(&file), rate * AT_ITS_RATE).expect("noise");
+        lines.push(format!(
+            "pgdump-gz --max-rate {rate}M -- cat {file} > /dev/null"
+        ));
+        let url = sink.url();
+        let put = "blob-put --raw --overwrite --max-rate";
+        lines.push(format!("{put} {rate}M - {url}/new < {file}"));
+    }
+    let in_time = |line: &String| Figure::bound(Quantity::Wall, line, AT_ITS_RATE as f64 * 1.05);
+    Race {
+        title: "rate: what a rate lets through in 5 s (it is broken in less)",
+        figures: lines.iter().map(in_time).collect(),
+        lines,
+        env: vec![("AZURE_STORAGE_SAS_TOKEN", Sas::new(CONTAINER).sign())],
+        ..Race::default()
+    }
+}
+
+fn noise(path: &Path, mebibytes: u64) -> io::Result<()> {
+    let mut source = File::open("/dev/urandom")?.take(mebibytes << 20);
+    io::copy(&mut source, &mut File::create(path)?).map(drop)
 }
 
 /// What writes the stream of [`memory`].

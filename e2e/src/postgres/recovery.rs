@@ -1,7 +1,7 @@
 //! Clusters that are copies of another one: base backups, and what is recovered from them.
 
 use std::fs::{self, File};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use super::{Cluster, SETTINGS, as_server, for_server, own};
@@ -9,11 +9,6 @@ use crate::watchdog::Watched;
 use crate::{Scratch, wait_for};
 
 impl Cluster {
-    /// Its data directory.
-    pub fn data(&self) -> PathBuf {
-        self.scratch.join("data")
-    }
-
     /// A base backup by `pg_basebackup`, without WAL, as a directory.
     ///
     /// # Panics
@@ -64,6 +59,7 @@ impl Cluster {
             superuser: self.superuser.clone(),
             server_bin: for_server(&self.version.bin, &scratch),
             scratch,
+            clock: None,
         }
     }
 

@@ -1,5 +1,7 @@
 use std::time::Duration;
 
+use rate_limit::RateLimit;
+
 /// The slowest link that requests are given time for, in bytes a second: 1 Mbit/s.
 const SLOWEST_LINK: u64 = 128 << 10;
 
@@ -24,6 +26,8 @@ pub struct Options {
     pub max_pause: Duration,
     /// Requests at once for one blob; at least 1.
     pub concurrency: usize,
+    /// What the bodies of all requests together send at most; none is as fast as the link is.
+    pub max_rate: Option<RateLimit>,
 }
 
 impl Default for Options {
@@ -37,6 +41,7 @@ impl Default for Options {
             first_pause: Duration::from_millis(500),
             max_pause: Duration::from_secs(30),
             concurrency: 10,
+            max_rate: None,
         }
     }
 }
@@ -61,16 +66,20 @@ impl Options {
     }
 
     /// How long a request may take whose bodies have `bytes` bytes together, if all the requests that are
-    /// made at once share the slowest link.
+    /// made at once share the slowest link, or a limit that is lower.
     pub(crate) fn request_time(&self, bytes: u64) -> Duration {
         let at_once = bytes.saturating_mul(self.concurrency as u64);
+        let limit = self.max_rate.as_ref();
+        let limit = limit.map_or(SLOWEST_LINK, |limit| limit.rate().bytes_a_second());
         self.request_timeout
-            .saturating_add(Duration::from_secs(at_once / SLOWEST_LINK))
+            .saturating_add(Duration::from_secs(at_once / limit.min(SLOWEST_LINK)))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use rate_limit::Rate;
+
     use super::*;
 
     #[test]
@@ -81,6 +90,21 @@ mod tests {
         let block = options.request_time(4 << 20) - options.request_timeout;
         assert_eq!(block, Duration::from_secs(320));
         assert!(options.request_time(u64::MAX) > block);
+    }
+
+    #[test]
+    fn a_limit_below_the_slowest_link_is_waited_for_too() {
+        let limited = |rate| Options {
+            max_rate: Some(RateLimit::new(Rate::of(rate))),
+            ..Options::default()
+        };
+        let slow = limited(SLOWEST_LINK / 2).request_time(4 << 20);
+        assert_eq!(
+            slow - Options::default().request_timeout,
+            Duration::from_secs(640)
+        );
+        let fast = limited(SLOWEST_LINK * 2).request_time(4 << 20);
+        assert_eq!(fast, Options::default().request_time(4 << 20));
     }
 
     #[test]

@@ -22,6 +22,7 @@ pub use format::map::{CopyBlock, CopyTarget, Layout, Map, Span};
 pub use format::marker::MARKER;
 pub use format::name::BackupName;
 pub use format::sidecar::{Sha256, sidecar_line, sidecar_name, sidecar_sha256};
+pub use format::standby::{ServerRole, Standby};
 pub use read::first_and_last::FirstAndLast;
 pub use read::map::read_map;
 pub use read::passing::{NotWhole, PassingMembers};

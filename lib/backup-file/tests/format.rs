@@ -7,9 +7,10 @@ mod sample;
 use std::io::Cursor;
 
 use backup_file::{
-    CopyBlock, CopyTarget, Ending, Index, MARKER, ReadError, Reader, SectionKind, Tail, Writer,
-    read_map, read_tail,
+    About, CopyBlock, CopyTarget, Ending, Index, MARKER, ReadError, Reader, SectionKind,
+    ServerRole, Standby, Tail, Writer, read_map, read_tail,
 };
+use chrono::{DateTime, TimeDelta};
 use sample::{Bytes, sql_of};
 
 const PAGE: &str = include_str!("../../../docs/format.md");
@@ -124,6 +125,72 @@ fn keys_of_later_versions_are_ignored() {
     };
     assert_eq!(read, index);
     assert_eq!(sql_of(&file, 1).1.index, Some(index));
+}
+
+/// The example's index, with this as the object of a standby.
+fn with_standby(standby: &str) -> Result<Tail, ReadError> {
+    let more = format!("\"in_recovery\":true,\"standby\":{standby},\"started\"");
+    let file = with_index(&lines().replacen("\"started\"", &more, 1));
+    read_tail(&Bytes(file))
+}
+
+#[test]
+fn a_standby_is_read_as_the_page_says() {
+    let (_, page) = PAGE.split_once("### A standby").unwrap();
+    let (_, page) = page.split_once("```json\n").unwrap();
+    let object = page.split_once("\n```").unwrap().0;
+    let Ok(Tail::Index(read)) = with_standby(object) else {
+        panic!("no index");
+    };
+    let moment = |text| DateTime::parse_from_rfc3339(text).unwrap().to_utc();
+    let replayed = moment("2025-11-18T02:00:00.25Z");
+    assert_eq!(
+        read.about.server_role,
+        Some(ServerRole::Standby(Box::new(Standby {
+            data_time: Some(replayed),
+            replay_time: Some(replayed),
+            replay_lsn: Some("0/3000148".into()),
+            receiver_connected: false,
+            received_lsn: Some("0/3000148".into()),
+            last_message_time: None,
+        })))
+    );
+    assert_eq!(read.about.data_time(), Some(replayed));
+    let odd = with_standby(&object.replace("2025", "year"));
+    assert!(matches!(odd, Err(ReadError::Damaged(_))), "{odd:?}");
+}
+
+#[test]
+fn the_moment_of_the_data() {
+    let written = |server_role| {
+        let about = About {
+            server_role,
+            ..sample::about()
+        };
+        let writer = Writer::new(Vec::new(), sample::options(1, 1));
+        let read = index(&writer.finish(about.clone()).unwrap()).about;
+        assert_eq!(read, about);
+        read
+    };
+    let started = sample::about().started;
+    let standby = |data_time| {
+        let standby = Standby {
+            data_time,
+            ..Standby::default()
+        };
+        written(Some(ServerRole::Standby(Box::new(standby)))).data_time()
+    };
+    let before = started - TimeDelta::days(5);
+    let after = started + TimeDelta::hours(1);
+    assert_eq!(standby(Some(before)), Some(before));
+    // A clock that is ahead makes nothing younger than its dump.
+    assert_eq!(standby(Some(after)), Some(started));
+    assert_eq!(standby(None), None);
+    assert_eq!(
+        written(Some(ServerRole::Primary)).data_time(),
+        Some(started)
+    );
+    assert_eq!(written(None).data_time(), Some(started));
 }
 
 #[test]

@@ -128,6 +128,7 @@ fn index(source: Source, found: Found, started: DateTime<Utc>) -> (About, Base) 
         started,
         finished,
         excluded: backup_file::Excluded::default(),
+        server_role: None,
     };
     let base = Base {
         system_identifier: found.system_identifier,

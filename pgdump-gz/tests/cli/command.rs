@@ -48,6 +48,20 @@ fn any_output_gets_the_marker() {
     );
 }
 
+/// Held to a rate, faster than any test would notice: whether it is a dump that is read, or anything else.
+#[test]
+fn a_rate_changes_nothing_else() {
+    let place = TestDir::new();
+    for text in [cluster(), "0123456789\n".repeat(100_000)] {
+        fs::write(place.path("text"), &text).unwrap();
+        let words = ["--max-rate", "1000G", "--", "cat", "text"];
+        let seen = place.run(words).done();
+        assert!(seen.text().starts_with(&text), "{seen}");
+    }
+    let wrong = place.run(["--max-rate", "1", "--", "true"]);
+    wrong.failed(2, "is no rate from 64K on");
+}
+
 #[test]
 fn a_dump_is_batch_work() {
     // The 41st field of /proc/PID/stat (proc(5), sched(7)): 3 is SCHED_BATCH, 5 SCHED_IDLE.

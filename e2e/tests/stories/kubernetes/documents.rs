@@ -38,8 +38,15 @@ az)
     done
     said=$(REAL/az "${words[@]}" --help 2>&1)
     ;;
-build | compile | setup-backup.sh | restore-backup.sh) said=$(K8S "$@" --help 2>&1) ;;
-kind | docker) true ;;
+build | compile | setup-backup.sh | backup-now.sh | restore-backup.sh)
+    words=()
+    for word; do
+        [ "$word" != -- ] || break
+        words+=("$word")
+    done
+    said=$(K8S "${words[@]}" --help 2>&1)
+    ;;
+kind | docker | psql | pg_basebackup | find) true ;;
 *)
     words=()
     for word; do
@@ -73,7 +80,11 @@ fn commands(page: &str) -> Vec<String> {
         let whole = matches!(
             words.as_slice(),
             [
-                "kubectl" | "az" | "k8s/setup-backup.sh" | "k8s/restore-backup.sh",
+                "kubectl"
+                    | "az"
+                    | "k8s/setup-backup.sh"
+                    | "k8s/backup-now.sh"
+                    | "k8s/restore-backup.sh",
                 _,
                 ..
             ]
@@ -261,14 +272,23 @@ fn every_command_of_the_pages_is_one() {
     for directory in ["bin", "k8s", "images"] {
         scratch.make(directory);
     }
-    for name in ["kubectl", "az", "kind", "docker"]
-        .iter()
-        .chain(&super::image::PROGRAMS)
+    for name in [
+        "kubectl",
+        "az",
+        "kind",
+        "docker",
+        "psql",
+        "pg_basebackup",
+        "find",
+    ]
+    .iter()
+    .chain(&super::image::PROGRAMS)
     {
         stub(&format!("bin/{name}"), "");
     }
     for path in [
         "k8s/setup-backup.sh",
+        "k8s/backup-now.sh",
         "k8s/restore-backup.sh",
         "images/build",
         "images/compile",

@@ -15,7 +15,7 @@ use super::stage::{Stage, ended, log, put_pod, unschedulable};
 fn recipes() -> Vec<String> {
     let page = fs::read_to_string(tool::workspace().join("docs/runbook.md")).expect("the runbook");
     let places = [
-        "## A manual backup",
+        "### Without this repository",
         "## The monthly restore test",
         "## Cannot reach the backups",
     ];

@@ -281,7 +281,7 @@ fn check_schedule(schedule: &str) {
     }
 }
 
-fn check_pod(name: &str, template: &Value, objects: &[Value], secrets: &[&str]) {
+pub(crate) fn check_pod(name: &str, template: &Value, objects: &[Value], secrets: &[&str]) {
     let spec = &template["spec"];
     assert_eq!(spec["restartPolicy"], "Never", "{name}");
     assert_eq!(spec["automountServiceAccountToken"], false, "{name}");
@@ -378,6 +378,29 @@ fn check_pod(name: &str, template: &Value, objects: &[Value], secrets: &[&str]) 
 }
 
 #[test]
+fn the_dr_region_has_names_of_its_own() {
+    for (overlay, host) in [
+        ("primary", "postgresql-primary"),
+        ("dr", "postgresql-standby"),
+    ] {
+        let objects = objects(&render(overlay, &[]));
+        let settings = objects.iter().find(|it| it["kind"] == "ConfigMap");
+        assert_eq!(settings.expect("settings")["data"]["PGHOST"], host);
+        let labels = json!({"statefulset.kubernetes.io/pod-name": format!("{host}-0")});
+        let mut count = 0;
+        for job in objects.iter().filter(|it| it["kind"] == "CronJob") {
+            let spec = &job["spec"]["jobTemplate"]["spec"]["template"]["spec"];
+            let affinity = &spec["affinity"]["podAffinity"];
+            for term in list(&affinity["requiredDuringSchedulingIgnoredDuringExecution"]) {
+                assert_eq!(term["labelSelector"]["matchLabels"], labels, "{overlay}");
+                count += 1;
+            }
+        }
+        assert_eq!(count, 2, "{overlay}");
+    }
+}
+
+#[test]
 fn scoped_tokens_reach_the_right_jobs() {
     let objects = objects(&render("primary", &["scoped-tokens"]));
     for (name, key) in [
@@ -455,6 +478,7 @@ fn scripts_and_the_dockerfile_are_clean() {
         "k8s/identity.sh",
         "k8s/tokens.sh",
         "k8s/setup-backup.sh",
+        "k8s/backup-now.sh",
         "k8s/restore-backup.sh",
         "scripts/setup-containers",
     ];
@@ -524,6 +548,7 @@ fn the_scripts_run_on_macos() {
         "identity.sh",
         "tokens.sh",
         "setup-backup.sh",
+        "backup-now.sh",
         "restore-backup.sh",
     ] {
         let script = std::fs::read_to_string(tool::workspace().join("k8s").join(name));

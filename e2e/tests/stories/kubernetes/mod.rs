@@ -8,7 +8,9 @@
 mod administration;
 mod api;
 mod arm64;
+mod backup_now;
 mod documents;
+mod fleet;
 mod follow;
 mod identity;
 mod image;

@@ -1,7 +1,8 @@
 //! Requests to one container, each tried until it succeeds or is given up.
 
-use ureq::Body;
+use rate_limit::LimitedReader;
 use ureq::http::{HeaderValue, Method, Request, Response, StatusCode};
+use ureq::{Body, SendBody};
 
 use super::call::Call;
 use super::explanation::explain;
@@ -165,9 +166,16 @@ impl Exchange {
             request = request.header(*name, value);
         }
         let bytes = call.body.map_or(0, |body| body.len() as u64) + call.expected;
-        let built = match call.body {
-            Some(body) => request.body(body).map(|it| self.host.run(it, bytes)),
-            None => request.body(()).map(|it| self.host.run(it, bytes)),
+        let built = match (call.body, &self.options().max_rate) {
+            (Some(body), Some(limit)) => {
+                let mut reader = LimitedReader::new(body, Some(limit));
+                request
+                    .header("content-length", body.len())
+                    .body(SendBody::from_reader(&mut reader))
+                    .map(|it| self.host.run(it, bytes))
+            }
+            (Some(body), None) => request.body(body).map(|it| self.host.run(it, bytes)),
+            (None, _) => request.body(()).map(|it| self.host.run(it, bytes)),
         };
         built.map_err(|error| {
             let said = format!("no request can be made: {error}");

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::base::Base;
 use super::contents::Contents;
 use super::kind::BackupKind;
+use super::standby::ServerRole;
 
 /// What a backup says of itself in its last lines.
 #[derive(Debug, Clone, PartialEq)]
@@ -32,6 +33,8 @@ pub struct About {
     pub encoding: Option<String>,
     /// What was left out of the dumps of all databases, on purpose.
     pub excluded: Excluded,
+    /// Whether the server was a primary or a standby; none if the index does not say it.
+    pub server_role: Option<ServerRole>,
     /// When the dump started (UTC); the backup's name says the same to the second.
     pub started: DateTime<Utc>,
     /// When its last byte had been read (UTC).
@@ -64,6 +67,19 @@ impl Excluded {
         ];
         all.into_iter()
             .flat_map(|(option, patterns)| patterns.iter().map(move |pattern| (option, pattern)))
+    }
+}
+
+impl About {
+    /// The moment (UTC) whose data the backup has: whatever was committed until then is in it. It is when the dump
+    /// started, earlier for a standby, and none for a standby that could not say.
+    pub fn data_time(&self) -> Option<DateTime<Utc>> {
+        match &self.server_role {
+            Some(ServerRole::Standby(standby)) => {
+                standby.data_time.map(|time| time.min(self.started))
+            }
+            Some(ServerRole::Primary) | None => Some(self.started),
+        }
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::io;
 
-use chrono::{DateTime, SecondsFormat, Utc};
 use pg_text::PgText;
 use serde::{Deserialize, Serialize};
 
@@ -12,6 +11,7 @@ use super::error::{ReadError, damaged};
 use super::index::{About, Excluded, Index, MapPlace, Section, SectionKind, milliseconds};
 use super::json_name::JsonName;
 use super::member::HEAD_LINE;
+use super::standby::{ServerRole, Standby, moment, rfc3339};
 
 /// The format this program writes, and the newest it reads.
 const FORMAT: u64 = 1;
@@ -25,9 +25,14 @@ pub(crate) fn write_lines(index: &Index) -> io::Result<String> {
         client_version,
         encoding,
         excluded,
+        server_role,
         started,
         finished,
     } = &index.about;
+    let standby = match server_role {
+        Some(ServerRole::Standby(standby)) => Some(standby.clone()),
+        _ => None,
+    };
     let mut text = String::new();
     push_line(
         &mut text,
@@ -37,8 +42,10 @@ pub(crate) fn write_lines(index: &Index) -> io::Result<String> {
             client_version: client_version.clone(),
             encoding: encoding.clone(),
             excluded: ExcludedLine::from(excluded),
-            started: started.to_rfc3339_opts(SecondsFormat::AutoSi, true),
-            finished: finished.to_rfc3339_opts(SecondsFormat::AutoSi, true),
+            in_recovery: server_role.as_ref().map(|_| standby.is_some()),
+            standby,
+            started: rfc3339(*started),
+            finished: rfc3339(*finished),
             base: index.base.as_deref().cloned(),
         },
     )?;
@@ -80,8 +87,9 @@ pub(crate) fn parse(text: &str) -> Result<Index, ReadError> {
             client_version: about.client_version,
             encoding: about.encoding,
             excluded: about.excluded.excluded()?,
-            started: moment(&about.started)?,
-            finished: moment(&about.finished)?,
+            server_role: server_role(about.in_recovery, about.standby),
+            started: moment(&about.started).map_err(|why| unreadable(&why))?,
+            finished: moment(&about.finished).map_err(|why| unreadable(&why))?,
         },
         base: about.base.map(Box::new),
         sections: lines
@@ -104,10 +112,17 @@ fn json<T: for<'de> Deserialize<'de>>(line: Option<&str>, place: &str) -> Result
     serde_json::from_str(line).map_err(|error| cannot(&error))
 }
 
-fn moment(text: &str) -> Result<DateTime<Utc>, ReadError> {
-    DateTime::parse_from_rfc3339(text)
-        .map(|moment| moment.to_utc())
-        .map_err(|_| damaged(format!("the index cannot be read: '{text}' is no time")))
+fn unreadable(why: &str) -> ReadError {
+    damaged(format!("the index cannot be read: {why}"))
+}
+
+/// Without the details of a standby nobody knows of which moment its data were.
+fn server_role(in_recovery: Option<bool>, standby: Option<Box<Standby>>) -> Option<ServerRole> {
+    match (in_recovery, standby) {
+        (Some(true), standby) => Some(ServerRole::Standby(standby.unwrap_or_default())),
+        (Some(false), _) => Some(ServerRole::Primary),
+        (None, _) => None,
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -119,6 +134,10 @@ struct AboutLine {
     encoding: Option<String>,
     #[serde(default, skip_serializing_if = "ExcludedLine::is_empty")]
     excluded: ExcludedLine,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    in_recovery: Option<bool>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    standby: Option<Box<Standby>>,
     started: String,
     finished: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]

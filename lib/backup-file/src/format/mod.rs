@@ -18,4 +18,5 @@ pub(crate) mod marker;
 pub(crate) mod member;
 pub(crate) mod name;
 pub(crate) mod sidecar;
+pub(crate) mod standby;
 pub(crate) mod tail;

@@ -134,6 +134,7 @@ mod tests {
             client_version: "1".into(),
             encoding: None,
             excluded: Excluded::default(),
+            server_role: None,
             started: moment,
             finished: moment,
         };

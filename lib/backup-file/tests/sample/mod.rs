@@ -35,6 +35,7 @@ pub(crate) fn about() -> About {
         client_version: "15.18 (Debian 15.18-0+deb12u1)".into(),
         encoding: None,
         excluded: Excluded::default(),
+        server_role: None,
         started: moment("2025-11-23T02:00:00Z"),
         finished: moment("2025-11-23T02:00:07.25Z"),
     }
