@@ -73,7 +73,7 @@ impl Document {
         let source = Source::open(&path)?;
         let tail = source.read_at().map(read_tail).transpose();
         let index = match tail.map_err(|error| source.read_error(&error))? {
-            Some(Tail::Index(index)) => Some(index),
+            Some(Tail::Index(index)) => Some(*index),
             _ => None,
         };
         let sql_size = |index: &Index| index.sections.iter().map(|it| it.sql_length).sum();

@@ -26,7 +26,7 @@ pub(crate) fn run_for_server() -> Result<Exit, Error> {
 
 fn run_with(args: &Args) -> Result<(), Error> {
     args.check()?;
-    TableChoice::of(&args)?;
+    TableChoice::of(args)?;
     if args.list {
         return list::run(args);
     }
@@ -34,7 +34,7 @@ fn run_with(args: &Args) -> Result<(), Error> {
         return command::run(&ChosenBackup::new(args)?, args);
     }
     if let Some(table) = &args.into_table {
-        return into_table::run(&ChosenBackup::new(&args)?, table, &args);
+        return into_table::run(&ChosenBackup::new(args)?, table, args);
     }
     let mut report = Report::new(args.label().to_owned());
     let done = restore(args, &mut report);

@@ -188,7 +188,7 @@ fn read(
 /// Its tail's, if it has one. If something is wrong with that, reading the whole backup says so.
 fn index(source: &Source) -> Option<Index> {
     match read_tail(source.read_at()?) {
-        Ok(Tail::Index(index)) => Some(index),
+        Ok(Tail::Index(index)) => Some(*index),
         _ => None,
     }
 }

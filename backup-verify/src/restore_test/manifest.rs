@@ -42,7 +42,7 @@ impl Manifest {
         let file = rereadable(source)?;
         let damaged = |error| source.read_error(&error);
         let mut manifest = match read_tail(file).map_err(damaged)? {
-            Tail::Index(index) => Self::of(index, file).map_err(damaged)?,
+            Tail::Index(index) => Self::of(*index, file).map_err(damaged)?,
             Tail::Marker | Tail::NoMarker | Tail::Foreign => {
                 Self::without_index(restorer.databases()?, only)
             }

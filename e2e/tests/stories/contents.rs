@@ -224,7 +224,7 @@ fn index(file: &Bytes) -> Index {
     let Ok(Tail::Index(index)) = read_tail(file) else {
         unreachable!("no index");
     };
-    index
+    *index
 }
 
 #[test]

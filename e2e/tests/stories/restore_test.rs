@@ -84,7 +84,7 @@ impl Forge {
         let text = backup::gunzip(&path);
         Self {
             scratch,
-            index,
+            index: *index,
             text,
             layouts,
         }

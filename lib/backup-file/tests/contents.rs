@@ -9,7 +9,7 @@ use sample::{Bytes, about, options};
 
 fn index(file: Vec<u8>) -> Index {
     match read_tail(&Bytes(file)).unwrap() {
-        Tail::Index(index) => index,
+        Tail::Index(index) => *index,
         other => panic!("{other:?}"),
     }
 }

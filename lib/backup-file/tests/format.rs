@@ -36,7 +36,7 @@ fn example() -> Vec<u8> {
 
 fn index(file: &[u8]) -> Index {
     match read_tail(&Bytes(file.to_vec())).unwrap() {
-        Tail::Index(index) => index,
+        Tail::Index(index) => *index,
         other => panic!("{other:?}"),
     }
 }
@@ -123,7 +123,7 @@ fn keys_of_later_versions_are_ignored() {
     let Tail::Index(read) = read_tail(&Bytes(file.clone())).unwrap() else {
         panic!("no index");
     };
-    assert_eq!(read, index);
+    assert_eq!(*read, index);
     assert_eq!(sql_of(&file, 1).1.index, Some(index));
 }
 

@@ -19,7 +19,7 @@ const STEP: u64 = 16 * BLOCK;
 
 fn index(file: &[u8]) -> Index {
     match read_tail(&Bytes(file.to_vec())).unwrap() {
-        Tail::Index(index) => index,
+        Tail::Index(index) => *index,
         other => panic!("{other:?}"),
     }
 }

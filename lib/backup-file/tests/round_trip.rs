@@ -39,7 +39,7 @@ fn sizes_around_the_borders_of_blocks_and_batches() {
                 let Tail::Index(tail) = read_tail(&Bytes(file.clone())).unwrap() else {
                     panic!("no index");
                 };
-                assert_eq!(Some(tail), report.index);
+                assert_eq!(Some(*tail), report.index);
                 blocks.push(sample::blocks(&file));
             }
             assert!(
@@ -184,6 +184,6 @@ proptest! {
         let index = report.index.unwrap();
         let lengths: Vec<_> = index.sections.iter().map(|section| section.sql_length).collect();
         prop_assert_eq!(lengths, sizes.iter().map(|size| *size as u64).collect::<Vec<_>>());
-        prop_assert_eq!(read_tail(&Bytes(file)).unwrap(), Tail::Index(index));
+        prop_assert_eq!(read_tail(&Bytes(file)).unwrap(), Tail::Index(Box::new(index)));
     }
 }

@@ -75,7 +75,7 @@ fn check_ends(source: &Source) -> Result<QuickCheck, ReadError> {
         return not_good("it holds nothing");
     }
     match read_tail(file)? {
-        Tail::Index(index) => Ok(QuickCheck::Whole(Some(Box::new(index)))),
+        Tail::Index(index) => Ok(QuickCheck::Whole(Some(index))),
         Tail::NoMarker => not_good("its end is missing"),
         tail @ (Tail::Marker | Tail::Foreign) => match kind(file)? {
             // The marker only ends the members before it: the dump in them may have been cut.

@@ -34,7 +34,7 @@ impl ChosenBackup {
         let index = match source.read_at() {
             None => None,
             Some(file) => match read_tail(file).map_err(|error| source.read_error(&error))? {
-                Tail::Index(index) => Some(index),
+                Tail::Index(index) => Some(*index),
                 Tail::NoMarker => return Err(cut(&source.label())),
                 // Whether it is whole is known when it has been read to its end.
                 Tail::Marker | Tail::Foreign => None,

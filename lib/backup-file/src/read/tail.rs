@@ -25,7 +25,7 @@ pub trait ReadAt {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Tail {
     /// A whole backup with its index.
-    Index(Index),
+    Index(Box<Index>),
     /// The marker without an index: the output of some other command.
     Marker,
     /// BGZF blocks without the marker: the file was cut, or its dump failed.
@@ -60,7 +60,8 @@ pub fn read_tail(file: &dyn ReadAt) -> Result<Tail, ReadError> {
         return Err(damaged("the index is not where its locator says"));
     }
     let bytes = fetch(file, locator.offset, locator.length)?;
-    parse_index(&bytes, &locator).map(Tail::Index)
+    let index = parse_index(&bytes, &locator)?;
+    Ok(Tail::Index(Box::new(index)))
 }
 
 /// The tail of a file whose last bytes are not the marker. Zero bytes may follow the marker.
