@@ -3,7 +3,7 @@
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
 
-use e2e::{Program, Scratch, scratch, tool};
+use e2e::{PROGRAMS, Program, Scratch, scratch, tool};
 use serde_json::json;
 
 use super::manifests::{objects, render};
@@ -261,10 +261,7 @@ fn every_command_of_the_pages_is_one() {
     for directory in ["bin", "k8s", "images"] {
         scratch.make(directory);
     }
-    for name in ["kubectl", "az", "kind", "docker"]
-        .iter()
-        .chain(&super::image::PROGRAMS)
-    {
+    for name in ["kubectl", "az", "kind", "docker"].iter().chain(&PROGRAMS) {
         stub(&format!("bin/{name}"), "");
     }
     for path in [
