@@ -43,6 +43,13 @@ pub fn both(cluster: &Cluster, dir: &Scratch) -> [PathBuf; 2] {
     [dump(cluster, dir.path()), foreign]
 }
 
+/// `backup-verify BACKUP --restore-test`, however full the disk is that the test runs on.
+pub fn restore_test(backup: impl AsRef<Path>) -> Program {
+    Program::new("backup-verify")
+        .arg(backup.as_ref())
+        .args(["--restore-test", "--max-used=100%"])
+}
+
 /// A backup's text, as `gunzip -c` gives it.
 ///
 /// # Panics

@@ -42,17 +42,32 @@ pub fn taken(scratch: &Scratch, parts: &str) -> PathBuf {
     scratch.write(NAME, program.succeeds().stdout)
 }
 
-/// A dump of these parts as `pgdump-gz -- COMMAND` takes it, with an index, and one without.
+/// A dump of these parts as [`both_of`] has it.
 ///
 /// # Panics
 /// When it is not taken.
 pub fn both(dir: &Scratch, parts: &str) -> [PathBuf; 2] {
-    let foreign = dir.join("foreign.sql.gz");
+    both_of(dir, format!("{OPENING}{parts}{CLOSING}"))
+}
+
+/// A dump as `pgdump-gz -- COMMAND` takes it, with an index, and one of `gzip`, without.
+///
+/// # Panics
+/// When it is not taken.
+pub fn both_of(dir: &Scratch, dump: impl AsRef<[u8]>) -> [PathBuf; 2] {
+    let dump = dump.as_ref();
+    let [own, foreign] = ["own", "foreign"].map(|kind| dir.make(kind).join(NAME));
+    Program::new("pgdump-gz")
+        .args(["--", "cat"])
+        .stdin(dump)
+        .stdout_file(&own)
+        .succeeds();
     Program::other("gzip")
-        .stdin(format!("{OPENING}{parts}{CLOSING}"))
+        .arg("-c")
+        .stdin(dump)
         .stdout_file(&foreign)
         .succeeds();
-    [taken(dir, parts), foreign]
+    [own, foreign]
 }
 
 /// A backup of one database, `shop`, as pgdump-gz makes it of this SQL, but for a change of what its map says.

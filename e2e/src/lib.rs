@@ -40,7 +40,7 @@ pub use chance::Chance;
 pub use moments::Moments;
 pub use pgbouncer::PgBouncer;
 pub use postgres::{Cluster, Version};
-pub use program::{Program, Running, Seen};
+pub use program::{PROGRAMS, Program, Running, Seen};
 pub use prometheus::{Exporter, Prometheus};
 pub use proxy::Proxy;
 pub use scratch::Scratch;

@@ -57,6 +57,15 @@ pub struct Program {
     deadline: Duration,
 }
 
+/// Our programs.
+pub const PROGRAMS: [&str; 5] = [
+    "pgdump-gz",
+    "blob-put",
+    "blob-prune",
+    "backup-verify",
+    "restore-stream",
+];
+
 impl Program {
     /// One of this workspace's programs: `pgdump-gz`, `blob-put`, …
     ///
@@ -378,6 +387,19 @@ impl Seen {
             self.err().contains(words),
             "wanted {words:?} on standard error\n{self}"
         );
+        self
+    }
+
+    /// Its standard output has a line with this in it, however wide its columns are.
+    ///
+    /// # Panics
+    /// When it has not.
+    #[track_caller]
+    pub fn prints(&self, line: &str) -> &Self {
+        let narrow = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
+        let wanted = narrow(line);
+        let found = self.out().lines().any(|it| narrow(it).contains(&wanted));
+        assert!(found, "wanted the line {line:?}\n{self}");
         self
     }
 

@@ -11,6 +11,7 @@ use super::data::{Data, FOREIGN, OURS, PLAIN};
 use super::one_database;
 use super::race::{Figure, Quantity, Race};
 use super::sink::{CONTAINER, Sink};
+use crate::program::PROGRAMS;
 use crate::sas::Sas;
 
 /// A part of the benchmark.
@@ -391,15 +392,6 @@ fn stream(data: &Data, gigabytes: u32) -> io::Result<()> {
     data.scratch.write(STREAM, script);
     Ok(())
 }
-
-/// Our programs.
-pub(crate) const PROGRAMS: [&str; 5] = [
-    "pgdump-gz",
-    "blob-put",
-    "blob-prune",
-    "backup-verify",
-    "restore-stream",
-];
 
 fn start() -> Race {
     let help = |program: &&str| format!("{program} --help > /dev/null");

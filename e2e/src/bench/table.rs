@@ -4,8 +4,8 @@ use std::fmt::Write;
 use std::fs;
 use std::path::Path;
 
-use super::groups::PROGRAMS;
 use super::race::{Figure, Outcome, Quantity, Race};
+use crate::program::PROGRAMS;
 
 const MEGABYTE: f64 = 1e6;
 const MEBIBYTE: f64 = 1024.0 * 1024.0;

@@ -1,11 +1,9 @@
 //! Backups that somebody has made to do more than to be restored: psql carries out no command of them, a database in place is
 //! restored whole or not at all, and the role that restores stays as it is.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use e2e::{Cluster, Program, Scratch, Seen, tool};
-
-const NAME: &str = "postgresql_backup_20250101_000000.sql.gz";
+use e2e::{Cluster, Program, Scratch, Seen, crafted, tool};
 
 /// Where psql ends a string that a reader of the text may take to go on: what stands behind it is a command for one of the
 /// two only. `HERE` is that command.
@@ -52,23 +50,6 @@ fn dump(body: &[u8]) -> Vec<u8> {
     .concat()
 }
 
-/// The dump as a backup: of `gzip`, or of pgdump-gz with its index.
-fn backups(dir: &Scratch, dump: &[u8]) -> [PathBuf; 2] {
-    let foreign = dir.make("foreign").join(NAME);
-    let own = dir.make("own").join(NAME);
-    Program::other("gzip")
-        .arg("-c")
-        .stdin(dump)
-        .stdout_file(&foreign)
-        .succeeds();
-    Program::new("pgdump-gz")
-        .args(["--", "cat"])
-        .stdin(dump)
-        .stdout_file(&own)
-        .succeeds();
-    [foreign, own]
-}
-
 fn restore(backup: &Path, cluster: &Cluster) -> Program {
     Program::new("restore-stream").arg(backup).on(cluster)
 }
@@ -82,7 +63,7 @@ fn no_form_of_a_command_is_carried_out() {
         let ran = dir.join("ran");
         let command = format!("\\! touch {}", ran.display());
         let body = replaced(body, b"HERE", command.as_bytes());
-        for backup in backups(&dir, &dump(&body)) {
+        for backup in crafted::both_of(&dir, dump(&body)) {
             for old in [false, true] {
                 let mut restore = restore(&backup, &cluster).in_dir(dir.path());
                 if old {
@@ -155,7 +136,7 @@ fn a_variable_of_psql_s_is_no_way_in() {
             "\\connect evil",
             r#"\connect -reuse-previous=on "dbname='x\\! touch ran;#'""#,
         );
-    for backup in backups(&dir, odd.as_bytes()) {
+    for backup in crafted::both_of(&dir, odd.as_bytes()) {
         restore(&backup, &cluster).in_dir(dir.path()).run();
         assert!(!dir.join("ran").exists());
         for name in cluster.databases() {
@@ -187,7 +168,7 @@ fn a_backup_that_leaves_psql_within_something() {
     for (number, (what, body)) in open.into_iter().enumerate() {
         let dir = Scratch::new();
         // Each takes its seconds: half of them have an index.
-        for backup in backups(&dir, &dump(body.as_bytes()))
+        for backup in crafted::both_of(&dir, dump(body.as_bytes()))
             .iter()
             .skip(number % 2)
             .take(1)
@@ -223,7 +204,7 @@ fn a_transaction_in_place_is_not_ended_early() {
         let dump = String::from_utf8(dump(body.as_bytes())).unwrap();
         let dump = dump.replace("CREATE DATABASE evil WITH TEMPLATE = template0;\n", "");
         let dir = Scratch::new();
-        for backup in backups(&dir, dump.replace("evil", "postgres").as_bytes()) {
+        for backup in crafted::both_of(&dir, dump.replace("evil", "postgres").as_bytes()) {
             let seen = restore(&backup, &cluster).run();
             assert_eq!(seen.code(), Some(3), "{control}\n{seen}");
             let left = "select count(*) from pg_class where relname in ('left_behind', 'more')";
@@ -255,7 +236,7 @@ fn a_transaction_that_is_never_committed() {
         "BEGIN;\nCREATE TABLE t (a int);\nROLLBACK;\n",
     ] {
         let dir = Scratch::new();
-        for backup in backups(&dir, &dump(body.as_bytes())) {
+        for backup in crafted::both_of(&dir, dump(body.as_bytes())) {
             let seen = restore(&backup, &cluster).run();
             assert_eq!(seen.code(), Some(3), "{body}\n{seen}");
             assert_eq!(cluster.databases(), ["postgres"], "{body}\n{seen}");
@@ -263,7 +244,7 @@ fn a_transaction_that_is_never_committed() {
     }
     let dir = Scratch::new();
     let whole = dump(b"BEGIN;\nCREATE TABLE t AS SELECT 7 AS a;\nEND;\n");
-    for backup in backups(&dir, &whole) {
+    for backup in crafted::both_of(&dir, &whole) {
         restore(&backup, &cluster).succeeds();
         assert_eq!(cluster.sql("evil", "select a from t"), "7");
         cluster.sql("postgres", "drop database evil");
@@ -291,7 +272,7 @@ fn the_role_that_restores_is_not_changed() {
             &format!("\n\n{statement}\n\n--\n-- Database"),
         );
         let dir = Scratch::new();
-        for backup in backups(&dir, dump.as_bytes()) {
+        for backup in crafted::both_of(&dir, dump.as_bytes()) {
             for options in [&[][..], &["--role-passwords"]] {
                 let seen: Seen = restore(&backup, &cluster).args(options).succeeds();
                 assert!(seen.err().contains("left out: "), "{statement}\n{seen}");

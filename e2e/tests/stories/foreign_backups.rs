@@ -1,7 +1,7 @@
 //! Backups made by `pg_dumpall | gzip` and `| pigz`: verified, restored, one database taken out of them.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use e2e::{Azurite, Cluster, Program, Scratch, compare, sample};
 
@@ -286,15 +286,7 @@ fn one_of_them_that_was_cut_is_good_nowhere() {
                 .on(&second)
                 .fails(3);
             let store = dir.make("store");
-            Program::new("pgdump-gz")
-                .args([
-                    "--dir",
-                    &store.display().to_string(),
-                    "--",
-                    "sh",
-                    "-c",
-                    &line,
-                ])
+            published(&store, &line)
                 .on(&first)
                 .fails(1)
                 .says("closing line");
@@ -303,21 +295,21 @@ fn one_of_them_that_was_cut_is_good_nowhere() {
     assert_eq!(second.databases(), ["postgres"]);
 }
 
+/// What a line of `sh` writes, published in a store.
+fn published(store: &Path, line: &str) -> Program {
+    Program::new("pgdump-gz")
+        .arg("--dir")
+        .arg(store)
+        .args(["--", "sh", "-c", line])
+}
+
 #[test]
 fn dumps_in_one_file_are_published_as_they_came() {
     let first = two();
     let dir = Scratch::new();
     let store = dir.make("store");
     let line = "pg_dumpall --globals-only; pg_dump -C one; pg_dump -C two";
-    Program::new("pgdump-gz")
-        .args([
-            "--dir",
-            &store.display().to_string(),
-            "--",
-            "sh",
-            "-c",
-            line,
-        ])
+    published(&store, line)
         .on(&first)
         .succeeds()
         .says("without an index");

@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use e2e::{Cluster, Program, Scratch, Seen};
+use e2e::{Cluster, Program, Scratch, Seen, crafted};
 use serde_json::Value;
 
 /// As pg_dumpall 10 wrote it; the names and comments are in LATIN1 in one of the tests.
@@ -81,23 +81,6 @@ const DATABASES: &str = "select string_agg(concat_ws(' ', datname, datdba::regro
 const SETTINGS: &str = "select string_agg(concat_ws(' ', datname, setrole::regrole, setconfig), E'\n' order by datname, setrole)
  from pg_db_role_setting join pg_database d on d.oid = setdatabase";
 
-/// As a backup of gzip, and as one of pgdump-gz with its index.
-fn backups(dir: &Scratch, dump: &[u8]) -> [PathBuf; 2] {
-    let name = "postgresql_backup_20250101_000000.sql.gz";
-    let (foreign, own) = (dir.make("foreign").join(name), dir.make("own").join(name));
-    Program::other("gzip")
-        .arg("-c")
-        .stdin(dump)
-        .stdout_file(&foreign)
-        .succeeds();
-    Program::new("pgdump-gz")
-        .args(["--", "cat"])
-        .stdin(dump)
-        .stdout_file(&own)
-        .succeeds();
-    [foreign, own]
-}
-
 /// The books of a restore, which must balance.
 #[track_caller]
 fn statements(seen: &Seen) -> Value {
@@ -134,7 +117,7 @@ fn what_is_said_among_the_roles_reaches_its_database() {
         )
     };
     let dir = Scratch::new();
-    for path in backups(&dir, OLD.as_bytes()) {
+    for path in crafted::both_of(&dir, OLD.as_bytes()) {
         let cluster = Cluster::start();
         let seen = restore(&path, &cluster).succeeds();
         assert_eq!(see(&cluster), see(&wanted), "{seen}");
@@ -155,7 +138,7 @@ fn what_is_said_among_the_roles_reaches_its_database() {
 #[test]
 fn one_database_is_as_it_was_said_to_be() {
     let dir = Scratch::new();
-    for path in backups(&dir, OLD.as_bytes()) {
+    for path in crafted::both_of(&dir, OLD.as_bytes()) {
         let cluster = Cluster::start();
         cluster.sql("postgres", "create role bob");
         let seen = restore(&path, &cluster)
@@ -182,7 +165,7 @@ fn definitions_keep_their_encoding() {
         .map(|c| u8::try_from(u32::from(c)).unwrap())
         .collect();
     let dir = Scratch::new();
-    for path in backups(&dir, &latin) {
+    for path in crafted::both_of(&dir, &latin) {
         let cluster = Cluster::start();
         let seen = restore(&path, &cluster).succeeds();
         let settings = cluster.sql("postgres", SETTINGS);
@@ -194,7 +177,7 @@ fn definitions_keep_their_encoding() {
 #[test]
 fn without_owners_no_role_is_needed() {
     let dir = Scratch::new();
-    for path in backups(&dir, OLD.as_bytes()) {
+    for path in crafted::both_of(&dir, OLD.as_bytes()) {
         let cluster = Cluster::start();
         let seen = restore(&path, &cluster)
             .args(["--no-globals", "--no-owners"])
@@ -216,7 +199,7 @@ fn what_is_left_out_is_said() {
     first.sql("postgres", "create database shop");
     let dir = Scratch::new();
     let clean = first.dump_all(&["--clean", "--if-exists"]);
-    for path in backups(&dir, &clean) {
+    for path in crafted::both_of(&dir, &clean) {
         let cluster = Cluster::start();
         let seen = restore(&path, &cluster).succeeds();
         seen.says("left out: DROP DATABASE 'shop'")

@@ -2,7 +2,9 @@
 //! is said.
 
 use chrono::{TimeDelta, Utc};
-use e2e::{Azurite, Cluster, Container, Program, Running, Scratch, Seen, backup, proxy, sas};
+use e2e::{
+    Azurite, Cluster, Container, PROGRAMS, Program, Running, Scratch, Seen, backup, proxy, sas,
+};
 
 /// A token that cannot be used, and the words that must be said about it.
 struct Case {
@@ -329,14 +331,7 @@ fn wrong_usage_shows_no_secret() {
             ],
         ),
     ];
-    let programs = [
-        "pgdump-gz",
-        "blob-put",
-        "blob-prune",
-        "backup-verify",
-        "restore-stream",
-    ];
-    let all = programs
+    let all = PROGRAMS
         .iter()
         .flat_map(|program| lines.iter().map(|line| (*program, line.clone())));
     let mut quoted = 0;

@@ -16,9 +16,6 @@ use serde_json::Value;
 
 const NAME: &str = "postgresql_backup_20250101_000000.sql.gz";
 
-/// However full the disk is that the test runs on.
-const ROOM: &str = "--max-used=100%";
-
 /// Small, and with something of each kind that is compared.
 const SHOP: &str = r#"
 create role keeper login;
@@ -164,10 +161,7 @@ impl Ground {
     }
 
     fn test(&self, backup: impl AsRef<Path>) -> Program {
-        Program::new("backup-verify")
-            .arg(backup.as_ref())
-            .args(["--restore-test", ROOM])
-            .env("TMPDIR", self.scratch.path())
+        backup::restore_test(backup).env("TMPDIR", self.scratch.path())
     }
 
     /// No directory is left, and no process.
@@ -193,9 +187,8 @@ impl Ground {
 
 /// Into databases of a cluster.
 fn into(cluster: &Cluster, backup: impl AsRef<Path>) -> Program {
-    Program::new("backup-verify")
-        .arg(backup.as_ref())
-        .args(["--restore-test", ROOM, "--into", "dbname=postgres"])
+    backup::restore_test(backup)
+        .args(["--into", "dbname=postgres"])
         .on(cluster)
 }
 
@@ -205,15 +198,6 @@ fn databases(cluster: &Cluster) -> String {
         "postgres",
         "select string_agg(datname, ' ' order by datname) from pg_database",
     )
-}
-
-/// Has a line with this in it, however wide its columns are.
-#[track_caller]
-fn prints(seen: &Seen, line: &str) {
-    let narrow = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
-    let wanted = narrow(line);
-    let found = seen.out().lines().any(|it| narrow(it).contains(&wanted));
-    assert!(found, "wanted the line {line:?}\n{seen}");
 }
 
 #[test]
@@ -244,20 +228,18 @@ fn a_cluster_of_odd_things_comes_back() {
     // The server that was dumped and its tablespace are of no use any more.
     drop(cluster);
     let seen = ground.test(good.path()).succeeds();
-    prints(
-        &seen,
-        "'everything'  tables: 13 with 20108 rows, indexes: 1, constraints: 6, large objects: 3, in ",
+    seen.prints("'everything'  tables: 13 with 20108 rows, indexes: 1, constraints: 6, large objects: 3, in ",
     );
-    prints(&seen, "'latin'  tables: 1 with 3 rows");
+    seen.prints("'latin'  tables: 1 with 3 rows");
     for name in &odd {
-        prints(&seen, &format!("restore  '{name}'  tables: "));
+        seen.prints(&format!("restore  '{name}'  tables: "));
     }
     let all = format!(
         "ok       restore  {} databases into PostgreSQL ",
         odd.len() + 5
     );
-    prints(&seen, &all);
-    prints(&seen, ": the measured RTO");
+    seen.prints(&all);
+    seen.prints(": the measured RTO");
     assert!(!seen.out().contains("warning"), "{seen}");
     ground.is_clean(&seen);
 }
@@ -301,7 +283,7 @@ fn what_is_bad_is_found_and_named() {
     let before = databases(&cluster);
     let bad = |path: PathBuf, options: &[&str], line: &str| {
         let seen = into(&cluster, path).args(options).fails(3);
-        prints(&seen, line);
+        seen.prints(line);
         seen.says("did not come back as they were dumped");
         assert_eq!(databases(&cluster), before, "{seen}");
         seen
@@ -312,7 +294,7 @@ fn what_is_bad_is_found_and_named() {
         "bad      restore  database 'shop' is not what was dumped: rows: public.orders has 2999 rows, and 3000 were dumped",
     );
     // The others are tested all the same.
-    prints(&seen, "ok       restore  'zoo'  tables: 1 with 200 rows");
+    seen.prints("ok       restore  'zoo'  tables: 1 with 200 rows");
     bad(
         forge.change("shop", |part| {
             let statement = part
@@ -350,12 +332,11 @@ fn into_a_server_without_its_roles() {
     let other = Cluster::start();
     let before = databases(&other);
     let seen = into(&other, forge.good()).succeeds();
-    prints(
-        &seen,
+    seen.prints(
         "'shop'  tables: 4 with 3540 rows, indexes: 3, constraints: 2, large objects: 1, in ",
     );
-    prints(&seen, "owners and privileges left out: ");
-    prints(&seen, "restore  4 databases into PostgreSQL ");
+    seen.prints("owners and privileges left out: ");
+    seen.prints("restore  4 databases into PostgreSQL ");
     assert_eq!(databases(&other), before);
     assert_eq!(
         other.sql(
@@ -368,7 +349,7 @@ fn into_a_server_without_its_roles() {
     let measured = |program: Program| program.arg("--metrics").arg(&metrics);
     let zoo = into(&other, forge.good()).args(["--database", "zoo"]);
     let seen = measured(zoo).succeeds();
-    prints(&seen, "restore  1 database into PostgreSQL ");
+    seen.prints("restore  1 database into PostgreSQL ");
     assert!(!seen.out().contains("shop"), "{seen}");
     let value = |name: &str| {
         let text = fs::read_to_string(&metrics).unwrap();
@@ -399,14 +380,8 @@ fn a_backup_of_another_program_is_restored_and_counted() {
     Program::other("gzip").arg(&plain).succeeds();
     let path = forge.scratch.join("plain.sql.gz");
     let seen = ground.test(path).succeeds();
-    prints(
-        &seen,
-        "warning  restore  the backup does not say what 4 databases of it held",
-    );
-    prints(
-        &seen,
-        "'shop'  tables: 4, indexes: 3, constraints: 2, large objects: 1, in ",
-    );
+    seen.prints("warning  restore  the backup does not say what 4 databases of it held");
+    seen.prints("'shop'  tables: 4, indexes: 3, constraints: 2, large objects: 1, in ");
     ground.is_clean(&seen);
 }
 
@@ -439,7 +414,7 @@ fn what_cannot_be_tested_is_no_verdict() {
     let seen = into(&cluster, &lacking)
         .args(["--database", "shop"])
         .fails(1);
-    prints(&seen, "database 'shop' cannot be restored: PostgreSQL 15");
+    seen.prints("database 'shop' cannot be restored: PostgreSQL 15");
     seen.says("lacks its extensions: rare")
         .says("hint: install their packages");
     // A backup that does not say what it holds.
@@ -450,7 +425,7 @@ fn what_cannot_be_tested_is_no_verdict() {
     let seen = into(&cluster, &lacking)
         .args(["--database", "shop"])
         .fails(1);
-    prints(&seen, "ERROR: extension \"rare\" is not available");
+    seen.prints("ERROR: extension \"rare\" is not available");
     let stream = ground.test("-").stdin("x").fails(2);
     stream.says("standard input can be read once");
     let alone = ["--into", "dbname=postgres"];
@@ -512,10 +487,7 @@ fn a_signal_leaves_no_database() {
     let seen = into(&cluster, forge.good())
         .args(["--database", "zoo"])
         .succeeds();
-    prints(
-        &seen,
-        "warning  restore  'backup_verify_0a1b2c3d_1' is on the server",
-    );
+    seen.prints("warning  restore  'backup_verify_0a1b2c3d_1' is on the server");
 }
 
 fn sleeping() -> &'static str {

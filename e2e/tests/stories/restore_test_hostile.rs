@@ -6,33 +6,18 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use e2e::crafted::{NAME, indexed, part, taken};
-use e2e::{Cluster, Program, Scratch, Seen, Version, scratch, tool, wait_for};
-
-/// However full the disk is that the test runs on.
-const ROOM: &str = "--max-used=100%";
+use e2e::{Cluster, Program, Scratch, Version, backup, scratch, tool, wait_for};
 
 /// A test on a server of its own, made in `scratch`.
 fn own(scratch: &Scratch, backup: &Path) -> Program {
-    Program::new("backup-verify")
-        .arg(backup)
-        .args(["--restore-test", ROOM])
-        .env("TMPDIR", scratch.make("servers"))
+    backup::restore_test(backup).env("TMPDIR", scratch.make("servers"))
 }
 
 fn into(cluster: &Cluster, backup: &Path, user: &str) -> Program {
-    Program::new("backup-verify")
-        .arg(backup)
-        .args(["--restore-test", ROOM, "--into"])
+    backup::restore_test(backup)
+        .arg("--into")
         .arg(format!("dbname=postgres user={user}"))
         .on(cluster)
-}
-
-/// Has a line with this in it, however wide its columns are.
-#[track_caller]
-fn prints(seen: &Seen, line: &str) {
-    let narrow = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
-    let found = seen.out().lines().any(|it| narrow(it).contains(line));
-    assert!(found, "wanted the line {line:?}\n{seen}");
 }
 
 fn is_root() -> bool {
@@ -194,7 +179,7 @@ fn where_root_may_become_nobody_that_is_said() {
         let program = Program::other("setpriv").args(["--bounding-set=-kill,-setuid", "--"]);
         let program = program.arg(tool::program("backup-verify")).arg(&backup);
         program
-            .args(["--restore-test", ROOM])
+            .args(["--restore-test", "--max-used=100%"])
             .args(options)
             .on(&cluster)
     };
@@ -282,10 +267,10 @@ fn what_a_database_sets_changes_nothing_that_is_seen() {
             .arg("--pg-bindir")
             .arg(bin)
             .succeeds();
-        prints(&seen, "'shop' tables: 2 with 9 rows, indexes: 1, ");
+        seen.prints("'shop' tables: 2 with 9 rows, indexes: 1, ");
         let cluster = Cluster::of(version);
         let seen = into(&cluster, &backup, "postgres").succeeds();
-        prints(&seen, "'shop' tables: 2 with 9 rows, indexes: 1, ");
+        seen.prints("'shop' tables: 2 with 9 rows, indexes: 1, ");
         assert_eq!(cluster.databases(), ["postgres"], "{seen}");
     }
 }

@@ -4,25 +4,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use e2e::crafted::indexed;
-use e2e::{Cluster, Program, Running, Scratch, Seen, wait_for};
-
-/// However full the disk is that the test runs on.
-const ROOM: &str = "--max-used=100%";
+use e2e::{Cluster, Program, Running, Scratch, backup, wait_for};
 
 fn into(cluster: &Cluster, backup: &Path, user: &str) -> Program {
-    Program::new("backup-verify")
-        .arg(backup)
-        .args(["--restore-test", ROOM, "--into"])
+    backup::restore_test(backup)
+        .arg("--into")
         .arg(format!("dbname=postgres user={user}"))
         .on(cluster)
-}
-
-/// Has a line with this in it, however wide its columns are.
-#[track_caller]
-fn prints(seen: &Seen, line: &str) {
-    let narrow = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
-    let found = seen.out().lines().any(|it| narrow(it).contains(line));
-    assert!(found, "wanted the line {line:?}\n{seen}");
 }
 
 #[test]
@@ -35,10 +23,10 @@ fn row_security_that_is_forced_on_the_owner_hides_nothing() {
                CREATE POLICY p ON public.t USING (a < 2);\nALTER TABLE public.t ENABLE ROW LEVEL SECURITY;\n";
     let backup = indexed(&scratch, sql, &[("public.t", 3)]);
     let seen = into(&cluster, &backup, "tester").succeeds();
-    prints(&seen, "'shop' tables: 1 with 3 rows");
+    seen.prints("'shop' tables: 1 with 3 rows");
     let backup = indexed(&scratch, sql, &[("public.t", 4)]);
     let seen = into(&cluster, &backup, "tester").fails(3);
-    prints(&seen, "public.t has 3 rows, and 4 were dumped");
+    seen.prints("public.t has 3 rows, and 4 were dumped");
 }
 
 #[test]
@@ -55,7 +43,7 @@ fn a_role_that_is_asked_for_stays() {
     let seen = into(&cluster, &backup, "tester")
         .env("PGOPTIONS", r"-c role=the\ dba")
         .succeeds();
-    prints(&seen, "'shop' tables: 1 with 1 rows");
+    seen.prints("'shop' tables: 1 with 1 rows");
 }
 
 /// Somebody who connects to every database of a test that is there, and stays for this many seconds.
@@ -114,7 +102,7 @@ fn whoever_is_in_a_database_of_the_test_does_not_keep_it() {
         let exporter = Exporter::start(&scratch, &cluster, seconds);
         wait_for("somebody in a database of the test", || {
             let seen = into(&cluster, &backup, user).succeeds();
-            prints(&seen, "'shop' tables: 1 with 2000000 rows");
+            seen.prints("'shop' tables: 1 with 2000000 rows");
             assert_eq!(cluster.databases(), ["postgres"], "{seen}");
             (exporter.visits() > 0).then_some(())
         });
@@ -134,7 +122,7 @@ fn whoever_stays_in_a_database_of_the_test_is_named() {
         (exporter.visits() > 0).then_some(seen)
     });
     assert_eq!(seen.code(), Some(1), "{seen}");
-    prints(&seen, "is in use by postgres (exporter, pid ");
+    seen.prints("is in use by postgres (exporter, pid ");
     seen.says("hint: --into a role that may send them away");
     exporter.end();
 }

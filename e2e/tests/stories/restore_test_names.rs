@@ -6,25 +6,11 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use e2e::crafted::{indexed, part, taken};
-use e2e::{Program, Scratch, Seen, scratch};
-
-/// However full the disk is that the test runs on.
-const ROOM: &str = "--max-used=100%";
+use e2e::{Program, Scratch, backup, scratch};
 
 /// A test on a server of its own, made in `scratch`.
 fn own(scratch: &Scratch, backup: &Path) -> Program {
-    Program::new("backup-verify")
-        .arg(backup)
-        .args(["--restore-test", ROOM])
-        .env("TMPDIR", scratch.make("servers"))
-}
-
-/// Has a line with this in it, however wide its columns are.
-#[track_caller]
-fn prints(seen: &Seen, line: &str) {
-    let narrow = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
-    let found = seen.out().lines().any(|it| narrow(it).contains(line));
-    assert!(found, "wanted the line {line:?}\n{seen}");
+    backup::restore_test(backup).env("TMPDIR", scratch.make("servers"))
 }
 
 /// As pg_dump 10 writes it: names without a schema, one of them of a table that the catalog has too.
@@ -46,7 +32,7 @@ fn a_dump_of_an_old_version_is_compared_table_by_table() {
     let scratch = Scratch::new();
     let backup = taken(&scratch, &part("shop", OLD));
     let seen = own(&scratch, &backup).succeeds();
-    prints(&seen, "ok restore 'shop' tables: 3 with 6 rows, ");
+    seen.prints("ok restore 'shop' tables: 3 with 6 rows, ");
 }
 
 #[test]
@@ -56,15 +42,12 @@ fn names_without_a_schema_are_looked_up_in_all() {
                CREATE TABLE public.pg_class (id integer);\n";
     let backup = indexed(&scratch, one, &[("orders", 1), ("pg_class", 0)]);
     let seen = own(&scratch, &backup).succeeds();
-    prints(&seen, "'shop' tables: 2 with 1 rows");
+    seen.prints("'shop' tables: 2 with 1 rows");
     assert!(!seen.out().contains("not compared"), "{seen}");
     // A loss is found.
     let backup = indexed(&scratch, one, &[("orders", 2), ("pg_type", 0)]);
     let seen = own(&scratch, &backup).fails(3);
-    prints(
-        &seen,
-        "tables are missing: pg_type; rows: orders has 1 rows, and 2 were dumped",
-    );
+    seen.prints("tables are missing: pg_type; rows: orders has 1 rows, and 2 were dumped");
     // Where it cannot be known which it is, nothing is said against the backup.
     let two = format!("{one}CREATE SCHEMA s;\nCREATE TABLE s.orders (id integer);\n");
     let backup = indexed(
@@ -73,11 +56,8 @@ fn names_without_a_schema_are_looked_up_in_all() {
         &[("orders", 1), ("orders", 0), ("public.pg_class", 0)],
     );
     let seen = own(&scratch, &backup).succeeds();
-    prints(&seen, "warning restore 'shop' tables: 3");
-    prints(
-        &seen,
-        "does not say the schema and several have such a table: orders, orders",
-    );
+    seen.prints("warning restore 'shop' tables: 3");
+    seen.prints("does not say the schema and several have such a table: orders, orders");
 }
 
 #[test]
@@ -101,7 +81,7 @@ fn nothing_of_an_index_becomes_sql() {
         let seen = own(&scratch, &backup).run();
         assert_eq!(scratch::names(&out), [""; 0], "{seen}");
         assert_eq!(seen.code(), Some(3), "{seen}");
-        prints(&seen, "tables are missing: ");
+        seen.prints("tables are missing: ");
     }
     // By its right name it is found.
     let right = format!("public.\"{name}\"");

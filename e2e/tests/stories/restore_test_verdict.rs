@@ -4,34 +4,21 @@
 use std::path::Path;
 
 use e2e::crafted::{indexed, part, taken};
-use e2e::{Cluster, Program, Scratch, Seen, Version};
+use e2e::{Cluster, Program, Scratch, Version, backup};
 use serde_json::Value;
-
-/// However full the disk is that the test runs on.
-const ROOM: &str = "--max-used=100%";
 
 /// A test on a server of its own, of this version, made in `scratch`.
 fn own(scratch: &Scratch, version: &Version, backup: &Path) -> Program {
-    Program::new("backup-verify")
-        .arg(backup)
-        .args(["--restore-test", ROOM, "--pg-bindir"])
+    backup::restore_test(backup)
+        .arg("--pg-bindir")
         .arg(version.bin())
         .env("TMPDIR", scratch.make("servers"))
 }
 
 fn into(cluster: &Cluster, backup: &Path) -> Program {
-    Program::new("backup-verify")
-        .arg(backup)
-        .args(["--restore-test", ROOM, "--into", "dbname=postgres"])
+    backup::restore_test(backup)
+        .args(["--into", "dbname=postgres"])
         .on(cluster)
-}
-
-/// Has a line with this in it, however wide its columns are.
-#[track_caller]
-fn prints(seen: &Seen, line: &str) {
-    let narrow = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
-    let found = seen.out().lines().any(|it| narrow(it).contains(line));
-    assert!(found, "wanted the line {line:?}\n{seen}");
 }
 
 /// Databases called `d0`, `d1`, … with this SQL each.
@@ -104,17 +91,17 @@ fn a_server_of_any_language_is_understood() {
         let seen = into(&cluster, &lacking).fails(1);
         for (number, (statement, _)) in LACKING.iter().enumerate() {
             let line = format!("bad restore database 'd{number}' could not be tested: {statement}");
-            prints(&seen, &line);
+            seen.prints(&line);
         }
-        prints(&seen, word);
+        seen.prints(word);
         seen.says("11 of 11 databases could not be tested");
         tells_a_script(&cluster, &lacking);
         let damaged = taken(&scratch, &databases(DAMAGED));
         let seen = into(&cluster, &damaged).fails(3);
         for number in 0..DAMAGED.len() {
-            prints(&seen, &format!("bad restore database 'd{number}': "));
+            seen.prints(&format!("bad restore database 'd{number}': "));
         }
-        prints(&seen, word);
+        seen.prints(word);
         assert!(!seen.out().contains("could not be tested"), "{seen}");
         seen.says("6 of 6 databases did not come back as they were dumped");
         assert_eq!(cluster.databases(), ["postgres"], "{seen}");
@@ -151,10 +138,9 @@ fn a_role_that_may_not_do_it_is_no_fault_of_the_backup() {
     let backup = taken(&scratch, &databases(forbidden));
     let seen = into(&cluster, &backup).env("PGUSER", "tester").fails(1);
     for number in 0..forbidden.len() {
-        prints(
-            &seen,
-            &format!("bad restore database 'd{number}' could not be tested: "),
-        );
+        seen.prints(&format!(
+            "bad restore database 'd{number}' could not be tested: "
+        ));
     }
     assert_eq!(cluster.databases(), ["postgres"], "{seen}");
 }
@@ -172,10 +158,7 @@ fn a_locale_that_is_not_there_is_the_machine_s() {
         into(&speaker, &backup),
     ] {
         let seen = program.fails(1);
-        prints(
-            &seen,
-            "bad restore database 'shop' could not be tested: CREATE DATABASE ",
-        );
+        seen.prints("bad restore database 'shop' could not be tested: CREATE DATABASE ");
         seen.says("hint: generate that locale on the server's machine");
     }
 }
@@ -217,12 +200,12 @@ fn what_needs_a_search_path_is_told_apart_from_damage() {
         .enumerate()
         {
             let line = format!("bad restore database 'd{number}' could not be tested: {statement}");
-            prints(&seen, &line);
+            seen.prints(&line);
         }
         seen.says("ALTER FUNCTION … SET search_path = …");
         let good = taken(&scratch, &databases("SET search_path = public"));
         let seen = own(&scratch, &version, &good).succeeds();
-        prints(&seen, "ok restore 'd3' tables: 2 with 3 rows");
+        seen.prints("ok restore 'd3' tables: 2 with 3 rows");
     }
 }
 
@@ -246,21 +229,18 @@ fn rows_that_an_event_trigger_adds_are_a_warning() {
     for major in [14, 18] {
         let backup = indexed(&scratch, LOGGED, &[("public.log", 0), ("public.t", 2)]);
         let seen = own(&scratch, &Version::of(major), &backup).succeeds();
-        prints(
-            &seen,
-            "event triggers may have added rows: public.log has 1 rows, and 0 were dumped",
-        );
+        seen.prints("event triggers may have added rows: public.log has 1 rows, and 0 were dumped");
     }
     // Fewer are lost.
     let backup = indexed(&scratch, LOGGED, &[("public.log", 0), ("public.t", 3)]);
     let seen = own(&scratch, &Version::debian(), &backup).fails(3);
-    prints(&seen, "rows: public.t has 2 rows, and 3 were dumped");
+    seen.prints("rows: public.t has 2 rows, and 3 were dumped");
     // Where there is none, more rows are not what was dumped.
     let without = LOGGED.replace("CREATE EVENT TRIGGER log", "--");
     let without = without.replace("(a);\n", "(a);\nINSERT INTO public.log VALUES ('x');\n");
     let backup = indexed(&scratch, &without, &[("public.log", 0), ("public.t", 2)]);
     let seen = own(&scratch, &Version::debian(), &backup).fails(3);
-    prints(&seen, "rows: public.log has 1 rows, and 0 were dumped");
+    seen.prints("rows: public.log has 1 rows, and 0 were dumped");
 }
 
 #[test]
@@ -272,9 +252,7 @@ fn an_event_trigger_that_forbids_what_comes_after_it_is_the_database_s_own() {
     );
     let backup = indexed(&scratch, &forbidden, &[]);
     let seen = own(&scratch, &Version::debian(), &backup).fails(1);
-    prints(
-        &seen,
-        "database 'shop' could not be tested: CREATE INDEX i ON public.t USING btree: ERROR: no CREATE INDEX without a ticket",
+    seen.prints("database 'shop' could not be tested: CREATE INDEX i ON public.t USING btree: ERROR: no CREATE INDEX without a ticket",
     );
 }
 
@@ -298,18 +276,18 @@ fn what_keeps_everybody_out_of_every_database_does_not_keep_the_test_out() {
     let library = "ALTER DATABASE postgres SET session_preload_libraries = 'no_such_library';\n";
     let backup = taken(&scratch, &everywhere(library));
     let seen = own(&scratch, &Version::debian(), &backup).succeeds();
-    prints(&seen, "ok restore 'shop' tables: 1 with 0 rows");
+    seen.prints("ok restore 'shop' tables: 1 with 0 rows");
     let parts = everywhere(CLOSED) + &part("visited", CLOSED);
     let backup = taken(&scratch, &parts);
     for major in [17, 18] {
         let version = Version::of(major);
         let seen = own(&scratch, &version, &backup).succeeds();
-        prints(&seen, "ok restore 'postgres' tables: 1 with 0 rows");
-        prints(&seen, "ok restore 'shop' tables: 1 with 0 rows");
-        prints(&seen, "ok restore 'visited' tables: 1 with 0 rows");
+        seen.prints("ok restore 'postgres' tables: 1 with 0 rows");
+        seen.prints("ok restore 'shop' tables: 1 with 0 rows");
+        seen.prints("ok restore 'visited' tables: 1 with 0 rows");
         let cluster = Cluster::of(version);
         let seen = into(&cluster, &backup).succeeds();
-        prints(&seen, "ok restore 'visited' tables: 1 with 0 rows");
+        seen.prints("ok restore 'visited' tables: 1 with 0 rows");
         assert_eq!(cluster.databases(), ["postgres"], "{seen}");
     }
 }
@@ -336,7 +314,7 @@ fn the_first_superuser_is_found_by_what_it_grants() {
     let backup = taken(&scratch, &format!("{GRANTED}\n{shop}"));
     for major in [16, 18] {
         let seen = own(&scratch, &Version::of(major), &backup).succeeds();
-        prints(&seen, "ok restore 'shop' tables: 1 with 0 rows");
+        seen.prints("ok restore 'shop' tables: 1 with 0 rows");
     }
 }
 
@@ -364,11 +342,9 @@ fn an_extension_that_wants_one_database_s_name_cannot_be_tested_elsewhere() {
     let other = part("other", "CREATE TABLE public.t (a integer);\n");
     let backup = taken(&scratch, &format!("{}{other}", part("shop", sql)));
     let seen = into(&cluster, &backup).fails(1);
-    prints(
-        &seen,
-        "database 'shop' could not be tested: CREATE EXTENSION IF NOT EXISTS bound: ERROR: only in shop",
+    seen.prints("database 'shop' could not be tested: CREATE EXTENSION IF NOT EXISTS bound: ERROR: only in shop",
     );
-    prints(&seen, "ok restore 'other' tables: 1 with 0 rows");
+    seen.prints("ok restore 'other' tables: 1 with 0 rows");
     seen.says("hint: see what the extension wants of its server")
         .says("1 of 2 databases could not be tested");
     assert_eq!(cluster.databases(), ["postgres"], "{seen}");

@@ -3,7 +3,7 @@
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
 
-use e2e::{Program, Scratch, scratch, tool};
+use e2e::{PROGRAMS, Program, Scratch, scratch, tool};
 use serde_json::json;
 
 use super::manifests::{objects, render};
@@ -282,7 +282,7 @@ fn every_command_of_the_pages_is_one() {
         "find",
     ]
     .iter()
-    .chain(&super::image::PROGRAMS)
+    .chain(&PROGRAMS)
     {
         stub(&format!("bin/{name}"), "");
     }

@@ -6,16 +6,7 @@ use std::path::Path;
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use e2e::{Program, Scratch, tool};
-
-/// The programs of the image that are ours.
-pub(crate) const PROGRAMS: [&str; 5] = [
-    "pgdump-gz",
-    "blob-put",
-    "blob-prune",
-    "backup-verify",
-    "restore-stream",
-];
+use e2e::{PROGRAMS, Program, Scratch, tool};
 
 /// A name in podman's storage that no other copy of the sources has: their tests may run at the same time.
 fn tag(of: &str) -> String {

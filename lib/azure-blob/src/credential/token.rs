@@ -245,7 +245,7 @@ impl Fields {
             }
             _ => {
                 if let Some(field) = self.text(key) {
-                    *field = Some(single(key, value)?);
+                    *field = Some(without_signature(key, value)?);
                 }
             }
         }
@@ -273,13 +273,17 @@ impl fmt::Debug for Token {
     }
 }
 
-/// These values are shown. One with another `key=value` in it may hold the signature.
-fn single(key: &str, value: String) -> Result<String, Error> {
-    if value.contains(['=', '&']) {
-        return Err(unusable(&format!("has another value in {key}"))
-            .hint("was an & lost, or encoded, when it was copied?"));
+/// These values are shown, so none may have the signature at its end. Other `=` and `&` are its own: a stored access
+/// policy may be called `MTIz=` ("Set Container ACL").
+fn without_signature(key: &str, value: String) -> Result<String, Error> {
+    let lower = value.to_ascii_lowercase();
+    match lower.split_once("sig=") {
+        Some((_, signature)) if !signature.is_empty() => {
+            Err(unusable(&format!("has the signature (sig) in {key}"))
+                .hint("was an & lost, or encoded, when it was copied?"))
+        }
+        _ => Ok(value),
     }
-    Ok(value)
 }
 
 fn unusable(what: &str) -> Error {
