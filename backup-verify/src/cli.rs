@@ -70,9 +70,9 @@ pub(crate) struct Args {
     #[command(flatten)]
     pub(crate) limits: Limits,
 
-    /// Check base backups and WAL only, for every few minutes
+    /// Check base backups and WAL only
     ///
-    /// What can be reached, and how far the archive is behind. Of the base backups only the ends are read, and the dumps are not looked at.
+    /// For every few minutes. What can be reached, and how far the archive is behind. Of the base backups only the ends are read, and the dumps are not looked at.
     #[arg(long, conflicts_with_all = ["all", "restore_test"], help_heading = "WAL archive")]
     pub(crate) wal_only: bool,
 
@@ -168,10 +168,10 @@ pub(crate) struct Args {
         long,
         value_name = "N",
         requires = "several",
-        value_parser = clap::value_parser!(u16).range(1..=64),
-        help_heading = "Other"
+        value_parser = clap::value_parser!(u16).range(1..=64)
     )]
     pub(crate) jobs: Option<u16>,
+
     /// Also tell the switch when work begins: URL/start
     ///
     /// The switch then measures how long it takes, and raises the alarm if it does not end.

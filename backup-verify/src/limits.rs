@@ -10,7 +10,7 @@ use retention::Policy;
     .args(["keep_days", "keep_weekly", "keep_monthly"])
     .multiple(true))]
 pub(crate) struct Limits {
-    /// Age limit of the newest backup's data
+    /// Age limit of the newest data
     ///
     /// Those of a standby's dump are older than the dump.
     #[arg(

@@ -38,7 +38,13 @@ incomplete or that psql cannot read (UTF-16). A dump by pg_dumpall gets an index
 gets the marker only, and so does a dump that was changed on the way (CRLF, a greeting before it), \
 with a warning.
 
-With --base the backup is a copy of the data directory (pg_basebackup), as one tar archive with an index behind its end; in DIR it is named postgresql_base_YYYYMMDD_HHMMSS.tar.gz. Any tar -xzf unpacks it. The role needs REPLICATION, and pg_hba.conf must admit it to the database 'replication'. The server must archive its WAL, without which a base backup cannot be restored: archiving that is off or fails is an error before anything is sent, and pg_basebackup waits at the end until the WAL of the backup is archived. A page whose checksum is wrong, or a standby that is promoted meanwhile, makes it fail. More tablespaces than one are refused (exit code 4).
+With --base the backup is a copy of the data directory (pg_basebackup), as one tar archive with an \
+index behind its end; in DIR it is named postgresql_base_YYYYMMDD_HHMMSS.tar.gz. Any tar -xzf \
+unpacks it. The role needs REPLICATION, and pg_hba.conf must admit it to the database \
+'replication'. The server must archive its WAL, without which a base backup cannot be restored: \
+archiving that is off or fails is an error before anything is sent, and pg_basebackup waits at the \
+end until the WAL of the backup is archived. A page whose checksum is wrong, or a standby that is \
+promoted meanwhile, makes it fail. More tablespaces than one are refused (exit code 4).
 
 Examples:
   pgdump-gz --dir /backups && backup-verify /backups
@@ -71,8 +77,11 @@ pub(crate) struct Args {
     /// With the archived WAL it brings the cluster back to any later moment.
     #[arg(
         long,
-        conflicts_with_all = ["command", "exclude_database", "no_role_passwords", "restrict_key", "lock_wait_timeout", "jobs"],
-        help_heading = "Base backup"
+        conflicts_with_all = [
+            "command", "exclude_database", "exclude_table", "exclude_table_data", "exclude_schema", "no_role_passwords",
+            "restrict_key", "lock_wait_timeout", "jobs",
+        ],
+        help_heading = "What to back up"
     )]
     pub(crate) base: bool,
 
@@ -87,7 +96,7 @@ pub(crate) struct Args {
         requires = "base",
         hide_possible_values = true,
         hide_short_help = true,
-        help_heading = "Base backup"
+        help_heading = "What to back up"
     )]
     pub(crate) checkpoint: Checkpoint,
 
@@ -100,13 +109,13 @@ pub(crate) struct Args {
         value_parser = text(),
         allow_hyphen_values = true,
         conflicts_with = "command",
-        help_heading = "Contents"
+        help_heading = "What to back up"
     )]
     pub(crate) exclude_database: Vec<PgText>,
 
-    /// Leave out tables whose name matches, in all databases; may be repeated
+    /// Leave out tables whose name matches; may be repeated
     ///
-    /// Also views and sequences. Patterns are those of pg_dump: schema.table, *, ?, "Quoted". A dump that lacks what
+    /// In all databases; also views and sequences. Patterns are those of pg_dump: schema.table, *, ?, "Quoted". A dump that lacks what
     /// others need (a foreign key's table, a view's) does not restore as it is.
     #[arg(
         long,
@@ -114,7 +123,7 @@ pub(crate) struct Args {
         value_parser = text(),
         allow_hyphen_values = true,
         conflicts_with = "command",
-        help_heading = "Contents"
+        help_heading = "What to back up"
     )]
     pub(crate) exclude_table: Vec<PgText>,
 
@@ -126,7 +135,7 @@ pub(crate) struct Args {
         allow_hyphen_values = true,
         conflicts_with = "command",
         hide_short_help = true,
-        help_heading = "Contents"
+        help_heading = "What to back up"
     )]
     pub(crate) exclude_table_data: Vec<PgText>,
 
@@ -138,12 +147,12 @@ pub(crate) struct Args {
         allow_hyphen_values = true,
         conflicts_with = "command",
         hide_short_help = true,
-        help_heading = "Contents"
+        help_heading = "What to back up"
     )]
     pub(crate) exclude_schema: Vec<PgText>,
 
     /// Leave out the roles' passwords, which only a superuser can read
-    #[arg(long, conflicts_with = "command", help_heading = "Contents")]
+    #[arg(long, conflicts_with = "command", help_heading = "What to back up")]
     pub(crate) no_role_passwords: bool,
 
     /// Key of the \restrict lines, so that two dumps can be compared
@@ -153,7 +162,7 @@ pub(crate) struct Args {
         value_parser = restrict_key,
         conflicts_with = "command",
         hide_short_help = true,
-        help_heading = "Contents"
+        help_heading = "What to back up"
     )]
     pub(crate) restrict_key: Option<String>,
 
@@ -188,6 +197,7 @@ pub(crate) struct Args {
         long,
         value_name = "TIME",
         conflicts_with = "command",
+        hide_short_help = true,
         help_heading = "Connection"
     )]
     pub(crate) lock_wait_timeout: Option<String>,

@@ -92,7 +92,7 @@ families! {
     WalLagBytes = "wal_lag_bytes",
     /// How many bytes a WAL archive takes.
     WalArchiveBytes = "wal_archive_bytes",
-    /// When the SAS token expires.
+    /// When the SAS token expires; none with an identity.
     TokenExpiry = "token_expiry_timestamp_seconds",
     /// When a restore was last tried.
     RestoreTimestamp = "restore_timestamp_seconds",
