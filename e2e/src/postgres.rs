@@ -1,6 +1,8 @@
 //! A throwaway PostgreSQL cluster: on a unix socket only, as an unprivileged user, without fsync.
 
+mod initdb;
 mod recovery;
+mod replication;
 
 use std::ffi::OsStr;
 use std::fmt;
@@ -9,8 +11,6 @@ use std::io::Write;
 use std::os::unix::fs::{MetadataExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-
-mod replication;
 
 pub use replication::REPLICATION;
 
@@ -181,25 +181,13 @@ impl Cluster {
         initdb: &[&str],
         settings: &str,
     ) -> Self {
-        for name in ["data", "socket"] {
-            own(&scratch.make(name));
-        }
+        own(&scratch.make("socket"));
         let data = scratch.join("data");
         let server_bin = for_server(&version.bin, &scratch);
-        let made = as_server(&server_bin.join("initdb"))
-            .args(["--username", superuser, "--auth=trust", "--no-sync"])
-            .args(["--encoding=UTF8", "--no-locale", "--pgdata"])
-            .arg(&data)
-            .args(initdb)
-            .current_dir("/")
-            .output()
-            .expect("initdb");
-        assert!(
-            made.status.success(),
-            "initdb: {}\n{}",
-            made.status,
-            String::from_utf8_lossy(&made.stderr)
-        );
+        let mut arguments = vec!["--username", superuser, "--auth=trust"];
+        arguments.extend(["--encoding=UTF8", "--no-locale"]);
+        arguments.extend(initdb);
+        initdb::initdb(&version, &server_bin, &arguments, &data);
         let conf = data.join("postgresql.conf");
         let lines = format!("{SETTINGS}{settings}\n");
         let mut conf = File::options()

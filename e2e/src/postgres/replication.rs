@@ -7,9 +7,11 @@ use std::os::unix::fs::PermissionsExt;
 use super::{Cluster, as_server, own};
 use crate::{Scratch, wait_for};
 
-/// What a primary's `postgresql.conf` needs.
+/// What a primary's `postgresql.conf` needs. What was committed has been written to the WAL that a standby is compared
+/// with.
 pub const REPLICATION: &str = "
 wal_level = replica
+synchronous_commit = local
 max_wal_senders = 8
 max_replication_slots = 8
 wal_receiver_status_interval = 1s
