@@ -374,8 +374,9 @@ fn a_real_prometheus_takes_the_metrics_and_raises_the_alerts() {
         let shown = expression.replace("$store", ".*");
         let found = prometheus.ask("query", &[("query", &shown)]);
         let found = found.expect("an answer");
-        // There is no Kubernetes here, and no restore was tried.
-        let elsewhere = expression.contains("kube") || expression.contains("restore_");
+        // There is no Kubernetes here, no restore was tried, and no WAL is archived.
+        let others = ["kube", "restore_", "recoverable_", "wal_"];
+        let elsewhere = others.iter().any(|it| expression.contains(it));
         let empty = found["result"].as_array().is_none_or(Vec::is_empty);
         assert!(elsewhere || !empty, "nothing to show for {expression}");
     }

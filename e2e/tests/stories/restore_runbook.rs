@@ -203,6 +203,7 @@ fn the_page_names_what_is_there() {
         "--file",
         "--inserts",
         "--raw",
+        "--wal-only",
     ];
     for option in options.filter(|option| !others.contains(option)) {
         assert!(help.contains(option), "{option}");

@@ -114,7 +114,7 @@ fn the_strategy_s_commands(site: &Site) {
     let seen = site
         .with(Program::other("bash"))
         .env("PATH", path)
-        .args(["-c", &block(&page, "## A manual backup", "sh")])
+        .args(["-c", &block(&page, "### Without this repository", "sh")])
         .succeeds();
     assert!(seen.out().contains("/backups/postgresql_backup_"), "{seen}");
 
