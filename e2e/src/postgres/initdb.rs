@@ -89,12 +89,26 @@ fn identify(data: &Path, system: u64) {
     control[crc..crc + 4].copy_from_slice(&sum.to_le_bytes());
     fs::write(path, control).expect("pg_control");
 
+    for entry in fs::read_dir(data.join("pg_wal")).expect("pg_wal") {
+        let path = entry.expect("pg_wal").path();
+        if path.is_file() {
+            identify_segment(&path, system);
+        }
+    }
+}
+
+fn identify_segment(path: &Path, system: u64) {
     /// `xlp_sysid`, in the long header of a segment's first page.
-    const IN_SEGMENT: u64 = 24;
-    let wal = data.join("pg_wal/000000010000000000000001");
-    let wal = File::options().write(true).open(wal).expect("a segment");
-    wal.write_all_at(&system.to_le_bytes(), IN_SEGMENT)
-        .expect("a segment");
+    const AT: u64 = 24;
+    let file = File::options().read(true).write(true).open(path);
+    let file = file.expect("a segment");
+    let mut first = [0; AT as usize + 8];
+    file.read_exact_at(&mut first, 0).expect("a segment");
+    // One that was made for later is empty.
+    if first != [0; AT as usize + 8] {
+        file.write_all_at(&system.to_le_bytes(), AT)
+            .expect("a segment");
+    }
 }
 
 /// Where the CRC is depends on the version: behind what it is the CRC of.

@@ -2,6 +2,7 @@
 //! left behind.
 
 use std::fs;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use backup_file::{
@@ -140,12 +141,31 @@ impl Forge {
 impl Part {
     #[track_caller]
     fn replace(&mut self, from: &str, to: &str) {
-        assert!(self.sql.contains(from), "{from:?} is not in {}", self.sql);
-        self.sql = self.sql.replacen(from, to, 1);
+        let found = self.sql.find(from);
+        let at = found.unwrap_or_else(|| panic!("{from:?} is not in {}", self.sql));
+        self.sql.replace_range(at..at + from.len(), to);
+        if let Some(layout) = &mut self.layout {
+            let at = (at + from.len()) as u64;
+            moved(layout, at, to.len() as i64 - from.len() as i64);
+        }
     }
 
     fn contents(&mut self) -> &mut Contents {
         self.contents.as_mut().unwrap()
+    }
+}
+
+/// Moves what a map says lies at a place or behind it.
+fn moved(layout: &mut Layout, from: u64, by: i64) {
+    let mut places: Vec<&mut u64> = Vec::new();
+    let ranges = layout.data.iter_mut().chain(&mut layout.large_objects);
+    places.extend(ranges.flat_map(|it| [&mut it.start, &mut it.end]));
+    for block in &mut layout.copies {
+        let Range { start, end } = &mut block.sql;
+        places.extend([start, end, &mut block.statement, &mut block.data]);
+    }
+    for place in places.into_iter().filter(|it| **it >= from) {
+        *place = place.checked_add_signed(by).unwrap();
     }
 }
 
