@@ -1,7 +1,7 @@
 //! Restores databases by several sessions at once: several databases, and several parts of one.
 //!
 //! A database's first session, its lane, gets the dump's text in the dump's order and sends what is not to run beside
-//! anything else. The rows of tables, indexes and constraints become units ([`unit`]). What a unit may run beside is decided
+//! anything else. The rows of tables, indexes and constraints become units ([`mod@unit`]). What a unit may run beside is decided
 //! when it is added ([`relations`], [`schedule`]); who runs it is decided when somebody is free ([`pool`]).
 
 mod databases;
