@@ -72,7 +72,8 @@ pub(crate) struct Args {
 
     /// Check base backups and WAL only
     ///
-    /// For every few minutes. What can be reached, and how far the archive is behind. Of the base backups only the ends are read, and the dumps are not looked at.
+    /// For every few minutes. What can be reached, and how far the archive is behind. Of the base backups only the ends
+    /// are read, and the dumps are not looked at.
     #[arg(long, conflicts_with_all = ["all", "restore_test"], help_heading = "WAL archive")]
     pub(crate) wal_only: bool,
 

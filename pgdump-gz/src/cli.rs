@@ -115,8 +115,8 @@ pub(crate) struct Args {
 
     /// Leave out tables whose name matches; may be repeated
     ///
-    /// In all databases; also views and sequences. Patterns are those of pg_dump: schema.table, *, ?, "Quoted". A dump that lacks what
-    /// others need (a foreign key's table, a view's) does not restore as it is.
+    /// In all databases; also views and sequences. Patterns are those of pg_dump: schema.table, *, ?, "Quoted". A dump
+    /// that lacks what others need (a foreign key's table, a view's) does not restore as it is.
     #[arg(
         long,
         value_name = "PATTERN",

@@ -79,7 +79,7 @@ fn system_identifier() -> u64 {
     now.as_secs() << 32 | u64::from(now.subsec_micros()) << 12 | made & 0xfff
 }
 
-/// Gives a cluster that never ran another system identifier: where pg_control and the first segment have it.
+/// Gives a cluster that never ran another system identifier: where pg_control and the WAL have it.
 fn identify(data: &Path, system: u64) {
     let path = data.join("global/pg_control");
     let mut control = fs::read(&path).expect("pg_control");
