@@ -13,10 +13,12 @@ pub struct Window {
     pub base: BackupName,
     /// The cluster.
     pub system: SystemId,
-    /// The first moment.
+    /// The first moment: when the base backup was whole. A standby's base backup may lead back to an earlier one, down to
+    /// what it has (`About::data_time`), which is where such a window begins if its WAL leads no further.
     pub from: DateTime<Utc>,
-    /// When the last segment of the chain was stored: what was committed before it was written is in it. None if the
-    /// chain ends before the base backup does, or the store does not say it.
+    /// When the last segment of the chain was stored: what was committed before it was written is in it. Otherwise until
+    /// when the base backup itself has what was committed. None if the chain ends before the base backup does, or if nobody
+    /// says it.
     pub until: Option<DateTime<Utc>>,
     /// The timeline that the chain leads to.
     pub timeline: u32,
@@ -61,14 +63,20 @@ impl Window {
         let reach = archive.holdings.reach(timeline, start, target);
         let (until_lsn, gaps) = reach.map_or((start, Vec::new()), |it| (it.until, it.gaps));
         let is_whole = until_lsn >= stop;
+        let finished = base.about.finished;
+        // What was committed until then is in the base backup itself, without any WAL after it.
+        let has = match base.is_from_standby() {
+            true => base.about.data_time(),
+            false => Some(finished),
+        };
         let until = is_whole
-            .then(|| stored(archive, last, target, until_lsn))
+            .then(|| stored(archive, last, target, until_lsn).max(has))
             .flatten();
         Self {
             base: base.name,
             system: base.system,
-            from: base.finished,
-            until: until.map(|until| until.max(base.finished)),
+            from: until.map_or(finished, |until| until.min(finished)),
+            until,
             timeline: target,
             until_lsn,
             stop,
@@ -83,8 +91,8 @@ impl Window {
 
     /// The moments, if there are any.
     pub fn span(&self) -> Option<Span> {
-        let until = self.until.unwrap_or(self.from);
-        self.is_whole().then_some(Span {
+        let until = self.until.filter(|_| self.is_whole())?;
+        Some(Span {
             from: self.from,
             until,
         })
