@@ -53,8 +53,8 @@ fn blocks(heading: &str) -> Vec<String> {
         .collect()
 }
 
-/// An archive that cannot be reached, until somebody sends what it lacks.
-const ARCHIVE: &str = "archive_mode = on\narchive_command = 'false'\nwal_keep_size = 1GB\n";
+/// Nothing is archived until somebody sends it.
+const ARCHIVE: &str = "archive_mode = on\narchive_command = ''\nwal_keep_size = 1GB\n";
 
 /// Two regions, and the store that both archive their WAL into.
 struct Regions {

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use e2e::{Cluster, PROGRAMS, Program, backup, wait_for};
+use e2e::{Cluster, PROGRAMS, Program, Version, backup, wait_for};
 
 use super::{ASSERTION, Pod, shared};
 
@@ -104,40 +104,30 @@ fn wrong_usage_shows_no_token() {
 #[test]
 fn wal_is_archived_and_restored_without_a_key() {
     let pod = Pod::new();
-    let cluster = Cluster::start();
+    let cluster = Cluster::with(Version::debian(), &[], "wal_keep_size = 1GB");
     let segment = cluster.sql("postgres", "select pg_walfile_name(pg_switch_wal())");
-    // It is whole when the next one has begun.
-    cluster.sql("postgres", "checkpoint");
     let path = cluster.data().join("pg_wal").join(&segment);
     let (store, slash) = (pod.store(), format!("{}/", pod.store()));
     let archive = || Program::new("blob-put").arg("--wal").arg(&path).arg(&slash);
     pod.succeeds_with_one_exchange(archive());
     // The same again is compared.
     pod.succeeds_with_one_exchange(archive());
+    let system = "select system_identifier from pg_control_system()";
+    let system = cluster.sql("postgres", system);
+    let restore = |name: &str| {
+        let line = [&store, "--system", &system, "--wal", name, "--to", "copy"];
+        let program = Program::new("restore-stream").args(line);
+        program.in_dir(pod.scratch.path())
+    };
+    pod.succeeds_with_one_exchange(restore(&segment));
     let copy = pod.scratch.join("copy");
-    let restore = Program::new("restore-stream")
-        .args([&store, "--wal", &segment, "--to"])
-        .arg(&copy);
-    pod.succeeds_with_one_exchange(restore);
     assert!(fs::read(copy).unwrap() == fs::read(&path).unwrap());
-    let seen = Program::new("restore-stream")
-        .args([
-            &store,
-            "--wal",
-            "0000000100000000000000FF",
-            "--to",
-            "nowhere",
-        ])
-        .in_dir(pod.scratch.path());
     // The end of the archive.
-    pod.run(seen).fails(1);
+    pod.run(restore("0000000100000000000000FF")).fails(1);
     // What cannot be known is not the end.
     pod.entra.fault(
         0,
         scripted_service::EntraFault::Refuse(401, "invalid_client", 70_021),
     );
-    let seen = Program::new("restore-stream")
-        .args([&store, "--wal", &segment, "--to", "nowhere"])
-        .in_dir(pod.scratch.path());
-    pod.hides_all(&pod.run(seen).fails(201));
+    pod.hides_all(&pod.run(restore(&segment)).fails(201));
 }

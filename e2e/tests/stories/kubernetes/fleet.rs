@@ -99,7 +99,12 @@ impl Fleet {
         ];
         let shared = Arc::new(Shared::default());
         shared.change(|state| {
-            for object in objects.iter().chain(&secrets) {
+            // What a pod needs, of all that is rendered.
+            let kinds = ["ConfigMap", "CronJob"];
+            let needed = objects
+                .iter()
+                .filter(|object| kinds.iter().any(|kind| object["kind"] == *kind));
+            for object in needed.chain(&secrets) {
                 state.objects.insert(path_of(object), object.clone());
             }
         });
