@@ -306,6 +306,11 @@ fn a_base_backup_five_days_behind() {
     let seen = base(&standby).args(["--dir", &url, "--json"]).succeeds();
     seen.says("(5 days before) from a standby, ");
     let path = json(&seen)["path"].as_str().expect("a path").to_owned();
+    let said = json(&seen);
+    assert_eq!(said["in_recovery"], true, "{seen}");
+    assert_eq!(said["standby"]["receiver_connected"], true, "{seen}");
+    let lsn = said["standby"]["replay_lsn"].as_str().expect("a place");
+    assert!(lsn.contains('/'), "{seen}");
 
     // The WAL that it needs is archived, and then nothing more comes.
     primary.sql("postgres", "insert into t select 0");

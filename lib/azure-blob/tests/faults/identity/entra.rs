@@ -15,7 +15,10 @@ fn what_entra_refuses_is_said_with_a_hint() {
         (400, "unauthorized_client", 700_016, "AZURE_CLIENT_ID"),
         (401, "invalid_client", 70_021, "federated credential"),
         (401, "invalid_request", 700_213, "system:serviceaccount:"),
+        (401, "invalid_client", 700_211, "oidcIssuerProfile"),
+        (401, "invalid_client", 700_212, "api://AzureADTokenExchange"),
         (401, "invalid_client", 700_024, "clock"),
+        (400, "invalid_request", 50_166, "openid-configuration"),
         (400, "invalid_request", 90_002, "AZURE_TENANT_ID"),
         (400, "invalid_grant", 53_003, "Conditional Access"),
     ] {
