@@ -154,7 +154,7 @@ fn made_anew(
     standby: &mut Cluster,
     primary: &Cluster,
     slot: &str,
-    archive: [(&'static str, String); 3],
+    archive: &[(&'static str, String); 3],
 ) {
     let heading = "### A standby is made anew";
     let [send, make, check] = &blocks(heading)[..] else {
@@ -257,7 +257,7 @@ fn over_and_back() {
 
     // Back: the old primary follows, then leads.
     let archive = regions.archive(&regions.primary);
-    made_anew(&mut regions.primary, &regions.dr, "primary", archive);
+    made_anew(&mut regions.primary, &regions.dr, "primary", &archive);
     assert!(has(&regions.primary, "on the other side"));
     let [stop, wal, promote] = &blocks("## Failback")[..] else {
         panic!("three blocks")
@@ -281,7 +281,7 @@ fn over_and_back() {
         assert!(told.contains(&resumed), "{resumed}{told}");
     }
     let archive = regions.archive(&regions.dr);
-    made_anew(&mut regions.dr, &regions.primary, "dr", archive);
+    made_anew(&mut regions.dr, &regions.primary, "dr", &archive);
     add(&regions.primary, "home again");
     regions.primary.is_followed_by(&regions.dr);
     assert!(has(&regions.dr, "home again"));
@@ -303,7 +303,7 @@ fn lost_and_restored(mut regions: Regions) {
     assert_eq!(new.sql("jupyterhub", publications), "everybody");
     assert!(has(&new, "the last one there"));
     let archive = regions.archive(&regions.dr);
-    made_anew(&mut regions.dr, &new, "dr", archive);
+    made_anew(&mut regions.dr, &new, "dr", &archive);
     add(&new, "in the new cluster");
     new.is_followed_by(&regions.dr);
     assert!(has(&regions.dr, "in the new cluster"));
