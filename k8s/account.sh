@@ -12,7 +12,7 @@ find_azure() {
     fi
     az account show --output none || fail 1 "azure-cli is not logged in" "az login"
     # One value a line; none is `None`.
-    az storage account show --name "$account" --output tsv --query \
+    azure storage account show --name "$account" --output tsv --query \
         '[id, resourceGroup, sku.name, allowSharedKeyAccess, sasPolicy.sasExpirationPeriod, sasPolicy.expirationAction]' \
         >"$scratch/account" ||
         fail 1 "there is no storage account '$account' in this subscription" \

@@ -5,6 +5,7 @@ use job::Error;
 use pg_client::Conninfo;
 use store::{Backup, Store};
 
+use crate::checks::age::Moments;
 use crate::checks::{base, fork, lag, wal};
 use crate::finding::{Finding, Grade};
 use crate::read::archives::{Archives, Cluster};
@@ -56,20 +57,21 @@ impl Verification<'_> {
     ) -> Result<(), Error> {
         let (args, name) = (self.args, newest.name);
         let mut finding = self.base_finding(store, newest, archives);
-        let mut good = Some(name);
+        let moments = Moments::of(name, archives.about(name));
+        let mut good = Some(moments);
         if let Grade::Bad(error) = &mut finding.grade {
-            good = archives.newest_beside(name);
-            if let Some(older) = good {
+            let older = archives.newest_beside(name);
+            if let Some(older) = older {
                 *error = error.clone().hint(format!("'{older}' looks whole"));
             }
+            good = older.map(|older| Moments::of(older, archives.about(older)));
         }
-        if let Some(good) = good {
-            self.metrics
-                .set_moment(Family::BaseTimestamp, good.started());
+        if let Some(data) = good.and_then(|good| good.data) {
+            self.metrics.set_moment(Family::BaseTimestamp, data);
         }
         self.report.add(finding.on(name))?;
-        self.report
-            .add(base::age(name, args.now(), args.limits.max_base_age))
+        let max = args.limits.max_base_age;
+        self.report.add(base::age(name, moments, args.now(), max))
     }
 
     /// The newest base backup, read through, or its end looked at.

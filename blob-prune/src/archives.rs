@@ -169,7 +169,7 @@ fn kept(bases: &[&BaseBackup]) -> Vec<KeptBase> {
     let bases = bases.iter();
     bases
         .map(|base| KeptBase {
-            finished: base.finished,
+            finished: base.about.finished,
             wal: base.wal.clone(),
         })
         .collect()

@@ -77,6 +77,16 @@ impl WalStore {
         )
     }
 
+    /// A directory with the programs, for the front of a PATH.
+    pub fn programs() -> PathBuf {
+        programs()
+    }
+
+    /// The file with the token; empty if no token is needed.
+    pub fn token(&self) -> PathBuf {
+        self.home.join("token")
+    }
+
     /// The settings of a server that archives here.
     pub fn archiving(&self, options: &str) -> String {
         let command = self.line(

@@ -28,7 +28,7 @@ older than the server. A connection pooler such as PgBouncer is refused (exit co
 settings could reach another session than its queries. Each database is dumped in its own encoding, \
 whatever client_encoding and PGCLIENTENCODING say.
 
-A standby's dump has what the standby had replayed. Its age is in the last line and in the index, and \
+A standby's backup has what the standby had replayed. Its age is in the last line and in the index, and \
 backup-verify judges the backup by it. A standby that cannot be shown to be within --max-lag is \
 refused (exit code 4).
 
@@ -226,10 +226,10 @@ pub(crate) struct Args {
     )]
     pub(crate) jobs: u16,
 
-    /// Read at most RATE bytes of SQL a second, e.g. 500K or 20M
+    /// Read at most RATE bytes a second, e.g. 500K or 20M
     ///
-    /// From all databases that are dumped at once, or from COMMAND, before compression. The server then has time for its
-    /// users; for a link, see blob-put's --max-rate.
+    /// Before compression: SQL of all databases that are dumped at once, a base backup, COMMAND's output. The server then
+    /// has time for its users; for a link, see blob-put's --max-rate.
     #[arg(
         long,
         value_name = "RATE",

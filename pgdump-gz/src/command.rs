@@ -93,8 +93,9 @@ fn back_up_cluster(args: &Args, target: Target) -> Result<Summary, Error> {
         written: backed_up.written,
         sql: backed_up.size,
         what: format!(
-            "a base backup of {}",
-            text::count(backed_up.databases, "database")
+            "a base backup of {}{}",
+            text::count(backed_up.databases, "database"),
+            standby::remark(backed_up.server_role.as_ref(), backed_up.started)
         ),
     })
 }

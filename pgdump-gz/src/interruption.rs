@@ -1,4 +1,4 @@
-//! Why the dump of a standby was interrupted. pg_dump tells no SQLSTATE, and the server's words are in its own language:
+//! Why the backup of a standby was interrupted. pg_dump tells no SQLSTATE, and the server's words are in its own language:
 //! therefore the server is asked.
 
 use std::collections::BTreeMap;
@@ -17,6 +17,10 @@ const PAUSE: Duration = Duration::from_millis(250);
 /// Queries that replay cancelled because of what the primary had removed or locked (SQLSTATE 40001, 40P01).
 const CONFLICTS: &str = "SELECT datname, confl_tablespace + confl_lock + confl_snapshot + confl_bufferpin + confl_deadlock
  FROM pg_catalog.pg_stat_database_conflicts";
+
+/// What to do about a backup that a promotion cut.
+pub(crate) const PROMOTED: &str =
+    "the standby was promoted during the backup, and is a primary now: start the backup again";
 
 /// How many queries replay had cancelled on a standby before its dump.
 #[derive(Debug)]
@@ -55,9 +59,7 @@ impl Conflicts {
             Some(Interruption::Conflict) => error.hint(
                 "replay on the standby cancelled the dump: set hot_standby_feedback = on there, so that the primary keeps the rows that are read, or a longer max_standby_streaming_delay, so that replay waits, as it must for the primary's ALTER, DROP and TRUNCATE",
             ),
-            Some(Interruption::Promotion) => error.hint(
-                "the standby was promoted during the dump, and is a primary now: start the dump again",
-            ),
+            Some(Interruption::Promotion) => error.hint(PROMOTED),
             None => error,
         }
     }
@@ -97,7 +99,8 @@ fn are_more(before: &Counts, now: &Counts, database: Option<&PgText>) -> bool {
     })
 }
 
-fn is_primary(server: &Server, maintenance: &PgText) -> bool {
+/// Whether a server is in no recovery.
+pub(crate) fn is_primary(server: &Server, maintenance: &PgText) -> bool {
     let rows = server.query(Some(maintenance), "SELECT pg_catalog.pg_is_in_recovery()");
     let rows = rows.unwrap_or_default();
     matches!(rows.as_slice(), [row] if matches!(row.as_slice(), [Some(text)] if *text == "f"))

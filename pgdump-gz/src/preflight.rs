@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use backup_file::ServerRole;
-use chrono::Utc;
 use job::{Error, say};
 use pg_client::{Conninfo, Row, Server, SqlState, Version, quote_ident, quote_literal, sql};
 use pg_text::PgText;
@@ -81,10 +80,7 @@ pub(crate) fn cluster(args: &Args) -> Result<Cluster, Error> {
         database.encoding = names.spoken(&database.encoding, Some(&database.name));
     }
     let is_standby = is_true(first, 5);
-    let server_role = server_role(&asked, &maintenance, is_standby, &server)?;
-    if let Some(most) = args.max_lag {
-        standby::check_lag(server_role.as_ref(), most, Utc::now())?;
-    }
+    let server_role = standby::role(&asked, &maintenance, is_standby, &server, args.max_lag)?;
     let conflicts = is_standby.then(|| Conflicts::counted(&asked, &maintenance));
     Ok(Cluster {
         server_role,
@@ -98,28 +94,6 @@ pub(crate) fn cluster(args: &Args) -> Result<Cluster, Error> {
         server,
         client,
     })
-}
-
-/// What it is in its replication. A standby older than PostgreSQL 10, which has other names for its WAL, cannot be asked.
-fn server_role(
-    server: &Server,
-    maintenance: &PgText,
-    is_standby: bool,
-    version: &Version,
-) -> Result<Option<ServerRole>, Error> {
-    match is_standby {
-        false => Ok(Some(ServerRole::Primary)),
-        true if version.major() < 10 => Ok(None),
-        true => {
-            let standby = standby::look(server, maintenance)?;
-            if standby.receiver_connected && standby.last_message_time.is_none() {
-                say!(
-                    "warning: the standby does not say when it last heard of its primary, so that an idle primary looks like lag: GRANT pg_read_all_stats to the role that dumps"
-                );
-            }
-            Ok(Some(ServerRole::Standby(Box::new(standby))))
-        }
-    }
 }
 
 /// The error of a role that may not read the other roles' passwords.

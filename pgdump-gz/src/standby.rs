@@ -1,13 +1,13 @@
-//! How old a standby's data are: its dump has what it had replayed, which may be days behind its primary.
+//! How old a standby's data are: its backup has what it had replayed, which may be days behind its primary.
 
 use std::thread;
 use std::time::Duration;
 
 use backup_file::{ServerRole, Standby};
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
-use job::Error;
 use job::text::age;
-use pg_client::{Row, Server};
+use job::{Error, say};
+use pg_client::{Row, Server, Version};
 use pg_text::PgText;
 
 /// How often a standby that has not replayed all that it heard of is asked again, and the pause before each time: one
@@ -36,11 +36,39 @@ fn question() -> String {
     )
 }
 
-/// Asks a standby how old its data are.
+/// What a server is in its replication, if that is no standby with data older than `most`. None of a standby older than
+/// PostgreSQL 10, which has other names for its WAL and cannot be asked.
 ///
 /// # Errors
-/// It does not answer.
-pub(crate) fn look(server: &Server, maintenance: &PgText) -> Result<Standby, Error> {
+/// It does not answer. Its data are older, or nobody can say whether they are (exit code 4).
+pub(crate) fn role(
+    server: &Server,
+    maintenance: &PgText,
+    is_standby: bool,
+    version: &Version,
+    most: Option<TimeDelta>,
+) -> Result<Option<ServerRole>, Error> {
+    let role = match is_standby {
+        false => Some(ServerRole::Primary),
+        true if version.major() < 10 => None,
+        true => {
+            let standby = look(server, maintenance)?;
+            if standby.receiver_connected && standby.last_message_time.is_none() {
+                say!(
+                    "warning: the standby does not say when it last heard of its primary, so that an idle primary looks like lag: GRANT pg_read_all_stats to the role that dumps"
+                );
+            }
+            Some(ServerRole::Standby(Box::new(standby)))
+        }
+    };
+    if let Some(most) = most {
+        check_lag(role.as_ref(), most, Utc::now())?;
+    }
+    Ok(role)
+}
+
+/// Asks a standby how old its data are.
+fn look(server: &Server, maintenance: &PgText) -> Result<Standby, Error> {
     let asked = Utc::now();
     let mut standby = ask(server, maintenance)?;
     for _ in 0..TRIES {
@@ -131,15 +159,8 @@ fn data_time(
     known.map(|time| time.min(asked))
 }
 
-/// Refuses a standby whose data are older than `most`.
-///
-/// # Errors
-/// They are, or nobody can say whether they are (exit code 4).
-pub(crate) fn check_lag(
-    role: Option<&ServerRole>,
-    most: TimeDelta,
-    now: DateTime<Utc>,
-) -> Result<(), Error> {
+/// Refuses a standby whose data are older than `most`, or of an age that nobody can say.
+fn check_lag(role: Option<&ServerRole>, most: TimeDelta, now: DateTime<Utc>) -> Result<(), Error> {
     let most_words = words(most);
     let standby = match role {
         Some(ServerRole::Primary) => return Ok(()),

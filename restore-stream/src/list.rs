@@ -160,6 +160,8 @@ fn base_backup(about: &About, base: &Base, as_json: bool) -> Result<(), Error> {
             "client_version": about.client_version,
             "started": about.started.to_rfc3339(),
             "finished": about.finished.to_rfc3339(),
+            "in_recovery": about.server_role.as_ref().map(ServerRole::is_standby),
+            "data_time": about.data_time().map(|time| time.to_rfc3339()),
             "system_identifier": base.system_identifier.to_string(),
             "timeline": start.timeline,
             "start_lsn": lsn(start.start),
@@ -168,12 +170,13 @@ fn base_backup(about: &About, base: &Base, as_json: bool) -> Result<(), Error> {
         }));
     }
     print(&format!(
-        "base backup of PostgreSQL {}, from {} to {}
+        "base backup of PostgreSQL {}, from {} to {}{}
          system {}, timeline {}, WAL from {} to {}
 ",
         about.server_version,
         moment(about.started),
         about.finished.format("%H:%M:%S"),
+        of_a_standby(about),
         base.system_identifier,
         start.timeline,
         lsn(start.start),

@@ -11,12 +11,12 @@ use crate::finding::Finding;
 /// When a backup was made, and of which moment its data are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Moments {
-    /// When its dump was started.
+    /// When it was started.
     pub(crate) dumped: DateTime<Utc>,
     /// Until when it has what was committed. None for a standby's, if the standby could not say.
     pub(crate) data: Option<DateTime<Utc>>,
-    /// Whether a standby was dumped.
-    from_standby: bool,
+    /// Whether it is of a standby.
+    pub(crate) from_standby: bool,
 }
 
 impl Moments {
@@ -95,7 +95,8 @@ pub(crate) fn check(
 }
 
 const JOB: &str = "look at the job that makes them: its schedule, its last log";
-const STANDBY: &str = "look at the standby's replication: pg_stat_wal_receiver there, pg_stat_replication on its primary, its log";
+/// Where to look for why a standby is behind.
+pub(super) const STANDBY: &str = "look at the standby's replication: pg_stat_wal_receiver there, pg_stat_replication on its primary, its log";
 
 #[cfg(test)]
 mod tests {

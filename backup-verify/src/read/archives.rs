@@ -1,6 +1,6 @@
 //! The base backups of a store by their ends, and the WAL archives that lead on from them.
 
-use backup_file::BackupName;
+use backup_file::{About, BackupName};
 use job::Error;
 use recovery_window::{ArchiveContents, BaseBackup, Window};
 use store::{Backup, QuickCheck, Store};
@@ -65,6 +65,12 @@ impl Archives {
     pub(crate) fn newest_beside(&self, name: BackupName) -> Option<BackupName> {
         let bases = self.clusters.iter().flat_map(|it| &it.bases);
         bases.map(|base| base.name).filter(|it| *it != name).max()
+    }
+
+    /// What a base backup says of itself, if its end could be read.
+    pub(crate) fn about(&self, name: BackupName) -> Option<&About> {
+        let mut bases = self.clusters.iter().flat_map(|it| &it.bases);
+        bases.find(|base| base.name == name).map(|it| &it.about)
     }
 
     /// Bytes of all archives, as they are stored.

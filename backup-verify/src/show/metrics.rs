@@ -78,7 +78,7 @@ families! {
     DatabaseSizeRatio = "database_size_ratio",
     /// How full the store is: its file system, or its quota.
     UsedRatio = "used_ratio",
-    /// When the newest good base backup was started.
+    /// When the newest good base backup was started; earlier, as of when its data are, if it is a standby's.
     BaseTimestamp = "base_timestamp_seconds",
     /// The first moment of the newest ones that can be reached without a hole between them.
     RecoverableFrom = "recoverable_from_timestamp_seconds",

@@ -3,14 +3,14 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use e2e::{Azurite, Cluster, Program, Scratch, Seen, backup, sample, tool};
+use e2e::{Azurite, Cluster, Program, Scratch, Seen, Version, backup, sample, tool};
 
 const NAME: &str = "postgresql_backup_20250101_000000.sql.gz";
 const TOKEN: &str = "se=2999-01-01&sr=c&sp=rl&sig=NotARealSignature00";
 const PING: &str = "http://127.0.0.1:9/ping-uuid";
 const PUSH: &str = "http://127.0.0.1:9/push-uuid";
 /// What none of them may see.
-const SECRET: [&str; 14] = [
+const SECRET: [&str; 15] = [
     "NotARealSignature00",
     "ping-uuid",
     "push-uuid",
@@ -20,6 +20,7 @@ const SECRET: [&str; 14] = [
     "push-file",
     "AZURE_FEDERATED_TOKEN_FILE",
     "account-file",
+    "ACC0UNTT0KEN",
     "AZURE_CLIENT_ID",
     "AZURE_TENANT_ID",
     "AZURE_AUTHORITY_HOST",
@@ -37,7 +38,7 @@ fn secretive(program: Program, dir: &Scratch) -> Program {
         )
         .env(
             "AZURE_FEDERATED_TOKEN_FILE",
-            dir.write("account-file", "a.b.c"),
+            dir.write("account-file", "a.ACC0UNTT0KEN.c"),
         )
         .env("AZURE_CLIENT_ID", "client")
         .env("AZURE_TENANT_ID", "tenant")
@@ -55,7 +56,14 @@ fn secretive(program: Program, dir: &Scratch) -> Program {
 /// A directory for the front of the PATH, whose clients write down their environment and what runs them.
 fn listening_clients(dir: &Scratch, heard: &Path) -> std::ffi::OsString {
     dir.make("clients");
-    for client in ["psql", "pg_dump", "pg_dumpall", "pg_isready"] {
+    let clients = [
+        "psql",
+        "pg_dump",
+        "pg_dumpall",
+        "pg_isready",
+        "pg_basebackup",
+    ];
+    for client in clients {
         let real = Cluster::start().version().bin().join(client);
         let script = format!(
             "{{ env; tr '\\0' '\\n' < /proc/$$/cmdline; }} > '{}'/{client}.$$\nexec '{}' \"$@\"",
@@ -129,6 +137,18 @@ fn clients_do_not_get_them() {
     let program = secretive(Program::new("backup-verify"), &dir).env("PATH", &path);
     let seen = program.args(args).succeeds();
     holds_nothing(&heard(&records, &["psql"]), &seen);
+}
+
+#[test]
+fn nor_does_the_client_of_a_base_backup() {
+    let (cluster, _) = crate::base_backup::archiving(Version::debian(), &[]);
+    let dir = Scratch::new();
+    let records = dir.make("heard");
+    let path = listening_clients(&dir, &records);
+    let base = secretive(crate::base_backup::base(&cluster), &dir);
+    let store = dir.make("store").display().to_string();
+    let seen = base.env("PATH", &path).args(["--dir", &store]).succeeds();
+    holds_nothing(&heard(&records, &["psql", "pg_basebackup"]), &seen);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use e2e::postgres::REPLICATION;
-use e2e::{Cluster, Program, Scratch, Seen, Version, backup, sample, tool};
+use e2e::{Cluster, Program, Scratch, Seen, Version, WalStore, backup, sample, tool};
 
 /// `kubectl --context REGION …`: what is run in a pod is run beside the region's server; a StatefulSet without replicas is
 /// a server that was shut down.
@@ -53,23 +53,35 @@ fn blocks(heading: &str) -> Vec<String> {
         .collect()
 }
 
-/// Two regions.
+/// Nothing is archived until somebody sends it.
+const ARCHIVE: &str = "archive_mode = on\narchive_command = ''\nwal_keep_size = 1GB\n";
+
+/// Two regions, and the store that both archive their WAL into.
 struct Regions {
     primary: Cluster,
     dr: Cluster,
+    store: WalStore,
     dir: Scratch,
 }
 
 impl Regions {
     fn new() -> Self {
-        let primary = Cluster::with(Version::debian(), &[], REPLICATION);
+        let settings = format!("{REPLICATION}{ARCHIVE}");
+        let primary = Cluster::with(Version::debian(), &[], &settings);
         sample::company(&primary);
         primary.sql("jupyterhub", "create publication everybody for table users");
         let dr = Cluster::standby_of(&primary, "dr", "");
-        let dir = Scratch::new();
-        let regions = Self { primary, dr, dir };
+        let regions = Self {
+            primary,
+            dr,
+            store: WalStore::container(),
+            dir: Scratch::new(),
+        };
         for (region, cluster) in [("primary", &regions.primary), ("dr", &regions.dr)] {
             let mut lines = format!("DATA='{}'\n", cluster.data().display());
+            for (name, value) in regions.archive(cluster) {
+                lines += &format!("export {name}='{value}'\n");
+            }
             for (name, value) in cluster.env() {
                 lines += &format!("export {name}='{}'\n", value.display());
             }
@@ -82,6 +94,28 @@ impl Regions {
         regions.dir.script("bin/kubectl", &here(KUBECTL));
         regions.dir.script("k8s/backup-now.sh", &here(BACKUP_NOW));
         regions
+    }
+
+    /// What the environment of a server that archives has.
+    fn archive(&self, cluster: &Cluster) -> [(&'static str, String); 3] {
+        [
+            ("PGDATA", cluster.data().display().to_string()),
+            ("STORE", self.store.url()),
+            (
+                "AZURE_STORAGE_SAS_TOKEN_FILE",
+                self.store.token().display().to_string(),
+            ),
+        ]
+    }
+
+    /// Ends the WAL segment of a primary, which its standby has then; gives its name, which the archive lacks.
+    fn ended(&self, primary: &Cluster, standby: &Cluster) -> String {
+        let name = primary.sql("postgres", "select pg_walfile_name(pg_switch_wal())");
+        // The next one has begun.
+        primary.sql("postgres", "checkpoint");
+        primary.is_followed_by(standby);
+        assert!(!self.store.names().contains(&name));
+        name
     }
 
     /// A block of the runbook, typed at its top.
@@ -116,10 +150,15 @@ impl Regions {
 }
 
 /// Makes a standby anew, as the page says, in the place of whatever the cluster was.
-fn made_anew(standby: &mut Cluster, primary: &Cluster, slot: &str) {
+fn made_anew(
+    standby: &mut Cluster,
+    primary: &Cluster,
+    slot: &str,
+    archive: &[(&'static str, String); 3],
+) {
     let heading = "### A standby is made anew";
-    let [make, check] = &blocks(heading)[..] else {
-        panic!("two blocks after {heading}")
+    let [send, make, check] = &blocks(heading)[..] else {
+        panic!("three blocks after {heading}")
     };
     standby.stop();
     let reach = format!(
@@ -129,7 +168,8 @@ fn made_anew(standby: &mut Cluster, primary: &Cluster, slot: &str) {
     let run = |block: &str| {
         let ended = standby
             .as_owner(block)
-            .env("PGDATA", standby.data())
+            .envs(archive.clone())
+            .env("PATH", tool::path_with(&[WalStore::programs()]))
             .env("PRIMARY", &reach)
             .env("SLOT", slot)
             .env_remove("PGHOST")
@@ -139,6 +179,7 @@ fn made_anew(standby: &mut Cluster, primary: &Cluster, slot: &str) {
         assert!(ended.status.success(), "{block}\n{said}");
         String::from_utf8(ended.stdout).unwrap()
     };
+    run(send);
     run(make);
     standby.go();
     standby.receives(true);
@@ -178,10 +219,11 @@ const JOBS: [&str; 4] = [
 #[test]
 fn over_and_back() {
     let mut regions = Regions::new();
-    let [stop, age, promote, jobs] = &blocks("## Failover")[..] else {
-        panic!("four blocks")
+    let [stop, wal, age, promote, jobs] = &blocks("## Failover")[..] else {
+        panic!("five blocks")
     };
     add(&regions.primary, "the last one");
+    let segment = regions.ended(&regions.primary, &regions.dr);
     regions.typed(stop);
     assert!(!regions.kept("before-failover"));
     let told = regions.told();
@@ -193,6 +235,8 @@ fn over_and_back() {
     }
     regions.primary.stop();
     regions.dr.receives(false);
+    regions.typed(wal);
+    assert!(regions.store.names().contains(&segment));
     let seen = regions.typed(age);
     assert!(seen.out().contains('|'), "{seen}");
     // A dump of the standby now would be of its last moment.
@@ -212,15 +256,19 @@ fn over_and_back() {
     add(&regions.dr, "on the other side");
 
     // Back: the old primary follows, then leads.
-    made_anew(&mut regions.primary, &regions.dr, "primary");
+    let archive = regions.archive(&regions.primary);
+    made_anew(&mut regions.primary, &regions.dr, "primary", &archive);
     assert!(has(&regions.primary, "on the other side"));
-    let [stop, promote] = &blocks("## Failback")[..] else {
-        panic!("two blocks")
+    let [stop, wal, promote] = &blocks("## Failback")[..] else {
+        panic!("three blocks")
     };
     add(&regions.dr, "the last one there");
+    let segment = regions.ended(&regions.dr, &regions.primary);
     regions.typed(stop);
     assert!(!regions.kept("before-failback"));
     regions.dr.stop();
+    regions.typed(wal);
+    assert!(regions.store.names().contains(&segment));
     let seen = regions.typed(promote);
     assert!(seen.out().starts_with("t\nf"), "{seen}");
     assert!(has(&regions.primary, "the last one there"));
@@ -232,7 +280,8 @@ fn over_and_back() {
         );
         assert!(told.contains(&resumed), "{resumed}{told}");
     }
-    made_anew(&mut regions.dr, &regions.primary, "dr");
+    let archive = regions.archive(&regions.dr);
+    made_anew(&mut regions.dr, &regions.primary, "dr", &archive);
     add(&regions.primary, "home again");
     regions.primary.is_followed_by(&regions.dr);
     assert!(has(&regions.dr, "home again"));
@@ -253,7 +302,8 @@ fn lost_and_restored(mut regions: Regions) {
     let publications = "select pubname from pg_publication";
     assert_eq!(new.sql("jupyterhub", publications), "everybody");
     assert!(has(&new, "the last one there"));
-    made_anew(&mut regions.dr, &new, "dr");
+    let archive = regions.archive(&regions.dr);
+    made_anew(&mut regions.dr, &new, "dr", &archive);
     add(&new, "in the new cluster");
     new.is_followed_by(&regions.dr);
     assert!(has(&regions.dr, "in the new cluster"));

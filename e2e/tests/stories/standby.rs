@@ -1,11 +1,15 @@
-//! A standby's dump: tonight's, whole, and as old as what the standby had replayed. The backup says so, and so does
+//! A standby's backup: tonight's, whole, and as old as what the standby had replayed. The backup says so, and so does
 //! whoever looks at it.
 
 use std::path::Path;
 
 use e2e::postgres::REPLICATION;
-use e2e::{Cluster, Program, Running, Scratch, Seen, Version, backup, scratch, tool, wait_for};
+use e2e::{
+    Cluster, Program, Running, Scratch, Seen, Version, WalStore, backup, scratch, tool, wait_for,
+};
 use serde_json::Value;
+
+use crate::base_backup::{base, recovered};
 
 fn primary() -> Cluster {
     Cluster::with(Version::debian(), &[], REPLICATION)
@@ -253,10 +257,127 @@ fn what_interrupts_a_dump() {
     dir.write("go", "");
     let seen = dumping.wait();
     assert_eq!(seen.code(), Some(1), "{seen}");
-    seen.says("hint: the standby was promoted during the dump, and is a primary now");
+    seen.says("hint: the standby was promoted during the backup, and is a primary now");
     assert!(scratch::names(&store).is_empty());
 
     // Again, as the hint says.
     let seen = dump(&standby, &store, &["--json"]).succeeds();
     assert_eq!(json(&seen)["in_recovery"], false);
+}
+
+/// A primary that archives its WAL into a store, and its standby.
+fn archiving(store: &WalStore, clock: Option<&'static str>) -> (Cluster, Cluster) {
+    let settings = format!("{REPLICATION}{}", store.archiving(""));
+    let mut primary = Cluster::with(Version::debian(), &[], &settings);
+    primary.stop();
+    primary.set_clock(clock);
+    primary.go();
+    primary.sql(
+        "postgres",
+        "create table t as select generate_series(1, 1000) as a",
+    );
+    let standby = Cluster::standby_of(&primary, "dr", "");
+    primary.is_followed_by(&standby);
+    (primary, standby)
+}
+
+/// The last moment that a store leads back to, as backup-verify says.
+fn reachable(store: &WalStore) -> String {
+    let seen = verify(Path::new(&store.url()), &["--json"]).run();
+    let checks = json(&seen)["checks"].clone();
+    let mut checks = checks.as_array().expect("checks").iter();
+    let wal = checks.find(|it| it["check"] == "wal").expect("the WAL");
+    let until = wal["reachable"][0]["until"].as_str();
+    until.unwrap_or_else(|| panic!("{seen}")).to_owned()
+}
+
+#[test]
+fn a_base_backup_five_days_behind() {
+    let store = WalStore::directory();
+    // What it last hears of its primary is five days old.
+    let (mut primary, standby) = archiving(&store, Some("-121h"));
+    let url = store.url();
+    let place = Path::new(&url);
+
+    let refused = base(&standby).args(["--dir", &url, "--max-lag", "36h"]);
+    let refused = refused.fails(4);
+    refused.says("the standby is 5 days behind its primary, and at most 36 h are allowed");
+    assert!(backup::names(place).is_empty());
+    let seen = base(&standby).args(["--dir", &url, "--json"]).succeeds();
+    seen.says("(5 days before) from a standby, ");
+    let path = json(&seen)["path"].as_str().expect("a path").to_owned();
+    let said = json(&seen);
+    assert_eq!(said["in_recovery"], true, "{seen}");
+    assert_eq!(said["standby"]["receiver_connected"], true, "{seen}");
+    let lsn = said["standby"]["replay_lsn"].as_str().expect("a place");
+    assert!(lsn.contains('/'), "{seen}");
+
+    // The WAL that it needs is archived, and then nothing more comes.
+    primary.sql("postgres", "insert into t select 0");
+    let last = primary.sql("postgres", "select pg_walfile_name(pg_switch_wal())");
+    wait_for("the archive", || {
+        store.names().contains(&last).then_some(())
+    });
+    primary.stop();
+    // Its server has another clock than the store's disk.
+    Program::sh("find \"$0\" -type f -exec touch -d '121 hours ago' {} +")
+        .arg(place.join("wal"))
+        .succeeds();
+
+    let seen = verify(place, &[]).succeeds();
+    let words =
+        "ok       base     5 days; taken 0 min ago, from a standby; at most 9 days are allowed";
+    assert!(seen.out().contains(words), "{seen}");
+    let metrics = store_metrics(place);
+    let seen = verify(place, &["--max-base-age", "36h", "--metrics", &metrics]).fails(3);
+    seen.says("the data in the newest base backup");
+    seen.says("from a standby that was 5 days behind; at most 36 h are allowed");
+    seen.says("hint: look at the standby's replication");
+    let text = std::fs::read_to_string(&metrics).unwrap();
+    let name = format!("postgresql_backup_base_timestamp_seconds{{store=\"{url}\"}} ");
+    let line = text.lines().find_map(|line| line.strip_prefix(&name));
+    let taken: f64 = line.unwrap_or_else(|| panic!("{text}")).parse().unwrap();
+    let days = (chrono::Utc::now().timestamp() as f64 - taken) / 86_400.0;
+    assert!((4.9..5.2).contains(&days), "{text}");
+    // It leads back to no moment after its data.
+    let until = chrono::DateTime::parse_from_rfc3339(&reachable(&store)).unwrap();
+    let age = chrono::Utc::now() - until.to_utc();
+    assert!(age > chrono::TimeDelta::hours(119), "{until}");
+
+    // It is a good one all the same.
+    let system = scratch::names(place.join("wal"));
+    let archive = place.join("wal").join(&system[0]);
+    let restored = recovered(Version::debian(), &archive, |data| {
+        Program::other("tar")
+            .args(["-xzf", &path, "-C"])
+            .arg(data)
+            .succeeds();
+        std::fs::remove_file(data.join("standby.signal")).expect("what a standby has");
+    });
+    assert_eq!(restored.sql("postgres", "select count(*) from t"), "1001");
+}
+
+/// A file for metrics, beside the store.
+fn store_metrics(store: &Path) -> String {
+    let file = store.parent().expect("a directory").join("backup.prom");
+    file.display().to_string()
+}
+
+#[test]
+fn a_promotion_cuts_a_base_backup() {
+    let store = WalStore::directory();
+    let (_primary, standby) = archiving(&store, None);
+    let running = base(&standby)
+        .args(["--dir", &store.url(), "--max-rate", "1M"])
+        .spawn();
+    // It takes what it may, and the server waits.
+    wait_for("the backup", || {
+        let question = "select count(*) from pg_stat_progress_basebackup where backup_streamed > 0";
+        (standby.sql("postgres", question) == "1").then_some(())
+    });
+    assert_eq!(standby.sql("postgres", "select pg_promote()"), "t");
+    let seen = running.wait();
+    assert_eq!(seen.code(), Some(1), "{seen}");
+    seen.says("hint: the standby was promoted during the backup, and is a primary now");
+    assert!(backup::names(Path::new(&store.url())).is_empty());
 }

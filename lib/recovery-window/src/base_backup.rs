@@ -1,5 +1,4 @@
-use backup_file::{BackupName, Index};
-use chrono::{DateTime, Utc};
+use backup_file::{About, BackupName, Index, ServerRole};
 use wal::{Lsn, SegmentSize, Stretch, SystemId};
 
 /// What a base backup's index says of the WAL that it needs.
@@ -7,8 +6,9 @@ use wal::{Lsn, SegmentSize, Stretch, SystemId};
 pub struct BaseBackup {
     /// Its name.
     pub name: BackupName,
-    /// When it was whole: what was committed later comes from the WAL after it.
-    pub finished: DateTime<Utc>,
+    /// The server that it is of, and when it was taken. When it was `finished`, it was whole: what was committed later
+    /// comes from the WAL after it.
+    pub about: About,
     /// The cluster.
     pub system: SystemId,
     /// How large the cluster's segments are.
@@ -29,11 +29,17 @@ impl BaseBackup {
         let wal: Vec<Stretch> = wal.collect();
         (!wal.is_empty()).then_some(Self {
             name,
-            finished: index.about.finished,
+            about: index.about.clone(),
             system: SystemId(base.system_identifier),
             segment_size: SegmentSize::new(base.wal_segment_size.into())?,
             wal,
         })
+    }
+
+    /// Whether a standby sent it, whose data may be much older than the backup.
+    pub fn is_from_standby(&self) -> bool {
+        let role = self.about.server_role.as_ref();
+        role.is_some_and(ServerRole::is_standby)
     }
 
     /// The timeline and the place where recovery begins.

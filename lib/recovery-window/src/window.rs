@@ -13,10 +13,12 @@ pub struct Window {
     pub base: BackupName,
     /// The cluster.
     pub system: SystemId,
-    /// The first moment.
+    /// The first moment: when the base backup was whole. A standby's base backup may lead back to an earlier one, down to
+    /// what it has (`About::data_time`), which is where such a window begins if its WAL leads no further.
     pub from: DateTime<Utc>,
-    /// When the last segment of the chain was stored: what was committed before it was written is in it. None if the
-    /// chain ends before the base backup does, or the store does not say it.
+    /// When the last segment of the chain was stored: what was committed before it was written is in it. Otherwise until
+    /// when the base backup itself has what was committed. None if the chain ends before the base backup does, or if nobody
+    /// says it.
     pub until: Option<DateTime<Utc>>,
     /// The timeline that the chain leads to.
     pub timeline: u32,
@@ -61,14 +63,20 @@ impl Window {
         let reach = archive.holdings.reach(timeline, start, target);
         let (until_lsn, gaps) = reach.map_or((start, Vec::new()), |it| (it.until, it.gaps));
         let is_whole = until_lsn >= stop;
+        let finished = base.about.finished;
+        // What was committed until then is in the base backup itself, without any WAL after it.
+        let has = match base.is_from_standby() {
+            true => base.about.data_time(),
+            false => Some(finished),
+        };
         let until = is_whole
-            .then(|| stored(archive, last, target, until_lsn))
+            .then(|| stored(archive, last, target, until_lsn).max(has))
             .flatten();
         Self {
             base: base.name,
             system: base.system,
-            from: base.finished,
-            until: until.map(|until| until.max(base.finished)),
+            from: until.map_or(finished, |until| until.min(finished)),
+            until,
             timeline: target,
             until_lsn,
             stop,
@@ -83,8 +91,8 @@ impl Window {
 
     /// The moments, if there are any.
     pub fn span(&self) -> Option<Span> {
-        let until = self.until.unwrap_or(self.from);
-        self.is_whole().then_some(Span {
+        let until = self.until.filter(|_| self.is_whole())?;
+        Some(Span {
             from: self.from,
             until,
         })
@@ -130,6 +138,9 @@ pub fn spans<'a>(windows: impl IntoIterator<Item = &'a Window>) -> BTreeMap<Syst
 
 #[cfg(test)]
 mod tests {
+    use backup_file::{About, Excluded, ServerRole, Standby};
+    use wal::{Archived, SegmentSize, Stretch, WalName};
+
     use super::*;
 
     fn window(from: i64, until: i64) -> Window {
@@ -156,5 +167,78 @@ mod tests {
         let mut cut = window(0, 10);
         cut.until_lsn = Lsn(8);
         assert_eq!(cut.span(), None);
+    }
+
+    const HOUR: i64 = 3600;
+
+    fn at(hours: i64) -> DateTime<Utc> {
+        DateTime::from_timestamp(hours * HOUR, 0).unwrap()
+    }
+
+    /// The window of a base backup that was whole after 120 hours, and whose WAL was stored after so many.
+    fn window_of(role: ServerRole, stored: Option<i64>) -> Window {
+        let size = SegmentSize::new(1 << 20).unwrap();
+        let base = BaseBackup {
+            name: BackupName::new(at(119)),
+            about: About {
+                server_version: String::new(),
+                client_version: String::new(),
+                encoding: None,
+                excluded: Excluded::default(),
+                server_role: Some(role),
+                started: at(119),
+                finished: at(120),
+            },
+            system: SystemId(1),
+            segment_size: size,
+            wal: vec![Stretch {
+                timeline: 1,
+                from: Lsn(0x10_0000),
+                to: Lsn(0x18_0000),
+            }],
+        };
+        let name = WalName::Segment(Segment::numbered(1, 1, size));
+        let mut holdings = Holdings::new(size);
+        holdings.add(name);
+        let file = Archived {
+            name,
+            size: 1,
+            stored: stored.map(at),
+        };
+        let archive = ArchiveContents {
+            system: SystemId(1),
+            label: String::new(),
+            files: BTreeMap::from([(name, file)]),
+            holdings,
+            unreadable: Vec::new(),
+        };
+        Window::of(&base, &archive)
+    }
+
+    fn hours(role: ServerRole, stored: Option<i64>) -> Option<(i64, i64)> {
+        let span = window_of(role, stored).span()?;
+        let hours = |time: DateTime<Utc>| time.timestamp() / HOUR;
+        Some((hours(span.from), hours(span.until)))
+    }
+
+    #[test]
+    fn a_standby_s_base_backup_leads_back_to_its_data() {
+        let standby = |data: Option<i64>| {
+            ServerRole::Standby(Box::new(Standby {
+                data_time: data.map(at),
+                ..Standby::default()
+            }))
+        };
+        assert_eq!(hours(ServerRole::Primary, Some(110)), Some((120, 120)));
+        assert_eq!(hours(ServerRole::Primary, None), Some((120, 120)));
+        assert_eq!(hours(ServerRole::Primary, Some(130)), Some((120, 130)));
+        // It was five days behind, and no newer WAL has come.
+        assert_eq!(hours(standby(Some(0)), None), Some((0, 0)));
+        assert_eq!(hours(standby(Some(0)), Some(1)), Some((1, 1)));
+        // It has caught up, or the archive goes on.
+        assert_eq!(hours(standby(Some(119)), Some(1)), Some((119, 119)));
+        assert_eq!(hours(standby(Some(0)), Some(130)), Some((120, 130)));
+        assert_eq!(hours(standby(None), Some(130)), Some((120, 130)));
+        assert_eq!(hours(standby(None), None), None);
     }
 }

@@ -10,11 +10,12 @@ use std::collections::BTreeMap;
 use std::io::{self, Read};
 use std::process::Stdio;
 
-use backup_file::{About, Base};
+use backup_file::{About, Base, ServerRole};
 use chrono::{DateTime, Utc};
 use job::{Error, Progress, say};
-use pg_client::{Child, PipeReader};
+use pg_client::Child;
 use pg_text::PgText;
+use rate_limit::{LimitedReader, RateLimit};
 
 use crate::cli::{Args, Checkpoint};
 use crate::cluster::warnings;
@@ -32,6 +33,9 @@ pub(crate) struct BackedUp {
     /// Bytes before compression.
     pub(crate) size: u64,
     pub(crate) databases: usize,
+    /// Whether the server was a primary or a standby; none if it could not say.
+    pub(crate) server_role: Option<ServerRole>,
+    pub(crate) started: DateTime<Utc>,
 }
 
 /// Takes a base backup into `target`.
@@ -52,11 +56,13 @@ pub(crate) fn back_up(args: &Args, target: Target) -> Result<BackedUp, Error> {
     let size = progress.done();
     drop(progress);
     let (about, base) = index(source, found, started);
-    let databases = base.databases.len();
+    let (databases, server_role) = (base.databases.len(), about.server_role.clone());
     Ok(BackedUp {
         written: output.finish_base(about, base)?,
         size,
         databases,
+        server_role,
+        started,
     })
 }
 
@@ -73,14 +79,18 @@ fn stream(
     command.arg("--label=pgdump-gz");
     command.stdin(Stdio::null()).stdout(Stdio::piped());
     let mut child = Child::spawn_with(command, warnings())?;
-    let mut stdout = child
+    let stdout = child
         .take_stream()
         .ok_or_else(|| Error::failed("'pg_basebackup' has no output"))?;
+    let limit = args.max_rate.map(RateLimit::new);
+    let mut stdout = LimitedReader::new(stdout, limit.as_ref());
     let mut archive = Archive::new();
     let passed = pass(&mut stdout, &mut archive, output, progress);
     // If it has failed, its own words say more than that the archive is cut.
     match passed {
-        Ok(()) => child.wait()?,
+        Ok(()) => child
+            .wait()
+            .map_err(|error| source.explained(error.into()))?,
         Err(error) => {
             drop(stdout);
             return Err(error);
@@ -90,7 +100,7 @@ fn stream(
 }
 
 fn pass(
-    stdout: &mut PipeReader,
+    stdout: &mut impl Read,
     archive: &mut Archive,
     output: &mut Output,
     progress: &Progress,
@@ -128,7 +138,7 @@ fn index(source: Source, found: Found, started: DateTime<Utc>) -> (About, Base) 
         started,
         finished,
         excluded: backup_file::Excluded::default(),
-        server_role: None,
+        server_role: source.server_role,
     };
     let base = Base {
         system_identifier: found.system_identifier,

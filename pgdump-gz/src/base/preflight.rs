@@ -1,11 +1,14 @@
 //! What is checked before the server is asked for a base backup, which begins with a checkpoint.
 
+use backup_file::ServerRole;
 use job::{Error, say};
 use pg_client::{Conninfo, Row, Server, Version};
 use pg_text::PgText;
 
 use crate::cli::Args;
+use crate::interruption::{PROMOTED, is_primary};
 use crate::preflight::{ask, is_true, text, version};
+use crate::standby;
 
 /// The first major version whose base backups have a manifest.
 const OLDEST: u32 = 13;
@@ -19,6 +22,8 @@ pub(crate) struct Source {
     pub(crate) encoding: String,
     /// Bytes.
     pub(crate) wal_segment_size: u32,
+    /// Whether it is a primary or a standby; none if it cannot say.
+    pub(crate) server_role: Option<ServerRole>,
     /// A database to ask questions in.
     maintenance: PgText,
     /// The databases by their OIDs.
@@ -61,7 +66,7 @@ mod column {
 ///
 /// # Errors
 /// The server is not there within the time, is newer than the client, does not archive its WAL, has tablespaces, or has
-/// no connection for a base backup; the role lacks REPLICATION.
+/// no connection for a base backup; the role lacks REPLICATION; it is a standby too far behind.
 pub(crate) fn source(args: &Args) -> Result<Source, Error> {
     let conninfo = match &args.dbname {
         Some(text) => Conninfo::parse(text)?,
@@ -82,6 +87,8 @@ pub(crate) fn source(args: &Args) -> Result<Source, Error> {
     let (tablespaces, databases): (Vec<&Row>, Vec<&Row>) =
         rows.iter().partition(|row| row.len() == 1);
     check_tablespaces(&tablespaces)?;
+    let is_standby = is_true(facts, column::RECOVERY);
+    let server_role = standby::role(&server, &maintenance, is_standby, &version, args.max_lag)?;
     let segment_size = text(facts, column::SEGMENT_SIZE);
     let wal_segment_size = segment_size.parse().map_err(|_| {
         Error::failed(format!(
@@ -94,12 +101,27 @@ pub(crate) fn source(args: &Args) -> Result<Source, Error> {
         client,
         encoding: text(facts, column::ENCODING),
         wal_segment_size,
+        server_role,
         maintenance,
         databases: databases.into_iter().filter_map(database).collect(),
     })
 }
 
 impl Source {
+    /// Says what to do about the `error` of its backup, where a promotion is why it came: pg_basebackup tells that in the
+    /// server's language, and without a code.
+    pub(crate) fn explained(&self, error: Error) -> Error {
+        let server = Server::new(self.conninfo.clone());
+        let was_standby = self
+            .server_role
+            .as_ref()
+            .is_some_and(ServerRole::is_standby);
+        match was_standby && is_primary(&server, &self.maintenance) {
+            true => error.hint(PROMOTED),
+            false => error,
+        }
+    }
+
     /// The databases that are there now. A new one may have come while the backup was made.
     pub(crate) fn databases_now(&self) -> Result<Vec<(u32, PgText)>, Error> {
         let server = Server::new(self.conninfo.clone());

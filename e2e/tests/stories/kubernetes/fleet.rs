@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use e2e::{Azurite, Cluster, Program, Scratch, Seen, Version, backup, sas, tool};
+use e2e::{Azurite, Cluster, Exporter, Program, Scratch, Seen, Version, backup, sas, tool};
 use serde_json::{Value, json};
 
 use super::api::{Shared, path_of};
@@ -33,6 +33,7 @@ fn the_fleet_s_manifests() {
         ("primary", &["fleet"][..], json!({}), 10),
         ("dr", &["monitoring", "fleet"], json!({}), 10),
         ("primary", &["scoped-tokens", "fleet"], json!({}), 10),
+        ("primary", &["fleet", "workload-identity"], json!({}), 10),
         ("primary", &["fleet"], larger, 40),
     ] {
         let objects = objects(&render_with(overlay, components, &more));
@@ -71,11 +72,12 @@ struct Fleet {
     /// Where the servers' sockets are.
     sockets: Vec<std::path::PathBuf>,
     store: String,
+    pushgateway: Exporter,
 }
 
 impl Fleet {
     fn new(services: &str, sockets: Vec<std::path::PathBuf>, container: &e2e::Container) -> Self {
-        let objects = objects(&render("primary", &["fleet"]));
+        let objects = objects(&render("primary", &["monitoring", "fleet"]));
         let secret = |name: &str, values: &[(&str, &str)]| {
             let mut secret = json!({"kind": "Secret", "apiVersion": "v1",
                 "metadata": {"name": name, "namespace": NAMESPACE}});
@@ -97,7 +99,12 @@ impl Fleet {
         ];
         let shared = Arc::new(Shared::default());
         shared.change(|state| {
-            for object in objects.iter().chain(&secrets) {
+            // What a pod needs, of all that is rendered.
+            let kinds = ["ConfigMap", "CronJob"];
+            let needed = objects
+                .iter()
+                .filter(|object| kinds.iter().any(|kind| object["kind"] == *kind));
+            for object in needed.chain(&secrets) {
                 state.objects.insert(path_of(object), object.clone());
             }
         });
@@ -109,15 +116,17 @@ impl Fleet {
             template: job["spec"]["jobTemplate"]["spec"]["template"].clone(),
             sockets,
             store: url.rsplit_once('/').expect("a URL").0.to_owned(),
+            pushgateway: Exporter::pushgateway(),
         }
     }
 
     /// The container of one index.
     fn index(&self, index: usize, more: &[&str]) -> Program {
         let azure = format!("https://{}.blob.core.windows.net", sas::ACCOUNT);
-        let settle = |_: &str, value: String| match value.strip_prefix(&azure) {
-            Some(rest) => format!("{}{rest}", self.store),
-            None => value,
+        let settle = |name: &str, value: String| match (name, value.strip_prefix(&azure)) {
+            ("BACKUP_VERIFY_PUSH_URL", _) => format!("http://{}", self.pushgateway.address()),
+            (_, Some(rest)) => format!("{}{rest}", self.store),
+            _ => value,
         };
         let own = self.scratch.path().file_name().expect("a name").display();
         let name = format!("{own}-{index}-{}", more.len());
@@ -141,6 +150,23 @@ impl Fleet {
             .arg(&image.id)
             .args(&pod.command)
     }
+}
+
+/// Which services the metrics say are bad, by the ends of their stores.
+fn bad_stores(fleet: &Fleet, container: &e2e::Container) -> Vec<String> {
+    let metrics = fleet.pushgateway.metrics();
+    let of_store = format!("store=\"{}/", container.url());
+    let verified = metrics
+        .lines()
+        .filter(|line| line.starts_with("postgresql_backup_verify_success{"));
+    let mut stores = verified.map(|line| {
+        let (_, rest) = line.split_once(&of_store).expect(line);
+        let (service, _) = rest.split_once('"').expect(line);
+        (service.to_owned(), line.ends_with(" 0"))
+    });
+    let (bad, good): (Vec<_>, Vec<_>) = stores.by_ref().partition(|(_, is_bad)| *is_bad);
+    assert_eq!(good.len(), 7, "{metrics}");
+    bad.into_iter().map(|(service, _)| service).collect()
 }
 
 fn ends(seen: &Seen, code: i32, says: &str) {
@@ -194,6 +220,7 @@ fn one_cluster_of_eight_is_down() {
         "fleet: index 7: FAILED: cluster-7 (exit code 3)\n",
     );
     seen.says("/nonexistent").hides("made and verified");
+    assert_eq!(bad_stores(&fleet, &container), ["cluster-7"]);
 
     let names = container.names();
     assert_eq!(names.len(), 7, "{names:?}");

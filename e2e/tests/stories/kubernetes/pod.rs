@@ -237,8 +237,17 @@ impl World<'_> {
             let value = match &entry["value"] {
                 Value::String(value) => expand(value, &env),
                 _ => {
-                    let key = &entry["valueFrom"]["secretKeyRef"];
-                    String::from_utf8(self.secret(&key["name"], &key["key"])).expect("text")
+                    let from = &entry["valueFrom"];
+                    only(from, &["configMapKeyRef", "secretKeyRef"]);
+                    let (map, key) = (&from["configMapKeyRef"], &from["secretKeyRef"]);
+                    match map["key"].as_str() {
+                        Some(key) => {
+                            text(&self.get("configmaps", &map["name"])["data"][key]).to_owned()
+                        }
+                        None => {
+                            String::from_utf8(self.secret(&key["name"], &key["key"])).expect("text")
+                        }
+                    }
                 }
             };
             env.insert(text(&entry["name"]).to_owned(), value);
@@ -292,7 +301,8 @@ pub(crate) fn quantity(text: &str) -> u64 {
         * factor
 }
 
-fn give(path: &Path, group: u32, mode: u32) {
+/// Gives a file of a volume to the pod's group, as the kubelet does.
+pub(crate) fn give(path: &Path, group: u32, mode: u32) {
     chown(path, None, Some(group)).expect("chown");
     fs::set_permissions(path, Permissions::from_mode(mode)).expect("chmod");
 }
