@@ -277,7 +277,7 @@ fn a_token_for_the_wal_is_made_and_what_remains_is_said() {
     let az = AZ.replace("SCRATCH", &stage.scratch.path().display().to_string());
     let az = az.replace(
         "echo 'se=2099-01-01T00:00Z&sp=rcwdl&sig=SIGNATURE'",
-        "sp=${*#*--permissions }; echo \"se=2099-01-01T00%3A00Z&sp=${sp%% *}&sig=SIGNATURE\"",
+        "all=$*; sp=${all#*--permissions }; echo \"se=2099-01-01T00%3A00Z&sp=${sp%% *}&sig=SIGNATURE\"",
     );
     stage.program("az", &az);
     let k8s = stage.scratch.join("k8s");
