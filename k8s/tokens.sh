@@ -84,6 +84,7 @@ make_tokens() {
             "a container holds at most five: az storage container policy list, and delete those that nobody needs"
     if [ -n "$dry_run" ]; then
         say "would run: az storage container generate-sas --name $container --policy-name $policy --permissions rcwdl --expiry $expires --https-only"
+        [ -z "$pitr" ] || say "would run the same with --permissions rcw, for archiving WAL"
         say "would put the token into the secret $azure_secret"
         return
     fi
