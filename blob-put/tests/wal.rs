@@ -417,10 +417,8 @@ fn killed_at_any_request_nothing_is_lost() {
             (&names[0], true),
             (HISTORY, false),
         ] {
-            for (kind, nth) in kinds
-                .iter()
-                .flat_map(|kind| (1..5).map(move |nth| (*kind, nth)))
-            {
+            let mut requests = kinds.iter().map(|&kind| (kind, 1)).collect::<Vec<_>>();
+            while let Some((kind, nth)) = requests.pop() {
                 let (service, data) = (Service::start(), Data::new());
                 if is_there {
                     data.ready(asked, &contents(asked));
@@ -450,6 +448,7 @@ fn killed_at_any_request_nothing_is_lost() {
                 }
                 assert_eq!(ended.code(), None, "{asked} {kind:?} {nth} {fault:?}");
                 killed += 1;
+                requests.push((kind, nth + 1));
                 for name in names.iter().map(String::as_str).chain([HISTORY]) {
                     if data.status(&format!("{name}.done")).exists() {
                         holds(&service, name, &contents(name));

@@ -37,9 +37,9 @@ fn the_server_s_pod_has_what_it_needs_and_may_start_without_it() {
     let [init] = list(&pod["initContainers"]) else {
         panic!("one: {pod}");
     };
-    let version = env!("CARGO_PKG_VERSION");
-    let image = format!("localhost/postgresql-backup:{version}");
-    assert_eq!(init["image"], image, "the version that the jobs run");
+    let version = concat!(":", env!("CARGO_PKG_VERSION"));
+    let image = text(&init["image"]);
+    assert!(image.ends_with(version), "{image}: what the jobs run");
     let [server] = list(&pod["containers"]) else {
         panic!("one: {pod}");
     };
