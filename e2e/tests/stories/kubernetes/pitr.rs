@@ -151,11 +151,11 @@ fn every_minute_is_in_the_store_and_comes_back() {
         site.cluster
             .sql("postgres", &format!("alter system set {name} = '{value}'"));
     }
-    // The base backup's checkpoint need not be spread over minutes here.
-    site.cluster.sql(
-        "postgres",
-        "alter system set checkpoint_completion_target = 0",
-    );
+    // The tests' servers send nothing; and the base backup's checkpoint need not be spread over minutes here.
+    for setting in ["max_wal_senders = 10", "checkpoint_completion_target = 0"] {
+        site.cluster
+            .sql("postgres", &format!("alter system set {setting}"));
+    }
     site.cluster.stop();
     site.cluster.go();
     archived(&site.cluster, "create table t as select 1 as a");
