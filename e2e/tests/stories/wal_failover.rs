@@ -35,8 +35,7 @@ impl Site {
     /// Makes a base backup, and gives its name.
     fn base(&self, cluster: &Cluster) -> String {
         let made = "pgdump-gz --base --checkpoint fast | blob-put - STORE/";
-        let url = self.line(made, cluster).succeeds().out();
-        url.rsplit('/').next().expect("a name").to_owned()
+        name(&self.line(made, cluster).succeeds())
     }
 
     fn prune(&self) -> Program {
@@ -64,6 +63,13 @@ impl Site {
         restored.recover().unwrap();
         restored
     }
+}
+
+/// What blob-put says that it made: the name, the size, the SHA-256.
+fn name(put: &Seen) -> String {
+    let out = put.out();
+    let name = out.split('\t').next().expect("a name");
+    name.rsplit('/').next().expect("a name").to_owned()
 }
 
 /// Rows in a segment of their own, archived.
@@ -193,7 +199,7 @@ fn a_prune_while_a_base_backup_runs_leaves_its_wal() {
     std::fs::write(&go, "").unwrap();
     let made = third.wait();
     assert_eq!(made.code(), Some(0), "{made}");
-    let third = made.out().rsplit('/').next().expect("a name").to_owned();
+    let third = name(&made);
     write(&site.cluster, "three");
 
     tells(&site.verify(&site.cluster).succeeds(), "2 base backups");
