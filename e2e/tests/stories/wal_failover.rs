@@ -58,7 +58,7 @@ impl Site {
             .arg(&data)
             .stdin(packed)
             .succeeds();
-        let settings = self.store.recovering("--ahead 2");
+        let settings = self.store.recovering("--ahead 2") + REPLICATION;
         let mut restored = self.cluster.copied(&data, Some("recovery"), &settings);
         restored.recover().unwrap();
         restored

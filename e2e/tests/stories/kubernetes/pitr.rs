@@ -183,7 +183,7 @@ fn every_minute_is_in_the_store_and_comes_back() {
     let reading = site.container.sas().permissions("rl").sign();
     let place = environment(&site.container, &programs.write("reading", reading));
     let restore = format!(
-        "archive_mode = off\nrestore_command = '{place} {}/restore-stream \"$STORE\" --wal \"%f\" --to \"%p\" --ahead 2'\n",
+        "max_wal_senders = 10\narchive_mode = off\nrestore_command = '{place} {}/restore-stream \"$STORE\" --wal \"%f\" --to \"%p\" --ahead 2'\n",
         programs.path().display()
     );
     let mut restored = site.cluster.copied(&data, Some("recovery"), &restore);
