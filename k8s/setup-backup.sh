@@ -25,6 +25,8 @@ usage: setup-backup.sh [options]
   --days N                validity of a new token, in days (default: 365)
   --scoped-tokens         make one token each for uploading, pruning and reading, beside the one for all
                           (default: if the overlay has the component scoped-tokens, or the secret has them)
+  --pitr                  make a token for archiving WAL too, and say what remains to be done
+                          (default: if the overlay has the component pitr, which it needs)
   --rotate-sas            only make a new token, put it into the secret, and revoke the old ones
   --identity              no token: managed identities that the jobs have (default: if the overlay has the component
                           workload-identity, which it needs; with scoped-identities, one for each job)
@@ -45,7 +47,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 4 not confirmed; with backups at th
 USAGE
 }
 
-overlay="" account="" container="" password_from="" days="" scoped="" rotate="" run_now=ask
+overlay="" account="" container="" password_from="" days="" scoped="" pitr="" rotate="" run_now=ask
 identity="" identity_name=postgresql-backup group="" built_in="" delegation="" soft_delete=ask versioning=ask
 while [ $# -gt 0 ]; do
     case $1 in
@@ -56,6 +58,7 @@ while [ $# -gt 0 ]; do
     --password-from) need_value "$1" "$@" && password_from=$2 && shift ;;
     --days) need_value "$1" "$@" && days=$2 && shift ;;
     --scoped-tokens) scoped=yes ;;
+    --pitr) pitr=yes ;;
     --rotate-sas) rotate=yes ;;
     --identity) identity=yes ;;
     --identity-name) need_value "$1" "$@" && identity_name=$2 && shift ;;
@@ -188,7 +191,7 @@ show_plan() {
     say "namespace: $namespace"
     say "overlay:   $here/overlays/$overlay"
     say "image:     $(sed -n 's/^ *image: \(.*postgresql-backup:.*\)/\1/p' "$scratch/overlay" | sort -u)"
-    say "Azure:     container '$container' in storage account '$account'${scoped:+, one token for each purpose}"
+    say "Azure:     container '$container' in storage account '$account'${scoped:+, one token for each purpose}${pitr:+, WAL too}"
     [ -z "$identity" ] || say "identity:  $identity_name, for $(purposes), in the resource group '$group'"
 }
 
@@ -209,6 +212,35 @@ choose_identity() {
     if [ -n "$identity" ] && [ -n "${AZURE_STORAGE_CONNECTION_STRING:-}" ]; then
         fail 2 "an identity needs az login, not AZURE_STORAGE_CONNECTION_STRING" "unset AZURE_STORAGE_CONNECTION_STRING"
     fi
+}
+
+# WAL is archived if the overlay has the jobs that look after it.
+choose_pitr() {
+    local has=""
+    if grep -q 'name: postgresql-backup-wal$' "$scratch/overlay"; then
+        has=yes
+    fi
+    if [ -n "$pitr" ] && [ -z "$has" ]; then
+        fail 2 "the overlay '$overlay' has no jobs for base backups and WAL" \
+            "add the component pitr to $here/overlays/$overlay/kustomization.yaml, before those of tokens and identities"
+    fi
+    pitr=$has
+}
+
+# What the script leaves to a person: it restarts PostgreSQL.
+say_what_remains() {
+    local image role
+    [ -n "$pitr" ] && [ "$overlay" != local ] || return 0
+    image=$(sed -n 's/^ *image: \(.*postgresql-backup:.*\)/\1/p' "$scratch/overlay" | sort -u)
+    role=$(sed -n 's/^ *PGUSER: //p' "$scratch/overlay" | head -n 1)
+    say ""
+    say "what remains, since it restarts PostgreSQL: docs/kubernetes.md, \"Every minute in the store\""
+    say "a. the pod of PostgreSQL: its StatefulSet and container may have other names than in the patch"
+    say "   sed 's|image: postgresql-backup|image: $image|' $here/components/pitr/postgresql.yaml |"
+    say "     kubectl --context $context -n $namespace patch statefulset postgresql-primary --patch-file /dev/stdin"
+    [ -z "$identity" ] || say "   there is no token with an identity: give the pod one that may write, as docs/kubernetes.md says"
+    say "b. in its pg_hba.conf, for base backups: host replication ${role:-postgres} all scram-sha-256"
+    say "c. the first base backup: kubectl --context $context -n $namespace create job first-base --from=cronjob/postgresql-backup-base"
 }
 
 # Makes a backup of each kind, if that is wanted. Ends with the higher exit code.
@@ -275,6 +307,7 @@ kubectl kustomize "$here/overlays/$overlay" >"$scratch/overlay" ||
     fail 1 "the overlay '$overlay' cannot be rendered" "kubectl kustomize $here/overlays/$overlay"
 choose_store
 choose_identity
+choose_pitr
 choose_tokens
 find_azure
 show_plan
@@ -283,6 +316,7 @@ if [ -n "$rotate" ]; then
     exit
 fi
 set_up
+say_what_remains
 if [ -n "$run_now" ]; then
     offer_backups
 fi

@@ -84,6 +84,7 @@ make_tokens() {
             "a container holds at most five: az storage container policy list, and delete those that nobody needs"
     if [ -n "$dry_run" ]; then
         say "would run: az storage container generate-sas --name $container --policy-name $policy --permissions rcwdl --expiry $expires --https-only"
+        [ -z "$pitr" ] || say "would run the same with --permissions rcw, for archiving WAL"
         say "would put the token into the secret $azure_secret"
         return
     fi
@@ -93,11 +94,13 @@ make_tokens() {
         make_token sas-token-prune rdl
         make_token sas-token-read rl
     fi
+    # To create, and to compare what is there: what breaks into PostgreSQL's pod can neither list nor delete.
+    [ -z "$pitr" ] || make_token sas-token-wal rcw
     check_token
     printf '%s' "$account" >"$scratch/storage-account"
     printf '%s' "$container" >"$scratch/container-name"
     local files=() key
-    for key in storage-account container-name sas-token sas-token-put sas-token-prune sas-token-read; do
+    for key in storage-account container-name sas-token sas-token-put sas-token-prune sas-token-read sas-token-wal; do
         [ ! -e "$scratch/$key" ] || files+=(--from-file="$key=$scratch/$key")
     done
     kube create secret generic "$azure_secret" "${files[@]}" --dry-run=client --output yaml | kube apply --filename -
@@ -111,6 +114,7 @@ token_stays() {
     [ "$(secret_value "$azure_secret" storage-account)" = "$account" ] || return 1
     [ "$(secret_value "$azure_secret" container-name)" = "$container" ] || return 1
     [ -z "$scoped" ] || [ -n "$(secret_value "$azure_secret" sas-token-put)" ] || return 1
+    [ -z "$pitr" ] || [ -n "$(secret_value "$azure_secret" sas-token-wal)" ] || return 1
     token=$(secret_value "$azure_secret" sas-token) || return 1
     until=$(printf '%s' "$token" | sed 's/[?&]/\
 /g' | sed -n 's/^se=//p' | sed 's/%3A/:/g')

@@ -325,6 +325,13 @@ fn a_pushgateway_gets_a_group_for_each_store() {
     );
     assert_eq!(value(&body, "verify_success", &store, ""), 1.0);
 
+    // What looks at the WAL every five minutes does not answer for the night's.
+    let (origin, heard) = server("200 OK");
+    run(&mut verify(&store, &["--wal-only", "--push", &origin]), 0);
+    let (head, _) = heard.join().unwrap();
+    let group = "POST /metrics/job/backup-verify-wal/store@base64/";
+    assert!(head.starts_with(group), "{head}");
+
     let (origin, heard) = server("400 Bad Request");
     let (_, said) = run(&mut verify(&store, &["--push", &origin]), 0);
     heard.join().unwrap();

@@ -5,6 +5,7 @@ use std::fs;
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::thread;
 
 use crc_fast::CrcAlgorithm;
 use scripted_service::{Fault, Kind, Service};
@@ -65,14 +66,18 @@ impl Data {
         self.run_with(args, "racwdl")
     }
 
-    fn run_with(&self, args: &[&str], permissions: &str) -> Ended {
+    fn command(&self, args: &[&str], permissions: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_blob-put"));
         let token = format!("se=2999-01-01&sr=c&sp={permissions}&sig=S3CRETS3CRETS3CRET");
         command.args(args).env_clear().stdin(Stdio::null());
         command
             .current_dir(self.path())
             .env("AZURE_STORAGE_SAS_TOKEN", token);
-        let output = command.output().unwrap();
+        command
+    }
+
+    fn run_with(&self, args: &[&str], permissions: &str) -> Ended {
+        let output = self.command(args, permissions).output().unwrap();
         Ended {
             code: output.status.code().unwrap(),
             out: String::from_utf8(output.stdout).unwrap(),
@@ -389,6 +394,77 @@ fn neighbours_go_along_and_are_marked() {
         assert!(!data.status(&format!("{name}.ready")).exists(), "{name}");
     }
     assert_eq!(service.count(Kind::PutBlob), names.len());
+}
+
+/// Killed at each of its requests, before the service did what was asked and after: what is marked as done is there, and
+/// the next run brings the rest.
+#[test]
+fn killed_at_any_request_nothing_is_lost() {
+    const HISTORY: &str = "00000002.history";
+    let names: Vec<String> = (3..7)
+        .map(|number| format!("0000000100000000000000{number:02X}"))
+        .collect();
+    let contents = |name: &str| match name {
+        HISTORY => b"1\t0/680000\tno recovery target specified\n".to_vec(),
+        segment_name => segment(u64::from_str_radix(&segment_name[16..], 16).unwrap(), 0),
+    };
+    let kinds = [Kind::PutBlob, Kind::List, Kind::Head, Kind::Get];
+    for fault in [Fault::Stall, Fault::StallRequest(100), Fault::Drip] {
+        let mut killed = 0;
+        // What is asked for, whether another run had put the first one before, and the request.
+        for (asked, is_there) in [
+            (names[0].as_str(), false),
+            (&names[0], true),
+            (HISTORY, false),
+        ] {
+            let mut requests = kinds.iter().map(|&kind| (kind, 1)).collect::<Vec<_>>();
+            while let Some((kind, nth)) = requests.pop() {
+                let (service, data) = (Service::start(), Data::new());
+                if is_there {
+                    data.ready(asked, &contents(asked));
+                    data.archive(asked, &service.url(), &[]).is_done();
+                }
+                for name in names.iter().map(String::as_str).chain([HISTORY]) {
+                    data.ready(name, &contents(name));
+                }
+                let before = service.count(kind);
+                service.fault(kind, before + nth, fault.clone());
+                let (path, url) = (format!("pg_wal/{asked}"), service.url());
+                let args = ["--wal", &path, &url, "--ahead", "2"];
+                let mut child = data.command(&args, "racwdl").spawn().unwrap();
+                let ended = loop {
+                    if service.count(kind) >= before + nth {
+                        child.kill().unwrap();
+                        break child.wait().unwrap();
+                    }
+                    if let Some(ended) = child.try_wait().unwrap() {
+                        break ended;
+                    }
+                    thread::yield_now();
+                };
+                // It has no such request: it came to its end.
+                if ended.code() == Some(0) {
+                    continue;
+                }
+                assert_eq!(ended.code(), None, "{asked} {kind:?} {nth} {fault:?}");
+                killed += 1;
+                requests.push((kind, nth + 1));
+                for name in names.iter().map(String::as_str).chain([HISTORY]) {
+                    if data.status(&format!("{name}.done")).exists() {
+                        holds(&service, name, &contents(name));
+                    } else {
+                        assert!(data.status(&format!("{name}.ready")).exists(), "{name}");
+                    }
+                }
+                // PostgreSQL asks again, and for each that is left.
+                for name in names.iter().map(String::as_str).chain([HISTORY]) {
+                    data.archive(name, &service.url(), &[]).is_done();
+                    holds(&service, name, &contents(name));
+                }
+            }
+        }
+        assert!(killed >= 7, "{killed} with {fault:?}");
+    }
 }
 
 #[test]

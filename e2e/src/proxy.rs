@@ -100,6 +100,11 @@ impl Proxy {
         lock(&self.shared).left = Some(bytes);
     }
 
+    /// The server is there again.
+    pub fn comes_back(&self) {
+        lock(&self.shared).left = None;
+    }
+
     /// Whether it is.
     pub fn is_gone(&self) -> bool {
         lock(&self.shared).left == Some(0)

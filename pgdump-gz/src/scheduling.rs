@@ -10,12 +10,21 @@
     reason = "neither the standard library nor rustix has these system calls"
 )]
 pub(crate) fn run_as_batch() {
-    const THIS_THREAD: libc::pid_t = 0;
-    let priority = libc::sched_param { sched_priority: 0 };
-    // SAFETY: system calls that read one structure, which outlives them. If they are refused the dump is a little slower.
+    const THIS_THREAD: libc::c_long = 0;
+    // The kernel's sched_param is this one number.
+    let priority: libc::c_int = 0;
+    // The calls themselves: musl has functions of these names that only fail, since POSIX wants them to be about a process.
+    // SAFETY: system calls that read one number, which outlives them. If they are refused the dump is a little slower.
     unsafe {
-        if libc::sched_getscheduler(THIS_THREAD) == libc::SCHED_OTHER {
-            libc::sched_setscheduler(THIS_THREAD, libc::SCHED_BATCH, &raw const priority);
+        let policy = libc::syscall(libc::SYS_sched_getscheduler, THIS_THREAD);
+        if policy == libc::c_long::from(libc::SCHED_OTHER) {
+            let batch = libc::c_long::from(libc::SCHED_BATCH);
+            libc::syscall(
+                libc::SYS_sched_setscheduler,
+                THIS_THREAD,
+                batch,
+                &raw const priority,
+            );
         }
     }
 }

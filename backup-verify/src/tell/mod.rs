@@ -14,13 +14,14 @@ use crate::show::metrics::Metrics;
 use crate::show::{Output, is_stdout};
 use endpoint::Endpoint;
 use ping::{ping, ping_start};
-use push::push;
+use push::{Runs, push};
 
 /// Everybody who is told how a run went.
 #[derive(Debug)]
 pub(crate) struct Monitoring {
     file: Option<PathBuf>,
     push: Option<Endpoint>,
+    runs: Runs,
     ping: Option<Endpoint>,
     tells_start: bool,
 }
@@ -62,6 +63,10 @@ impl Monitoring {
         Ok(Self {
             file: args.metrics.clone(),
             push: push.filter(|_| is_store),
+            runs: match args.wal_only {
+                true => Runs::WalOnly,
+                false => Runs::Whole,
+            },
             ping,
             tells_start: args.ping_start,
         })
@@ -87,7 +92,7 @@ impl Monitoring {
             .as_deref()
             .map_or(Ok(()), |file| write(metrics, file));
         if let Some(endpoint) = &self.push {
-            push(endpoint, metrics);
+            push(endpoint, metrics, self.runs);
         }
         let ended = match (ended, written) {
             (Err(error), Err(lesser)) => {

@@ -11,6 +11,7 @@ use super::data::{Data, FOREIGN, OURS, PLAIN};
 use super::one_database;
 use super::race::{Figure, Quantity, Race};
 use super::sink::{CONTAINER, Sink};
+use super::wal;
 use crate::program::PROGRAMS;
 use crate::sas::Sas;
 
@@ -35,6 +36,8 @@ pub enum Group {
     Transfer,
     /// Dumps and uploads that are held to a rate.
     Rate,
+    /// WAL: archived, restored, lost.
+    Wal,
     /// Memory on a stream of many gigabytes.
     Memory,
     /// `--help`, and the sizes of the programs.
@@ -43,7 +46,7 @@ pub enum Group {
 
 impl Group {
     /// All, in their order.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Dump,
         Self::OneCpu,
         Self::Compress,
@@ -53,14 +56,15 @@ impl Group {
         Self::OneDatabase,
         Self::Transfer,
         Self::Rate,
+        Self::Wal,
         Self::Memory,
         Self::Start,
     ];
 
-    /// What is run when nothing is said: all but memory, which takes long.
+    /// What is run when nothing is said: all but memory and WAL, which take long.
     pub fn usual() -> Vec<Self> {
         let mut groups = Self::ALL.to_vec();
-        groups.retain(|&group| group != Self::Memory);
+        groups.retain(|&group| group != Self::Memory && group != Self::Wal);
         groups
     }
 
@@ -79,6 +83,7 @@ impl Group {
                 .flat_map(|delay| transfer(data, delay))
                 .collect(),
             Self::Rate => vec![rate(data)],
+            Self::Wal => wal::races(data),
             Self::Memory => {
                 stream(data, gigabytes).expect("the stream");
                 vec![memory(2, 32.0), memory(8, 64.0)]
@@ -100,6 +105,7 @@ impl fmt::Display for Group {
             Self::OneDatabase => "one-database",
             Self::Transfer => "transfer",
             Self::Rate => "rate",
+            Self::Wal => "wal",
             Self::Memory => "memory",
             Self::Start => "start",
         })

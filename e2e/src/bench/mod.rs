@@ -9,6 +9,7 @@ mod one_database;
 mod race;
 mod sink;
 mod table;
+mod wal;
 
 use std::fs;
 use std::path::Path;

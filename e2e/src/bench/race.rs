@@ -1,5 +1,6 @@
 //! A race: command lines that are run in turn, several times, and the figures that follow from it.
 
+use std::fmt;
 use std::fs;
 use std::io::{self, Write};
 
@@ -24,6 +25,23 @@ pub(crate) struct Race {
     pub(crate) env: Vec<(&'static str, String)>,
     /// How often, where that is not for the caller to say.
     pub(crate) rounds: Option<usize>,
+    /// What runs a line, by its place, where it is no command line.
+    pub(crate) by: Option<Run>,
+}
+
+/// Something that is measured as a line is.
+pub(crate) struct Run(Box<dyn Fn(usize) -> Measured>);
+
+impl Run {
+    pub(crate) fn new(run: impl Fn(usize) -> Measured + 'static) -> Self {
+        Self(Box::new(run))
+    }
+}
+
+impl fmt::Debug for Run {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Run")
+    }
 }
 
 /// What can be measured of a command line.
@@ -85,7 +103,11 @@ impl Race {
         let lines: Vec<Line> = self.lines.iter().map(|line| Line::parse(line)).collect();
         let mut rows = vec![Vec::new(); lines.len()];
         for _ in 0..self.rounds.unwrap_or(rounds) {
-            for (line, runs) in lines.iter().zip(&mut rows) {
+            for (at, (line, runs)) in lines.iter().zip(&mut rows).enumerate() {
+                if let Some(Run(run)) = &self.by {
+                    runs.push(run(at));
+                    continue;
+                }
                 let fresh = self.fresh.then(Cluster::start);
                 let cluster = fresh.as_ref().unwrap_or(&data.cluster);
                 runs.push(line.run(cluster, data.path(), cpu, &self.env));

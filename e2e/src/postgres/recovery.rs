@@ -1,6 +1,7 @@
 //! Clusters that are copies of another one: base backups, and what is recovered from them.
 
-use std::fs::{self, File};
+use std::fs::{self, File, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -41,6 +42,8 @@ impl Cluster {
         let copy = scratch.join("data");
         let copied = Command::new("cp").arg("-R").args([data, &copy]).status();
         assert!(copied.is_ok_and(|status| status.success()), "cp");
+        // What tar left may be open to others, which a server refuses.
+        fs::set_permissions(&copy, Permissions::from_mode(0o700)).expect("chmod");
         let _ = fs::remove_file(copy.join("postmaster.pid"));
         if let Some(signal) = signal {
             fs::write(copy.join(format!("{signal}.signal")), "").expect("a signal");

@@ -58,6 +58,7 @@ mod terminal;
 mod tls;
 mod transfer;
 mod wal_archive;
+mod wal_failover;
 mod wal_restore;
 mod wal_retention;
 mod working_database;

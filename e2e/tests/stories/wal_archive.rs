@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::fs;
 
-use e2e::{Cluster, Program, Version, WalStore, scratch, wait_for};
+use e2e::proxy::Proxy;
+use e2e::{Azurite, Cluster, Program, Version, WalStore, scratch, wait_for};
 
 /// What PostgreSQL noted as ready or done.
 fn noted(cluster: &Cluster, how: &str) -> Vec<String> {
@@ -118,6 +119,58 @@ fn nothing_is_lost_whatever_is_killed() {
         drained(&cluster);
         assert!(all_done_are_there(&cluster, &store) >= 18);
     }
+}
+
+/// Answers are lost, then the service is away for as long as PostgreSQL takes to fill segments, and comes back, all under
+/// load. What was committed comes back too.
+#[test]
+fn the_store_is_away_under_load_and_comes_back() {
+    let store = WalStore::container();
+    let proxy = Proxy::to(Azurite::shared().port());
+    let by_proxy = store.azure().unwrap().url_at(proxy.port());
+    let settings = store.archiving("--ahead 4 --deadline 1s");
+    let settings = settings.replace(&store.url(), &by_proxy);
+    let cluster = archiving(Version::debian(), &["--wal-segsize=1"], &settings);
+    let pgbench = |args: &[&str]| {
+        Program::other("pgbench")
+            .args(args)
+            .arg("postgres")
+            .on(&cluster)
+    };
+    pgbench(&["-i", "-q"]).succeeds();
+    drained(&cluster);
+    let base = cluster.base_backup();
+
+    // Each is repeated, and finds what it put itself.
+    proxy.lose("sig=", 4);
+    let load = pgbench(&["-n", "-c", "2", "-t", "1000"]).spawn();
+    wait_for("lost answers", || (proxy.losses_left() == 0).then_some(()));
+    proxy.gone_after(0);
+    // Whatever pgbench does by then.
+    wait_for("a failure and a backlog", || {
+        cluster.sql("postgres", "insert into t select g, md5(g::text) from generate_series(1, 1000) g; select pg_switch_wal()");
+        let failed = "select failed_count > 0 from pg_stat_archiver";
+        let is_behind = noted(&cluster, "ready").len() > 3;
+        (is_behind && cluster.sql("postgres", failed) == "t").then_some(())
+    });
+    proxy.comes_back();
+    let load = load.wait();
+    assert_eq!(load.code(), Some(0), "{load}");
+    // The archiver, which has given up for a minute, hears of it.
+    write(&cluster, 1);
+    drained(&cluster);
+    all_done_are_there(&cluster, &store);
+
+    let all = "select count(*), sum(delta), (select sum(abalance) from pgbench_accounts), (select count(*) from t) from pgbench_history";
+    let committed = cluster.sql("postgres", all);
+    assert!(committed.starts_with("2000|"), "{committed}");
+    let mut restored = cluster.copied(
+        &base.join("data"),
+        Some("recovery"),
+        &store.recovering("--ahead 4"),
+    );
+    restored.recover().unwrap();
+    assert_eq!(restored.sql("postgres", all), committed);
 }
 
 #[test]

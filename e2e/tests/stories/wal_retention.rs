@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use e2e::{Azurite, Cluster, Program, Scratch, Version, compare, tool, wait_for};
+use e2e::{Azurite, Cluster, Program, Scratch, Version, WalStore, compare, wait_for};
 use serde_json::Value;
 
 use crate::base_backup::{base, recovered, set};
@@ -12,28 +12,20 @@ use crate::base_backup::{base, recovered, set};
 /// A cluster that archives its WAL into a store with `blob-put --wal`.
 struct Archiving {
     cluster: Cluster,
+    _place: WalStore,
     store: PathBuf,
     archive: PathBuf,
 }
 
 impl Archiving {
     fn start() -> Self {
-        let settings =
-            "wal_level = replica\nmax_wal_senders = 4\nfull_page_writes = on\narchive_mode = on\n";
-        let cluster = Cluster::with(Version::debian(), &["--wal-segsize=1"], settings);
-        let store = cluster.server_dir("store");
-        // Where the server's user finds it.
-        let blob_put = cluster.scratch().join("blob-put");
-        fs::copy(tool::program("blob-put"), &blob_put).unwrap();
-        set(
-            &cluster,
-            &format!(
-                "archive_command = '{} --wal \"%p\" {}/'",
-                blob_put.display(),
-                store.display()
-            ),
+        let place = WalStore::directory();
+        let cluster = Cluster::with(
+            Version::debian(),
+            &["--wal-segsize=1"],
+            &place.archiving(""),
         );
-        cluster.sql("postgres", "select pg_reload_conf()");
+        let store = PathBuf::from(place.url());
         let system = cluster.sql(
             "postgres",
             "select system_identifier from pg_control_system()",
@@ -41,6 +33,7 @@ impl Archiving {
         let archive = store.join("wal").join(system);
         Self {
             cluster,
+            _place: place,
             store,
             archive,
         }

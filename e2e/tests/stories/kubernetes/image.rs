@@ -1,4 +1,4 @@
-//! The image, built once from the programs that are tested, on a base that mmdebstrap makes; and once for arm64.
+//! The image, built once from the sources that are tested, on a base that mmdebstrap makes; and once for arm64.
 
 use std::env;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -41,19 +41,19 @@ impl Image {
     /// The one that all tests run.
     pub(crate) fn shared() -> &'static Self {
         static SHARED: OnceLock<Image> = OnceLock::new();
-        SHARED.get_or_init(|| Self::new("e2e", &[], strip))
+        SHARED.get_or_init(|| Self::new("e2e", &[], HERE))
     }
 
     /// The one for arm64, whatever this machine is.
     pub(crate) fn arm64() -> &'static Self {
         static ARM64: OnceLock<Image> = OnceLock::new();
-        ARM64.get_or_init(|| Self::new("arm64", &["--platform", "linux/arm64"], compile_for_arm64))
+        ARM64.get_or_init(|| Self::new("arm64", &["--platform", "linux/arm64"], "arm64"))
     }
 
-    fn new(name: &'static str, options: &'static [&'static str], make_programs: fn(&Path)) -> Self {
+    fn new(name: &'static str, options: &'static [&'static str], arch: &str) -> Self {
         let scratch = Scratch::new();
         scratch.write("containers.conf", CONTAINERS_CONF);
-        make_programs(&scratch.make("programs"));
+        compile(arch, &scratch.make("programs"));
         let mut image = Self {
             id: String::new(),
             name,
@@ -133,29 +133,22 @@ impl Image {
     }
 }
 
-/// The programs without what only a debugger reads, as a release has them.
-fn strip(into: &Path) {
-    for name in PROGRAMS {
-        Program::other("strip")
-            .arg("-o")
-            .arg(into.join(name))
-            .arg(tool::program(name))
-            .succeeds();
-    }
-    Program::other(tool::program("pages"))
-        .arg(into.join("share"))
-        .succeeds();
-}
+/// This machine, as Debian calls it.
+const HERE: &str = if cfg!(target_arch = "aarch64") {
+    "arm64"
+} else {
+    "amd64"
+};
 
-/// The programs for arm64, compiled from the sources that the tested ones are from.
-fn compile_for_arm64(into: &Path) {
+/// The image's programs, compiled from the sources that the tested ones are from. `scripts/test` did so before.
+fn compile(arch: &str, into: &Path) {
     let compile = Program::other(tool::workspace().join("images/compile"));
     // What cargo tells a test of its crate makes it compile anew what was compiled outside of one.
     env::vars()
         .map(|(name, _)| name)
         .filter(|name| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_"))
         .fold(compile, |compile, name| compile.without_env(&name))
-        .args(["--profile", "emulated", "arm64"])
+        .args(["--profile", "quick", arch])
         .arg(into)
         .deadline(Duration::from_secs(900))
         .succeeds();
@@ -233,6 +226,7 @@ fn belongs(path: &str) -> bool {
     match directory {
         "" => ["bin", "lib", "lib64", "sbin"].contains(&name),
         "/usr/local/bin" => PROGRAMS.contains(&name),
+        "/opt/backup" => FOR_POSTGRESQL.contains(&name),
         "/usr/local/share/bash-completion/completions" => PROGRAMS.contains(&name),
         "/usr/local/share/zsh/site-functions" => name
             .strip_prefix('_')
@@ -263,6 +257,9 @@ fn belongs(path: &str) -> bool {
         .any(under),
     }
 }
+
+/// What an init container copies into PostgreSQL's own container.
+pub(crate) const FOR_POSTGRESQL: [&str; 2] = ["blob-put", "restore-stream"];
 
 const OF_PODMAN: [&str; 4] = ["hosts", "hostname", "resolv.conf", "mtab"];
 

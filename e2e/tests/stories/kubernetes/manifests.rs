@@ -55,7 +55,7 @@ pub(crate) fn objects(rendered: &str) -> Vec<Value> {
         .collect()
 }
 
-pub(crate) const RENDERINGS: [(&str, &[&str]); 11] = [
+pub(crate) const RENDERINGS: [(&str, &[&str]); 14] = [
     ("primary", &[]),
     ("dr", &[]),
     ("local", &[]),
@@ -68,6 +68,12 @@ pub(crate) const RENDERINGS: [(&str, &[&str]); 11] = [
     ("dr", &["workload-identity", "scoped-identities"]),
     // A Pushgateway for jobs that have an identity.
     ("primary", &["monitoring", "workload-identity"]),
+    ("local", &["pitr", "monitoring"]),
+    ("primary", &["pitr", "scoped-tokens"]),
+    (
+        "primary",
+        &["pitr", "workload-identity", "scoped-identities"],
+    ),
 ];
 
 #[test]
@@ -124,6 +130,8 @@ fn a_broken_manifest_is_found() {
     }
 }
 
+const EVERY_FIVE_MINUTES: &str = "postgresql-backup-wal";
+
 /// What the schema does not say.
 fn check(objects: &[Value]) {
     let names = |kind: &str| -> Vec<&str> {
@@ -141,7 +149,9 @@ fn check(objects: &[Value]) {
     ] {
         assert!(names("CronJob").contains(&name), "no CronJob {name}");
     }
-    assert_eq!(names("CronJob").len(), 5);
+    // Of the component pitr, with another one for the base backups.
+    let of_pitr = usize::from(names("CronJob").contains(&EVERY_FIVE_MINUTES));
+    assert_eq!(names("CronJob").len(), 5 + 2 * of_pitr);
     let mut secrets = names("Secret");
     // Made by setup-backup.sh, or as the strategy says, by hand.
     secrets.extend(["postgresql-backup-azure-secret", "postgresql-backup-login"]);
@@ -175,23 +185,24 @@ fn check(objects: &[Value]) {
         assert_eq!(spec["schedule"], schedule, "{name}");
         assert_eq!(spec["timeZone"], "Etc/UTC", "{name}");
         assert_eq!(spec["concurrencyPolicy"], "Forbid", "{name}");
-        assert!(
-            spec["startingDeadlineSeconds"]
-                .as_u64()
-                .is_some_and(|seconds| (600..43_200).contains(&seconds)),
-            "{name}"
-        );
-        for limit in ["successfulJobsHistoryLimit", "failedJobsHistoryLimit"] {
-            check_history(name, spec, limit);
-        }
         let job_spec = &spec["jobTemplate"]["spec"];
+        let late = spec["startingDeadlineSeconds"].as_u64().expect("a limit");
+        let stays = job_spec["ttlSecondsAfterFinished"].as_u64();
+        let stays = stays.expect("a time to live");
+        if name == EVERY_FIVE_MINUTES {
+            assert!(late < 300, "the next one is there");
+            let limit = job_spec["activeDeadlineSeconds"].as_u64();
+            assert!(limit.expect("a limit") < 300);
+            // The controller removes none before its time, and the cluster does not hold thousands.
+            assert!((3600..=86_400).contains(&stays), "{stays}");
+        } else {
+            assert!((600..43_200).contains(&late), "{name}");
+            for limit in ["successfulJobsHistoryLimit", "failedJobsHistoryLimit"] {
+                check_history(name, spec, limit);
+            }
+            assert!(stays >= 86_400, "{name}");
+        }
         assert!(job_spec["backoffLimit"].is_u64(), "{name}");
-        assert!(
-            job_spec["ttlSecondsAfterFinished"]
-                .as_u64()
-                .is_some_and(|ttl| ttl >= 86_400),
-            "{name}"
-        );
         let by_hand = name == "postgresql-restore";
         assert_eq!(
             spec["suspend"] == true,
@@ -273,7 +284,9 @@ fn check_schedule(schedule: &str) {
         .iter()
         .zip([(0, 59), (0, 23), (1, 31), (1, 12), (0, 6)])
     {
+        let every = field.strip_prefix("*/").and_then(|it| it.parse().ok());
         let good = *field == "*"
+            || every.is_some_and(|it: u32| (2..=most / 2).contains(&it))
             || field
                 .parse()
                 .is_ok_and(|value: u32| (least..=most).contains(&value));
@@ -402,9 +415,11 @@ fn the_dr_region_has_names_of_its_own() {
 
 #[test]
 fn scoped_tokens_reach_the_right_jobs() {
-    let objects = objects(&render("primary", &["scoped-tokens"]));
+    let objects = objects(&render("primary", &["pitr", "scoped-tokens"]));
     for (name, key) in [
         ("postgresql-backup-to-azure", "sas-token-put"),
+        ("postgresql-backup-base", "sas-token-put"),
+        ("postgresql-backup-wal", "sas-token-read"),
         ("postgresql-backup-prune-azure", "sas-token-prune"),
         ("postgresql-restore-test", "sas-token-read"),
         ("postgresql-restore", "sas-token-read"),

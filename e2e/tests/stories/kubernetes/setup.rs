@@ -2,7 +2,10 @@
 //! end as the test says.
 
 use std::fs;
+use std::path::Path;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use e2e::{Program, Seen, tool};
 use serde_json::Value;
 
@@ -29,7 +32,12 @@ const REFUSED: &str = "ERROR: 403 AuthenticationFailed, of sig=SIGNATURE&se=1";
 
 /// setup-backup.sh; its standard error goes into the file `said`.
 fn set_up(stage: &Stage, words: &str) -> Program {
-    let script = tool::workspace().join("k8s/setup-backup.sh");
+    set_up_of(stage, &tool::workspace().join("k8s"), words)
+}
+
+/// The same, of a copy of k8s/.
+fn set_up_of(stage: &Stage, k8s: &Path, words: &str) -> Program {
+    let script = k8s.join("setup-backup.sh");
     let line = format!("exec {} {words} 2>said", script.display());
     stage
         .with(Program::other("sh"))
@@ -245,4 +253,58 @@ fn the_overlay_local_is_not_changed_by_a_second_run() {
     let second = std::mem::take(&mut stage.shared.lock().changes);
     assert_eq!(second, Vec::<String>::new(), "{seen}");
     assert!(!seen.out().contains("configured"), "{seen}");
+}
+
+/// Archiving WAL has a token of its own, and what restarts PostgreSQL is left to a person.
+#[test]
+fn a_token_for_the_wal_is_made_and_what_remains_is_said() {
+    let stage = stage_with("", |_, _| {});
+    set_up(&stage, "--yes --no-run --pitr").fails(2);
+    let hint = said(&stage);
+    assert!(hint.contains("hint: add the component pitr to "), "{hint}");
+
+    // An overlay with the component.
+    Program::other("cp")
+        .arg("-r")
+        .args([tool::workspace().join("k8s"), stage.scratch.join("k8s")])
+        .succeeds();
+    let overlay = "k8s/overlays/primary/kustomization.yaml";
+    let lines = fs::read_to_string(stage.scratch.join(overlay)).unwrap();
+    let with = lines.replace("# - ../../components/pitr", "- ../../components/pitr");
+    assert_ne!(lines, with);
+    stage.scratch.write(overlay, with);
+    // The token says which permissions were asked for.
+    let az = AZ.replace("SCRATCH", &stage.scratch.path().display().to_string());
+    let az = az.replace(
+        "echo 'se=2099-01-01T00:00Z&sp=rcwdl&sig=SIGNATURE'",
+        "all=$*; sp=${all#*--permissions }; echo \"se=2099-01-01T00%3A00Z&sp=${sp%% *}&sig=SIGNATURE\"",
+    );
+    stage.program("az", &az);
+    let k8s = stage.scratch.join("k8s");
+    set_up_of(&stage, &k8s, "--yes --no-run").succeeds();
+    let told = said(&stage);
+    for words in [
+        "patch statefulset postgresql-primary",
+        "image: primaryacr01.azurecr.io/postgresql-backup:",
+        "host replication postgres all scram-sha-256",
+        "--from=cronjob/postgresql-backup-base",
+    ] {
+        assert!(told.contains(words), "{words}: {told}");
+    }
+    let token = || {
+        let state = stage.shared.lock();
+        let path = format!("/api/v1/namespaces/{NAMESPACE}/secrets/postgresql-backup-azure-secret");
+        text(&state.objects[&path]["data"]["sas-token-wal"]).to_owned()
+    };
+    let token = String::from_utf8(BASE64.decode(token()).unwrap()).unwrap();
+    assert!(token.contains("&sp=rcw&"), "{token}");
+    // It stays.
+    let before = changes_of_the_secret(&stage).len();
+    set_up_of(&stage, &k8s, "--yes --no-run --pitr").succeeds();
+    assert_eq!(
+        changes_of_the_secret(&stage).len(),
+        before,
+        "{}",
+        said(&stage)
+    );
 }

@@ -118,9 +118,18 @@ impl Site {
     /// The same, of nodes that run this image.
     pub(crate) fn set_up_with(image: &'static Image) -> Self {
         static PRIMARY: LazyLock<Vec<Value>> = LazyLock::new(|| objects(&render("primary", &[])));
+        Self::set_up_from(image, &PRIMARY)
+    }
+
+    /// The same, with more components.
+    pub(crate) fn set_up_of(image: &'static Image, components: &[&str]) -> Self {
+        Self::set_up_from(image, &objects(&render("primary", components)))
+    }
+
+    fn set_up_from(image: &'static Image, objects: &[Value]) -> Self {
         let site = Self::of(image);
         site.shared.change(|state| {
-            for object in PRIMARY.iter() {
+            for object in objects {
                 state.objects.insert(path_of(object), object.clone());
             }
         });
