@@ -28,6 +28,7 @@ mod old_dumps;
 mod on_error;
 mod one_database;
 mod one_table;
+mod one_table_faults;
 mod parallel_restore;
 mod permissions;
 mod places;
