@@ -30,6 +30,7 @@ mod one_database;
 mod one_table;
 mod one_table_faults;
 mod parallel_restore;
+mod parallel_restore_faults;
 mod permissions;
 mod places;
 mod plain_tools;
