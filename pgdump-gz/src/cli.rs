@@ -238,7 +238,7 @@ pub(crate) struct Args {
     )]
     pub(crate) max_rate: Option<Rate>,
 
-    /// Compression level, 1 (fastest) to 8 (smallest)
+    /// Compression level, 1 (fastest) to 9 (smallest)
     #[arg(
         long,
         value_name = "L",

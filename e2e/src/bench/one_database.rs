@@ -30,14 +30,22 @@ pub(super) fn race(data: &Data) -> Race {
     let psql = "psql -q < one.sql".to_owned();
     let ours = |jobs: usize| format!("restore-stream --database one --jobs {jobs} one.sql.gz");
     let theirs = "pg_restore --create --dbname postgres --jobs 2 one.dir".to_owned();
+    // 32 MiB, and 3 MiB a session.
+    let memory = |jobs: usize| {
+        let most = (32 + 3 * jobs) << 20;
+        Figure::bound(Quantity::Peak, &ours(jobs), most as f64)
+    };
     Race {
         title: "one database: into a fresh cluster, all CPUs",
         figures: vec![
             Figure::ratio(Quantity::Wall, &ours(2), &theirs, 1.0),
             Figure::ratio(Quantity::Wall, &ours(2), &ours(1), 0.6),
             Figure::ratio(Quantity::Wall, &ours(1), &psql, 1.0),
+            memory(1),
+            memory(2),
+            memory(8),
         ],
-        lines: vec![psql, ours(1), ours(2), theirs],
+        lines: vec![psql, ours(1), ours(2), ours(8), theirs],
         fresh: true,
         ..Race::default()
     }

@@ -60,7 +60,7 @@ fn sentence(race: &Race, outcome: &Outcome, figure: &Figure) -> String {
     };
     match &figure.theirs {
         Some(theirs) => format!(
-            "{what}, '{}' to '{theirs}': {:.3} (to reach: at most {limit:.2})",
+            "{what}, '{}' to '{theirs}': {:.3} (to reach: at most {limit:.3})",
             figure.ours,
             ours / value(theirs),
         ),

@@ -1,46 +1,12 @@
-//! One database restored by several sessions is the database that one session restores; and whatever happens to it on the
-//! way, it is all or nothing.
+//! One database restored by several sessions is the database that one session restores.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
-use e2e::{
-    Chance, Cluster, Program, Running, Scratch, Seen, Version, backup, compare, sample, wait_for,
-};
-use rustix::process::Signal;
+use e2e::{Chance, Cluster, Program, Scratch, Seen, Version, backup, compare, sample};
 use serde_json::Value;
 
 /// What several sessions could get in each other's way with. The tablespace is made before.
 const INTRICATE: &str = include_str!("parallel_restore/intricate.sql");
-
-/// Work of each kind that can be held up: by the setting `e2e.pause_at` of the role that restores.
-const PAUSING: &str = r#"
-create database pausing;
-\connect pausing
-create function pause(place text, n integer) returns integer language plpgsql immutable as $$
-begin
-    if current_setting('e2e.pause_at', true) = place then perform pg_catalog.pg_sleep(600); end if;
-    return n;
-end $$;
-create table many (id integer primary key, t text);
-insert into many select i, repeat('x', 100) from generate_series(1, 5000) i;
-create table early (id integer, check (public.pause('rows', id) > 0));
-insert into early values (1);
-create table indexed (id integer);
-insert into indexed values (1), (2);
-create index slow on indexed (public.pause('index', id));
-create table excluding (id integer, exclude using btree ((public.pause('constraint', id)) with =));
-insert into excluding values (1);
-create table refers (id integer references many);
-insert into refers select i from generate_series(1, 100) i;
-create materialized view seen as select public.pause('view', 1);
-"#;
-
-/// Where it can pause.
-const PLACES: [&str; 4] = ["rows", "index", "constraint", "view"];
-
-/// The sessions of restores.
-const OURS: &str = "application_name like 'restore-stream%'";
 
 fn intricate(cluster: &Cluster) {
     make_tablespace(cluster);
@@ -53,7 +19,7 @@ fn make_tablespace(cluster: &Cluster) {
     cluster.sql("postgres", &sql);
 }
 
-fn restore(backup: &Path, database: &str, name: &str, jobs: &str) -> Program {
+pub(crate) fn restore(backup: &Path, database: &str, name: &str, jobs: &str) -> Program {
     Program::new("restore-stream").arg(backup).args([
         "--database",
         database,
@@ -123,14 +89,23 @@ fn several_sessions_restore_what_one_restores() {
 
 #[test]
 fn all_versions_and_rows_through_the_root() {
+    let mut chance = Chance::new();
     for version in Version::installed() {
         println!("{version}");
         let cluster = Cluster::of(version);
         intricate(&cluster);
         let dir = Scratch::new();
         let path = backup::dump(&cluster, dir.path());
-        let seen = beside(&cluster, &path, "intricate", &["3"]);
-        assert_eq!(sessions(&seen).1, 0, "{seen}");
+        for jobs in ["1", "2", "8"] {
+            let order = chance.below(1 << 30).to_string();
+            let seen = beside(
+                &cluster,
+                &path,
+                "intricate",
+                &[jobs, "--unit-order", &order],
+            );
+            assert_eq!(sessions(&seen).1, 0, "{seen}");
+        }
         // pg_dumpall as a command: its output has an index and maps too.
         let by_root = dir.join("root.sql.gz");
         Program::new("pgdump-gz")
@@ -143,7 +118,7 @@ fn all_versions_and_rows_through_the_root() {
 }
 
 #[test]
-fn hundreds_of_tables() {
+fn hundreds_of_tables_with_indexes() {
     let cluster = Cluster::start();
     cluster.sql("postgres", "create database many");
     let make = "do $$ begin for i in 1..300 loop
@@ -151,6 +126,22 @@ fn hundreds_of_tables() {
         execute format('insert into t%s select i, i from generate_series(1, %s) i', i, 1 + i % 5);
         execute format('create index on t%s (t)', i);
         execute format('comment on index t%s_t_idx is %L', i, 'of ' || i);
+    end loop; end $$";
+    cluster.sql("many", make);
+    let dir = Scratch::new();
+    let path = backup::dump(&cluster, dir.path());
+    let seen = beside(&cluster, &path, "many", &["2"]);
+    assert_eq!(sessions(&seen), (2, 0));
+}
+
+#[test]
+fn ten_thousand_tables() {
+    let locks = "max_locks_per_transaction = 1000";
+    let cluster = Cluster::with(Version::debian(), &[], locks);
+    cluster.sql("postgres", "create database many");
+    let make = "do $$ begin for i in 1..10000 loop
+        execute format('create table t%s (i integer)', i);
+        execute format('insert into t%s values (%s)', i, i);
     end loop; end $$";
     cluster.sql("many", make);
     let dir = Scratch::new();
@@ -171,7 +162,6 @@ fn frozen_rows_leave_nothing_to_a_vacuum() {
     );
     let dir = Scratch::new();
     let path = backup::dump(&cluster, dir.path());
-    restore(&path, "big", "copy", "2").on(&cluster).succeeds();
     let frozen = |table: &str| {
         let sql = format!(
             "select all_frozen = pg_relation_size('{table}') / 8192
@@ -179,12 +169,16 @@ fn frozen_rows_leave_nothing_to_a_vacuum() {
         );
         cluster.sql("copy", &sql)
     };
-    assert_eq!((frozen("t"), frozen("small")), ("t".into(), "f".into()));
-    assert_eq!(cluster.sql("copy", "select count(*) from t"), "20000");
+    for jobs in ["1", "2"] {
+        restore(&path, "big", "copy", jobs).on(&cluster).succeeds();
+        assert_eq!((frozen("t"), frozen("small")), ("t".into(), "f".into()));
+        assert_eq!(cluster.sql("copy", "select count(*) from t"), "20000");
+        cluster.sql("postgres", "drop database copy");
+    }
 }
 
 /// A backup of what a script writes.
-fn made_by(cluster: &Cluster, script: &str, dir: &Scratch) -> PathBuf {
+pub(crate) fn made_by(cluster: &Cluster, script: &str, dir: &Scratch) -> PathBuf {
     let path = dir.join("made.sql.gz");
     Program::new("pgdump-gz")
         .on(cluster)
@@ -217,154 +211,4 @@ fn what_is_not_recognised_keeps_its_place() {
         compare::same_databases((&cluster, "odd"), (&cluster, "copy"));
         cluster.sql("postgres", "drop database copy");
     }
-}
-
-/// Restores it by two sessions in the place of what is there.
-fn replace(path: &Path) -> Program {
-    restore(path, "pausing", "copy", "2").args(["--replace", "--drop-old", "--yes"])
-}
-
-/// Does so up to the pause in one of the sessions.
-fn paused(cluster: &Cluster, path: &Path, place: &str) -> Running {
-    let set = format!("alter role postgres set e2e.pause_at = '{place}'");
-    cluster.sql("postgres", &set);
-    let running = replace(path).on(cluster).spawn();
-    let pauses =
-        format!("select count(*) from pg_stat_activity where wait_event = 'PgSleep' and {OURS}");
-    wait_for("the pause", || {
-        (cluster.sql("postgres", &pauses) != "0").then_some(())
-    });
-    running
-}
-
-/// No session of a restore is left, and no other database than these.
-fn nothing_is_left(cluster: &Cluster, names: &[&str]) {
-    let ours = format!("select count(*) from pg_stat_activity where {OURS}");
-    wait_for("the end of all sessions", || {
-        (cluster.sql("postgres", &ours) == "0").then_some(())
-    });
-    assert_eq!(cluster.databases(), names);
-}
-
-fn pausing() -> (Cluster, Scratch, PathBuf) {
-    let cluster = Cluster::start();
-    sample::load(&cluster, PAUSING);
-    let dir = Scratch::new();
-    let path = backup::dump(&cluster, dir.path());
-    (cluster, dir, path)
-}
-
-#[test]
-fn killed_in_any_kind_of_work_it_leaves_nothing() {
-    let (mut cluster, _dir, path) = pausing();
-    cluster.sql("postgres", "create database copy");
-    cluster.sql("copy", "create table old as select 1 as one");
-    let names = ["copy", "pausing", "postgres"];
-    let end = |condition: &str| {
-        format!("select pg_terminate_backend(pid) from pg_stat_activity where {condition}")
-    };
-    for place in PLACES {
-        // By a signal.
-        let running = paused(&cluster, &path, place);
-        running.signal(Signal::TERM);
-        let seen = running.wait();
-        assert_eq!(seen.code(), Some(143), "{place}\n{seen}");
-        nothing_is_left(&cluster, &names);
-        assert_eq!(cluster.sql("copy", "select one from old"), "1");
-
-        // One session on the server.
-        let running = paused(&cluster, &path, place);
-        cluster.sql(
-            "postgres",
-            &end(&format!("wait_event = 'PgSleep' and {OURS}")),
-        );
-        let seen = running.wait();
-        assert_eq!(seen.code(), Some(1), "{place}\n{seen}");
-        nothing_is_left(&cluster, &names);
-        assert_eq!(cluster.sql("copy", "select one from old"), "1");
-    }
-    // The program itself: the next restore sweeps.
-    let running = paused(&cluster, &path, "index");
-    running.signal(Signal::KILL);
-    assert_eq!(running.wait().code(), None);
-    cluster.sql("postgres", "alter role postgres reset e2e.pause_at");
-    cluster.sql("postgres", &end(OURS));
-    replace(&path).on(&cluster).succeeds();
-    nothing_is_left(&cluster, &names);
-    compare::same_databases((&cluster, "pausing"), (&cluster, "copy"));
-
-    // The server.
-    let running = paused(&cluster, &path, "rows");
-    cluster.stop();
-    let seen = running.wait();
-    assert_eq!(seen.code(), Some(1), "{seen}");
-    cluster.go();
-    cluster.sql("postgres", "alter role postgres reset e2e.pause_at");
-    replace(&path).on(&cluster).succeeds();
-    nothing_is_left(&cluster, &names);
-    compare::same_databases((&cluster, "pausing"), (&cluster, "copy"));
-}
-
-#[test]
-fn a_statement_that_fails_is_named_and_nothing_is_left() {
-    let cluster = Cluster::start();
-    cluster.sql("postgres", "create database shop");
-    cluster.sql(
-        "shop",
-        "create table a (id integer); insert into a select generate_series(1, 1000);
-         create table b (id integer); insert into b select generate_series(1, 1000);
-         create index once on b ((id / 2))",
-    );
-    let dir = Scratch::new();
-    let path = made_by(
-        &cluster,
-        "pg_dumpall | sed -e 's/^CREATE INDEX once/CREATE UNIQUE INDEX once/'",
-        &dir,
-    );
-    let seen = restore(&path, "shop", "copy", "3")
-        .arg("--json")
-        .on(&cluster)
-        .fails(1);
-    seen.says("CREATE UNIQUE INDEX once ON public.b");
-    let said: Value = serde_json::from_str(&seen.out()).unwrap();
-    assert_eq!(said["failure"]["sqlstate"], "23505");
-    nothing_is_left(&cluster, &["postgres", "shop"]);
-    // One session, which goes on.
-    restore(&path, "shop", "copy", "3")
-        .args(["--on-error", "continue"])
-        .on(&cluster)
-        .fails(1)
-        .says("one session restores it")
-        .says("1 of ");
-}
-
-#[test]
-fn a_changed_byte_anywhere_is_found() {
-    let (cluster, dir, path) = pausing();
-    let bytes = fs::read(&path).unwrap();
-    let text = backup::gunzip(&path);
-    let (_, index) = backup::divide(&text);
-    let sections = backup::sections(index);
-    let section = sections.iter().find(|it| it.name == "pausing").unwrap();
-    let [offset, length] = [section.offset, section.length].map(|it| usize::try_from(it).unwrap());
-    let mut chance = Chance::new();
-    for _ in 0..12 {
-        let at = offset + chance.below(length);
-        let mut changed = bytes.clone();
-        changed[at] ^= 1 << chance.below(8);
-        let bad = dir.write("changed.sql.gz", &changed);
-        let seen = restore(&bad, "pausing", "copy", "2").on(&cluster).run();
-        assert_eq!(seen.code(), Some(3), "byte {at}\n{seen}");
-        nothing_is_left(&cluster, &["pausing", "postgres"]);
-    }
-}
-
-#[test]
-fn the_restore_test_takes_several_sessions() {
-    let (cluster, _dir, path) = pausing();
-    Program::new("backup-verify")
-        .arg(&path)
-        .args(["--restore-test", "--jobs", "2"])
-        .on(&cluster)
-        .succeeds();
 }

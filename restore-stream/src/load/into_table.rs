@@ -11,8 +11,10 @@ use crate::load::part::connection;
 use crate::load::psql_output::PsqlOutput;
 use crate::load::table_rows::{Definitions, TableRows};
 use crate::report::Report;
+use crate::server::cleanup::Cleanup;
 use crate::server::cluster::Cluster;
 use crate::server::session_group::SessionGroup;
+use crate::server::undo::Undo;
 use crate::source::chosen::ChosenBackup;
 
 /// Creates the table `new` in the database that the command line names, and fills it with the rows of the one table that
@@ -44,6 +46,11 @@ pub(crate) fn run(chosen: &ChosenBackup, new: &PgText, args: &Args) -> Result<()
     );
     let report = Report::new(chosen.label());
     let sessions = SessionGroup::new(report.first_failure());
+    let cleanup = Cleanup::new(&cluster);
+    cleanup.undos().add(Undo::Table {
+        database: database.clone(),
+        name: name.clone(),
+    });
     let what = format!("table {name}");
     let mut output = PsqlOutput::new(&connection(&cluster, &database), what, &sessions)?;
     for sql in [
@@ -70,7 +77,14 @@ pub(crate) fn run(chosen: &ChosenBackup, new: &PgText, args: &Args) -> Result<()
     })?;
     output.settle()?;
     drop(progress);
-    output.end("COMMIT;\n")?;
+    // The server may have committed and be lost before it says so.
+    output
+        .end("COMMIT;\n")
+        .map_err(|error| match error.hint_text() {
+            Some(_) => error,
+            None => error.hint(format!("see whether {name} is there: if so, it is whole")),
+        })?;
+    cleanup.keep_in_place(&database);
     say!("{name}: {count} rows");
     Ok(())
 }

@@ -95,14 +95,24 @@ impl<E: Edit> Load<E> {
         input: &mut CheckedSql<'_>,
         progress: &Progress,
     ) -> Result<(), Error> {
+        self.all_by(input, progress, &mut |load, piece| load.piece(piece))
+    }
+
+    /// As [`Load::all`]; `each` gets each piece, and sends it on.
+    pub(crate) fn all_by(
+        &mut self,
+        input: &mut CheckedSql<'_>,
+        progress: &Progress,
+        each: &mut dyn FnMut(&mut Self, Piece<'_>) -> Result<(), Error>,
+    ) -> Result<(), Error> {
         let mut scanner = self.scanner();
         while let Some(sql) = input.next()? {
             let length = sql.len() as u64;
-            scanner.feed(sql, &mut |piece| self.piece(piece))?;
+            scanner.feed(sql, &mut |piece| each(self, piece))?;
             progress.advance(length);
         }
         input.finish()?;
-        let ended = scanner.finish(&mut |piece| self.piece(piece))?;
+        let ended = scanner.finish(&mut |piece| each(self, piece))?;
         ended.map_err(|how| unfinished(&input.label(), how))?;
         self.finish()
     }

@@ -14,6 +14,13 @@ pub(crate) enum Undo {
     Unlink(PgText),
     /// An existing database that was empty is being filled. It cannot be emptied, so the person is told.
     Partial(PgText),
+    /// One transaction fills a new table, of this name in SQL, in an existing database. It ends with its session.
+    Table {
+        /// The database.
+        database: PgText,
+        /// The table.
+        name: PgText,
+    },
 }
 
 /// The final name, which a database gets before it is filled.
@@ -37,7 +44,12 @@ impl Undo {
 
     /// Whether it is about this existing database.
     pub(crate) fn is_in_place(&self, database: &PgText) -> bool {
-        matches!(self, Self::Unlink(name) | Self::Partial(name) if name == database)
+        match self {
+            Self::Drop(..) => false,
+            Self::Unlink(name) | Self::Partial(name) | Self::Table { database: name, .. } => {
+                name == database
+            }
+        }
     }
 
     /// The steps that take it back, in this order. All of them are tried, even after one has failed.
@@ -60,7 +72,7 @@ impl Undo {
                 back.chain([release, drop]).collect()
             }
             Self::Unlink(database) => vec![step(database, unlink())],
-            Self::Partial(_) => Vec::new(),
+            Self::Partial(_) | Self::Table { .. } => Vec::new(),
         }
     }
 
@@ -78,6 +90,9 @@ impl Undo {
                 format!("cannot remove the large objects from '{database}', which had none")
             }
             Self::Partial(database) => partial(database),
+            Self::Table { database, name } => format!(
+                "cannot end the session that fills {name} in '{database}': it may hold locks, and if {name} comes to be there, it is whole"
+            ),
         }
     }
 }

@@ -28,8 +28,12 @@ impl DatabaseEdit {
             Freeze::Next => frozen(statement),
             _ => None,
         };
-        if frozen.is_some() {
-            self.freeze = Freeze::Now;
+        if self.freeze == Freeze::Next {
+            // A COPY of another form is sent as it is, and the next one is not meant.
+            self.freeze = match frozen {
+                Some(_) => Freeze::Now,
+                None => Freeze::No,
+            };
         }
         let statement = frozen.as_deref().unwrap_or(statement);
         self.guard

@@ -5,6 +5,7 @@ use std::ops::ControlFlow;
 use backup_file::Section;
 use job::{Error, Progress, in_parallel, say};
 
+use super::frozen_rows::FrozenRows;
 use super::lane::{Lane, Outcome, Place};
 use super::pool::{Alarm, OpenDatabase, Pool, Taken, Task};
 use crate::cli::Args;
@@ -119,8 +120,17 @@ impl<'a> Worker<'_, 'a> {
             section, target, ..
         } = part;
         let threads = (args.threads() / usize::from(args.jobs)).max(1);
-        let ranges = match may_be_shared(args, target) {
+        let mapped = goes_by_its_map(args, target);
+        let ranges = match mapped && args.jobs > 1 {
             true => SectionRanges::new(chosen, section)?,
+            false => None,
+        };
+        // One session does without the map, if that is damaged.
+        let alone = match mapped && args.jobs == 1 {
+            true => SectionRanges::new(chosen, section).unwrap_or_else(|error| {
+                say!("'{}': no rows are frozen: {error}", target.name);
+                None
+            }),
             false => None,
         };
         if args.jobs > 1 && ranges.is_none() {
@@ -145,7 +155,18 @@ impl<'a> Worker<'_, 'a> {
             outcome = Lane::new(place, self.pool, &mut load, ranges).run()?;
         }
         if let Some(input) = &mut input {
-            load.all(input, progress)?;
+            match &alone {
+                Some(ranges) => {
+                    let mut frozen = FrozenRows::new(ranges.layout());
+                    load.all_by(input, progress, &mut |load, piece| {
+                        if frozen.see(piece) && !load.is_within_transaction() {
+                            load.freeze_next();
+                        }
+                        load.piece(piece)
+                    })?;
+                }
+                None => load.all(input, progress)?,
+            }
         }
         let tally = load.take_tally();
         let mut entry = load.end(target)?;
@@ -184,9 +205,10 @@ fn say_why_alone(args: &Args, part: &Part<'_>) {
     }
 }
 
-/// Whether several sessions may load a database. Where the restore goes on after errors, statements are listed by the lines
-/// that they have in the dump, which one session counts. A database that has its name while it is filled has others in it.
-fn may_be_shared(args: &Args, target: &Target) -> bool {
+/// Whether a database may be loaded by its map: by several sessions, and with rows that are frozen. Where the restore goes on
+/// after errors, statements are listed by the lines that they have in the dump, which one session counts. A database that has
+/// its name while it is filled has others in it.
+fn goes_by_its_map(args: &Args, target: &Target) -> bool {
     let beside = matches!(target.destination, Destination::Beside(_));
-    args.jobs > 1 && !args.continues() && beside
+    !args.continues() && beside
 }

@@ -5,6 +5,7 @@
 //! when it is added ([`relations`], [`schedule`]); who runs it is decided when somebody is free ([`pool`]).
 
 mod databases;
+mod frozen_rows;
 mod lane;
 mod pending;
 mod pool;

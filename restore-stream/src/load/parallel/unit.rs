@@ -108,6 +108,11 @@ fn copy(
     }
 }
 
+/// Whether a block has more rows than it takes to empty a table.
+pub(super) fn is_worth_freezing(block: &CopyBlock) -> bool {
+    block.sql.end - block.sql.start >= FREEZE_FROM
+}
+
 /// The blocks that the map says are there.
 struct ExpectedRows<'a> {
     /// The place in the section's SQL.
@@ -144,10 +149,9 @@ impl ExpectedRows<'_> {
         }
     }
 
-    /// Whether the block that comes has more rows than it takes to empty a table.
+    /// Whether the rows that come are worth freezing.
     fn is_worth_freezing(&self) -> bool {
-        let length = |block: &CopyBlock| block.sql.end - block.sql.start;
-        self.current.is_some_and(|it| length(it) >= FREEZE_FROM)
+        self.current.is_some_and(is_worth_freezing)
     }
 
     fn is_at_end(&self) -> bool {
