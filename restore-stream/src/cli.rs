@@ -10,9 +10,12 @@ use pg_client::Account;
 use pg_text::PgText;
 use store::Store;
 
+use recovery::RecoveryArgs;
 use restore_command::WalArgs;
 
-// The path is the same for the crate that makes the man pages.
+// The paths are the same for the crate that makes the man pages.
+#[path = "cli/recovery.rs"]
+pub(crate) mod recovery;
 #[path = "cli/restore_command.rs"]
 mod restore_command;
 
@@ -331,7 +334,10 @@ pub(crate) struct Args {
     )]
     pub(crate) command: Vec<OsString>,
 
-    // Last: its heading is for all that follows.
+    // Last: their headings are for all that follows.
+    #[command(flatten)]
+    pub(crate) recovery: RecoveryArgs,
+
     #[command(flatten)]
     pub(crate) wal: WalArgs,
 }
@@ -397,6 +403,13 @@ impl Args {
 
     /// What the parser cannot see.
     pub(crate) fn check(&self) -> Result<(), Error> {
+        if self.recovery.data_dir.is_some() {
+            return Err(Error::usage("--data-dir does not say to which moment")
+                .hint("say --at TIME, --at end, or --target"));
+        }
+        if self.wal.system.is_some() && self.wal.wal.is_none() {
+            return Err(Error::usage("--system is for --at, --target and --wal"));
+        }
         let goes_somewhere =
             self.name.is_some() || self.into_table.is_some() || !self.command.is_empty();
         if !self.table.is_empty() && !goes_somewhere {
