@@ -40,6 +40,12 @@ refused too: connect to PostgreSQL itself.
 If anything fails, what was begun is dropped, and nothing that existed before is changed; only roles and \
 tablespaces that were created stay. A store that stops answering is given up after --deadline.
 
+With --at, the whole cluster comes back as it was at that moment, into a data directory: from the newest base \
+backup (pgdump-gz --base) that was whole before, and the WAL that was archived after it. Whether it leads there \
+is checked before anything is written; if not, the exit code is 3, and the moments that can be reached are said. \
+Each file is checked against the base backup's manifest. The server replays the WAL when it is started, and does \
+not archive. The token needs sp=rl.
+
 With --wal, restore-stream is PostgreSQL's restore_command. PostgreSQL takes exit codes 1 to 125 for the end \
 of the WAL, and stops at any above. So --wal has exit codes of its own: 0 the file is there, whole; 1 it is \
 absent, which the store itself said; 201 failed; 202 wrong usage; 203 damaged, or a hole: later WAL of the \
@@ -51,6 +57,7 @@ Examples:
   restore-stream \"$STORE\" --before '2025-11-23 02:00' --database shop --replace
   restore-stream \"$STORE\" --latest --database shop --table log --into-table old
   restore-stream /backups/postgresql_backup_20251123_020000.sql.gz --jobs 4
+  restore-stream \"$STORE\" --at '2025-11-23 01:59:30Z' --data-dir /srv/pgdata
   restore_command = 'restore-stream https://…/backups --wal \"%f\" --to \"%p\"'
   kubectl exec postgres-0 -- cat backup.sql.gz | restore-stream - -d 'host=new'
 
@@ -103,7 +110,7 @@ pub(crate) struct Args {
     pub(crate) before: Option<DateTime<Utc>>,
 
     /// Check the whole backup before restoring anything
-    #[arg(long, help_heading = "Which backup")]
+    #[arg(long, hide_short_help = true, help_heading = "Which backup")]
     pub(crate) verify_first: bool,
 
     /// Restore this database only, without roles
@@ -208,7 +215,7 @@ pub(crate) struct Args {
     /// Leave out owners and privileges
     ///
     /// All else that names a role is left out too. Everything belongs to whoever restores it.
-    #[arg(long, help_heading = "What to restore")]
+    #[arg(long, hide_short_help = true, help_heading = "What to restore")]
     pub(crate) no_owners: bool,
 
     /// Give existing roles the backup's attributes and passwords

@@ -4,8 +4,14 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use e2e::{Chance, Cluster, Moments, Program, Scratch, Seen, Version, WalStore, scratch, wait_for};
+use e2e::postgres::REPLICATION;
+use e2e::{
+    Azurite, Chance, Cluster, Moments, Program, Proxy, Scratch, Seen, Version, Volume, WalStore,
+    scratch, wait_for,
+};
 use rustix::process::Signal;
+
+use crate::restore_runbook;
 
 /// The rows of a table with the times of their commits, which are those in the WAL.
 const COMMITS: &str = "select i || '|' || to_char(pg_xact_commit_timestamp(xmin) at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS.US') from commits order by i";
@@ -45,8 +51,15 @@ impl Origin {
 
     /// `restore-stream STORE` with these arguments, into this directory.
     fn restore(&self, args: &str, data: &Path) -> Program {
-        let args = format!("{} --data-dir '{}' {args}", self.store.url(), data.display());
-        Program::sh(&format!("exec {}", self.store.line("restore-stream", &args)))
+        let args = format!(
+            "{} --data-dir '{}' {args}",
+            self.store.url(),
+            data.display()
+        );
+        Program::sh(&format!(
+            "exec {}",
+            self.store.line("restore-stream", &args)
+        ))
     }
 
     /// The recovered cluster, of which the server may be written to.
@@ -60,8 +73,8 @@ impl Origin {
     fn restored(&self, args: &str) -> Cluster {
         self.cluster.filled(|data| {
             let seen = self.restore(args, data).succeeds();
-            assert_eq!(seen.out(), format!("{}", data.display()));
-            seen.says("pg_ctl -D");
+            assert_eq!(seen.out(), data.display().to_string());
+            seen.says("pg_ctl -D ");
         })
     }
 
@@ -158,7 +171,10 @@ fn every_moment_comes_back() {
 
         // What it has left running writes nothing into the store.
         let before = origin.store.names();
-        restored.sql("postgres", "insert into commits values (0); select pg_switch_wal(); checkpoint");
+        restored.sql(
+            "postgres",
+            "insert into commits values (0); select pg_switch_wal(); checkpoint",
+        );
         assert_eq!(restored.sql("postgres", "show archive_mode"), "off");
         drop(restored);
         assert_eq!(origin.store.names(), before);
@@ -170,7 +186,7 @@ fn every_moment_comes_back() {
             .says(&format!("ends with the transaction of {last} UTC"))
             .says("these moments can be reached: from ");
         origin
-            .refused(3, "--at '2020-01-01Z'")
+            .refused(3, "--at '2020-01-01 00:00Z'")
             .says("no base backup was whole before 2020-01-01 00:00:00 UTC")
             .says("these moments can be reached: from ");
         let restored = origin.recovered("--at end");
@@ -180,7 +196,7 @@ fn every_moment_comes_back() {
 
 #[test]
 fn any_target_can_be_named() {
-    let origin = Origin::new(Version::debian(), WalStore::directory(), "");
+    let origin = Origin::new(Version::of(14), WalStore::directory(), "");
     origin.base();
     origin.write(1, 3);
     let ask = |sql: &str| origin.cluster.sql("postgres", sql);
@@ -191,31 +207,40 @@ fn any_target_can_be_named() {
     for (target, wanted) in [
         (format!("xid:{xid}"), 2),
         (format!("xid:{xid} --exclusive"), 1),
-        ("\"name:before: \\\"it's\\\" gr\u{f6}\u{df}er\"".to_owned(), 3),
+        (
+            "\"name:before: \\\"it's\\\" gr\u{f6}\u{df}er\"".to_owned(),
+            3,
+        ),
         (format!("lsn:{lsn}"), 4),
     ] {
         let restored = origin.recovered(&format!("--target {target}"));
         assert_eq!(numbers(&restored).len(), wanted, "{target}");
     }
     for target in ["name:nothing", "xid:4000000000", "lsn:F/0"] {
-        origin.refused(3, &format!("--target {target}")).says("can be reached");
+        origin
+            .refused(3, &format!("--target {target}"))
+            .says("can be reached");
     }
     // It waits to be looked at; it stops.
-    let restored = origin.restored(&format!("--target xid:{xid} --target-action shutdown"));
-    let mut restored = restored;
+    let mut restored = origin.restored(&format!("--target xid:{xid} --target-action shutdown"));
     let log = restored.recover().unwrap_err();
-    assert!(log.contains("recovery stopping after commit") || log.contains("recovery stopping after WAL"), "{log}");
+    assert!(
+        log.contains("recovery stopping after commit")
+            || log.contains("recovery stopping after WAL"),
+        "{log}"
+    );
     let mut restored = origin.restored(&format!("--target xid:{xid} --target-action pause"));
     restored.go();
     wait_for("the pause", || {
-        (restored.sql("postgres", "select pg_get_wal_replay_pause_state()") == "paused").then_some(())
+        (restored.sql("postgres", "select pg_get_wal_replay_pause_state()") == "paused")
+            .then_some(())
     });
     assert_eq!(numbers(&restored), [1, 2]);
 }
 
 #[test]
 fn the_timeline_is_the_one_that_is_lived_on_or_the_one_that_is_named() {
-    let origin = Origin::new(Version::debian(), WalStore::directory(), "");
+    let origin = Origin::new(Version::of(16), WalStore::directory(), "");
     origin.base();
     origin.write(1, 10);
     let all = origin.commits();
@@ -247,25 +272,44 @@ fn the_timeline_is_the_one_that_is_lived_on_or_the_one_that_is_named() {
 #[test]
 fn with_its_wal_it_needs_nothing_else() {
     let store = WalStore::container();
-    let origin = Origin::new(Version::debian(), store, "");
+    let settings = "max_prepared_transactions = 2\nwal_level = logical\n";
+    let origin = Origin::new(Version::of(17), store, settings);
+    let ask = |sql: &str| origin.cluster.sql("postgres", sql);
+    ask("create unlogged table unlogged as select 1; select lo_from_bytea(7, 'before')");
     origin.base();
     origin.write(1, 10);
+    ask("begin; insert into commits values (99); prepare transaction 'in doubt'");
+    ask("select lo_put(7, 0, 'behind')");
     origin.write(11, 20);
     let all = origin.commits();
-    for (args, wanted) in [("--at end".to_owned(), 20), (format!("--at '{}Z'", all[12].1), 13)] {
+    for (args, wanted) in [
+        ("--at end".to_owned(), 20),
+        (format!("--at '{}Z'", all[12].1), 13),
+    ] {
         let mut restored = origin.restored(&format!("{args} --with-wal"));
         let settings = fs::read_to_string(restored.data().join("postgresql.auto.conf")).unwrap();
         assert!(settings.contains("restore_command = 'false'"), "{settings}");
         restored.recover().unwrap();
         assert_eq!(numbers(&restored).len(), wanted);
+        let found = restored.sql(
+            "postgres",
+            "select (select count(*) from unlogged), (select gid from pg_prepared_xacts), convert_from(lo_get(7), 'UTF8')",
+        );
+        assert_eq!(found, "0|in doubt|behind");
     }
     // Some of it is lost on the way: that is an error, and not the end.
     let mut restored = origin.restored("--at end --with-wal");
     let wal = restored.data().join("pg_wal");
-    let segments: Vec<String> = scratch::names(&wal).into_iter().filter(|it| it.len() == 24).collect();
+    let segments: Vec<String> = scratch::names(&wal)
+        .into_iter()
+        .filter(|it| it.len() == 24)
+        .collect();
     fs::remove_file(wal.join(segments.last().unwrap())).unwrap();
     let log = restored.recover().unwrap_err();
-    assert!(log.contains("before configured recovery target was reached"), "{log}");
+    assert!(
+        log.contains("before configured recovery target was reached"),
+        "{log}"
+    );
 }
 
 #[test]
@@ -274,7 +318,8 @@ fn what_is_damaged_is_never_restored() {
     origin.base();
     origin.write(1, 5);
     origin.base();
-    origin.write(6, 10);
+    origin.write(6, 8);
+    origin.write(9, 10);
     let store = origin.store.url();
     let bases: Vec<String> = scratch::names(&store)
         .into_iter()
@@ -299,16 +344,43 @@ fn what_is_damaged_is_never_restored() {
     origin.refused(3, "--at end").says("is not good");
     fs::write(&newest, &bytes).unwrap();
 
+    // Too little room, which is known before, or not.
+    let place = Scratch::new();
+    let disk = Volume::mount(place.join("small"), "20m");
+    let into = |disk: &Volume| origin.restore("--at end", &disk.path().join("data"));
+    into(&disk).fails(4).says(" free, and the cluster takes ");
+    assert!(scratch::names(disk.path()).is_empty());
+    let disk = Volume::mount(place.join("few files"), "500m,nr_inodes=300");
+    into(&disk).fails(1).says("No space left on device");
+    assert!(scratch::names(disk.path()).is_empty());
+
     // A hole in the WAL.
-    let segments: Vec<String> = origin.store.names().into_iter().filter(|it| it.len() == 24).collect();
+    let segments: Vec<String> = origin
+        .store
+        .names()
+        .into_iter()
+        .filter(|it| it.len() == 24)
+        .collect();
     let lost = &segments[segments.len() - 2];
     origin.store.lose(lost);
-    origin.refused(3, "--at end").says(&format!("1 segment missing in '{store}/wal/"));
+    origin
+        .refused(3, "--at end")
+        .says(&format!("1 segment missing in '{store}/wal/"))
+        .says("these moments can be reached: from ");
+    // Among them is that of the base backup's own.
+    let own = &segments[segments.len() - 3];
+    origin.store.lose(own);
+    origin
+        .refused(3, "--at end")
+        .says("cannot be restored without its WAL up to ");
 
     // What is there is left alone.
     let place = Scratch::new();
     place.write("data/mine", "x");
-    origin.restore("--at end", &place.join("data")).fails(4).says("is not empty");
+    origin
+        .restore("--at end", &place.join("data"))
+        .fails(4)
+        .says("is not empty");
     assert_eq!(scratch::names(place.join("data")), ["mine"]);
 }
 
@@ -340,30 +412,122 @@ fn a_killed_run_leaves_nothing_that_starts() {
         let is_whole = control.exists() && data.join("recovery.signal").exists();
         assert!(!control.exists() || is_whole, "{seen}");
         if signal == Signal::TERM {
-            assert!(is_whole || !data.exists(), "{seen}");
+            // The directory itself stays if a killed run had made it.
+            assert!(
+                is_whole || !data.exists() || scratch::names(&data).is_empty(),
+                "{seen}"
+            );
         }
         if is_whole {
             fs::remove_dir_all(&data).unwrap();
         }
     }
-    let running = origin.restore("--at end", &data).deadline(Duration::from_secs(120)).spawn();
-    wait_for("its first file", || data.join("restore-stream.unfinished").exists().then_some(()));
+    let running = origin
+        .restore("--at end", &data)
+        .deadline(Duration::from_secs(120))
+        .spawn();
+    wait_for("its first file", || {
+        data.join("restore-stream.unfinished")
+            .exists()
+            .then_some(())
+    });
     running.signal(Signal::KILL);
     running.wait();
-    let restored = origin.cluster.filled(|empty| {
+    let mut restored = origin.cluster.filled(|empty| {
         fs::remove_dir(empty).unwrap();
         if data.exists() {
             fs::rename(&data, empty).unwrap();
         }
         let seen = origin.restore("--at end", empty).run();
         // It may have been faster than the signal.
-        assert!(seen.code() == Some(0) || empty.join("global/pg_control").exists(), "{seen}");
+        assert!(
+            seen.code() == Some(0) || empty.join("global/pg_control").exists(),
+            "{seen}"
+        );
         Program::sh("chown -R --reference=\"$1/socket\" \"$1/data\"")
             .arg("sh")
             .arg(empty.parent().unwrap())
             .run();
     });
-    let mut restored = restored;
     restored.recover().unwrap();
     assert_eq!(numbers(&restored).len(), 5);
+}
+
+/// A store that is cut off now and then, and one that goes away for good.
+#[test]
+fn a_store_that_fails_is_asked_again_or_given_up() {
+    let store = WalStore::container();
+    let origin = Origin::new(Version::debian(), store, "");
+    origin.base();
+    origin.write(1, 5);
+    let proxy = Proxy::to(Azurite::shared().port());
+    let url = origin.store.azure().unwrap().url_at(proxy.port());
+    let place = Scratch::new();
+    let data = place.join("data");
+    let restore = || {
+        let args = format!("{url} --data-dir {} --at end --deadline 3s", data.display());
+        Program::sh(&origin.store.line("restore-stream", &args))
+    };
+    proxy.cut("GET", 3, 100_000);
+    restore().succeeds();
+    assert_eq!(proxy.cuts_left(), 0);
+    fs::remove_dir_all(&data).unwrap();
+    for bytes in [1_000, 300_000, 2_000_000] {
+        let proxy = Proxy::to(Azurite::shared().port());
+        let url_there = origin.store.azure().unwrap().url_at(proxy.port());
+        proxy.gone_after(bytes);
+        let args = format!(
+            "{url_there} --data-dir {} --at end --deadline 1s",
+            data.display()
+        );
+        Program::sh(&origin.store.line("restore-stream", &args)).fails(1);
+        assert!(proxy.is_gone());
+        assert!(!data.exists());
+    }
+}
+
+/// A standby's base backup holds the file that makes a standby.
+#[test]
+fn a_standby_s_base_backup_becomes_a_primary() {
+    let primary = Origin::new(Version::debian(), WalStore::directory(), REPLICATION);
+    primary.base();
+    primary.write(1, 5);
+    let standby = Cluster::standby_of(&primary.cluster, "standby", "");
+    primary.cluster.is_followed_by(&standby);
+    let bases = || {
+        let names = scratch::names(primary.store.url()).into_iter();
+        names
+            .filter(|it| it.starts_with("postgresql_base_"))
+            .count()
+    };
+    assert_eq!(bases(), 1);
+    base(&standby, &primary.store);
+    assert_eq!(bases(), 2);
+    primary.write(6, 10);
+    let all = primary.commits();
+    let mut restored = primary.restored(&format!("--at '{}Z'", all[7].1));
+    let names = scratch::names(restored.data());
+    assert!(!names.contains(&"standby.signal".to_owned()), "{names:?}");
+    restored.recover().unwrap();
+    assert_eq!(numbers(&restored).len(), 8);
+}
+
+/// The commands of docs/restore.md, word for word.
+#[test]
+fn the_page_s_commands_do_what_it_says() {
+    let origin = Origin::new(Version::debian(), WalStore::directory(), "");
+    origin.base();
+    origin.write(1, 10);
+    let place = Scratch::new();
+    for command in restore_runbook::commands("Back to a moment") {
+        Program::sh(&format!("set -eu\n{command}"))
+            .env("STORE", origin.store.url())
+            .env("TIME", format!("{}Z", origin.commits()[4].1))
+            .env("DIR", place.join("first"))
+            .env("OTHER", place.join("second"))
+            .succeeds();
+    }
+    for name in ["first", "second"] {
+        assert!(place.join(name).join("recovery.signal").exists());
+    }
 }

@@ -206,8 +206,7 @@ impl RecordReader {
 impl Partial {
     fn take(&mut self, bytes: &[u8]) {
         let of_header = RECORD_HEADER.saturating_sub(self.come).min(bytes.len());
-        self.crc
-            .update(bytes.get(of_header..).unwrap_or_default());
+        self.crc.update(bytes.get(of_header..).unwrap_or_default());
         let room = KEPT - self.first.len();
         self.first.extend(bytes.iter().take(room));
         self.come += bytes.len();
@@ -328,7 +327,8 @@ mod tests {
             self.bytes.extend(info.to_le_bytes());
             self.bytes.extend(1_u32.to_le_bytes());
             self.bytes.extend((START + at as u64).to_le_bytes());
-            self.bytes.extend(u32::try_from(left).unwrap().to_le_bytes());
+            self.bytes
+                .extend(u32::try_from(left).unwrap().to_le_bytes());
             self.bytes.extend([0; 4]);
             if first {
                 self.bytes.extend(7_u64.to_le_bytes());
@@ -373,7 +373,10 @@ mod tests {
             }
         }
         rest.extend(data);
-        let mut header = u32::try_from(RECORD_HEADER + rest.len()).unwrap().to_le_bytes().to_vec();
+        let mut header = u32::try_from(RECORD_HEADER + rest.len())
+            .unwrap()
+            .to_le_bytes()
+            .to_vec();
         header.extend(xid.to_le_bytes());
         header.extend([0; 8]);
         header.extend([info, manager, 0, 0]);

@@ -12,13 +12,22 @@ pub(crate) struct RecoveryArgs {
     /// Recover the cluster to TIME, or to the end of the WAL
     ///
     /// All transactions that ended until then are there, and no later ones. `end` is the last one that is archived.
-    #[arg(long, value_name = "TIME|end", value_parser = Target::parse_moment, requires = "data_dir")]
+    #[arg(
+        long,
+        value_name = "TIME|end",
+        value_parser = Target::parse_moment,
+        requires = "data_dir",
+        help_heading = "Which backup"
+    )]
     pub(crate) at: Option<Target>,
 
-    /// With --at: the empty directory that becomes the data directory
+    /// With --at: into this empty directory
+    ///
+    /// It becomes the server's data directory, and is made if it is not there.
     #[arg(
         long,
         value_name = "DIR",
+        help_heading = "Which backup",
         conflicts_with_all = [
             "list", "yes", "json", "latest", "before", "verify_first", "database", "exclude_database", "globals_only",
             "no_globals", "no_owners", "role_passwords", "replace", "force_disconnect", "dbname", "jobs", "on_error",
@@ -177,7 +186,9 @@ mod tests {
         ] {
             assert_eq!(Target::parse_kind(text), Ok(wanted));
         }
-        for wrong in ["lsn:", "lsn:x", "xid:-1", "xid:", "name:", "time:now", "1/A", ""] {
+        for wrong in [
+            "lsn:", "lsn:x", "xid:-1", "xid:", "name:", "time:now", "1/A", "",
+        ] {
             assert!(Target::parse_kind(wrong).is_err(), "{wrong}");
         }
     }

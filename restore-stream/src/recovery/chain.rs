@@ -93,11 +93,7 @@ impl Chain {
     ///
     /// # Errors
     /// As [`last_end`](Self::last_end).
-    pub(crate) fn read(
-        &self,
-        segment: Segment,
-        on: &mut dyn FnMut(Record),
-    ) -> Result<(), Error> {
+    pub(crate) fn read(&self, segment: Segment, on: &mut dyn FnMut(Record)) -> Result<(), Error> {
         let name = WalName::Segment(segment);
         let stored = self.archive.get(name)?.ok_or_else(|| {
             Error::failed(format!(

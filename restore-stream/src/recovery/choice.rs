@@ -61,7 +61,11 @@ impl Candidates {
                     match BaseBackup::new(backup.name, &index) {
                         Some(base) if system.is_none_or(|it| it == base.system) => {
                             let index = Rc::new(*index);
-                            bases.push(Base { backup, index, base });
+                            bases.push(Base {
+                                backup,
+                                index,
+                                base,
+                            });
                         }
                         _ => {}
                     }
@@ -147,14 +151,17 @@ impl Candidate {
             .ok_or_else(|| Error::not_good(format!("'{}' does not lead on", self.base.name)))
     }
 
-    /// Bytes of the WAL that may be needed, at most.
-    pub(crate) fn wal_bytes(&self) -> u64 {
+    /// Bytes of the WAL up to where the recovery stops; none where that shows only when it is read.
+    pub(crate) fn wal_bytes(&self) -> Option<u64> {
         let (first, start) = self.base.start();
         let holdings = &self.contents.holdings;
-        let until = holdings
-            .reach(first, start, self.timeline)
-            .map_or(start, |it| it.until);
-        until.0.saturating_sub(start.0) + holdings.size().bytes()
+        let until = match self.stop {
+            Stop::Time(_) => return None,
+            Stop::Lsn(lsn) => lsn,
+            Stop::End => holdings.reach(first, start, self.timeline)?.until,
+        };
+        let segment = holdings.size().bytes();
+        Some(until.0.saturating_sub(start.0).saturating_add(2 * segment))
     }
 }
 
@@ -214,10 +221,9 @@ impl<'a> Leading<'a> {
             Target::Time(time) => {
                 let before = self.newest(|base| base.finished <= *time);
                 let Some(chain) = before.first().and_then(|base| self.chain(base)) else {
-                    return Err(self.unreachable(
-                        format!("no base backup was whole before {target}"),
-                        None,
-                    ));
+                    return Err(
+                        self.unreachable(format!("no base backup was whole before {target}"), None)
+                    );
                 };
                 let last = chain.last_end()?;
                 // PostgreSQL stops at a transaction that ended later, and fails if there is none.
@@ -227,7 +233,10 @@ impl<'a> Leading<'a> {
                 });
                 if !reaches {
                     let ends = match last {
-                        Some(last) => format!("ends with the transaction of {last}", last = Target::Time(last)),
+                        Some(last) => format!(
+                            "ends with the transaction of {last}",
+                            last = Target::Time(last)
+                        ),
                         None => "has no transaction after the base backup".to_owned(),
                     };
                     return Err(self.unreachable(
@@ -251,7 +260,10 @@ impl<'a> Leading<'a> {
                 match found {
                     Some(lsn) => self.choose_lsn(lsn, target),
                     None => Err(self.unreachable(
-                        format!("the archived WAL of timeline {} does not hold {target}", self.timeline),
+                        format!(
+                            "the archived WAL of timeline {} does not hold {target}",
+                            self.timeline
+                        ),
                         None,
                     )),
                 }
@@ -275,15 +287,15 @@ impl<'a> Leading<'a> {
     fn choose_lsn(&self, lsn: Lsn, target: &Target) -> Result<(Vec<&'a Base>, Stop), Error> {
         let before = self.newest(|base| base.stop().1 <= lsn);
         let Some(chain) = before.first().and_then(|base| self.chain(base)) else {
-            return Err(self.unreachable(
-                format!("no base backup was whole before {target}"),
-                None,
-            ));
+            return Err(self.unreachable(format!("no base backup was whole before {target}"), None));
         };
         let last = chain.last_record()?;
         if last.is_none_or(|last| last < lsn) {
             return Err(self.unreachable(
-                format!("the archived WAL ends at {}, before {target}", chain.until()),
+                format!(
+                    "the archived WAL ends at {}, before {target}",
+                    chain.until()
+                ),
                 Some(&chain),
             ));
         }
@@ -375,15 +387,42 @@ impl<'a> Leading<'a> {
             .collect();
         timelines.sort_unstable();
         timelines.dedup();
-        let said = format!(
-            "no base backup in '{}' leads to timeline {} over WAL that is there",
-            self.store.label(),
-            self.timeline
-        );
+        let said = match self.broken(bases) {
+            Some(said) => said,
+            None => format!(
+                "no base backup in '{}' leads to timeline {}",
+                self.store.label(),
+                self.timeline
+            ),
+        };
         let timelines: Vec<String> = timelines.iter().map(u32::to_string).collect();
         Error::not_good(said).hint(format!(
             "base backups lead to the timelines {}; backup-verify STORE --wal-only says what is missing",
             timelines.join(", ")
+        ))
+    }
+
+    /// What the newest base backup lacks that leads to the timeline, but is not whole with the WAL that is there.
+    fn broken(&self, bases: &[&Base]) -> Option<String> {
+        let windows = bases.iter().rev();
+        let mut windows =
+            windows.filter_map(|it| Window::to(&it.base, self.contents, self.timeline));
+        let window = windows.next()?;
+        let missing = match window.gaps.first() {
+            Some(gap) => format!(
+                "{} missing in '{}', from '{}' on",
+                text::count(usize::try_from(gap.count).unwrap_or(usize::MAX), "segment"),
+                self.contents.label,
+                gap.first
+            ),
+            None => format!(
+                "in '{}' it ends at {}",
+                self.contents.label, window.until_lsn
+            ),
+        };
+        Some(format!(
+            "'{}' cannot be restored without its WAL up to {}: {missing}",
+            window.base, window.stop
         ))
     }
 

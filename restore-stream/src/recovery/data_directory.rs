@@ -6,7 +6,9 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, chown, fchown};
+use std::os::unix::fs::{
+    DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, chown, fchown,
+};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
 
@@ -220,8 +222,9 @@ impl DataDirectory {
         let path = self.path.join(name);
         work(&path)?;
         match self.owner {
-            Some((user, group)) => chown(&path, Some(user), Some(group))
-                .map_err(|error| cannot("own", &path, &error)),
+            Some((user, group)) => {
+                chown(&path, Some(user), Some(group)).map_err(|error| cannot("own", &path, &error))
+            }
             None => Ok(()),
         }
     }
@@ -408,7 +411,9 @@ mod tests {
             directory
                 .write(&mut file, Path::new("base/1/2"), b"x")
                 .unwrap();
-            directory.make_directory(Path::new("pg_wal"), 0o700).unwrap();
+            directory
+                .make_directory(Path::new("pg_wal"), 0o700)
+                .unwrap();
             assert!(names(&path).contains(&UNFINISHED.to_owned()));
             assert_eq!(
                 DataDirectory::claim(&path).unwrap_err().exit(),
@@ -423,8 +428,12 @@ mod tests {
     fn it_is_published_at_once_and_never_filled_again() {
         let place = tempfile::tempdir().unwrap();
         let mut directory = DataDirectory::claim(place.path()).unwrap();
-        directory.make_directory(Path::new("global"), 0o750).unwrap();
-        directory.append("postgresql.auto.conf", b"a = 1\n").unwrap();
+        directory
+            .make_directory(Path::new("global"), 0o750)
+            .unwrap();
+        directory
+            .append("postgresql.auto.conf", b"a = 1\n")
+            .unwrap();
         directory.publish(b"control").unwrap();
         drop(directory);
         assert_eq!(names(place.path()), ["global", "postgresql.auto.conf"]);

@@ -45,7 +45,8 @@ impl Manifest {
             return Err(not_good("it has no manifest"));
         };
         let skipped = place.start.checked_sub(section.sql_offset);
-        let (Some(skipped), Some(counted)) = (skipped, (place.end - place.start).checked_sub(LAST_LINE))
+        let (Some(skipped), Some(counted)) =
+            (skipped, (place.end - place.start).checked_sub(LAST_LINE))
         else {
             return Err(not_good("its manifest is not where the index says"));
         };
@@ -132,7 +133,9 @@ impl Read for Text {
                 }
             }
             if self.skipped > 0 {
-                let now = piece.len().min(usize::try_from(self.skipped).unwrap_or(usize::MAX));
+                let now = piece
+                    .len()
+                    .min(usize::try_from(self.skipped).unwrap_or(usize::MAX));
                 self.skipped -= now as u64;
                 self.at += now;
                 continue;
@@ -258,7 +261,10 @@ mod tests {
             ("65a30b6b", "65a30b"),
             ("CRC32C", "SHA256"),
             ("\"Encoded-Path\"", "\"Other\""),
-            ("\"Encoded-Path\": \"67f6\"", "\"Path\": \"base/5/\\\"x\\\"\""),
+            (
+                "\"Encoded-Path\": \"67f6\"",
+                "\"Path\": \"base/5/\\\"x\\\"\"",
+            ),
         ] {
             let wrong = text.replace(from, to);
             assert!(serde_json::from_str::<Document>(&wrong).is_err(), "{wrong}");

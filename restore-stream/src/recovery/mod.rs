@@ -22,7 +22,7 @@ use job::{Error, Exit, say, text};
 use store::{Place, Space, Store};
 
 use crate::cli::Args;
-use crate::cli::recovery::Target;
+use crate::cli::recovery::{Target, TargetAction};
 use crate::source::chosen::moment;
 use choice::{Candidate, Candidates};
 use data_directory::DataDirectory;
@@ -44,6 +44,12 @@ pub(crate) fn run(args: &Args, target: &Target, path: &Path) -> Result<(), Error
             "'{}' is no store: base backups and WAL come from a directory or a container",
             args.label()
         )));
+    }
+    let acts = args.recovery.target_action != TargetAction::Promote;
+    if *target == Target::End && (args.recovery.exclusive || acts) {
+        return Err(Error::usage(
+            "--exclusive and --target-action are for a recovery that stops somewhere, and --at end does not",
+        ));
     }
     data_directory::check(path)?;
     let store = Store::open_with(&args.backup, args.patience())?;
@@ -97,12 +103,13 @@ fn restore(
 ) -> Result<Done, Error> {
     let source = store.source(&candidate.backup)?;
     let manifest = Manifest::read(&source, &candidate.index)?;
-    let server = Server::find(&candidate.index.about.server_version, args.recovery.with_wal)?;
-    let wal_room = match args.recovery.with_wal {
-        true => candidate.wal_bytes(),
-        false => WORKING_ROOM,
-    };
-    check_room(path, manifest.bytes().saturating_add(wal_room))?;
+    let server = Server::find(
+        &candidate.index.about.server_version,
+        args.recovery.with_wal,
+    )?;
+    let wal = candidate.wal_bytes().filter(|_| args.recovery.with_wal);
+    let wal = wal.unwrap_or(WORKING_ROOM);
+    check_room(path, manifest.bytes().saturating_add(wal))?;
     let command = match args.recovery.with_wal {
         true => "false".to_owned(),
         false => restore_command::line(&args.backup)?,

@@ -46,9 +46,8 @@ pub(crate) fn line(store: &str) -> Result<String, Error> {
 /// Whether the command finds the token.
 pub(crate) fn token(store: &str) -> TokenOfServer {
     let set = |name: &str| env::var_os(name).is_some_and(|value| !value.is_empty());
-    let missing = azure_blob::is_url(store)
-        && !set(TOKEN_FILE)
-        && (set(TOKEN) || store.contains('?'));
+    let missing =
+        azure_blob::is_url(store) && !set(TOKEN_FILE) && (set(TOKEN) || store.contains('?'));
     match missing {
         true => TokenOfServer::Missing,
         false => TokenOfServer::Known,
@@ -103,9 +102,15 @@ mod tests {
     #[test]
     fn a_store_is_named_without_its_token() {
         let line = line("https://a.blob.core.windows.net/c/p?sv=1&sig=secret").unwrap();
-        assert!(line.contains(" https://a.blob.core.windows.net/c/p --wal "), "{line}");
+        assert!(
+            line.contains(" https://a.blob.core.windows.net/c/p --wal "),
+            "{line}"
+        );
         assert!(!line.contains("secret"), "{line}");
         let here = super::line(".").unwrap();
-        assert!(here.contains(env::current_dir().unwrap().to_str().unwrap()), "{here}");
+        assert!(
+            here.contains(env::current_dir().unwrap().to_str().unwrap()),
+            "{here}"
+        );
     }
 }

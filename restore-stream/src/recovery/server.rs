@@ -44,7 +44,10 @@ impl Server {
         };
         let found = Installation::find(None, Some(major)).ok();
         let installed = found.filter(|it| it.version().major() == major);
-        if installed.is_none() && !elsewhere && let Ok(other) = Installation::find(None, None) {
+        if installed.is_none()
+            && !elsewhere
+            && let Ok(other) = Installation::find(None, None)
+        {
             return Err(Error::refused(format!(
                 "the base backup is of PostgreSQL {major}, and the server here is PostgreSQL {}: no other major version starts on it",
                 other.version()
@@ -74,7 +77,11 @@ impl Server {
                 "WAL archiving is off; ALTER SYSTEM RESET archive_mode and a restart turn it on"
             ),
         }
-        say!("start it with PostgreSQL {}: {}", self.major, self.command(path, about.owner));
+        say!(
+            "start it with PostgreSQL {}: {}",
+            self.major,
+            self.command(path, about.owner)
+        );
     }
 
     /// The command that starts it.

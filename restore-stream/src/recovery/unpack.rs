@@ -82,7 +82,10 @@ pub(crate) fn unpack(
     }
     if let Some(name) = manifest.missing() {
         let name = String::from_utf8_lossy(name);
-        let what = format!("'{}' is listed in its manifest, and missing", job::shown(&name));
+        let what = format!(
+            "'{}' is listed in its manifest, and missing",
+            job::shown(&name)
+        );
         return Err(not_good(source, what));
     }
     match all.control.is_empty() {
@@ -156,7 +159,10 @@ impl<'a> Unpacker<'a> {
         reader.finish().map_err(cannot)?;
         match tar.is_between_entries() {
             true => self.end_file(),
-            false => Err(not_good(source, format_args!("a file ends within {}", section.kind))),
+            false => Err(not_good(
+                source,
+                format_args!("a file ends within {}", section.kind),
+            )),
         }
     }
 

@@ -43,7 +43,10 @@ pub(crate) fn fetch(
     // The segment in which a transaction ends that is no longer wanted is the last one that is needed.
     let last = AtomicUsize::new(usize::MAX);
     let work = |number: usize| {
-        let Some(segment) = needed.get(number).filter(|_| number <= last.load(Ordering::Relaxed)) else {
+        let Some(segment) = needed
+            .get(number)
+            .filter(|_| number <= last.load(Ordering::Relaxed))
+        else {
             return Ok(0);
         };
         put(&archive, WalName::Segment(*segment), directory)?;
@@ -62,8 +65,11 @@ pub(crate) fn fetch(
     };
     let progress = Progress::new("fetching WAL".to_owned(), None);
     let (mut count, mut first_error) = (0, None);
-    in_parallel(needed.len(), args.threads().max(AT_ONCE), work, |_, done| {
-        match done {
+    in_parallel(
+        needed.len(),
+        args.threads().max(AT_ONCE),
+        work,
+        |_, done| match done {
             Ok(fetched) => {
                 count += fetched;
                 progress.advance(fetched as u64 * size.bytes());
@@ -73,8 +79,8 @@ pub(crate) fn fetch(
                 first_error.get_or_insert(error);
                 ControlFlow::Break(())
             }
-        }
-    });
+        },
+    );
     drop(progress);
     if let Some(error) = first_error {
         return Err(error);
