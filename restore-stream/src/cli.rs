@@ -499,6 +499,13 @@ mod tests {
             &["--list", "--replace"],
             &["--replace", "--", "cat"],
             &["--jobs", "0"],
+            &["--at", "end"],
+            &["--target", "lsn:0/1"],
+            &["--with-wal"],
+            &["--at", "end", "--data-dir", "d", "--target", "lsn:0/1"],
+            &["--at", "end", "--data-dir", "d", "--latest"],
+            &["--at", "end", "--data-dir", "d", "--database", "x"],
+            &["--at", "end", "--data-dir", "d", "--timeline", "0"],
             &["--before", "yesterday"],
         ] {
             let words = ["restore-stream", "x.sql.gz"].iter().chain(options);
@@ -517,6 +524,8 @@ mod tests {
         assert!(check(&[directory]).is_err());
         assert!(check(&[directory, "--latest"]).is_ok());
         assert!(check(&[directory, "--list"]).is_ok());
+        assert!(check(&[directory, "--data-dir", "d"]).is_err());
+        assert!(check(&[directory, "--latest", "--system", "7"]).is_err());
         assert!(check(&["x.sql.gz", "--latest"]).is_err());
         assert!(check(&["x.sql.gz"]).is_ok());
         assert!(check(&["-", "--verify-first"]).is_err());

@@ -4,28 +4,21 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use backup_file::Index;
-use job::{Error, say, text};
-use recovery_window::{ArchiveContents, BaseBackup, Window, spans};
+use job::{Error, say};
+use recovery_window::{ArchiveContents, BaseBackup, Window};
 use store::{Backup, QuickCheck, Store};
-use wal::{Lsn, Meaning, SystemId};
+use wal::SystemId;
 
 use super::chain::Chain;
+use super::leading::{Base, Leading};
 use super::settings::Stop;
 use crate::cli::Args;
 use crate::cli::recovery::Target;
-use crate::source::chosen::moment;
 
 /// The base backups of a store that look whole, oldest first.
 pub(crate) struct Candidates {
     label: String,
     bases: Vec<Base>,
-}
-
-#[derive(Debug, Clone)]
-struct Base {
-    backup: Backup,
-    index: Rc<Index>,
-    base: BaseBackup,
 }
 
 /// A base backup that leads to the target.
@@ -38,14 +31,6 @@ pub(crate) struct Candidate {
     pub(crate) timeline: u32,
     /// Where it stops.
     pub(crate) stop: Stop,
-}
-
-/// The base backups of one cluster that lead to a timeline, oldest first.
-struct Leading<'a> {
-    store: &'a Store,
-    contents: &'a ArchiveContents,
-    timeline: u32,
-    bases: Vec<(&'a Base, Window)>,
 }
 
 impl Candidates {
@@ -212,231 +197,4 @@ fn of_cluster(
             stop: stop.clone(),
         })
         .collect())
-}
-
-impl<'a> Leading<'a> {
-    /// The base backups that lead to the target, the newest first, and where the recovery stops.
-    fn choose(&self, target: &Target, exclusive: bool) -> Result<(Vec<&'a Base>, Stop), Error> {
-        match target {
-            Target::Time(time) => {
-                let before = self.newest(|base| base.finished <= *time);
-                let Some(chain) = before.first().and_then(|base| self.chain(base)) else {
-                    return Err(
-                        self.unreachable(format!("no base backup was whole before {target}"), None)
-                    );
-                };
-                let last = chain.last_end()?;
-                // PostgreSQL stops at a transaction that ended later, and fails if there is none.
-                let reaches = last.is_some_and(|last| match exclusive {
-                    true => last >= *time,
-                    false => last > *time,
-                });
-                if !reaches {
-                    let ends = match last {
-                        Some(last) => format!(
-                            "ends with the transaction of {last}",
-                            last = Target::Time(last)
-                        ),
-                        None => "has no transaction after the base backup".to_owned(),
-                    };
-                    return Err(self.unreachable(
-                        format!("the archived WAL {ends}, and what was committed between then and {target} is not in it"),
-                        Some(&chain),
-                    ));
-                }
-                Ok((self.as_far_as(&chain, before), Stop::Time(*time)))
-            }
-            Target::Lsn(lsn) => self.choose_lsn(*lsn, target),
-            Target::Xid(_) | Target::Name(_) => {
-                let found = self.find(|meaning| match (meaning, target) {
-                    (Meaning::TransactionEnd { xid, .. }, Target::Xid(wanted)) => {
-                        *xid == Some(*wanted)
-                    }
-                    (Meaning::RestorePoint { name, .. }, Target::Name(wanted)) => {
-                        name == wanted.as_bytes()
-                    }
-                    _ => false,
-                })?;
-                match found {
-                    Some(lsn) => self.choose_lsn(lsn, target),
-                    None => Err(self.unreachable(
-                        format!(
-                            "the archived WAL of timeline {} does not hold {target}",
-                            self.timeline
-                        ),
-                        None,
-                    )),
-                }
-            }
-            Target::End => {
-                let all = self.newest(|_| true);
-                let chain = all.first().and_then(|base| self.chain(base));
-                match chain {
-                    Some(chain) if chain.gap().is_none() => {
-                        Ok((self.as_far_as(&chain, all), Stop::End))
-                    }
-                    chain => Err(self.unreachable(
-                        "the end of the archived WAL cannot be reached".to_owned(),
-                        chain.as_ref(),
-                    )),
-                }
-            }
-        }
-    }
-
-    fn choose_lsn(&self, lsn: Lsn, target: &Target) -> Result<(Vec<&'a Base>, Stop), Error> {
-        let before = self.newest(|base| base.stop().1 <= lsn);
-        let Some(chain) = before.first().and_then(|base| self.chain(base)) else {
-            return Err(self.unreachable(format!("no base backup was whole before {target}"), None));
-        };
-        let last = chain.last_record()?;
-        if last.is_none_or(|last| last < lsn) {
-            return Err(self.unreachable(
-                format!(
-                    "the archived WAL ends at {}, before {target}",
-                    chain.until()
-                ),
-                Some(&chain),
-            ));
-        }
-        Ok((self.as_far_as(&chain, before), Stop::Lsn(lsn)))
-    }
-
-    /// Where the last record is that is meant, in the WAL of any of them.
-    fn find(&self, is_meant: impl Fn(&Meaning) -> bool) -> Result<Option<Lsn>, Error> {
-        let mut read = std::collections::BTreeSet::new();
-        for base in self.newest(|_| true) {
-            let Some(chain) = self.chain(base) else {
-                continue;
-            };
-            for segment in chain.segments().iter().rev() {
-                if !read.insert(*segment) {
-                    continue;
-                }
-                let mut found = None;
-                chain.read(*segment, &mut |record| {
-                    if is_meant(&record.meaning) {
-                        found = Some(record.at);
-                    }
-                })?;
-                if found.is_some() {
-                    return Ok(found);
-                }
-            }
-        }
-        Ok(None)
-    }
-
-    fn newest(&self, is_possible: impl Fn(&BaseBackup) -> bool) -> Vec<&'a Base> {
-        let possible = self.bases.iter().rev().map(|(base, _)| *base);
-        possible.filter(|base| is_possible(&base.base)).collect()
-    }
-
-    /// Of these, the ones from which no gap keeps the others' end.
-    fn as_far_as(&self, chain: &Chain, bases: Vec<&'a Base>) -> Vec<&'a Base> {
-        let far = |base: &&Base| {
-            let reached = self.chain(base).map(|it| it.until());
-            reached.is_some_and(|until| until >= chain.until())
-        };
-        bases.into_iter().filter(far).collect()
-    }
-
-    fn chain(&self, base: &Base) -> Option<Chain> {
-        Chain::new(self.store, self.contents, &base.base, self.timeline)
-    }
-
-    /// The error of a target that is not reached, with the moments that are.
-    fn unreachable(&self, why: String, chain: Option<&Chain>) -> Error {
-        let mut said = why;
-        if let Some(gap) = chain.and_then(Chain::gap) {
-            said = format!(
-                "{said}: {} missing in '{}', from '{}' on",
-                text::count(usize::try_from(gap.count).unwrap_or(usize::MAX), "segment"),
-                self.contents.label,
-                gap.first
-            );
-        }
-        let newest = self.bases.last().and_then(|(base, _)| self.chain(base));
-        let exact = newest.as_ref().and_then(|it| it.last_end().ok().flatten());
-        let mut windows: Vec<Window> = self.bases.iter().map(|(_, it)| it.clone()).collect();
-        for window in &mut windows {
-            if Some(window.until_lsn) == newest.as_ref().map(Chain::until) {
-                window.until = exact.map(|it| it.max(window.from));
-            }
-        }
-        let spans: Vec<String> = spans(&windows)
-            .values()
-            .flatten()
-            .map(|span| format!("from {} to {}", moment(span.from), moment(span.until)))
-            .collect();
-        let others = self.other_timelines();
-        Error::not_good(said).hint(format!(
-            "on timeline {} these moments can be reached: {}; --at end takes all that is archived{others}",
-            self.timeline,
-            spans.join(", ")
-        ))
-    }
-
-    fn nothing_leads(&self, bases: &[&Base]) -> Error {
-        let mut timelines: Vec<u32> = bases
-            .iter()
-            .flat_map(|base| {
-                let (timeline, stop) = base.base.stop();
-                self.contents.holdings.targets(timeline, stop)
-            })
-            .collect();
-        timelines.sort_unstable();
-        timelines.dedup();
-        let said = match self.broken(bases) {
-            Some(said) => said,
-            None => format!(
-                "no base backup in '{}' leads to timeline {}",
-                self.store.label(),
-                self.timeline
-            ),
-        };
-        let timelines: Vec<String> = timelines.iter().map(u32::to_string).collect();
-        Error::not_good(said).hint(format!(
-            "base backups lead to the timelines {}; backup-verify STORE --wal-only says what is missing",
-            timelines.join(", ")
-        ))
-    }
-
-    /// What the newest base backup lacks that leads to the timeline, but is not whole with the WAL that is there.
-    fn broken(&self, bases: &[&Base]) -> Option<String> {
-        let windows = bases.iter().rev();
-        let mut windows =
-            windows.filter_map(|it| Window::to(&it.base, self.contents, self.timeline));
-        let window = windows.next()?;
-        let missing = match window.gaps.first() {
-            Some(gap) => format!(
-                "{} missing in '{}', from '{}' on",
-                text::count(usize::try_from(gap.count).unwrap_or(usize::MAX), "segment"),
-                self.contents.label,
-                gap.first
-            ),
-            None => format!(
-                "in '{}' it ends at {}",
-                self.contents.label, window.until_lsn
-            ),
-        };
-        Some(format!(
-            "'{}' cannot be restored without its WAL up to {}: {missing}",
-            window.base, window.stop
-        ))
-    }
-
-    /// Timelines that were left and have WAL of their own after that.
-    fn other_timelines(&self) -> String {
-        let beyond = self.contents.holdings.beyond();
-        let beyond = beyond.iter().filter(|it| it.timeline != self.timeline);
-        let timelines: Vec<String> = beyond.map(|it| it.timeline.to_string()).collect();
-        match timelines.is_empty() {
-            true => String::new(),
-            false => format!(
-                "; there is also WAL of timelines that were left: --timeline {}",
-                timelines.join(" or ")
-            ),
-        }
-    }
 }

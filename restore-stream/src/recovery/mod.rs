@@ -7,11 +7,13 @@
 mod chain;
 mod choice;
 mod data_directory;
+mod leading;
 mod manifest;
 mod restore_command;
 mod server;
 mod settings;
 mod unpack;
+mod unreachable;
 mod wal_files;
 
 use std::path::Path;
