@@ -79,7 +79,7 @@ enum State {
     Between,
     /// In one that began before, of which so many bytes are still to come.
     Skipping(usize),
-    Within(Partial),
+    Within(Box<Partial>),
     /// After the last record.
     Ended,
 }
@@ -163,13 +163,13 @@ impl RecordReader {
                         self.state = State::Ended;
                         return;
                     }
-                    self.state = State::Within(Partial {
+                    self.state = State::Within(Box::new(Partial {
                         at: Lsn(begins.0 + at as u64),
                         length,
                         come: 0,
                         first: Vec::with_capacity(KEPT),
                         crc: Digest::new(CrcAlgorithm::Crc32Iscsi),
-                    });
+                    }));
                 }
                 State::Skipping(left) => {
                     let now = left.min(rest.len());

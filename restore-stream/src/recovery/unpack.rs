@@ -168,13 +168,13 @@ impl<'a> Unpacker<'a> {
 
     fn see(&mut self, event: Event<'_>) -> Result<(), Stopped> {
         match event {
-            Event::Header(_, entry) => Ok(self.begin(entry)?),
+            Event::Header(_, entry) => Ok(self.begin(&entry)?),
             Event::Content(bytes) => Ok(self.write(bytes)?),
             Event::Filler(_) => Ok(()),
         }
     }
 
-    fn begin(&mut self, entry: Entry) -> Result<(), Error> {
+    fn begin(&mut self, entry: &Entry) -> Result<(), Error> {
         self.end_file()?;
         let listed_as = entry.name.strip_prefix(b"./").unwrap_or(&entry.name);
         let name = path(listed_as).ok_or_else(|| {
