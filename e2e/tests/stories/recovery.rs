@@ -281,6 +281,12 @@ fn the_timeline_is_the_one_that_is_lived_on_or_the_one_that_is_named() {
     assert_eq!(numbers(&restored), until(&abandoned, moment));
     // No timeline that somebody has already.
     assert_eq!(restored.timeline(), 3);
+    let place = Scratch::new();
+    origin
+        .restore("--at end", &place.join("data"))
+        .succeeds()
+        .says("timeline 1 was left at ")
+        .says("which --timeline 1 leads to");
     origin
         .refused(3, &format!("--at '{moment}Z' --timeline 7"))
         .says("lead to the timelines 1, 2");

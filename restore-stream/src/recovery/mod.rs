@@ -59,6 +59,19 @@ pub(crate) fn run(args: &Args, target: &Target, path: &Path) -> Result<(), Error
         client.check(&[Permission::Read, Permission::List])?;
     }
     let candidates = Candidates::read(&store, args.wal.system)?.leading_to(&store, target, args)?;
+    if let Some(newest) = candidates.first() {
+        for beyond in newest.contents.holdings.beyond() {
+            if beyond.timeline != newest.timeline {
+                say!(
+                    "note: timeline {} was left at {} for timeline {}, and has WAL of its own after that, which --timeline {} leads to",
+                    beyond.timeline,
+                    beyond.left_at,
+                    beyond.left_for,
+                    beyond.timeline
+                );
+            }
+        }
+    }
     for (number, candidate) in candidates.iter().enumerate() {
         let name = candidate.base.name;
         say!(
