@@ -10,9 +10,12 @@ use pg_client::Account;
 use pg_text::PgText;
 use store::Store;
 
+use recovery::RecoveryArgs;
 use restore_command::WalArgs;
 
-// The path is the same for the crate that makes the man pages.
+// The paths are the same for the crate that makes the man pages.
+#[path = "cli/recovery.rs"]
+pub(crate) mod recovery;
 #[path = "cli/restore_command.rs"]
 mod restore_command;
 
@@ -37,6 +40,12 @@ refused too: connect to PostgreSQL itself.
 If anything fails, what was begun is dropped, and nothing that existed before is changed; only roles and \
 tablespaces that were created stay. A store that stops answering is given up after --deadline.
 
+With --at, the whole cluster comes back as it was at that moment, into a data directory: from the newest base \
+backup (pgdump-gz --base) that was whole before, and the WAL that was archived after it. Whether it leads there \
+is checked before anything is written; if not, the exit code is 3, and the moments that can be reached are said. \
+Each file is checked against the base backup's manifest. The server replays the WAL when it is started, and does \
+not archive. The token needs sp=rl.
+
 With --wal, restore-stream is PostgreSQL's restore_command. PostgreSQL takes exit codes 1 to 125 for the end \
 of the WAL, and stops at any above. So --wal has exit codes of its own: 0 the file is there, whole; 1 it is \
 absent, which the store itself said; 201 failed; 202 wrong usage; 203 damaged, or a hole: later WAL of the \
@@ -48,6 +57,7 @@ Examples:
   restore-stream \"$STORE\" --before '2025-11-23 02:00' --database shop --replace
   restore-stream \"$STORE\" --latest --database shop --table log --into-table old
   restore-stream /backups/postgresql_backup_20251123_020000.sql.gz --jobs 4
+  restore-stream \"$STORE\" --at '2025-11-23 01:59:30Z' --data-dir /srv/pgdata
   restore_command = 'restore-stream https://…/backups --wal \"%f\" --to \"%p\"'
   kubectl exec postgres-0 -- cat backup.sql.gz | restore-stream - -d 'host=new'
 
@@ -100,7 +110,7 @@ pub(crate) struct Args {
     pub(crate) before: Option<DateTime<Utc>>,
 
     /// Check the whole backup before restoring anything
-    #[arg(long, help_heading = "Which backup")]
+    #[arg(long, hide_short_help = true, help_heading = "Which backup")]
     pub(crate) verify_first: bool,
 
     /// Restore this database only, without roles
@@ -205,7 +215,7 @@ pub(crate) struct Args {
     /// Leave out owners and privileges
     ///
     /// All else that names a role is left out too. Everything belongs to whoever restores it.
-    #[arg(long, help_heading = "What to restore")]
+    #[arg(long, hide_short_help = true, help_heading = "What to restore")]
     pub(crate) no_owners: bool,
 
     /// Give existing roles the backup's attributes and passwords
@@ -331,7 +341,10 @@ pub(crate) struct Args {
     )]
     pub(crate) command: Vec<OsString>,
 
-    // Last: its heading is for all that follows.
+    // Last: their headings are for all that follows.
+    #[command(flatten)]
+    pub(crate) recovery: RecoveryArgs,
+
     #[command(flatten)]
     pub(crate) wal: WalArgs,
 }
@@ -397,6 +410,13 @@ impl Args {
 
     /// What the parser cannot see.
     pub(crate) fn check(&self) -> Result<(), Error> {
+        if self.recovery.data_dir.is_some() {
+            return Err(Error::usage("--data-dir does not say to which moment")
+                .hint("say --at TIME, --at end, or --target"));
+        }
+        if self.wal.system.is_some() && self.wal.wal.is_none() {
+            return Err(Error::usage("--system is for --at, --target and --wal"));
+        }
         let goes_somewhere =
             self.name.is_some() || self.into_table.is_some() || !self.command.is_empty();
         if !self.table.is_empty() && !goes_somewhere {
@@ -479,6 +499,13 @@ mod tests {
             &["--list", "--replace"],
             &["--replace", "--", "cat"],
             &["--jobs", "0"],
+            &["--at", "end"],
+            &["--target", "lsn:0/1"],
+            &["--with-wal"],
+            &["--at", "end", "--data-dir", "d", "--target", "lsn:0/1"],
+            &["--at", "end", "--data-dir", "d", "--latest"],
+            &["--at", "end", "--data-dir", "d", "--database", "x"],
+            &["--at", "end", "--data-dir", "d", "--timeline", "0"],
             &["--before", "yesterday"],
         ] {
             let words = ["restore-stream", "x.sql.gz"].iter().chain(options);
@@ -497,6 +524,8 @@ mod tests {
         assert!(check(&[directory]).is_err());
         assert!(check(&[directory, "--latest"]).is_ok());
         assert!(check(&[directory, "--list"]).is_ok());
+        assert!(check(&[directory, "--data-dir", "d"]).is_err());
+        assert!(check(&[directory, "--latest", "--system", "7"]).is_err());
         assert!(check(&["x.sql.gz", "--latest"]).is_err());
         assert!(check(&["x.sql.gz"]).is_ok());
         assert!(check(&["-", "--verify-first"]).is_err());

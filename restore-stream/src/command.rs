@@ -8,7 +8,7 @@ use crate::load::{command, into_table};
 use crate::report::Report;
 use crate::server::cluster::Cluster;
 use crate::source::chosen::ChosenBackup;
-use crate::{list, plan, restore, wal};
+use crate::{list, plan, recovery, restore, wal};
 
 /// Runs the program.
 pub(crate) fn run() -> Result<(), Error> {
@@ -25,6 +25,9 @@ pub(crate) fn run_for_server() -> Result<Exit, Error> {
 }
 
 fn run_with(args: &Args) -> Result<(), Error> {
+    if let (Some(target), Some(directory)) = (args.recovery.target(), &args.recovery.data_dir) {
+        return recovery::run(args, target, directory);
+    }
     args.check()?;
     TableChoice::of(args)?;
     if args.list {

@@ -8,6 +8,7 @@ mod edit;
 mod list;
 mod load;
 mod plan;
+mod recovery;
 mod report;
 mod restore;
 mod server;

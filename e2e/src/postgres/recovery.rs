@@ -66,6 +66,24 @@ impl Cluster {
         }
     }
 
+    /// A cluster of the same version on the data directory that `fill` makes of the one it is given, which is empty and
+    /// belongs to the server's user. It is not started.
+    pub fn filled(&self, fill: impl FnOnce(&Path)) -> Self {
+        let scratch = Scratch::new();
+        for name in ["data", "socket"] {
+            own(&scratch.make(name));
+        }
+        fill(&scratch.join("data"));
+        Self {
+            server: None,
+            version: self.version.clone(),
+            superuser: self.superuser.clone(),
+            server_bin: for_server(&self.version.bin, &scratch),
+            scratch,
+            clock: None,
+        }
+    }
+
     /// Starts the server and waits until it has recovered, and may be written to.
     ///
     /// # Errors
@@ -79,6 +97,11 @@ impl Cluster {
         command
             .arg("-D")
             .arg(self.data())
+            .arg("-c")
+            .arg(format!(
+                "unix_socket_directories={}",
+                self.socket().display()
+            ))
             .current_dir("/")
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("a log"))

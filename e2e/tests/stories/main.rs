@@ -35,6 +35,7 @@ mod permissions;
 mod places;
 mod plain_tools;
 mod pooler;
+mod recovery;
 mod redaction;
 mod restore_cuts;
 mod restore_faults;

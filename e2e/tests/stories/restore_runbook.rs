@@ -9,7 +9,7 @@ const NIGHT: &str = "postgresql_backup_20251122_020000.sql.gz";
 const LATEST: &str = "postgresql_backup_20251123_020000.sql.gz";
 
 /// The commands of one section of the page.
-fn commands(heading: &str) -> Vec<String> {
+pub(crate) fn commands(heading: &str) -> Vec<String> {
     let page = fs::read_to_string(tool::workspace().join("docs/restore.md")).unwrap();
     let section = page
         .split("\n## ")

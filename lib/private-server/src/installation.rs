@@ -55,7 +55,7 @@ impl Installation {
     }
 
     /// The path of one of its programs.
-    pub(crate) fn program(&self, name: &str) -> PathBuf {
+    pub fn program(&self, name: &str) -> PathBuf {
         self.bin.join(name)
     }
 

@@ -5,6 +5,7 @@
 //! | [`Lsn`], [`SegmentSize`], [`Segment`] | places in the WAL, and the files that it is cut into |
 //! | [`WalName`] | the names of all that PostgreSQL archives: segments, `.history`, `.backup`, `.partial` |
 //! | [`LongHeader`] | what a segment says of itself: timeline, address, system identifier, size |
+//! | [`RecordReader`] | the records of a segment: where and when transactions ended |
 //! | [`DataDirectory`], [`ControlFile`] | what stands beside a pg_wal: the system identifier |
 //! | [`History`] | a timeline history file: where one timeline forked from another |
 //! | [`SystemId`], [`stored_name`], [`archive_directory`] | where an archived file is in a store |
@@ -22,6 +23,7 @@ mod holdings;
 mod layout;
 mod lsn;
 mod name;
+mod records;
 mod segment;
 
 pub use archive::{
@@ -36,4 +38,5 @@ pub use holdings::{Beyond, Gap, Holdings, Reach, Stretch};
 pub use layout::{SystemId, archive_directory, name_in_archive, stored_name};
 pub use lsn::Lsn;
 pub use name::WalName;
+pub use records::{Meaning, Record, RecordReader};
 pub use segment::{Segment, SegmentSize};

@@ -5,10 +5,10 @@ use std::ops::Range;
 
 use backup_file::{SectionKind, WalRange};
 use job::Error;
+use tar_stream::{Event, Flaw, Tar};
 
 use super::label::Label;
 use super::manifest::ManifestEnd;
-use super::tar::{Event, Flaw, Tar};
 use crate::output::{Output, Section};
 
 /// More than any backup_label has.
@@ -110,8 +110,8 @@ impl Archive {
 impl Content {
     fn see(&mut self, at: u64, event: Event<'_>, output: &mut Output) -> Result<(), Stopped> {
         let bytes = match event {
-            Event::Header(block, name) => {
-                self.begin(at + block.len() as u64, &name, output)?;
+            Event::Header(block, entry) => {
+                self.begin(at + block.len() as u64, &entry.name, output)?;
                 block
             }
             Event::Content(bytes) => {

@@ -4,7 +4,6 @@ mod archive;
 mod label;
 mod manifest;
 mod preflight;
-mod tar;
 
 use std::collections::BTreeMap;
 use std::io::{self, Read};

@@ -42,8 +42,8 @@ pub(crate) struct WalArgs {
     #[arg(long, requires = "wal", hide_short_help = true)]
     pub(crate) standby: bool,
 
-    /// System identifier [default: that of PATH's data directory]
-    #[arg(long, value_name = "ID", requires = "wal", value_parser = system, hide_short_help = true)]
+    /// The cluster's system identifier [default: PATH's data directory's, or the only one]
+    #[arg(long, value_name = "ID", value_parser = system, hide_short_help = true)]
     pub(crate) system: Option<SystemId>,
 }
 

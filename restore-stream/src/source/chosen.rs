@@ -119,7 +119,7 @@ fn no_dump(label: &str, bases: &[Backup]) -> Error {
             text::count(bases.len(), "base backup")
         ))
         .hint(format!(
-            "the newest is '{}'; docs/restore.md says how to restore one ('A base backup')",
+            "the newest is '{}'; --at TIME --data-dir DIR brings the cluster back with it",
             newest.name
         )),
     }

@@ -22,7 +22,7 @@ pub(crate) fn base_backup(label: &str) -> Error {
         "'{label}' is a base backup: a copy of the data directory, not SQL"
     ))
     .hint(
-        "unpack it into an empty directory (restore-stream BACKUP -- tar -x -C DIR) and let PostgreSQL recover it from the WAL archive (docs/restore.md, 'A base backup')",
+        "restore-stream STORE --at TIME --data-dir DIR brings the cluster back with it (docs/restore.md, 'Back to a moment')",
     )
 }
 

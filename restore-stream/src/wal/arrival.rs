@@ -30,7 +30,7 @@ struct Temporary {
 ///
 /// # Errors
 /// It is not, or cannot be read or written. Then there is nothing at `to` that was not there before.
-pub(super) fn place(
+pub(crate) fn place(
     stored: Stored,
     name: WalName,
     archive: &Archive,
@@ -89,7 +89,9 @@ fn check(
 
 impl Temporary {
     fn beside(to: &Path) -> Result<Self, Error> {
-        let path = to.with_file_name(format!("{TEMPORARY}.{}", process::id()));
+        // Several are fetched at once.
+        let name = to.file_name().unwrap_or_default().to_string_lossy();
+        let path = to.with_file_name(format!("{TEMPORARY}.{}.{name}", process::id()));
         let on_stop = {
             let path = path.clone();
             job::on_stop(move || drop(fs::remove_file(path)))

@@ -1,7 +1,7 @@
 //! `--wal`: PostgreSQL's restore_command.
 
 mod absence;
-mod arrival;
+pub(crate) mod arrival;
 mod spool;
 
 use std::ffi::OsString;

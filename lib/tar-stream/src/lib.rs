@@ -1,32 +1,58 @@
 //! A tar archive whose bytes pass by. PostgreSQL writes the plainest of tar (POSIX.1-1988, ustar: `tar.c` of its
-//! sources), of which a name and a size are needed here. A crate for tar reads the entries itself and keeps their bytes;
-//! here every byte goes on into the backup, in its place.
+//! sources), of which a name, a kind, a mode and a size are needed here. A crate for tar reads the entries itself and
+//! keeps their bytes; here every byte goes on, in its place, and comes in pieces of any size.
 
 use std::fmt;
 
 /// The bytes of a block: a header is one, and what is in a file is filled up to whole ones.
-pub(crate) const BLOCK: usize = 512;
+const BLOCK: usize = 512;
 /// Where the fields of a header are.
 const NAME: std::ops::Range<usize> = 0..100;
+const MODE: std::ops::Range<usize> = 100..108;
 const SIZE: std::ops::Range<usize> = 124..136;
 const CHECKSUM: std::ops::Range<usize> = 148..156;
+const KIND: usize = 156;
 const MAGIC: std::ops::Range<usize> = 257..262;
 const PREFIX: std::ops::Range<usize> = 345..500;
 
 /// What passes by. The bytes of all of them together are the archive's.
 #[derive(Debug)]
-pub(crate) enum Event<'a> {
-    /// The header of an entry, and its name as it is in the archive.
-    Header(&'a [u8], Vec<u8>),
+pub enum Event<'a> {
+    /// The header of an entry, and what it says.
+    Header(&'a [u8], Entry),
     /// Bytes of the entry.
     Content(&'a [u8]),
     /// What fills an entry up, and the archive's end.
     Filler(&'a [u8]),
 }
 
+/// What a header says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// The name as it is in the archive.
+    pub name: Vec<u8>,
+    /// What it is.
+    pub kind: EntryKind,
+    /// Who may do what with it: the lowest twelve bits.
+    pub mode: u32,
+    /// Bytes of its content.
+    pub size: u64,
+}
+
+/// What an entry is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EntryKind {
+    /// A regular file.
+    File,
+    /// A directory.
+    Directory,
+    /// Something else, by its type flag: `2` is a symbolic link.
+    Other(u8),
+}
+
 /// What is wrong with an archive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Flaw {
+pub enum Flaw {
     /// The block at this byte is no header of an entry.
     NoHeader(u64),
     /// There is more after its end, at this byte.
@@ -47,7 +73,7 @@ impl fmt::Display for Flaw {
 
 /// Follows an archive.
 #[derive(Debug)]
-pub(crate) struct Tar {
+pub struct Tar {
     /// The block that has begun to come, where that is a header or the end.
     block: Vec<u8>,
     state: State,
@@ -68,8 +94,15 @@ enum State {
     Ended,
 }
 
+impl Default for Tar {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Tar {
-    pub(crate) fn new() -> Self {
+    /// At an archive's first byte, or at the header of any entry.
+    pub fn new() -> Self {
         Self {
             block: Vec::with_capacity(BLOCK),
             state: State::Header,
@@ -81,7 +114,7 @@ impl Tar {
     ///
     /// # Errors
     /// What is wrong with them, or whatever `on` returns.
-    pub(crate) fn feed<E: From<Flaw>>(
+    pub fn feed<E: From<Flaw>>(
         &mut self,
         mut bytes: &[u8],
         on: &mut dyn FnMut(u64, Event<'_>) -> Result<(), E>,
@@ -123,12 +156,21 @@ impl Tar {
     ///
     /// # Errors
     /// It has not ended where an archive ends.
-    pub(crate) fn end(&self) -> Result<&'static [u8], Flaw> {
+    pub fn end(&self) -> Result<&'static [u8], Flaw> {
         let zeros = self.block.iter().all(|byte| *byte == 0);
         match self.state {
             State::Ended => Ok(&[]),
             State::Ending if zeros => Ok(&[0; BLOCK]),
             _ => Err(Flaw::Cut),
+        }
+    }
+
+    /// Whether what has passed ends where an entry ends, or the archive.
+    pub fn is_between_entries(&self) -> bool {
+        match self.state {
+            State::Header => self.block.is_empty(),
+            State::Ending | State::Ended => true,
+            State::Entry { .. } => false,
         }
     }
 
@@ -152,10 +194,11 @@ impl Tar {
             (_, true) => self.state = State::Ending,
             (State::Ending, false) => return Err(wrong),
             (_, false) => {
-                let (name, size) = header(block).ok_or(wrong)?;
-                let filler = size.next_multiple_of(BLOCK as u64) - size;
-                self.state = after(size, filler);
-                return Ok(Event::Header(block, name));
+                let entry = header(block).ok_or(wrong)?;
+                let whole = entry.size.checked_next_multiple_of(BLOCK as u64);
+                let filler = whole.ok_or(wrong)? - entry.size;
+                self.state = after(entry.size, filler);
+                return Ok(Event::Header(block, entry));
             }
         }
         Ok(Event::Filler(block))
@@ -173,8 +216,8 @@ fn at_most(length: u64, most: usize) -> usize {
     usize::try_from(length).unwrap_or(most)
 }
 
-/// The name and the size in a header; none if it is no header.
-fn header(block: &[u8]) -> Option<(Vec<u8>, u64)> {
+/// What a header says; none if it is no header.
+fn header(block: &[u8]) -> Option<Entry> {
     let sum: u64 = block
         .iter()
         .enumerate()
@@ -196,7 +239,18 @@ fn header(block: &[u8]) -> Option<(Vec<u8>, u64)> {
     if !prefix.is_empty() {
         name = [&prefix[..], b"/", &name].concat();
     }
-    Some((name, number(&block[SIZE])?))
+    let kind = match block[KIND] {
+        b'0' | 0 => EntryKind::File,
+        b'5' => EntryKind::Directory,
+        other => EntryKind::Other(other),
+    };
+    let mode = number(&block[MODE])? & 0o7777;
+    Some(Entry {
+        name,
+        kind,
+        mode: u32::try_from(mode).ok()?,
+        size: number(&block[SIZE])?,
+    })
 }
 
 /// A number in octal digits, or, where it is too large for them, in bytes after one with the highest bit (`tar.c`,
@@ -222,6 +276,8 @@ mod tests {
     fn entry(name: &str, content: &[u8]) -> Vec<u8> {
         let mut block = vec![0; BLOCK];
         block[..name.len()].copy_from_slice(name.as_bytes());
+        block[100..108].copy_from_slice(b"0000600\0");
+        block[156] = b'0';
         block[124..136].copy_from_slice(format!("{:011o} ", content.len()).as_bytes());
         block[257..265].copy_from_slice(b"ustar\x0000");
         block[CHECKSUM].fill(b' ');
@@ -250,8 +306,9 @@ mod tests {
             tar.feed(piece, &mut |at, event| {
                 assert_eq!(at, all.len() as u64);
                 match event {
-                    Event::Header(block, name) => {
-                        names.push((String::from_utf8(name).unwrap(), at));
+                    Event::Header(block, entry) => {
+                        assert_eq!((entry.kind, entry.mode), (EntryKind::File, 0o600));
+                        names.push((String::from_utf8(entry.name).unwrap(), at));
                         all.extend_from_slice(block);
                     }
                     Event::Content(bytes) => {

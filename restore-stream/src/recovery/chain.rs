@@ -1,0 +1,117 @@
+//! The WAL that leads on from a base backup, and what it holds.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use job::Error;
+use recovery_window::{ArchiveContents, BaseBackup};
+use store::Store;
+use wal::{Archive, Gap, Lsn, Meaning, Reach, Record, RecordReader, Segment, WalName, unpack};
+
+/// The segments of a timeline and of those before it that a recovery from a base backup reads, up to the first that is
+/// missing.
+pub(crate) struct Chain {
+    archive: Archive,
+    reach: Reach,
+    /// In the order of the WAL.
+    segments: Vec<Segment>,
+}
+
+impl Chain {
+    /// The chain from a base backup to a timeline; none if that does not lead on from it.
+    pub(crate) fn new(
+        store: &Store,
+        contents: &ArchiveContents,
+        base: &BaseBackup,
+        timeline: u32,
+    ) -> Option<Self> {
+        let holdings = &contents.holdings;
+        let (first, start) = base.start();
+        let reach = holdings.reach(first, start, timeline)?;
+        let size = holdings.size();
+        // Where a timeline was left within a segment, the next one's holds both.
+        let mut segments = BTreeMap::new();
+        for stretch in &reach.stretches {
+            let numbers = stretch.from.0 / size.bytes()..stretch.to.0.div_ceil(size.bytes());
+            let of_it = numbers.map(|it| (it, Segment::numbered(stretch.timeline, it, size)));
+            segments.extend(of_it.filter(|(_, segment)| holdings.holds(*segment)));
+        }
+        Some(Self {
+            archive: Archive::new(store, contents.system),
+            reach,
+            segments: segments.into_values().collect(),
+        })
+    }
+
+    /// Its segments, in the order of the WAL.
+    pub(crate) fn segments(&self) -> &[Segment] {
+        &self.segments
+    }
+
+    /// The first byte that cannot be replayed.
+    pub(crate) fn until(&self) -> Lsn {
+        self.reach.until
+    }
+
+    /// The first segments that are missing, although there are later ones.
+    pub(crate) fn gap(&self) -> Option<Gap> {
+        self.reach.gaps.first().copied()
+    }
+
+    /// When the last transaction of it ended. Of later moments nobody knows whether something was committed until then.
+    ///
+    /// # Errors
+    /// A segment cannot be read, or is damaged.
+    pub(crate) fn last_end(&self) -> Result<Option<DateTime<Utc>>, Error> {
+        self.latest(|record| match record.meaning {
+            Meaning::TransactionEnd { time, .. } => Some(time),
+            _ => None,
+        })
+    }
+
+    /// Where its last whole record begins.
+    ///
+    /// # Errors
+    /// As [`last_end`](Self::last_end).
+    pub(crate) fn last_record(&self) -> Result<Option<Lsn>, Error> {
+        self.latest(|record| Some(record.at))
+    }
+
+    /// What `of` makes of the last record that it makes anything of.
+    pub(crate) fn latest<T>(&self, of: impl Fn(&Record) -> Option<T>) -> Result<Option<T>, Error> {
+        for segment in self.segments.iter().rev() {
+            let mut found = None;
+            self.read(*segment, &mut |record| found = of(&record).or(found.take()))?;
+            if found.is_some() {
+                return Ok(found);
+            }
+        }
+        Ok(None)
+    }
+
+    /// Hands the records of one of its segments to `on`.
+    ///
+    /// # Errors
+    /// As [`last_end`](Self::last_end).
+    pub(crate) fn read(&self, segment: Segment, on: &mut dyn FnMut(Record)) -> Result<(), Error> {
+        let name = WalName::Segment(segment);
+        let stored = self.archive.get(name)?.ok_or_else(|| {
+            Error::failed(format!(
+                "'{}' is gone since the store was listed",
+                self.archive.label_of(name)
+            ))
+        })?;
+        let mut reader = RecordReader::new();
+        let read = unpack(stored.input, stored.raw_sha256, |piece| {
+            reader.see(piece, &mut |record| {
+                // After the place where a timeline was left, a segment has records that are not of the chain.
+                if record.at < self.reach.until {
+                    on(record);
+                }
+            });
+            Ok(())
+        });
+        read.map_err(|error| self.archive.unpack_error(name, &error))?;
+        Ok(())
+    }
+}
