@@ -69,7 +69,7 @@ impl Candidates {
             };
             say!("passed over '{}': {why}", backup.name);
         }
-        bases.sort_by_key(|it| it.base.finished);
+        bases.sort_by_key(|it| it.base.about.finished);
         let label = store.label();
         match bases.is_empty() {
             true => Err(Error::not_good(format!(

@@ -41,7 +41,7 @@ impl<'a> Leading<'a> {
     ) -> Result<(Vec<&'a Base>, Stop), Error> {
         match target {
             Target::Time(time) => {
-                let before = self.newest(|base| base.finished <= *time);
+                let before = self.newest(|base| base.about.finished <= *time);
                 let Some(chain) = before.first().and_then(|base| self.chain(base)) else {
                     return Err(
                         self.unreachable(format!("no base backup was whole before {target}"), None)

@@ -76,7 +76,7 @@ pub(crate) fn run(args: &Args, target: &Target, path: &Path) -> Result<(), Error
         let name = candidate.base.name;
         say!(
             "'{name}', whole since {}, and timeline {} lead to {target}",
-            moment(candidate.base.finished),
+            moment(candidate.base.about.finished),
             candidate.timeline
         );
         match restore(&store, candidate, target, path, args) {
