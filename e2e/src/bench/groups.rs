@@ -30,7 +30,7 @@ pub enum Group {
     Read,
     /// Restoring a backup into a fresh cluster.
     Restore,
-    /// Restoring one database by several sessions.
+    /// Restoring one database by several sessions, and one table of it.
     OneDatabase,
     /// Uploads and downloads, with a service near by and far away.
     Transfer,
@@ -77,7 +77,7 @@ impl Group {
             Self::Verify => vec![verify(false), verify(true), verify_foreign()],
             Self::Read => vec![read()],
             Self::Restore => vec![restore()],
-            Self::OneDatabase => vec![one_database::race(data)],
+            Self::OneDatabase => one_database::races(data),
             Self::Transfer => [0, 40]
                 .into_iter()
                 .flat_map(|delay| transfer(data, delay))

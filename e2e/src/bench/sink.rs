@@ -7,6 +7,7 @@ use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -23,6 +24,7 @@ const WRITTEN: &str = "Sun, 23 Nov 2025 02:00:00 GMT";
 #[derive(Debug)]
 pub(crate) struct Sink {
     port: u16,
+    sent: Arc<AtomicU64>,
 }
 
 /// What the connections share.
@@ -30,6 +32,8 @@ struct Container {
     delay: Duration,
     /// Where the blobs are that can be got.
     dir: PathBuf,
+    /// How many bytes of blobs were sent.
+    sent: Arc<AtomicU64>,
     /// The sizes of the blocks that were put, and of the blobs that were made of them, by path.
     sizes: Mutex<HashMap<String, Sizes>>,
 }
@@ -58,9 +62,11 @@ impl Sink {
     pub(crate) fn start(delay: Duration, dir: PathBuf) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
         let port = listener.local_addr().expect("a port").port();
+        let sent = Arc::new(AtomicU64::new(0));
         let container = Arc::new(Container {
             delay,
             dir,
+            sent: Arc::clone(&sent),
             sizes: Mutex::default(),
         });
         thread::spawn(move || {
@@ -70,7 +76,12 @@ impl Sink {
                 thread::spawn(move || container.serve(stream));
             }
         });
-        Self { port }
+        Self { port, sent }
+    }
+
+    /// How many bytes of blobs it has sent so far.
+    pub(crate) fn sent(&self) -> u64 {
+        self.sent.load(Ordering::Relaxed)
     }
 
     /// The container's URL.
@@ -185,7 +196,8 @@ Last-Modified: {WRITTEN}
         )?;
         if let (Ok(mut file), "GET") = (file, request.method.as_str()) {
             file.seek(SeekFrom::Start(first))?;
-            io::copy(&mut file.take(length), answers)?;
+            let sent = io::copy(&mut file.take(length), answers)?;
+            self.sent.fetch_add(sent, Ordering::Relaxed);
         }
         Ok(())
     }
