@@ -21,7 +21,7 @@ use serde_json::{Map, Value, json};
 use super::api::{Shared, State, path_of, serve};
 use super::image::Image;
 use super::manifests::{objects, render};
-use super::pod::{Pod, World, text};
+use super::pod::{Pod, World, in_order, text};
 
 pub(crate) const NAMESPACE: &str = "database";
 const PASSWORD: &str = "it's \"secret\" $HOME \\ ";
@@ -454,8 +454,16 @@ fn start(inner: &Arc<Inner>, job: &Value) {
     });
 }
 
-/// Runs the container, and gives its exit code.
+/// Runs the containers, one after the other, and gives the exit code of the last one that was run.
 fn run(inner: &Inner, job: &str, pod_name: &str, at: &str, template: &Value) -> i32 {
+    let containers = in_order(template);
+    let mut codes = containers
+        .iter()
+        .map(|template| run_one(inner, job, pod_name, at, template));
+    codes.by_ref().find(|code| *code != 0).unwrap_or(0)
+}
+
+fn run_one(inner: &Inner, job: &str, pod_name: &str, at: &str, template: &Value) -> i32 {
     let pod = inner.pod(&inner.container(job), template);
     let (mut log, writer) = io::pipe().expect("a pipe");
     let mut command = Command::new("podman");
