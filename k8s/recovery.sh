@@ -72,8 +72,8 @@ claim_spec() {
     [ -n "$size" ] || fail 2 "there is no claim '$claim', and so no size for the new one" "--claim-size 100Gi says it"
     modes=$(claim_field .spec.accessModes)
     class=$(claim_field .spec.storageClassName)
-    printf '{"accessModes": %s,%s "resources": {"requests": {"storage": %s}}}' "${modes:-[\"ReadWriteOnce\"]}" \
-        "${class:+ \"storageClassName\": $(json "$class"),}" "$(json "$size")"
+    [ -z "$class" ] || class=', "storageClassName": '$(json "$class")
+    printf '{"accessModes": %s%s, "resources": {"requests": {"storage": %s}}}' "${modes:-[\"ReadWriteOnce\"]}" "$class" "$(json "$size")"
 }
 
 # Prints the claim: new_claim NAME
@@ -159,7 +159,15 @@ case $PGDATA/ in
 esac
 data=/restored${directory:+/$directory}${PGDATA#"$mount"}
 mkdir -p "${data%/*}"
-exec /opt/backup/restore-stream "$@" --data-dir "$data" --with-wal'
+/opt/backup/restore-stream "$@" --data-dir "$data" --with-wal
+major="$(cat "$data/PG_VERSION")"
+case "$(postgres --version)" in
+*" $major".* | *" $major"[a-z]*) ;;
+*)
+    echo "the cluster is of PostgreSQL $major, and this image has $(postgres --version)" >&2
+    exit 4
+    ;;
+esac'
 
 # The line that restores one database, by a server of its own in /restored.
 database_line='export PGPASSWORD="$(cat /run/secrets/postgresql/password)"

@@ -82,6 +82,12 @@ pub(crate) struct RecoveryArgs {
     /// Without it archive_mode is off, so that the recovered server does not archive into the store that it came from.
     #[arg(long, requires = "data_dir", hide_short_help = true)]
     pub(crate) rejoin: bool,
+
+    /// Replay the creation of tablespaces, into the directories that the WAL names
+    ///
+    /// Without it such a recovery is refused: beside the server that the WAL is of it would overwrite that one's tables.
+    #[arg(long, requires = "data_dir", hide_short_help = true)]
+    pub(crate) allow_tablespaces: bool,
 }
 
 /// Where a recovery stops.

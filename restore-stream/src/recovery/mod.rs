@@ -127,7 +127,7 @@ fn restore(
     check_room(path, manifest.bytes().saturating_add(wal))?;
     let command = match args.recovery.with_wal {
         true => "false".to_owned(),
-        false => restore_command::line(&args.backup)?,
+        false => restore_command::line(&args.backup, args.recovery.allow_tablespaces)?,
     };
     let mut directory = DataDirectory::claim(path)?;
     let unpacked = unpack::unpack(

@@ -47,6 +47,8 @@ struct Inner {
     scratch: Scratch,
     prefix: String,
     socket: PathBuf,
+    /// The programs of the server's version.
+    bin: PathBuf,
     store: String,
 }
 
@@ -78,6 +80,7 @@ impl Site {
             scratch: Scratch::new(),
             prefix: format!("e2e-{}-{}-", std::process::id(), container.name()),
             socket: cluster.socket(),
+            bin: cluster.version().bin().to_owned(),
             store: container
                 .url()
                 .rsplit_once('/')
@@ -463,6 +466,18 @@ fn run(inner: &Inner, job: &str, pod_name: &str, at: &str, template: &Value) -> 
     codes.by_ref().find(|code| *code != 0).unwrap_or(0)
 }
 
+/// What makes an image of PostgreSQL's own of ours, where a container asks for another: this machine's programs.
+fn of_postgresql(inner: &Inner, template: &Value) -> Vec<String> {
+    let image = text(&template["spec"]["containers"][0]["image"]);
+    match image.contains("postgresql-backup") {
+        true => Vec::new(),
+        false => vec![
+            "--volume=/usr:/usr:ro".into(),
+            format!("--env=PATH={}:/usr/bin", inner.bin.display()),
+        ],
+    }
+}
+
 fn run_one(inner: &Inner, job: &str, pod_name: &str, at: &str, template: &Value) -> i32 {
     let pod = inner.pod(&inner.container(job), template);
     let (mut log, writer) = io::pipe().expect("a pipe");
@@ -472,6 +487,7 @@ fn run_one(inner: &Inner, job: &str, pod_name: &str, at: &str, template: &Value)
         .env(name, value)
         .args(["run", "--rm"])
         .args(&pod.options)
+        .args(of_postgresql(inner, template))
         .arg(&inner.image.id)
         .args(&pod.command)
         .stdin(Stdio::null())
