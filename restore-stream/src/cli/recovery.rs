@@ -85,6 +85,12 @@ pub(crate) struct RecoveryArgs {
     #[arg(long, requires = "data_dir", hide_short_help = true)]
     pub(crate) rejoin: bool,
 
+    /// Replay the creation of tablespaces, into the directories that the WAL names
+    ///
+    /// Without it such a recovery is refused: beside the server that the WAL is of it would overwrite that one's tables.
+    #[arg(long, requires = "data_dir", hide_short_help = true)]
+    pub(crate) allow_tablespaces: bool,
+
     /// With --database: the private server's directory [default: TMPDIR, /tmp]
     ///
     /// It needs room for the whole cluster, the WAL up to the moment, and a dump of the database. All is removed afterwards.

@@ -237,7 +237,7 @@ fn a_disk_that_is_full_and_a_server_that_fails() {
     write_in(SHOP, cluster, 21, 22);
     living
         .refused(4, at)
-        .says(&format!("creates a tablespace in '{}'", place.display()));
+        .says(&format!("the WAL creates a tablespace in '{}'", place.display()));
     // Before that it can be done.
     let all = commits_in(SHOP, cluster);
     living
