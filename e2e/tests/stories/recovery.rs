@@ -573,11 +573,18 @@ fn a_standby_s_base_backup_becomes_a_primary() {
 #[test]
 fn the_page_s_commands_do_what_it_says() {
     let origin = Origin::new(Version::debian(), WalStore::directory(), "");
+    let ask = |sql: &str| origin.cluster.sql("jupyterhub", sql);
+    origin.cluster.sql("postgres", "create database jupyterhub");
+    ask("create table users (name text)");
     origin.base();
+    ask("insert into users values ('alice')");
     origin.write(1, 10);
+    ask("delete from users");
+    origin.write(11, 12);
     let place = Scratch::new();
     for command in restore_runbook::commands("Back to a moment") {
         Program::sh(&format!("set -eu\n{command}"))
+            .on(&origin.cluster)
             .env("STORE", origin.store.url())
             .env("TIME", format!("{}Z", origin.commits()[4].1))
             .env("DIR", place.join("first"))
@@ -587,4 +594,11 @@ fn the_page_s_commands_do_what_it_says() {
     for name in ["first", "second"] {
         assert!(place.join(name).join("recovery.signal").exists());
     }
+    let names = origin.cluster.databases();
+    assert!(names.contains(&"jupyterhub_0159".to_owned()), "{names:?}");
+    assert_eq!(ask("table users"), "alice");
+    let replaced = names.iter().find(|it| it.contains("_replaced_")).unwrap();
+    let beside = origin.cluster.sql(replaced, "table users_0159");
+    assert_eq!(beside, "alice");
+    assert_eq!(origin.cluster.sql(replaced, "table users"), "");
 }
