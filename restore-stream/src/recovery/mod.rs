@@ -12,6 +12,7 @@ mod fill;
 mod leading;
 mod manifest;
 pub(crate) mod one_database;
+mod recovered;
 mod restore_command;
 mod server;
 mod settings;
@@ -50,6 +51,7 @@ pub(crate) fn run(args: &Args, target: &Target, path: &Path) -> Result<(), Error
         with_wal: args.recovery.with_wal,
         action: args.recovery.target_action,
         archives: args.recovery.rejoin,
+        left_out: &[],
     };
     let (server, filled) = first_good(&candidates, target, |candidate| {
         let about = &candidate.index.about;
