@@ -167,7 +167,7 @@ impl<'a> Moment<'a> {
                 "'{}' of that moment is another database than that of the base backup",
                 found.name
             ))),
-            _ => Ok(Attempt::Done(server, found)),
+            _ => Ok(Attempt::Done(Box::new(server), found)),
         }
     }
 
@@ -224,7 +224,7 @@ enum Reading {
 
 /// What came of a recovery.
 enum Attempt {
-    Done(PrivateServer, Found),
+    Done(Box<PrivateServer>, Found),
     /// It can only be done with all databases: why.
     NeedsAll(String),
 }
