@@ -20,11 +20,12 @@ pub(crate) enum TokenOfServer {
     Missing,
 }
 
-/// The line, as PostgreSQL hands it to the shell. No token is in it.
+/// The line, as PostgreSQL hands it to the shell. No token is in it. A `confined` server is told no WAL that creates a
+/// tablespace.
 ///
 /// # Errors
 /// A path that no line can have.
-pub(crate) fn line(store: &str, allow_tablespaces: bool) -> Result<String, Error> {
+pub(crate) fn line(store: &str, confined: bool) -> Result<String, Error> {
     let program = env::current_exe()
         .map_err(|error| Error::io("cannot tell where this program is", &error))?;
     let mut words = Vec::new();
@@ -40,7 +41,7 @@ pub(crate) fn line(store: &str, allow_tablespaces: bool) -> Result<String, Error
         _ => absolute(Path::new(store))?,
     })?);
     words.push(format!("--wal \"%f\" --to \"%p\" --ahead {AHEAD}"));
-    if !allow_tablespaces {
+    if confined {
         words.push("--no-tablespaces".to_owned());
     }
     Ok(words.join(" "))
@@ -104,14 +105,14 @@ mod tests {
 
     #[test]
     fn a_store_is_named_without_its_token() {
-        let line = line("https://a.blob.core.windows.net/c/p?sv=1&sig=secret", false).unwrap();
+        let line = line("https://a.blob.core.windows.net/c/p?sv=1&sig=secret", true).unwrap();
         assert!(
             line.contains(" https://a.blob.core.windows.net/c/p --wal "),
             "{line}"
         );
         assert!(!line.contains("secret"), "{line}");
         assert!(line.ends_with(" --no-tablespaces"), "{line}");
-        let here = super::line(".", true).unwrap();
+        let here = super::line(".", false).unwrap();
         assert!(
             here.contains(env::current_dir().unwrap().to_str().unwrap()),
             "{here}"
