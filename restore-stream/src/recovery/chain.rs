@@ -1,16 +1,12 @@
 //! The WAL that leads on from a base backup, and what it holds.
 
 use std::collections::BTreeMap;
-use std::io::Read;
 
 use chrono::{DateTime, Utc};
 use job::Error;
 use recovery_window::{ArchiveContents, BaseBackup};
 use store::Store;
 use wal::{Archive, Gap, Lsn, Meaning, Reach, Record, RecordReader, Segment, WalName, unpack};
-
-/// Bytes of a file that are read at once.
-const PIECE: usize = 256 << 10;
 
 /// The segments of a timeline and of those before it that a recovery from a base backup reads, up to the first that is
 /// missing.
@@ -107,39 +103,15 @@ impl Chain {
         })?;
         let mut reader = RecordReader::new();
         let read = unpack(stored.input, stored.raw_sha256, |piece| {
-            self.see(&mut reader, piece, on);
+            reader.see(piece, &mut |record| {
+                // After the place where a timeline was left, a segment has records that are not of the chain.
+                if record.at < self.reach.until {
+                    on(record);
+                }
+            });
             Ok(())
         });
         read.map_err(|error| self.archive.unpack_error(name, &error))?;
         Ok(())
-    }
-
-    /// As [`read`](Self::read), of a segment that is here.
-    ///
-    /// # Errors
-    /// It cannot be read.
-    pub(crate) fn read_from(
-        &self,
-        mut segment: impl Read,
-        on: &mut dyn FnMut(Record),
-    ) -> Result<(), Error> {
-        let mut reader = RecordReader::new();
-        let mut piece = vec![0; PIECE];
-        loop {
-            let read = segment.read(&mut piece);
-            match read.map_err(|error| Error::io("cannot read WAL that was fetched", &error))? {
-                0 => return Ok(()),
-                length => self.see(&mut reader, piece.get(..length).unwrap_or_default(), on),
-            }
-        }
-    }
-
-    fn see(&self, reader: &mut RecordReader, piece: &[u8], on: &mut dyn FnMut(Record)) {
-        reader.see(piece, &mut |record| {
-            // After the place where a timeline was left, a segment has records that are not of the chain.
-            if record.at < self.reach.until {
-                on(record);
-            }
-        });
     }
 }

@@ -64,7 +64,6 @@ fn recover(args: &Args, target: &Target, path: &Path, began: Instant) -> Result<
         with_wal: args.recovery.with_wal,
         action: args.recovery.target_action,
         archives: args.recovery.rejoin,
-        confined: !args.recovery.allow_tablespaces,
     };
     let (server, recovered) = first_good(&candidates, target, |candidate| {
         let about = &candidate.index.about;

@@ -20,12 +20,11 @@ pub(crate) enum TokenOfServer {
     Missing,
 }
 
-/// The line, as PostgreSQL hands it to the shell. No token is in it. A `confined` server is told no WAL that creates a
-/// tablespace.
+/// The line, as PostgreSQL hands it to the shell. No token is in it.
 ///
 /// # Errors
 /// A path that no line can have.
-pub(crate) fn line(store: &str, confined: bool) -> Result<String, Error> {
+pub(crate) fn line(store: &str, allow_tablespaces: bool) -> Result<String, Error> {
     let program = env::current_exe()
         .map_err(|error| Error::io("cannot tell where this program is", &error))?;
     let mut words = Vec::new();
@@ -41,7 +40,7 @@ pub(crate) fn line(store: &str, confined: bool) -> Result<String, Error> {
         _ => absolute(Path::new(store))?,
     })?);
     words.push(format!("--wal \"%f\" --to \"%p\" --ahead {AHEAD}"));
-    if confined {
+    if !allow_tablespaces {
         words.push("--no-tablespaces".to_owned());
     }
     Ok(words.join(" "))
@@ -105,14 +104,14 @@ mod tests {
 
     #[test]
     fn a_store_is_named_without_its_token() {
-        let line = line("https://a.blob.core.windows.net/c/p?sv=1&sig=secret", true).unwrap();
+        let line = line("https://a.blob.core.windows.net/c/p?sv=1&sig=secret", false).unwrap();
         assert!(
             line.contains(" https://a.blob.core.windows.net/c/p --wal "),
             "{line}"
         );
         assert!(!line.contains("secret"), "{line}");
         assert!(line.ends_with(" --no-tablespaces"), "{line}");
-        let here = super::line(".", false).unwrap();
+        let here = super::line(".", true).unwrap();
         assert!(
             here.contains(env::current_dir().unwrap().to_str().unwrap()),
             "{here}"

@@ -8,13 +8,12 @@ use super::{Origin, archived};
 use crate::restore_runbook;
 
 // The blocks of the section, in its order.
-const WHOLE: usize = 0;
-const WITH_WAL: usize = 1;
-const LOOK: usize = 2;
-const REPLACE: usize = 3;
-const CORRUPT: usize = 4;
-const LOST: usize = 5;
-const BREACH: usize = 6;
+const ONE_DATABASE: usize = 0;
+const WHOLE: usize = 1;
+const WITH_WAL: usize = 2;
+const CORRUPT: usize = 3;
+const LOST: usize = 4;
+const BREACH: usize = 5;
 
 /// A company with a dump and a base backup of the night, and a day's work after them.
 struct Company {
@@ -47,7 +46,7 @@ impl Company {
     /// Runs a block of the page.
     fn run(&self, block: usize, directory: &Path) {
         let blocks = restore_runbook::commands("Back to a moment");
-        assert_eq!(blocks.len(), 7);
+        assert_eq!(blocks.len(), 6);
         Program::sh(&format!("set -eu\n{}", blocks[block]))
             .on(&self.origin.cluster)
             .env("STORE", self.origin.store.url())
@@ -88,17 +87,16 @@ fn data_was_deleted_by_accident() {
         .succeeds();
     let (night, day) = ("20000", "20007");
     assert_eq!(users(cluster, "of_the_night"), night);
-    let nowhere = Path::new("/nonexistent");
-    company.run(LOOK, nowhere);
-    assert_eq!(users(cluster, "jupyterhub_check"), day);
-    assert_eq!(users(cluster, "jupyterhub"), "0");
-    company.run(REPLACE, nowhere);
+    company.run(ONE_DATABASE, Path::new("/nonexistent"));
+    assert_eq!(users(cluster, "jupyterhub_0159"), day);
     assert_eq!(users(cluster, "jupyterhub"), day);
+    // The one that it has replaced has the table of that moment beside its own.
     let databases = cluster.databases();
-    assert!(
-        !databases.contains(&"jupyterhub_check".to_owned()),
-        "{databases:?}"
-    );
+    let replaced = databases.iter().find(|it| it.contains("_replaced_"));
+    let replaced = replaced.expect("the old one is kept");
+    assert_eq!(users(cluster, replaced), "0");
+    let beside = "select count(*) from users_0159";
+    assert_eq!(cluster.sql(replaced, beside), day);
 }
 
 #[test]
