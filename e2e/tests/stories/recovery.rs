@@ -2,6 +2,7 @@
 
 mod faults;
 mod one_database;
+mod runbook;
 mod tablespaces;
 
 use std::fs;
@@ -15,8 +16,6 @@ use e2e::{
     scratch, wait_for,
 };
 use rustix::process::Signal;
-
-use crate::restore_runbook;
 
 /// The rows of a table with the times of their commits, which are those in the WAL.
 const COMMITS: &str = "select i || '|' || to_char(pg_xact_commit_timestamp(xmin) at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS.US') from commits order by i";
@@ -118,6 +117,11 @@ fn write_in(database: &str, cluster: &Cluster, first: usize, last: usize) {
              select pg_switch_wal()"
         ),
     );
+    archived(cluster);
+}
+
+/// Waits until the archiver has nothing to do.
+fn archived(cluster: &Cluster) {
     wait_for("the archiver", || {
         let status = scratch::names(cluster.data().join("pg_wal/archive_status"));
         (!status.iter().any(|name| name.ends_with(".ready"))).then_some(())
@@ -567,38 +571,4 @@ fn a_standby_s_base_backup_becomes_a_primary() {
     assert!(!names.contains(&"standby.signal".to_owned()), "{names:?}");
     restored.recover().unwrap();
     assert_eq!(numbers(&restored).len(), 8);
-}
-
-/// The commands of docs/restore.md, word for word.
-#[test]
-fn the_page_s_commands_do_what_it_says() {
-    let origin = Origin::new(Version::debian(), WalStore::directory(), "");
-    let ask = |sql: &str| origin.cluster.sql("jupyterhub", sql);
-    origin.cluster.sql("postgres", "create database jupyterhub");
-    ask("create table users (name text)");
-    origin.base();
-    ask("insert into users values ('alice')");
-    origin.write(1, 10);
-    ask("delete from users");
-    origin.write(11, 12);
-    let place = Scratch::new();
-    for command in restore_runbook::commands("Back to a moment") {
-        Program::sh(&format!("set -eu\n{command}"))
-            .on(&origin.cluster)
-            .env("STORE", origin.store.url())
-            .env("TIME", format!("{}Z", origin.commits()[4].1))
-            .env("DIR", place.join("first"))
-            .env("OTHER", place.join("second"))
-            .succeeds();
-    }
-    for name in ["first", "second"] {
-        assert!(place.join(name).join("recovery.signal").exists());
-    }
-    let names = origin.cluster.databases();
-    assert!(names.contains(&"jupyterhub_0159".to_owned()), "{names:?}");
-    assert_eq!(ask("table users"), "alice");
-    let replaced = names.iter().find(|it| it.contains("_replaced_")).unwrap();
-    let beside = origin.cluster.sql(replaced, "table users_0159");
-    assert_eq!(beside, "alice");
-    assert_eq!(origin.cluster.sql(replaced, "table users"), "");
 }

@@ -8,11 +8,12 @@
 mod chain;
 mod choice;
 mod data_directory;
+mod databases;
 mod fill;
 mod leading;
 mod manifest;
 pub(crate) mod one_database;
-mod recovered;
+mod report;
 mod restore_command;
 mod server;
 mod settings;
@@ -23,12 +24,13 @@ mod wal_files;
 use std::path::Path;
 use std::time::Instant;
 
-use job::{Error, say, text};
+use job::Error;
 
 use crate::cli::Args;
 use crate::cli::recovery::{Target, TargetAction};
 use choice::first_good;
 use fill::{Filling, fill};
+use report::Recovered;
 use server::Server;
 
 /// Recovers a cluster.
@@ -37,6 +39,18 @@ use server::Server;
 /// Then there is nothing in the directory that was not there before.
 pub(crate) fn run(args: &Args, target: &Target, path: &Path) -> Result<(), Error> {
     let began = Instant::now();
+    let done = recover(args, target, path, began);
+    match (&done, args.json) {
+        (_, true) => {
+            job::print_json(&report::document(target, done.as_ref(), began))?;
+        }
+        (Ok(_), false) => job::print(&format!("{}\n", path.display()))?,
+        (Err(_), false) => {}
+    }
+    done.map(drop)
+}
+
+fn recover(args: &Args, target: &Target, path: &Path, began: Instant) -> Result<Recovered, Error> {
     let acts = args.recovery.target_action != TargetAction::Promote;
     if *target == Target::End && acts {
         return Err(Error::usage(
@@ -53,25 +67,13 @@ pub(crate) fn run(args: &Args, target: &Target, path: &Path) -> Result<(), Error
         archives: args.recovery.rejoin,
         left_out: &[],
     };
-    let (server, filled) = first_good(&candidates, target, |candidate| {
+    let (server, recovered) = first_good(&candidates, target, |candidate| {
         let about = &candidate.index.about;
         let server = Server::find(&about.server_version, filling.with_wal)?;
-        Ok((server, fill(&store, candidate, filling, args)?))
+        let filled = fill(&store, candidate, filling, args)?;
+        let recovered = Recovered::new(candidate, &server, &filled, &filling, args);
+        Ok((server, recovered))
     })?;
-    say!(
-        "restored {} in {} into '{}' in {}",
-        text::bytes(filled.bytes),
-        text::count(filled.files, "file"),
-        path.display(),
-        text::duration(began.elapsed())
-    );
-    let about = server::About {
-        owner: filled.owner,
-        has_settings: filled.has_settings,
-        token: restore_command::token(&args.backup),
-        with_wal: filling.with_wal,
-        archives: filling.archives,
-    };
-    server.say_how_it_starts(path, &about);
-    job::print(&format!("{}\n", path.display()))
+    recovered.say(&server, path, began);
+    Ok(recovered)
 }

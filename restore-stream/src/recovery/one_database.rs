@@ -17,8 +17,8 @@ use private_server::{ErrorKind, Installation, PrivateDirectory, PrivateServer, S
 use store::Store;
 
 use super::choice::{self, Candidate, first_good};
+use super::databases::{Databases, Found, meant};
 use super::fill::{Filling, fill};
-use super::recovered::{Found, Recovered, meant};
 use super::server::major;
 use crate::cli::Args;
 use crate::cli::recovery::{Target, TargetAction};
@@ -94,7 +94,7 @@ impl<'a> Moment<'a> {
             self.target,
             text::duration(began.elapsed())
         );
-        Recovered::new(server.conninfo()).leave_only(&found)?;
+        Databases::new(server.conninfo()).leave_only(&found)?;
         let directory = PrivateDirectory::make(&parent, PREFIX, None).map_err(not_made)?;
         let path = self.run_dump(&server, &found.name, &directory)?;
         drop(server);
@@ -160,7 +160,7 @@ impl<'a> Moment<'a> {
             }
             Err(error) => return Err(self.not_recovered(error)),
         };
-        let found = Recovered::new(server.conninfo()).find(database, label)?;
+        let found = Databases::new(server.conninfo()).find(database, label)?;
         match only {
             // It was renamed, or made anew, perhaps as a copy of one whose files are not there.
             Some(only) if only != found.oid => Ok(Attempt::NeedsAll(format!(

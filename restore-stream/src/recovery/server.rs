@@ -5,6 +5,7 @@ use std::path::Path;
 
 use job::{Error, say};
 use private_server::Installation;
+use serde::Serialize;
 
 use super::restore_command::TokenOfServer;
 
@@ -16,12 +17,14 @@ pub(crate) struct Server {
 }
 
 /// What a person must know before the server is started.
-#[derive(Debug)]
+#[derive(Debug, Serialize)]
 pub(crate) struct About {
     /// Who the directory belongs to, if this is root.
+    #[serde(skip)]
     pub(crate) owner: Option<u32>,
     /// Whether `postgresql.conf` is in the data directory.
     pub(crate) has_settings: bool,
+    #[serde(skip)]
     pub(crate) token: TokenOfServer,
     pub(crate) with_wal: bool,
     /// Whether it archives as it did.
@@ -79,7 +82,7 @@ impl Server {
     }
 
     /// The command that starts it.
-    fn command(&self, path: &Path, owner: Option<u32>) -> String {
+    pub(super) fn command(&self, path: &Path, owner: Option<u32>) -> String {
         let program = self
             .installed
             .as_ref()

@@ -37,7 +37,7 @@ pub(crate) fn check(name: WalName, path: &Path) -> Result<(), Error> {
     let mut created = None;
     read(path, &mut |record| {
         if let Meaning::TablespaceCreation { location } = record.meaning
-            && !location.is_empty()
+            && location.starts_with(b"/")
         {
             created.get_or_insert(location);
         }
@@ -54,5 +54,5 @@ pub(crate) fn refused(directory: &[u8]) -> Error {
         "the WAL creates a tablespace in '{}', and the recovered server would write into that directory, in which another may keep its data",
         job::shown(&String::from_utf8_lossy(directory))
     ))
-    .hint("name a moment before that; or, on a machine where that directory is there and no other server's: --allow-tablespaces")
+    .hint("name a moment before that; or, on a machine where that directory is there and no other server's, restore the whole cluster: --data-dir DIR --allow-tablespaces")
 }

@@ -229,7 +229,7 @@ impl World<'_> {
             give(&dir, group, 0o2775);
             return dir;
         }
-        if volume["emptyDir"].is_object() {
+        if volume["emptyDir"].is_object() || volume["ephemeral"].is_object() {
             let dir = self
                 .scratch
                 .make(format!("{pod}-{}", text(&volume["name"])));

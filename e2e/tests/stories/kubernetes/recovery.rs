@@ -459,17 +459,29 @@ pub(crate) fn back_to_a_moment(site: &mut Site) {
             state.objects.insert(path_of(object), object.clone());
         }
     });
-    archived(&site.cluster, "create table deleted as select 7 as a");
-    let moment = site
-        .cluster
-        .sql("postgres", "select pg_sleep(0.01); select now()");
-    archived(&site.cluster, "drop table deleted");
-    let script = |site: &Site, moment: &str| {
+    archived(&site.cluster, "create database shop");
+    let shop = |sql: &str| site.cluster.sql("shop", sql);
+    shop("create table deleted as select 7 as a");
+    let moment = shop(
+        "select pg_sleep(0.01); select to_char(clock_timestamp() at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS.US\"Z\"')",
+    );
+    shop("drop table deleted");
+    archived(&site.cluster, "select pg_switch_wal()");
+    let run = |site: &Site, moment: &str, words: &str| {
         site.with(Program::other(
             tool::workspace().join("k8s/restore-backup.sh"),
         ))
-        .args(["--all", "--yes", "--at", moment])
+        .args(["--yes", "--at", moment])
+        .args(words.split(' '))
     };
+    let script = |site: &Site, moment: &str| run(site, moment, "--all");
+    run(site, moment.trim(), "--database shop --as shop_before")
+        .succeeds()
+        .says("restored");
+    assert_eq!(
+        site.cluster.sql("shop_before", "select a from deleted"),
+        "7"
+    );
     // Nothing leads there: the server is not stopped.
     script(site, "2020-01-01 00:00Z")
         .fails(3)
@@ -514,12 +526,12 @@ pub(crate) fn back_to_a_moment(site: &mut Site) {
             .contains("the last transaction that came back is of "),
         "{seen}"
     );
-    assert_eq!(site.cluster.sql("postgres", "select a from deleted"), "7");
+    assert_eq!(site.cluster.sql("shop", "select a from deleted"), "7");
     // The old claim is what it was.
     site.cluster.stop();
     fs::remove_dir_all(&data).unwrap();
     fs::rename(&old, &data).unwrap();
     site.cluster.go();
     let there = "select to_regclass('deleted') is null";
-    assert_eq!(site.cluster.sql("postgres", there), "t");
+    assert_eq!(site.cluster.sql("shop", there), "t");
 }

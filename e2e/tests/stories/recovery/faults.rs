@@ -9,6 +9,8 @@ use e2e::{
     Azurite, Chance, Cluster, Program, Proxy, Scratch, Version, WalStore, scratch, wait_for,
 };
 
+use serde_json::Value;
+
 use super::{Origin, numbers, until};
 
 /// The files of a store's archive, or its base backups.
@@ -174,4 +176,27 @@ fn one_of_two_clusters_is_named() {
     let restored = one.recovered(&format!("--at end --system {system}"));
     assert_eq!(numbers(&restored), [1, 2, 3]);
     one.refused(3, "--at end --system 7");
+
+    // For a script, on failure too.
+    let place = Scratch::new();
+    let data = place.join("data");
+    let args = format!("--at end --json --system {system}");
+    let seen = one.restore(&args, &data).succeeds();
+    let said: Value = serde_json::from_str(&seen.out()).unwrap();
+    assert_eq!(said["ok"], true, "{said}");
+    assert_eq!(said["data_dir"], data.display().to_string());
+    assert_eq!(said["timeline"], 1);
+    assert_eq!(said["archives"], false);
+    let base = said["base_backup"].as_str().unwrap();
+    assert!(base.starts_with("postgresql_base_"), "{said}");
+    assert!(said["start"].as_str().unwrap().contains("pg_ctl"), "{said}");
+    assert!(said["bytes"].as_u64() > Some(1 << 20), "{said}");
+    let seen = one.refused(3, "--at '2020-01-01 00:00Z' --json");
+    let said: Value = serde_json::from_str(&seen.out()).unwrap();
+    assert_eq!(said["exit"], 3, "{said}");
+    assert_eq!(said["ok"], false, "{said}");
+    assert!(
+        said["error"].as_str().unwrap().contains("no base backup"),
+        "{said}"
+    );
 }

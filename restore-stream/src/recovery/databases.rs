@@ -30,11 +30,11 @@ pub(super) fn meant<'a>(
 }
 
 /// The databases of the recovered cluster.
-pub(super) struct Recovered {
+pub(super) struct Databases {
     server: Server,
 }
 
-impl Recovered {
+impl Databases {
     pub(super) fn new(conninfo: &Conninfo) -> Self {
         Self {
             server: Server::new(conninfo.clone()),
