@@ -28,6 +28,8 @@ pub(super) struct Filling<'a> {
     pub(super) action: TargetAction,
     /// Whether it archives as the cluster did.
     pub(super) archives: bool,
+    /// The databases whose files are left out, by their OIDs.
+    pub(super) left_out: &'a [u32],
 }
 
 /// What was restored.
@@ -53,7 +55,7 @@ pub(super) fn fill(
 ) -> Result<Filled, Error> {
     let Filling { path, with_wal, .. } = filling;
     let source = store.source(&candidate.backup)?;
-    let manifest = Manifest::read(&source, &candidate.index)?;
+    let manifest = Manifest::read(&source, &candidate.index)?.without(filling.left_out);
     let wal = candidate.wal_bytes().filter(|_| with_wal);
     let wal = wal.unwrap_or(WORKING_ROOM);
     check_room(path, manifest.bytes().saturating_add(wal))?;
@@ -66,6 +68,7 @@ pub(super) fn fill(
         &source,
         &candidate.index,
         &manifest,
+        filling.left_out,
         &directory,
         args.threads(),
     )?;

@@ -8,6 +8,7 @@
 mod chain;
 mod choice;
 mod data_directory;
+mod databases;
 mod fill;
 mod leading;
 mod manifest;
@@ -64,6 +65,7 @@ fn recover(args: &Args, target: &Target, path: &Path, began: Instant) -> Result<
         with_wal: args.recovery.with_wal,
         action: args.recovery.target_action,
         archives: args.recovery.rejoin,
+        left_out: &[],
     };
     let (server, recovered) = first_good(&candidates, target, |candidate| {
         let about = &candidate.index.about;

@@ -11,24 +11,24 @@ use std::process::Stdio;
 use std::time::Instant;
 
 use job::{Error, say, text};
-use pg_client::{Child, Conninfo, Ending, Server, quote_literal, sql};
+use pg_client::{Child, Ending};
 use pg_text::PgText;
 use private_server::{ErrorKind, Installation, PrivateDirectory, PrivateServer, ServerDirectory};
 use store::Store;
 
 use super::choice::{self, Candidate, first_good};
+use super::databases::{Databases, Found, meant};
 use super::fill::{Filling, fill};
 use super::server::major;
 use crate::cli::Args;
 use crate::cli::recovery::{Target, TargetAction};
 use crate::source::chosen::ChosenBackup;
-use crate::source::selection::not_among;
 
 /// How the names of its directories begin.
 const PREFIX: &str = "restore-stream-";
 const DUMPER: &str = "pgdump-gz";
-/// Databases to connect to, if the one that is wanted lets nobody in.
-const OTHERS: [&str; 2] = ["postgres", "template1"];
+/// Databases that are small, and that a server is asked through.
+const ALWAYS: [&str; 3] = ["postgres", "template0", "template1"];
 /// Nothing holds a lock for longer in a server that nobody else reaches.
 const LOCK_WAIT: &str = "60s";
 
@@ -78,9 +78,51 @@ impl<'a> Moment<'a> {
         let parent = self.args.recovery.work_dir.clone();
         let parent = parent.unwrap_or_else(env::temp_dir);
         let began = Instant::now();
-        let directory = first_good(&self.candidates, self.target, |candidate| {
+        let label = format!("{} at {}", self.args.label(), self.target);
+        let (server, found) = match self.recover(database, Reading::Needed, &parent, &label)? {
+            Attempt::Done(server, found) => (server, found),
+            Attempt::NeedsAll(why) => {
+                say!("{why}: all of the base backup is read");
+                match self.recover(database, Reading::All, &parent, &label)? {
+                    Attempt::Done(server, found) => (server, found),
+                    Attempt::NeedsAll(why) => return Err(Error::failed(why)),
+                }
+            }
+        };
+        say!(
+            "recovered to {} after {}",
+            self.target,
+            text::duration(began.elapsed())
+        );
+        Databases::new(server.conninfo()).leave_only(&found)?;
+        let directory = PrivateDirectory::make(&parent, PREFIX, None).map_err(not_made)?;
+        let path = self.run_dump(&server, &found.name, &directory)?;
+        drop(server);
+        say!(
+            "dumped '{}' after {}",
+            found.name,
+            text::duration(began.elapsed())
+        );
+        ChosenBackup::made(&path, label, directory)
+    }
+
+    /// Recovers the cluster, with all of its databases or with none but those that are needed.
+    fn recover(
+        &self,
+        database: &PgText,
+        reading: Reading,
+        parent: &Path,
+        label: &str,
+    ) -> Result<Attempt, Error> {
+        let began = Instant::now();
+        let (directory, only) = first_good(&self.candidates, self.target, |candidate| {
+            let only = match reading {
+                Reading::All => None,
+                Reading::Needed => of_name(database, candidate),
+            };
+            let left_out = only.map_or_else(Vec::new, |only| all_but(only, candidate));
             let directory =
-                ServerDirectory::make(&self.installation, &parent, PREFIX).map_err(not_made)?;
+                ServerDirectory::make(&self.installation, parent, PREFIX).map_err(not_made)?;
             let data = directory.data();
             let filling = Filling {
                 target: self.target,
@@ -88,6 +130,7 @@ impl<'a> Moment<'a> {
                 with_wal: true,
                 action: TargetAction::Promote,
                 archives: false,
+                left_out: &left_out,
             };
             let filled = fill(&self.store, candidate, filling, self.args);
             let filled = filled.map_err(|error| match error.hint_text() {
@@ -95,28 +138,37 @@ impl<'a> Moment<'a> {
                 Some(_) => error,
             })?;
             say!(
-                "restored {} into '{}' in {}; a private server of PostgreSQL {} replays the WAL",
+                "restored {} into '{}' in {}{}; a private server of PostgreSQL {} replays the WAL",
                 text::bytes(filled.bytes),
                 directory.path().display(),
                 text::duration(began.elapsed()),
+                match left_out.len() {
+                    0 => String::new(),
+                    count => format!(", without {}", text::count(count, "other database")),
+                },
                 self.installation.version()
             );
-            Ok(directory)
+            Ok((directory, only.filter(|_| !left_out.is_empty())))
         })?;
-        let server = PrivateServer::recover(directory, &[PgText::from("postgres")])
-            .map_err(|error| self.not_recovered(error))?;
-        say!(
-            "recovered to {} after {}",
-            self.target,
-            text::duration(began.elapsed())
-        );
-        let label = format!("{} at {}", self.args.label(), self.target);
-        let name = Recovered::new(server.conninfo()).leave_only(database, &label)?;
-        let directory = PrivateDirectory::make(&parent, PREFIX, None).map_err(not_made)?;
-        let path = self.run_dump(&server, &name, &directory)?;
-        drop(server);
-        say!("dumped '{name}' after {}", text::duration(began.elapsed()));
-        ChosenBackup::made(&path, label, directory)
+        let server = match PrivateServer::recover(directory, &likely()) {
+            Ok(server) => server,
+            // With full_page_writes off, replay wants pages of files that are not there.
+            Err(error) if only.is_some() && error.kind() == ErrorKind::NotRecovered => {
+                return Ok(Attempt::NeedsAll(format!(
+                    "it does not recover without the other databases ({error})"
+                )));
+            }
+            Err(error) => return Err(self.not_recovered(error)),
+        };
+        let found = Databases::new(server.conninfo()).find(database, label)?;
+        match only {
+            // It was renamed, or made anew, perhaps as a copy of one whose files are not there.
+            Some(only) if only != found.oid => Ok(Attempt::NeedsAll(format!(
+                "'{}' of that moment is another database than that of the base backup",
+                found.name
+            ))),
+            _ => Ok(Attempt::Done(Box::new(server), found)),
+        }
     }
 
     /// Runs pgdump-gz, and returns the path of its backup.
@@ -159,68 +211,48 @@ impl<'a> Moment<'a> {
     }
 }
 
-/// The databases of the recovered cluster.
-struct Recovered {
-    server: Server,
+/// What is read of a base backup.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reading {
+    /// The files of the cluster, of the database that is wanted, and of those that are always there.
+    ///
+    /// Recovery changes pages of the others too. Where every page comes whole before it is changed (`full_page_writes`),
+    /// replay makes their files anew; otherwise it stops, as it does at any page that it does not find.
+    Needed,
+    All,
 }
 
-impl Recovered {
-    fn new(conninfo: &Conninfo) -> Self {
-        Self {
-            server: Server::new(conninfo.clone()),
-        }
-    }
+/// What came of a recovery.
+enum Attempt {
+    Done(Box<PrivateServer>, Found),
+    /// It can only be done with all databases: why.
+    NeedsAll(String),
+}
 
-    /// Lets a dump find no database but this one. Returns its name's bytes, which may have been typed in another way.
-    fn leave_only(&self, wanted: &PgText, label: &str) -> Result<PgText, Error> {
-        const ALL: &str =
-            "SELECT datname FROM pg_catalog.pg_database WHERE datname <> 'template0' ORDER BY 1";
-        let (through, names) = self.ask(wanted, ALL)?;
-        let names: Vec<PgText> = names.into_iter().flatten().flatten().collect();
-        let mut meant = names.iter().filter(|name| *name == wanted);
-        let is_meant = |name: &&PgText| name.is_meant_by(wanted);
-        let name = meant.next().or_else(|| names.iter().find(is_meant));
-        let name = name.ok_or_else(|| not_among(wanted, label, &names))?;
-        self.undo_what_was_in_doubt(&through)?;
-        let only = sql(
-            "UPDATE pg_catalog.pg_database SET datallowconn = (datname = {})",
-            &[&quote_literal(name.as_bytes())],
-        );
-        self.server.execute(Some(&through), only)?;
-        Ok(name.clone())
-    }
+/// Superusers that the cluster may have.
+fn likely() -> Vec<PgText> {
+    let given = env::var_os("PGUSER").map(|it| PgText::from(it.as_os_str()));
+    given.into_iter().chain(["postgres".into()]).collect()
+}
 
-    /// Rolls back prepared transactions: they were not committed then, and a dump would wait for their locks.
-    fn undo_what_was_in_doubt(&self, through: &PgText) -> Result<(), Error> {
-        const ALL: &str = "SELECT database, gid FROM pg_catalog.pg_prepared_xacts";
-        for row in self.server.query(Some(through), ALL)? {
-            let [Some(database), Some(gid)] = row.as_slice() else {
-                continue;
-            };
-            say!(
-                "'{gid}' of database '{database}' was prepared and not committed then: it is left out"
-            );
-            let undo = sql("ROLLBACK PREPARED {}", &[&quote_literal(gid.as_bytes())]);
-            self.server.execute(Some(database), undo)?;
-        }
-        Ok(())
-    }
+/// The OID of the database that has the name in a base backup.
+fn of_name(wanted: &PgText, candidate: &Candidate) -> Option<u32> {
+    let base = candidate.index.base.as_ref()?;
+    let databases = base.databases.iter().map(|(oid, name)| (name, *oid));
+    let databases: Vec<(&PgText, u32)> = databases.collect();
+    meant(wanted, &databases).map(|(_, oid)| oid)
+}
 
-    /// The answer, and the database that it was asked through.
-    fn ask(&self, wanted: &PgText, question: &str) -> Result<(PgText, Vec<pg_client::Row>), Error> {
-        let ask = |database: &PgText| {
-            let rows = self.server.query(Some(database), question)?;
-            Ok::<_, pg_client::Error>((database.clone(), rows))
-        };
-        let refused = match ask(wanted) {
-            Ok(answer) => return Ok(answer),
-            Err(refused) => refused,
-        };
-        let mut others = OTHERS.into_iter().map(PgText::from);
-        others
-            .find_map(|database| ask(&database).ok())
-            .ok_or_else(|| refused.into())
-    }
+/// The databases of a base backup that are not needed for one of them.
+fn all_but(wanted: u32, candidate: &Candidate) -> Vec<u32> {
+    let Some(base) = &candidate.index.base else {
+        return Vec::new();
+    };
+    let others = base
+        .databases
+        .iter()
+        .filter(|(oid, name)| *oid != wanted && !ALWAYS.iter().any(|always| *name == *always));
+    others.map(|(oid, _)| *oid).collect()
 }
 
 /// The programs of exactly the version of the base backup: no other starts on it.

@@ -4,10 +4,13 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
-use e2e::{Program, Scratch, Seen, Version, Volume, WalStore, scratch, wait_for};
+use e2e::{
+    Azurite, Chance, Program, Proxy, Scratch, Seen, Version, Volume, WalStore, compare, sample,
+    scratch, wait_for,
+};
 use rustix::process::Signal;
 
-use super::{Origin, commits_in, numbers_in, until, write_in};
+use super::{Origin, commits_in, numbers_in, some_moment, until, write_in};
 
 /// A name that is quoted everywhere.
 const SHOP: &str = "it's a \"Shop\" \u{1f6d2} $1";
@@ -97,6 +100,7 @@ fn a_database_comes_back_beside_everything_else() {
         let all = commits_in(SHOP, cluster);
         let (_, early) = &all[7];
         let (_, doubtful) = &commits_in("postgres", cluster)[1];
+        let some = some_moment(&mut Chance::new(), &all);
 
         living
             .restore(&format!("--at '{early}Z' --as back"))
@@ -110,6 +114,11 @@ fn a_database_comes_back_beside_everything_else() {
             .succeeds()
             .says("'in \"doubt\"' of database 'it's a \"Shop\"");
         assert_eq!(living.numbers("in doubt").len(), 20);
+        living
+            .restore(&format!("--at '{some}Z' --as 'some moment'"))
+            .succeeds();
+        let wanted = until(&all, &some);
+        assert_eq!(living.numbers("some moment"), wanted, "{some}");
         living.restore("--at end --as 'all of it'").succeeds();
         assert_eq!(living.numbers("all of it").len(), 40);
 
@@ -245,4 +254,109 @@ fn a_disk_that_is_full_and_a_server_that_fails() {
         .restore(&format!("--at '{}Z' --as back", all[10].1))
         .succeeds();
     assert_eq!(living.numbers("back").len(), 11);
+}
+
+/// What is read of a base backup: the database, and not the large one beside it; or all, where that is not safe.
+#[test]
+fn only_what_is_needed_is_read_where_that_is_safe() {
+    let azurite = Azurite::shared();
+    for (major, full_page_writes) in [(14, true), (18, true), (15, false)] {
+        let settings = match full_page_writes {
+            true => "",
+            false => "full_page_writes = off\n",
+        };
+        let origin = Origin::new(Version::of(major), WalStore::container(), settings);
+        let cluster = &origin.cluster;
+        for name in ["shop", "other"] {
+            cluster.sql("postgres", &format!("create database {name}"));
+        }
+        cluster.sql("shop", "create table commits (i int)");
+        sample::bulk(cluster, "other", "large", 16);
+        cluster.sql("other", "create table busy as select i, 0 as n from generate_series(1, 5000) i; create index on busy (i)");
+        origin.base();
+        write_in("shop", cluster, 1, 5);
+        // What happens to files that are not there.
+        for sql in [
+            "update busy set n = n + 1 where i % 7 = 0",
+            "vacuum full large",
+            "truncate busy; insert into busy values (1, 1)",
+            "reindex table busy",
+            "vacuum busy",
+        ] {
+            cluster.sql("other", sql);
+        }
+        cluster.sql("postgres", "create database copied template other");
+        cluster.sql(
+            "copied",
+            "create table more as select generate_series(1, 1000) i",
+        );
+        cluster.sql("postgres", "drop database copied");
+        write_in("shop", cluster, 6, 10);
+        let all = commits_in("shop", cluster);
+
+        let container = origin.store.azure().unwrap();
+        let sizes = || {
+            let names = container.names().into_iter();
+            let bases = names.filter(|it| it.ends_with(".tar.gz"));
+            bases
+                .map(|it| container.read(&it).len() as u64)
+                .sum::<u64>()
+        };
+        let whole = sizes();
+        let place = Scratch::new();
+        let restore = |args: &str| {
+            let proxy = Proxy::to(azurite.port());
+            let args = format!(
+                "{} --work-dir '{}' --database shop {args}",
+                container.url_at(proxy.port()),
+                place.path().display()
+            );
+            let seen = Program::sh(&format!(
+                "exec {}",
+                origin.store.line("restore-stream", &args)
+            ))
+            .on(cluster)
+            .succeeds();
+            (seen, proxy.bytes_asked(".tar.gz"))
+        };
+        let (seen, asked) = restore(&format!("--at '{}Z' --as back", all[8].1));
+        assert_eq!(
+            numbers_in("back", "commits", cluster),
+            until(&all, &all[8].1)
+        );
+        println!("PostgreSQL {major}: {asked} of {whole} bytes");
+        match full_page_writes {
+            true => {
+                seen.says("without 1 other database")
+                    .hides("all of the base backup");
+                assert!(asked < whole / 2, "{asked} of {whole}\n{seen}");
+            }
+            false => {
+                seen.says("without the other databases")
+                    .says(": all of the base backup is read");
+                assert!(asked > whole, "{asked} of {whole}\n{seen}");
+            }
+        }
+        if major == 14 {
+            restore("--at end --as 'the end'");
+            compare::same_text(
+                ("the database", &cluster.dump_one("shop")),
+                ("the end", &cluster.dump_one("the end")),
+            );
+        }
+        if major == 18 {
+            // Another database has the name now, and its files are those of one that was left out.
+            cluster.sql(
+                "postgres",
+                "alter database shop rename to old; alter database other rename to shop",
+            );
+            write_in("old", cluster, 11, 12);
+            let (seen, asked) = restore("--at end --as renamed");
+            seen.says(": all of the base backup is read");
+            assert!(asked > whole / 2, "{asked} of {whole}\n{seen}");
+            assert_eq!(cluster.sql("renamed", "select count(*) from busy"), "1");
+        }
+        let left = scratch::names(place.path());
+        assert!(left.is_empty(), "{left:?}");
+    }
 }
