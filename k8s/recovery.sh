@@ -76,10 +76,10 @@ claim_spec() {
     printf '{"accessModes": %s%s, "resources": {"requests": {"storage": %s}}}' "${modes:-[\"ReadWriteOnce\"]}" "$class" "$(json "$size")"
 }
 
-# Prints the claim: new_claim NAME
+# Prints the claim: new_claim NAME SPEC
 new_claim() {
     printf '{"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": %s, "namespace": %s}, "spec": %s}' \
-        "$(json "$1")" "$(json "$namespace")" "$(claim_spec)"
+        "$(json "$1")" "$(json "$namespace")" "$2"
 }
 
 # Prints where PostgreSQL's pod may run, for the Job that fills its disk, and what its image is pulled with.
@@ -137,13 +137,18 @@ recovery_job() {
                 {"name": "restored", '"$space"'}]}}}}'
 }
 
-# Starts such a Job and follows it: run_recovery NAME ARGUMENT-OF-RECOVERY_JOB...
-run_recovery() {
+# Writes such a Job into a file: nothing is stopped or made for one that cannot be made.
+prepare_recovery() { # NAME ARGUMENT-OF-RECOVERY_JOB...
     local name=$1
     shift
-    recovery_job "$name" json "$@" | kube create --filename - >/dev/null || fail 1 "cannot make the Job '$name'"
-    say "job $name in namespace $namespace"
-    follow_job "$name"
+    recovery_job "$name" json "$@" >"$scratch/recovery.json" || fail 1 "cannot make the Job '$name'"
+}
+
+# Starts what was prepared, and follows it: run_recovery NAME
+run_recovery() {
+    kube create --filename "$scratch/recovery.json" >/dev/null || fail 1 "cannot start the Job '$1'"
+    say "job $1 in namespace $namespace"
+    follow_job "$1"
 }
 
 # The line that fills the claim. The data directory is where PostgreSQL's pod will see it: $1 is where that mounts the
@@ -252,7 +257,12 @@ recovery_arguments() {
 
 # The whole cluster, into a new claim, which takes the place of the old one.
 recover_cluster() {
-    local new job code=0 space state
+    local new job code=0 space spec state
+    spec=$(claim_spec)
+    case $(statefulset_field .spec.replicas) in
+    "" | 0 | 1) ;;
+    *) fail 4 "the StatefulSet '$statefulset' has several replicas, which would share one claim" "scale it to 1 before" ;;
+    esac
     new=$(job_name "${claim%-restored-*}-restored")
     job=$(job_name recover)
     space='"persistentVolumeClaim": {"claimName": '$(json "$new")'}'
@@ -276,17 +286,18 @@ recover_cluster() {
     say "stop the applications first: what they write from now on is lost"
     if [ -n "$dry_run" ]; then
         echo ---
-        new_claim "$new" | kube create --dry-run=client --output yaml --filename -
+        new_claim "$new" "$spec" | kube create --dry-run=client --output yaml --filename -
         echo ---
         recovery_job "$job" yaml "${fill[@]}"
         change kube patch statefulset "$statefulset" --type strategic --patch "$(switch_patch "$new")"
         return
     fi
+    prepare_recovery "$job" "${fill[@]}"
     confirm "restore now?"
     # Its last WAL is in the store when it has ended.
     [ "$moment" != end ] || stop_server
-    new_claim "$new" | kube create --filename - >/dev/null || fail 1 "cannot make the claim '$new'"
-    run_recovery "$job" "${fill[@]}" || code=$?
+    new_claim "$new" "$spec" | kube create --filename - >/dev/null || fail 1 "cannot make the claim '$new'"
+    run_recovery "$job" || code=$?
     if [ "$code" != 0 ]; then
         state="the server was not touched"
         [ "$moment" != end ] ||
@@ -321,8 +332,9 @@ recover_database() {
         recovery_job "$job" yaml "$space" 2Gi "$database_line" "${arguments[@]}"
         return
     fi
+    prepare_recovery "$job" "$space" 2Gi "$database_line" "${arguments[@]}"
     confirm "restore now?"
-    run_recovery "$job" "$space" 2Gi "$database_line" "${arguments[@]}" || code=$?
+    run_recovery "$job" || code=$?
     # The disk goes with the pod; the log was shown.
     kube delete job "$job" --wait=false >/dev/null ||
         say "the disk of the job $job is there until: kubectl delete job -n $namespace $job"

@@ -77,8 +77,9 @@ pub(super) fn fill(
         stop = wal_files::fetch(store, candidate, &stop, &directory, args)?;
     }
     let settings = Settings {
+        // A place that took the moment's place is the last that is wanted.
+        exclusive: args.recovery.exclusive && stop == candidate.stop,
         stop,
-        exclusive: args.recovery.exclusive,
         timeline: candidate.timeline,
         action: filling.action,
         restore_command: command,

@@ -7,6 +7,7 @@
 
 mod chain;
 mod choice;
+mod cut;
 mod data_directory;
 mod databases;
 mod fill;

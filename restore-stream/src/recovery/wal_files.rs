@@ -7,9 +7,10 @@ use std::sync::{Mutex, PoisonError};
 
 use job::{Error, Progress, in_parallel, say, text};
 use store::Store;
-use wal::{Archive, Meaning, Record, Segment, WalName};
+use wal::{Archive, Record, Segment, WalName};
 
 use super::choice::Candidate;
+use super::cut::{self, Passage};
 use super::data_directory::DataDirectory;
 use super::settings::Stop;
 use crate::cli::Args;
@@ -42,10 +43,15 @@ pub(crate) fn fetch(
         }
         Stop::Time(_) | Stop::End => chain.segments().to_vec(),
     };
+    let (moment, limit) = match stop {
+        Stop::Time(moment) => (Some(*moment), chain.until()),
+        Stop::Lsn(lsn) => (None, chain.until().min(*lsn)),
+        Stop::End => (None, chain.until()),
+    };
     // The segment in which a transaction ends that is no longer wanted is the last one that is needed.
     let last = AtomicUsize::new(usize::MAX);
-    // The tablespaces that they create, before the target.
-    let created = Mutex::new(BTreeMap::new());
+    // What is known of the segments: of those after the last one too, which come at the same time.
+    let passages = Mutex::new(BTreeMap::new());
     let work = |number: usize| {
         let Some(segment) = needed
             .get(number)
@@ -53,35 +59,14 @@ pub(crate) fn fetch(
         else {
             return Ok(0);
         };
-        let (mut is_beyond, mut tablespace) = (false, None);
-        put(
-            &archive,
-            WalName::Segment(*segment),
-            directory,
-            &mut |record| {
-                // After the place where a timeline was left, a segment has records that are not of the chain.
-                is_beyond |= record.at >= chain.until();
-                match (record.meaning, stop) {
-                    (Meaning::TransactionEnd { time: ended, .. }, Stop::Time(time)) => {
-                        is_beyond |= ended > *time;
-                    }
-                    (Meaning::TablespaceCreation { .. }, Stop::Lsn(lsn)) if record.at >= *lsn => {}
-                    (Meaning::TablespaceCreation { location }, _)
-                        if !is_beyond && !location.is_empty() =>
-                    {
-                        tablespace.get_or_insert(location);
-                    }
-                    _ => {}
-                }
-            },
-        )?;
-        if is_beyond && matches!(stop, Stop::Time(_)) {
+        let mut passage = Passage::new(moment, args.recovery.exclusive, limit);
+        let name = WalName::Segment(*segment);
+        put(&archive, name, directory, &mut |record| passage.see(record))?;
+        if passage.ends() {
             last.fetch_min(number, Ordering::Relaxed);
         }
-        if let Some(path) = tablespace {
-            let mut created = created.lock().unwrap_or_else(PoisonError::into_inner);
-            created.insert(number, path);
-        }
+        let mut passages = passages.lock().unwrap_or_else(PoisonError::into_inner);
+        passages.insert(number, passage);
         Ok(1)
     };
     let progress = Progress::new("fetching WAL".to_owned(), None);
@@ -106,10 +91,37 @@ pub(crate) fn fetch(
     if let Some(error) = first_error {
         return Err(error);
     }
-    let created = created.into_inner().unwrap_or_else(PoisonError::into_inner);
-    let mut created = created.range(..=last.into_inner());
-    if let Some((_, path)) = created.next().filter(|_| !args.recovery.allow_tablespaces) {
+    let passages = passages
+        .into_inner()
+        .unwrap_or_else(PoisonError::into_inner);
+    let last = last.into_inner();
+    let mut wanted = passages.range(..=last);
+    if let Some(path) = wanted.find_map(|(_, passage)| passage.tablespace.as_ref())
+        && !args.recovery.allow_tablespaces
+    {
         return Err(tablespaces::refused(path));
+    }
+    let mut stop = stop.clone();
+    if let Some(cut) = passages.get(&last).and_then(Passage::cut)
+        // The clock of the server may have been set back: its base backup is whole after that place.
+        && cut.last >= candidate.base.stop().1
+    {
+        for (number, _) in passages.range(last..) {
+            let Some(segment) = needed.get(*number) else {
+                continue;
+            };
+            let offset = match *number == last {
+                true => cut.beyond.0 % size.bytes(),
+                false => 0,
+            };
+            let name = format!("pg_wal/{}", WalName::Segment(*segment));
+            directory.let_write(&name, |path| {
+                cut::empty_from(path, offset).map_err(|error| {
+                    Error::io(format_args!("cannot write '{}'", path.display()), &error)
+                })
+            })?;
+        }
+        stop = Stop::Lsn(cut.last);
     }
     // All histories: the server looks among them for a timeline that nobody had yet.
     for name in candidate.contents.files.keys() {
@@ -123,7 +135,7 @@ pub(crate) fn fetch(
             Some(last) => Ok(Stop::Lsn(last)),
             None => Err(Error::not_good("the archived WAL holds no record")),
         },
-        other => Ok(other.clone()),
+        other => Ok(other),
     }
 }
 

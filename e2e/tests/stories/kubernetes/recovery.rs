@@ -408,6 +408,33 @@ fn nothing_is_done_unasked_or_to_what_is_not_understood() {
         seen.says(says);
     }
     assert_eq!(changes(&stage), Vec::<String>::new());
+    let several = {
+        let mut statefulset = object(&stage, "StatefulSet", STATEFULSET);
+        statefulset["spec"]["replicas"] = json!(2);
+        statefulset
+    };
+    let one = object(&stage, "StatefulSet", STATEFULSET);
+    let put = |object: &Value| {
+        let (path, object) = (path_of(object), object.clone());
+        stage
+            .shared
+            .change(|state| state.objects.insert(path, object));
+    };
+    put(&several);
+    let seen = run(&stage, "--at end --all --yes");
+    assert_eq!(seen.code(), Some(4), "{seen}");
+    seen.says("would share one claim");
+    put(&one);
+    // Without the old claim nobody knows how large the new one is to be: the server is not stopped for that.
+    let claim = object(&stage, "PersistentVolumeClaim", "postgresql-data");
+    stage
+        .shared
+        .change(|state| state.objects.remove(&path_of(&claim)));
+    let seen = run(&stage, "--at end --all --yes");
+    assert_eq!(seen.code(), Some(2), "{seen}");
+    seen.says("--claim-size");
+    assert_eq!(changes(&stage), Vec::<String>::new());
+    put(&claim);
     // The volume's own root, and what is on no claim.
     for (change, says) in [
         (

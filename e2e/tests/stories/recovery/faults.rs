@@ -126,12 +126,23 @@ fn a_server_that_is_killed_while_it_replays_goes_on() {
     let moment = &all[270].1;
     for with_wal in ["", " --with-wal"] {
         let mut restored = origin.restored(&format!("--at '{moment}Z'{with_wal}"));
-        for _ in 0..4 {
+        let signal = restored.data().join("recovery.signal");
+        for _ in 0..5 {
             killed(&restored, &mut chance);
+            // From then on until its checkpoint the server has no target any more: only what is not there is not replayed.
+            if with_wal.is_empty() && !signal.exists() {
+                restored = origin.restored(&format!("--at '{moment}Z'{with_wal}"));
+            }
         }
         restored.recover().unwrap();
-        assert_eq!(numbers(&restored), until(&all, moment));
+        assert_eq!(numbers(&restored), until(&all, moment), "{with_wal}");
     }
+    // Killed just when its target is gone.
+    let mut restored = origin.restored(&format!("--at '{moment}Z' --with-wal"));
+    fs::remove_file(restored.data().join("recovery.signal")).unwrap();
+    fs::remove_file(restored.data().join("backup_label")).unwrap();
+    restored.go();
+    assert_eq!(numbers(&restored), until(&all, moment));
 }
 
 /// A store that is gone while the base backup is unpacked, and comes back.

@@ -33,7 +33,7 @@ impl Company {
             .on(&origin.cluster)
             .succeeds();
         origin.base();
-        let work = "insert into users (name, created) select 'of the day ' || i, now() from generate_series(1, 7) i";
+        let work = "insert into users (name, created, cookie_id) select 'of the day ' || i, now(), 'day' || i from generate_series(1, 7) i";
         origin.cluster.sql("jupyterhub", work);
         let clock = "select pg_sleep(0.01); select to_char(clock_timestamp() at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS.US\"Z\"')";
         let moment = origin.cluster.sql("postgres", clock).trim().to_owned();
@@ -106,7 +106,7 @@ fn a_page_is_corrupt() {
     let cluster = &company.origin.cluster;
     cluster.sql(
         "jupyterhub",
-        "insert into users (name, created) values ('the last', now())",
+        "set synchronous_commit = on; insert into users (name, created, cookie_id) values ('the last', now(), 'last')",
     );
     company.origin.cluster.stop();
     let restored = company.recovered(CORRUPT);
