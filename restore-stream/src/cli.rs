@@ -61,7 +61,7 @@ Examples:
   restore-stream \"$STORE\" --before '2025-11-23 02:00' --database shop --replace
   restore-stream \"$STORE\" --latest --database shop --table log --into-table old
   restore-stream /backups/postgresql_backup_20251123_020000.sql.gz --jobs 4
-  restore-stream \"$STORE\" --at '2025-11-23 01:59:30Z' --database shop --as shop_0159
+  restore-stream \"$STORE\" --at '2025-11-23 01:59:30Z' --database shop --as old
   restore-stream \"$STORE\" --at '2025-11-23 01:59:30Z' --data-dir /srv/pgdata
   restore_command = 'restore-stream https://…/backups --wal \"%f\" --to \"%p\"'
   kubectl exec postgres-0 -- cat backup.sql.gz | restore-stream - -d 'host=new'
@@ -525,6 +525,9 @@ mod tests {
             &["--target", "lsn:0/1"],
             &["--with-wal"],
             &["--at", "end", "--database", "x", "--with-wal"],
+            &["--at", "end", "--database", "x", "--rejoin"],
+            &["--at", "end", "--database", "x", "--allow-tablespaces"],
+            &["--at", "end", "--database", "x", "--target-action", "pause"],
             &["--at", "end", "--database", "x", "--latest"],
             &["--at", "end", "--database", "x", "--list"],
             &["--at", "end", "--data-dir", "d", "--work-dir", "d"],

@@ -64,7 +64,12 @@ pub(crate) struct RecoveryArgs {
     pub(crate) timeline: Option<u32>,
 
     /// Fetch the WAL too, so that the server needs no restore-stream
-    #[arg(long, requires = "data_dir", hide_short_help = true)]
+    #[arg(
+        long,
+        requires = "data_dir",
+        conflicts_with = "database",
+        hide_short_help = true
+    )]
     pub(crate) with_wal: bool,
 
     /// What the server does then: promote, pause, shutdown
@@ -75,6 +80,7 @@ pub(crate) struct RecoveryArgs {
         hide_possible_values = true,
         default_value_t = TargetAction::Promote,
         requires = "data_dir",
+        conflicts_with = "database",
         hide_short_help = true
     )]
     pub(crate) target_action: TargetAction,
@@ -82,18 +88,29 @@ pub(crate) struct RecoveryArgs {
     /// Leave WAL archiving as the cluster had it
     ///
     /// Without it archive_mode is off, so that the recovered server does not archive into the store that it came from.
-    #[arg(long, requires = "data_dir", hide_short_help = true)]
+    #[arg(
+        long,
+        requires = "data_dir",
+        conflicts_with = "database",
+        hide_short_help = true
+    )]
     pub(crate) rejoin: bool,
 
     /// Replay the creation of tablespaces, into the directories that the WAL names
     ///
     /// Without it such a recovery is refused: beside the server that the WAL is of it would overwrite that one's tables.
-    #[arg(long, requires = "data_dir", hide_short_help = true)]
+    #[arg(
+        long,
+        requires = "data_dir",
+        conflicts_with = "database",
+        hide_short_help = true
+    )]
     pub(crate) allow_tablespaces: bool,
 
     /// With --database: the private server's directory [default: TMPDIR, /tmp]
     ///
-    /// It needs room for the whole cluster, the WAL up to the moment, and a dump of the database. All is removed afterwards.
+    /// It needs room for the cluster without the other databases, the WAL up to the moment, and a dump of the database. All is
+    /// removed afterwards.
     #[arg(
         long,
         value_name = "DIR",

@@ -231,6 +231,22 @@ fn a_disk_that_is_full_and_a_server_that_fails() {
         .refused(1, &format!("{at} --pg-bindir '{}'", fake.display()))
         .says("cannot recover to the end of the archived WAL: ")
         .says("FATAL:  the replay broke");
+    // One that is killed when it has recovered.
+    let killing = living.place.make("killing");
+    for name in ["initdb", "pg_controldata", "pg_dumpall", "postgres"] {
+        symlink(bin.join(name), killing.join(name)).unwrap();
+    }
+    living.place.script(
+        "killing/pg_dump",
+        &format!(
+            "[ \"$1\" = --version ] || kill -KILL $(head -qn 1 '{}'/*/data/postmaster.pid)\nexec {} \"$@\"",
+            living.place.join("work").display(),
+            bin.join("pg_dump").display()
+        ),
+    );
+    living
+        .refused(1, &format!("{at} --pg-bindir '{}'", killing.display()))
+        .says("cannot dump 'it's a \"Shop\"");
     // Another version.
     let other = Version::of(18);
     living
