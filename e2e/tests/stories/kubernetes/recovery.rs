@@ -357,6 +357,28 @@ fn a_job_that_fails_leaves_the_server_on_its_old_claim() {
     let statefulset = object(&failing, "StatefulSet", STATEFULSET);
     assert_eq!(statefulset["spec"]["replicas"], 1);
 
+    // Nor is one whose pod never starts.
+    let pending = json!({"phase": "Pending"});
+    let stuck = Stage::new(Some("primary"), move |shared, object| {
+        if object["kind"] == "Job" {
+            put_pod(shared, text(&object["metadata"]["name"]), &pending);
+        }
+    });
+    stuck.shared.change(|state| {
+        for object in postgresql() {
+            state.objects.insert(path_of(&object), object);
+        }
+    });
+    stuck
+        .with(Program::other(
+            tool::workspace().join("k8s/restore-backup.sh"),
+        ))
+        .args(["--at", "end", "--all", "--yes"])
+        .env("START_SECONDS", "0")
+        .fails(1)
+        .says("did not start within 0 s")
+        .says("start the server on its old claim: ");
+
     // A server that does not come up is no success.
     let failing = stage(&postgresql(), 0, 1);
     let seen = run(&failing, "--at end --all --yes");
