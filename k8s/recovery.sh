@@ -297,16 +297,17 @@ recover_cluster() {
     # Its last WAL is in the store when it has ended.
     [ "$moment" != end ] || stop_server
     new_claim "$new" "$spec" | kube create --filename - >/dev/null || fail 1 "cannot make the claim '$new'"
-    run_recovery "$job" || code=$?
+    # In a subshell, which ends if the job does not start.
+    (run_recovery "$job") || code=$?
     if [ "$code" != 0 ]; then
         state="the server was not touched"
         [ "$moment" != end ] ||
             state="start the server on its old claim: kubectl patch statefulset $statefulset -n $namespace -p '{\"spec\":{\"replicas\":1}}'"
-        say "hint: $state; the claim that was not filled: kubectl delete pvc -n $namespace $new"
-        fail "$code" "the restore failed with exit code $code"
+        fail "$code" "the restore failed with exit code $code" \
+            "$state; the claim that was not filled: kubectl delete pvc -n $namespace $new"
     fi
     [ "$moment" = end ] || stop_server
-    start_server "$new" || fail $? "the server on the new claim could not be asked" \
+    (start_server "$new") || fail $? "the server on the new claim could not be asked" \
         "kubectl logs -n $namespace $statefulset-0; the old data are on the claim $claim"
     say "restored. Write it into your manifests, or the next apply brings the old data back: volume of the StatefulSet, claim $new"
     say "when nobody misses anything: kubectl delete pvc -n $namespace $claim; and make a base backup"
@@ -334,7 +335,7 @@ recover_database() {
     fi
     prepare_recovery "$job" "$space" 2Gi "$database_line" "${arguments[@]}"
     confirm "restore now?"
-    run_recovery "$job" || code=$?
+    (run_recovery "$job") || code=$?
     # The disk goes with the pod; the log was shown.
     kube delete job "$job" --wait=false >/dev/null ||
         say "the disk of the job $job is there until: kubectl delete job -n $namespace $job"

@@ -17,6 +17,7 @@ mod image;
 mod jobs;
 mod killed;
 mod manifests;
+mod moment;
 mod pitr;
 mod pod;
 mod recovery;

@@ -15,8 +15,8 @@ use serde_json::Value;
 
 use super::image::{FOR_POSTGRESQL, Image};
 use super::manifests::{objects, render};
+use super::moment::back_to_a_moment;
 use super::pod::{list, text};
-use super::recovery::back_to_a_moment;
 use super::site::Site;
 
 fn object<'a>(objects: &'a [Value], kind: &str, name: &str) -> &'a Value {

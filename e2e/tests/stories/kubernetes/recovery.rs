@@ -1,26 +1,23 @@
 //! `restore-backup.sh --at`: what it stops, makes, changes and starts, in which order, and what it leaves when its Jobs
-//! fail; then whole, on a cluster that archives its WAL.
-
-use std::fs;
+//! fail.
 
 use e2e::{Program, Seen, tool};
 use serde_json::{Value, json};
 
 use super::api::{Shared, path_of};
 use super::manifests::{objects, render};
-use super::pitr::archived;
 use super::pod::{list, text};
-use super::site::{NAMESPACE, Site};
+use super::site::NAMESPACE;
 use super::stage::{Stage, ended, log, put_pod};
 
-const STATEFULSET: &str = "postgresql-primary";
+pub(crate) const STATEFULSET: &str = "postgresql-primary";
 
-fn path(kind: &str, name: &str) -> String {
+pub(crate) fn path(kind: &str, name: &str) -> String {
     path_of(&json!({"kind": kind, "metadata": {"name": name, "namespace": NAMESPACE}}))
 }
 
 /// PostgreSQL as the overlay `local` has it: a StatefulSet, and the claim that its template names.
-fn postgresql() -> Vec<Value> {
+pub(crate) fn postgresql() -> Vec<Value> {
     let objects = objects(&render("local", &["pitr"])).into_iter();
     let ours = |object: &Value| {
         object["kind"] == "StatefulSet" || object["metadata"]["name"] == "postgresql-data"
@@ -111,7 +108,7 @@ fn object(stage: &Stage, kind: &str, prefix: &str) -> Value {
     object_of(&stage.shared, kind, prefix)
 }
 
-fn object_of(shared: &Shared, kind: &str, prefix: &str) -> Value {
+pub(crate) fn object_of(shared: &Shared, kind: &str, prefix: &str) -> Value {
     let prefix = path(kind, prefix);
     let state = shared.lock();
     let mut found = state.objects.iter().filter(|it| it.0.starts_with(&prefix));
@@ -360,6 +357,28 @@ fn a_job_that_fails_leaves_the_server_on_its_old_claim() {
     let statefulset = object(&failing, "StatefulSet", STATEFULSET);
     assert_eq!(statefulset["spec"]["replicas"], 1);
 
+    // Nor is one whose pod never starts.
+    let pending = json!({"phase": "Pending"});
+    let stuck = Stage::new(Some("primary"), move |shared, object| {
+        if object["kind"] == "Job" {
+            put_pod(shared, text(&object["metadata"]["name"]), &pending);
+        }
+    });
+    stuck.shared.change(|state| {
+        for object in postgresql() {
+            state.objects.insert(path_of(&object), object);
+        }
+    });
+    stuck
+        .with(Program::other(
+            tool::workspace().join("k8s/restore-backup.sh"),
+        ))
+        .args(["--at", "end", "--all", "--yes"])
+        .env("START_SECONDS", "0")
+        .fails(1)
+        .says("did not start within 0 s")
+        .says("start the server on its old claim: ");
+
     // A server that does not come up is no success.
     let failing = stage(&postgresql(), 0, 1);
     let seen = run(&failing, "--at end --all --yes");
@@ -475,90 +494,4 @@ fn nothing_is_done_unasked_or_to_what_is_not_understood() {
         seen.says(says);
         assert_eq!(changes(&stage), Vec::<String>::new());
     }
-}
-
-/// The whole, on a cluster that archives its WAL: what is done to the server here is what its controller does.
-pub(crate) fn back_to_a_moment(site: &mut Site) {
-    let pod = json!({"kind": "Pod", "apiVersion": "v1", "status": {"phase": "Running"},
-        "metadata": {"name": "postgresql-primary-0", "namespace": NAMESPACE}});
-    site.shared.change(|state| {
-        for object in postgresql().iter().chain([&pod]) {
-            state.objects.insert(path_of(object), object.clone());
-        }
-    });
-    archived(&site.cluster, "create database shop");
-    let shop = |sql: &str| site.cluster.sql("shop", sql);
-    shop("create table deleted as select 7 as a");
-    let moment = shop(
-        "select pg_sleep(0.01); select to_char(clock_timestamp() at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS.US\"Z\"')",
-    );
-    shop("drop table deleted");
-    archived(&site.cluster, "select pg_switch_wal()");
-    let run = |site: &Site, moment: &str, words: &str| {
-        site.with(Program::other(
-            tool::workspace().join("k8s/restore-backup.sh"),
-        ))
-        .args(["--yes", "--at", moment])
-        .args(words.split(' '))
-    };
-    let script = |site: &Site, moment: &str| run(site, moment, "--all");
-    run(site, moment.trim(), "--database shop --as shop_before")
-        .succeeds()
-        .says("restored");
-    assert_eq!(
-        site.cluster.sql("shop_before", "select a from deleted"),
-        "7"
-    );
-    // Nothing leads there: the server is not stopped.
-    script(site, "2020-01-01 00:00Z")
-        .fails(3)
-        .says("the server was not touched");
-
-    let running = script(site, moment.trim()).spawn();
-    let replicas = |wanted: u64| {
-        let path = path("StatefulSet", STATEFULSET);
-        site.shared.wait("its replicas", |state| {
-            (state.objects[&path]["spec"]["replicas"] == wanted).then_some(())
-        });
-    };
-    replicas(0);
-    let claim = object_of(
-        &site.shared,
-        "PersistentVolumeClaim",
-        "postgresql-data-restored",
-    );
-    let claim = text(&claim["metadata"]["name"]).to_owned();
-    let filled = site.scratch().join(format!("volume-{claim}/pgdata"));
-    site.cluster.stop();
-    let (data, old) = (site.cluster.data(), site.cluster.scratch().join("old"));
-    fs::rename(&data, &old).unwrap();
-    // Its own user is the tests' server's here.
-    Program::sh("cp -R \"$1\" \"$2\" && chown -R --reference=\"$3\" \"$2\" && chmod 700 \"$2\"")
-        .args([
-            "sh".as_ref(),
-            filled.as_os_str(),
-            data.as_os_str(),
-            old.as_os_str(),
-        ])
-        .succeeds();
-    site.shared
-        .change(|state| state.objects.remove(&path("Pod", "postgresql-primary-0")));
-    replicas(1);
-    site.cluster.recover().unwrap();
-    let seen = running.wait();
-    assert_eq!(seen.code(), Some(0), "{seen}");
-    seen.says("restored. ");
-    assert!(
-        seen.out()
-            .contains("the last transaction that came back is of "),
-        "{seen}"
-    );
-    assert_eq!(site.cluster.sql("shop", "select a from deleted"), "7");
-    // The old claim is what it was.
-    site.cluster.stop();
-    fs::remove_dir_all(&data).unwrap();
-    fs::rename(&old, &data).unwrap();
-    site.cluster.go();
-    let there = "select to_regclass('deleted') is null";
-    assert_eq!(site.cluster.sql("shop", there), "t");
 }
