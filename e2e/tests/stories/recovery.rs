@@ -1,17 +1,21 @@
 //! `restore-stream --at` brings a whole cluster back to any moment: what was committed until then is there, and no more.
 
+mod faults;
+mod one_database;
+mod runbook;
+mod tablespaces;
+
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
+use chrono::{NaiveDateTime, TimeDelta};
 use e2e::postgres::REPLICATION;
 use e2e::{
     Azurite, Chance, Cluster, Moments, Program, Proxy, Scratch, Seen, Version, Volume, WalStore,
     scratch, wait_for,
 };
 use rustix::process::Signal;
-
-use crate::restore_runbook;
 
 /// The rows of a table with the times of their commits, which are those in the WAL.
 const COMMITS: &str = "select i || '|' || to_char(pg_xact_commit_timestamp(xmin) at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS.US') from commits order by i";
@@ -102,13 +106,22 @@ fn base(cluster: &Cluster, store: &WalStore) {
 }
 
 fn write(cluster: &Cluster, first: usize, last: usize) {
+    write_in("postgres", cluster, first, last);
+}
+
+fn write_in(database: &str, cluster: &Cluster, first: usize, last: usize) {
     cluster.sql(
-        "postgres",
+        database,
         &format!(
             "do $$ begin for i in {first}..{last} loop insert into commits values (i); commit; perform pg_sleep(random() * 0.01); end loop; end $$;
              select pg_switch_wal()"
         ),
     );
+    archived(cluster);
+}
+
+/// Waits until the archiver has nothing to do.
+fn archived(cluster: &Cluster) {
     wait_for("the archiver", || {
         let status = scratch::names(cluster.data().join("pg_wal/archive_status"));
         (!status.iter().any(|name| name.ends_with(".ready"))).then_some(())
@@ -116,7 +129,11 @@ fn write(cluster: &Cluster, first: usize, last: usize) {
 }
 
 fn commits(cluster: &Cluster) -> Vec<Commit> {
-    let lines = cluster.sql("postgres", COMMITS);
+    commits_in("postgres", cluster)
+}
+
+fn commits_in(database: &str, cluster: &Cluster) -> Vec<Commit> {
+    let lines = cluster.sql(database, COMMITS);
     let commit = |line: &str| {
         let (number, time) = line.split_once('|').unwrap();
         (number.parse().unwrap(), time.to_owned())
@@ -125,7 +142,11 @@ fn commits(cluster: &Cluster) -> Vec<Commit> {
 }
 
 fn numbers(cluster: &Cluster) -> Vec<usize> {
-    let lines = cluster.sql("postgres", "select i from commits order by i");
+    numbers_in("postgres", "commits", cluster)
+}
+
+fn numbers_in(database: &str, table: &str, cluster: &Cluster) -> Vec<usize> {
+    let lines = cluster.sql(database, &format!("select i from {table} order by i"));
     lines.lines().map(|line| line.parse().unwrap()).collect()
 }
 
@@ -135,21 +156,29 @@ fn until(commits: &[Commit], time: &str) -> Vec<usize> {
     before.map(|(number, _)| *number).collect()
 }
 
-/// A moment somewhere between two commits, or at one.
+/// How COMMITS and PostgreSQL have a moment.
+const FORM: &str = "%Y-%m-%d %H:%M:%S%.6f";
+
+fn time(text: &str) -> NaiveDateTime {
+    NaiveDateTime::parse_from_str(text, FORM).unwrap()
+}
+
+/// The microseconds between two commits.
+fn span(one: &Commit, next: &Commit) -> usize {
+    let span = time(&next.1) - time(&one.1);
+    span.num_microseconds().unwrap().try_into().unwrap()
+}
+
+fn later(moment: &str, micros: usize) -> String {
+    let micros = TimeDelta::microseconds(micros.try_into().unwrap());
+    (time(moment) + micros).format(FORM).to_string()
+}
+
+/// A moment at a commit, or before the next: a microsecond later, or long after it.
 fn some_moment(chance: &mut Chance, commits: &[Commit]) -> String {
     let at = chance.below(commits.len() - 1);
-    let second = |time: &str| time.split_at(time.len() - 6).1.parse::<u32>().unwrap();
-    let ((_, one), (_, next)) = (&commits[at], &commits[at + 1]);
-    let (begin, micros) = one.split_at(one.len() - 6);
-    match next.starts_with(begin) {
-        true => {
-            let between = (second(next) - second(one)) as usize;
-            let micros: u32 = micros.parse().unwrap();
-            let after = u32::try_from(chance.below(between.max(1))).unwrap();
-            format!("{begin}{:06}", micros + after)
-        }
-        false => one.clone(),
-    }
+    let (one, next) = (&commits[at], &commits[at + 1]);
+    later(&one.1, chance.below(span(one, next).max(1)))
 }
 
 #[test]
@@ -169,6 +198,13 @@ fn every_moment_comes_back() {
             assert_eq!(numbers(&restored), until(&all, &moment), "{moment}");
             assert_eq!(restored.timeline(), 2);
         }
+        // In the middle of the longest idle time.
+        let pauses = all.windows(2).map(|pair| (&pair[0], &pair[1]));
+        let (one, next) = pauses.max_by_key(|(one, next)| span(one, next)).unwrap();
+        assert!(span(one, next) > 100_000, "the base backup's time is idle");
+        let moment = later(&one.1, span(one, next) / 2);
+        let restored = origin.recovered(&format!("--at '{moment}Z'"));
+        assert_eq!(numbers(&restored).last(), Some(&one.0), "{moment}");
         // The commit itself, and up to it.
         let (number, time) = &all[80];
         let restored = origin.recovered(&format!("--at '{time}Z' --exclusive"));
@@ -389,7 +425,7 @@ fn what_is_damaged_is_never_restored() {
     origin
         .refused(3, "--at end")
         .says(&format!("1 segment missing in '{store}/wal/"))
-        .says("these moments can be reached: from ");
+        .says("these moments can be reached: ");
     // Among them is that of the base backup's own.
     let own = &segments[segments.len() - 3];
     origin.store.lose(own);
@@ -535,24 +571,4 @@ fn a_standby_s_base_backup_becomes_a_primary() {
     assert!(!names.contains(&"standby.signal".to_owned()), "{names:?}");
     restored.recover().unwrap();
     assert_eq!(numbers(&restored).len(), 8);
-}
-
-/// The commands of docs/restore.md, word for word.
-#[test]
-fn the_page_s_commands_do_what_it_says() {
-    let origin = Origin::new(Version::debian(), WalStore::directory(), "");
-    origin.base();
-    origin.write(1, 10);
-    let place = Scratch::new();
-    for command in restore_runbook::commands("Back to a moment") {
-        Program::sh(&format!("set -eu\n{command}"))
-            .env("STORE", origin.store.url())
-            .env("TIME", format!("{}Z", origin.commits()[4].1))
-            .env("DIR", place.join("first"))
-            .env("OTHER", place.join("second"))
-            .succeeds();
-    }
-    for name in ["first", "second"] {
-        assert!(place.join(name).join("recovery.signal").exists());
-    }
 }

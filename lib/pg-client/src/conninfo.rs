@@ -109,6 +109,14 @@ impl Conninfo {
         Ok(conninfo)
     }
 
+    /// The same, with this value of a keyword, which is no secret.
+    #[must_use]
+    pub fn with_option(mut self, keyword: &str, value: &PgText) -> Self {
+        self.options.retain(|(it, _)| it != keyword);
+        self.options.push((keyword.into(), value.clone()));
+        self
+    }
+
     /// The same, and the client programs that [`Conninfo::command`] makes run as `account` (none: as this process).
     #[must_use]
     pub fn run_as(mut self, account: Option<Account>) -> Self {
@@ -156,11 +164,8 @@ impl Conninfo {
     /// The same, whose sessions call themselves `application`: whatever it said itself, or a service or the
     /// environment says.
     #[must_use]
-    pub fn named(mut self, application: &str) -> Self {
-        const NAME: &str = "application_name";
-        self.options.retain(|(keyword, _)| keyword != NAME);
-        self.options.push((NAME.into(), application.into()));
-        self
+    pub fn named(self, application: &str) -> Self {
+        self.with_option("application_name", &application.into())
     }
 
     /// A conninfo string for `psql -d` and `pg_dump -d` that leads to the database `name`, whatever

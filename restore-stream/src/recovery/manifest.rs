@@ -77,6 +77,17 @@ impl Manifest {
         }
     }
 
+    /// The same, without the files of these databases.
+    pub(crate) fn without(mut self, databases: &[u32]) -> Self {
+        let directories: Vec<String> = databases.iter().map(|it| format!("base/{it}/")).collect();
+        let is_of = |name: &[u8]| {
+            let mut directories = directories.iter();
+            directories.any(|it| name.starts_with(it.as_bytes()))
+        };
+        self.files.retain(|name, _| !is_of(name));
+        self
+    }
+
     /// Bytes of all files together.
     pub(crate) fn bytes(&self) -> u64 {
         let sizes = self.files.values().map(|it| it.size);
@@ -257,6 +268,10 @@ mod tests {
         assert_eq!(manifest.missing(), Some(&b"g\xf6"[..]));
         assert_eq!(manifest.take(b"g\xf6").unwrap().crc32c, None);
         assert_eq!(manifest.missing(), None);
+        let other = manifest.without(&[55, 6]);
+        assert!(other.lists(b"base/5/\"x\""));
+        let without = other.without(&[5]);
+        assert!(!without.lists(b"base/5/\"x\"") && without.lists(b"g\xf6"));
         for (from, to) in [
             ("65a30b6b", "65a30b"),
             ("CRC32C", "SHA256"),

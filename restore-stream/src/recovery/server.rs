@@ -5,6 +5,7 @@ use std::path::Path;
 
 use job::{Error, say};
 use private_server::Installation;
+use serde::Serialize;
 
 use super::restore_command::TokenOfServer;
 
@@ -16,12 +17,14 @@ pub(crate) struct Server {
 }
 
 /// What a person must know before the server is started.
-#[derive(Debug)]
+#[derive(Debug, Serialize)]
 pub(crate) struct About {
     /// Who the directory belongs to, if this is root.
+    #[serde(skip)]
     pub(crate) owner: Option<u32>,
     /// Whether `postgresql.conf` is in the data directory.
     pub(crate) has_settings: bool,
+    #[serde(skip)]
     pub(crate) token: TokenOfServer,
     pub(crate) with_wal: bool,
     /// Whether it archives as it did.
@@ -35,13 +38,7 @@ impl Server {
     /// # Errors
     /// Servers are installed here, and none of that major version (exit code 4).
     pub(crate) fn find(version: &str, elsewhere: bool) -> Result<Self, Error> {
-        let digits = version.split(|char: char| !char.is_ascii_digit()).next();
-        let Some(major) = digits.and_then(|digits| digits.parse().ok()) else {
-            return Err(Error::not_good(format!(
-                "the base backup does not say its version: '{}'",
-                job::shown(version)
-            )));
-        };
+        let major = major(version)?;
         let found = Installation::find(None, Some(major)).ok();
         let installed = found.filter(|it| it.version().major() == major);
         if installed.is_none()
@@ -85,7 +82,7 @@ impl Server {
     }
 
     /// The command that starts it.
-    fn command(&self, path: &Path, owner: Option<u32>) -> String {
+    pub(super) fn command(&self, path: &Path, owner: Option<u32>) -> String {
         let program = self
             .installed
             .as_ref()
@@ -107,6 +104,21 @@ impl Server {
             }
         }
     }
+}
+
+/// The major version that a base backup is of, by the version that it names.
+///
+/// # Errors
+/// It names none (exit code 3).
+pub(crate) fn major(version: &str) -> Result<u32, Error> {
+    let digits = version.split(|char: char| !char.is_ascii_digit()).next();
+    let major = digits.and_then(|digits| digits.parse().ok());
+    major.ok_or_else(|| {
+        Error::not_good(format!(
+            "the base backup does not say its version: '{}'",
+            job::shown(version)
+        ))
+    })
 }
 
 /// A user's name, where the machine knows it.

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use std::path::{Component, Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use backup_file::{Index, Reader, Section};
+use backup_file::{Index, Reader, Section, SectionKind};
 use crc_fast::{CrcAlgorithm, Digest};
 use job::{Error, Progress, in_parallel};
 use store::Source;
@@ -33,7 +33,7 @@ pub(crate) struct Unpacked {
     pub(crate) control: Vec<u8>,
 }
 
-/// Unpacks all of it but `global/pg_control`.
+/// Unpacks all of it but `global/pg_control`, and but the files of the databases that are `left_out`.
 ///
 /// # Errors
 /// It is damaged, or not what its manifest says (exit code 3); the store or the disk fails.
@@ -41,10 +41,19 @@ pub(crate) fn unpack(
     source: &Source,
     index: &Index,
     manifest: &Manifest,
+    left_out: &[u32],
     directory: &DataDirectory,
     threads: usize,
 ) -> Result<Unpacked, Error> {
     let mut sections: Vec<&Section> = index.sections.iter().collect();
+    sections.retain(|section| match section.kind {
+        SectionKind::DatabaseFiles(oid) => !left_out.contains(&oid),
+        _ => true,
+    });
+    // Replay writes into it all the same.
+    for oid in left_out {
+        directory.make_directory(&Path::new("base").join(oid.to_string()), 0o700)?;
+    }
     // The largest one takes longest.
     sections.sort_by_key(|section| std::cmp::Reverse(section.length));
     let total = sections.iter().map(|section| section.sql_length).sum();

@@ -1,17 +1,20 @@
 //! `--with-wal`: the WAL that the server will replay, in its pg_wal.
 
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use job::{Error, Progress, in_parallel, say, text};
 use store::Store;
-use wal::{Archive, Meaning, Segment, WalName};
+use wal::{Archive, Record, Segment, WalName};
 
 use super::choice::Candidate;
+use super::cut::{self, Passage};
 use super::data_directory::DataDirectory;
 use super::settings::Stop;
 use crate::cli::Args;
-use crate::wal::arrival;
+use crate::wal::{arrival, tablespaces};
 
 /// Segments that are fetched at once.
 const AT_ONCE: usize = 6;
@@ -40,8 +43,15 @@ pub(crate) fn fetch(
         }
         Stop::Time(_) | Stop::End => chain.segments().to_vec(),
     };
+    let (moment, limit) = match stop {
+        Stop::Time(moment) => (Some(*moment), chain.until()),
+        Stop::Lsn(lsn) => (None, chain.until().min(*lsn)),
+        Stop::End => (None, chain.until()),
+    };
     // The segment in which a transaction ends that is no longer wanted is the last one that is needed.
     let last = AtomicUsize::new(usize::MAX);
+    // What is known of the segments: of those after the last one too, which come at the same time.
+    let passages = Mutex::new(BTreeMap::new());
     let work = |number: usize| {
         let Some(segment) = needed
             .get(number)
@@ -49,18 +59,14 @@ pub(crate) fn fetch(
         else {
             return Ok(0);
         };
-        put(&archive, WalName::Segment(*segment), directory)?;
-        if let Stop::Time(time) = stop {
-            let mut is_beyond = false;
-            chain.read(*segment, &mut |record| {
-                if let Meaning::TransactionEnd { time: ended, .. } = record.meaning {
-                    is_beyond |= ended > *time;
-                }
-            })?;
-            if is_beyond {
-                last.fetch_min(number, Ordering::Relaxed);
-            }
+        let mut passage = Passage::new(moment, args.recovery.exclusive, limit);
+        let name = WalName::Segment(*segment);
+        put(&archive, name, directory, &mut |record| passage.see(record))?;
+        if passage.ends() {
+            last.fetch_min(number, Ordering::Relaxed);
         }
+        let mut passages = passages.lock().unwrap_or_else(PoisonError::into_inner);
+        passages.insert(number, passage);
         Ok(1)
     };
     let progress = Progress::new("fetching WAL".to_owned(), None);
@@ -85,10 +91,42 @@ pub(crate) fn fetch(
     if let Some(error) = first_error {
         return Err(error);
     }
+    let passages = passages
+        .into_inner()
+        .unwrap_or_else(PoisonError::into_inner);
+    let last = last.into_inner();
+    let mut wanted = passages.range(..=last);
+    if let Some(path) = wanted.find_map(|(_, passage)| passage.tablespace.as_ref())
+        && !args.recovery.allow_tablespaces
+    {
+        return Err(tablespaces::refused(path));
+    }
+    let mut stop = stop.clone();
+    if let Some(cut) = passages.get(&last).and_then(Passage::cut)
+        // The clock of the server may have been set back: its base backup is whole after that place.
+        && cut.last >= candidate.base.stop().1
+    {
+        for (number, _) in passages.range(last..) {
+            let Some(segment) = needed.get(*number) else {
+                continue;
+            };
+            let offset = match *number == last {
+                true => cut.beyond.0 % size.bytes(),
+                false => 0,
+            };
+            let name = format!("pg_wal/{}", WalName::Segment(*segment));
+            directory.let_write(&name, |path| {
+                cut::empty_from(path, offset).map_err(|error| {
+                    Error::io(format_args!("cannot write '{}'", path.display()), &error)
+                })
+            })?;
+        }
+        stop = Stop::Lsn(cut.last);
+    }
     // All histories: the server looks among them for a timeline that nobody had yet.
     for name in candidate.contents.files.keys() {
         if let WalName::History(_) = name {
-            put(&archive, *name, directory)?;
+            put(&archive, *name, directory, &mut |_| {})?;
         }
     }
     say!("fetched {} of WAL", text::count(count, "segment"));
@@ -97,11 +135,17 @@ pub(crate) fn fetch(
             Some(last) => Ok(Stop::Lsn(last)),
             None => Err(Error::not_good("the archived WAL holds no record")),
         },
-        other => Ok(other.clone()),
+        other => Ok(other),
     }
 }
 
-fn put(archive: &Archive, name: WalName, directory: &DataDirectory) -> Result<(), Error> {
+/// Fetches a file, and hands the records of a segment to `on`.
+fn put(
+    archive: &Archive,
+    name: WalName,
+    directory: &DataDirectory,
+    on: &mut dyn FnMut(Record),
+) -> Result<(), Error> {
     let stored = archive.get(name)?.ok_or_else(|| {
         Error::failed(format!(
             "'{}' is gone since the store was listed",
@@ -109,6 +153,10 @@ fn put(archive: &Archive, name: WalName, directory: &DataDirectory) -> Result<()
         ))
     })?;
     directory.let_write(&format!("pg_wal/{name}"), |to| {
-        arrival::place(stored, name, archive, to).map(drop)
+        arrival::place(stored, name, archive, to)?;
+        match name {
+            WalName::Segment(_) => tablespaces::read(to, on),
+            _ => Ok(()),
+        }
     })
 }

@@ -15,6 +15,7 @@ use serde_json::Value;
 
 use super::image::{FOR_POSTGRESQL, Image};
 use super::manifests::{objects, render};
+use super::moment::back_to_a_moment;
 use super::pod::{list, text};
 use super::site::Site;
 
@@ -128,7 +129,7 @@ fn environment(container: &Container, token: &Path) -> String {
     format!("export STORE={url}/ AZURE_STORAGE_SAS_TOKEN_FILE={token};")
 }
 
-fn archived(cluster: &Cluster, sql: &str) {
+pub(crate) fn archived(cluster: &Cluster, sql: &str) {
     cluster.sql("postgres", sql);
     cluster.sql("postgres", "select pg_switch_wal()");
     wait_for("the archiver", || {
@@ -190,6 +191,7 @@ fn every_minute_is_in_the_store_and_comes_back() {
     restored.recover().unwrap();
     assert_eq!(restored.sql("postgres", "select sum(a) from t"), "3");
 
+    back_to_a_moment(&mut site);
     needs_nothing_of_the_userland(&site, &programs);
 
     // The token is revoked: the next look says so.

@@ -1,0 +1,382 @@
+//! `restore-stream --at TIME --database DB`: one database as it was, into the living server, beside everything else.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+
+use e2e::{
+    Azurite, Chance, Program, Proxy, Scratch, Seen, Version, Volume, WalStore, compare, sample,
+    scratch, wait_for,
+};
+use rustix::process::Signal;
+
+use super::{Origin, commits_in, numbers_in, some_moment, until, write_in};
+
+/// A name that is quoted everywhere.
+const SHOP: &str = "it's a \"Shop\" \u{1f6d2} $1";
+
+/// A cluster that goes on living, with a base backup and WAL, and a directory for private servers.
+struct Living {
+    origin: Origin,
+    place: Scratch,
+}
+
+impl Living {
+    fn new(version: Version, store: WalStore) -> Self {
+        let settings = "max_prepared_transactions = 2\n";
+        let origin = Origin::new(version, store, settings);
+        let sql = |database: &str, sql: &str| origin.cluster.sql(database, sql);
+        sql(
+            "postgres",
+            &format!("create database \"{}\"", SHOP.replace('"', "\"\"")),
+        );
+        sql(SHOP, "create table commits (i int)");
+        origin.base();
+        write_in(SHOP, &origin.cluster, 1, 20);
+        let place = Scratch::new();
+        place.make("work");
+        Self { origin, place }
+    }
+
+    /// `restore-stream STORE --database SHOP` with these arguments, words of `sh`, into the living server.
+    fn restore(&self, args: &str) -> Program {
+        self.restore_in(&self.place.join("work"), args)
+    }
+
+    fn restore_in(&self, work: &Path, args: &str) -> Program {
+        let args = format!(
+            "{} --database \"$SHOP\" --work-dir '{}' {args}",
+            self.origin.store.url(),
+            work.display()
+        );
+        Program::sh(&format!(
+            "exec {}",
+            self.origin.store.line("restore-stream", &args)
+        ))
+        .on(&self.origin.cluster)
+        .env("SHOP", SHOP)
+    }
+
+    /// What is said of a restore that is not done, which leaves nothing, here and there.
+    fn refused(&self, code: i32, args: &str) -> Seen {
+        self.untouched(|| self.restore(args).fails(code))
+    }
+
+    fn untouched<T>(&self, work: impl FnOnce() -> T) -> T {
+        let look = || {
+            let names = self.origin.cluster.databases();
+            (names, numbers_in(SHOP, "commits", &self.origin.cluster))
+        };
+        let before = look();
+        let done = work();
+        assert_eq!(look(), before);
+        self.is_tidy();
+        done
+    }
+
+    fn is_tidy(&self) {
+        let left = scratch::names(self.place.join("work"));
+        assert!(left.is_empty(), "{left:?}");
+    }
+
+    fn numbers(&self, database: &str) -> Vec<usize> {
+        numbers_in(database, "commits", &self.origin.cluster)
+    }
+}
+
+#[test]
+fn a_database_comes_back_beside_everything_else() {
+    let mut chance = Chance::new();
+    for (store, major) in WalStore::both().into_iter().zip([14, 18]) {
+        let living = Living::new(Version::of(major), store);
+        let cluster = &living.origin.cluster;
+        // Whoever dumps it waits for its lock.
+        cluster.sql(
+            SHOP,
+            "begin; lock table commits; insert into commits values (99); prepare transaction 'in \"doubt\"'",
+        );
+        write_in("postgres", cluster, 1, 3);
+        cluster.sql(SHOP, "rollback prepared 'in \"doubt\"'");
+        write_in(SHOP, cluster, 21, 40);
+        let all = commits_in(SHOP, cluster);
+        let (_, early) = &all[7];
+        let (_, doubtful) = &commits_in("postgres", cluster)[1];
+
+        living
+            .restore(&format!("--at '{early}Z' --as back"))
+            .succeeds()
+            .says("a private server of PostgreSQL ");
+        living.is_tidy();
+        assert_eq!(living.numbers("back"), until(&all, early));
+        assert_eq!(living.numbers(SHOP).len(), 40);
+        living
+            .restore(&format!("--at '{doubtful}Z' --as 'in doubt' --jobs 2"))
+            .succeeds()
+            .says("'in \"doubt\"' of database 'it's a \"Shop\"");
+        assert_eq!(living.numbers("in doubt").len(), 20);
+        let count: usize = std::env::var("E2E_MOMENTS").map_or(1, |it| it.parse().unwrap());
+        for number in 0..count {
+            let some = some_moment(&mut chance, &all);
+            living
+                .restore(&format!("--at '{some}Z' --as 'moment {number}'"))
+                .succeeds();
+            let found = living.numbers(&format!("moment {number}"));
+            assert_eq!(found, until(&all, &some), "{some}");
+        }
+        living.restore("--at end --as 'all of it'").succeeds();
+        assert_eq!(living.numbers("all of it").len(), 40);
+
+        // One table, into the living database and elsewhere.
+        living
+            .restore(&format!(
+                "--at '{early}Z' --table commits --into-table before"
+            ))
+            .succeeds();
+        assert_eq!(numbers_in(SHOP, "before", cluster), until(&all, early));
+        let rows = living
+            .restore(&format!(
+                "--at '{early}Z' --exclusive --table commits -- cat"
+            ))
+            .succeeds();
+        assert!(
+            rows.out().contains("\n7\n") && !rows.out().contains("\n8\n"),
+            "{rows}"
+        );
+
+        // What cannot be is said before anything is read.
+        living
+            .refused(4, &format!("--at '{early}Z'"))
+            .says("is there and is not empty")
+            .hides("a private server");
+        living
+            .refused(3, "--at '2020-01-01 00:00Z' --as never")
+            .says("these moments can be reached: from ");
+        living
+            .refused(3, "--at '2100-01-01 00:00Z' --as never")
+            .says("ends with the transaction of ");
+        living.untouched(|| {
+            let nothing = living.restore("--at end --as never").env("SHOP", "nothing");
+            nothing.fails(1).says("there is no database 'nothing' in '");
+        });
+
+        living
+            .restore(&format!("--at '{early}Z' --replace --yes"))
+            .succeeds();
+        living.is_tidy();
+        assert_eq!(living.numbers(SHOP), until(&all, early));
+        let names = cluster.databases();
+        let old = names.iter().find(|it| it.contains("_replaced_")).unwrap();
+        assert_eq!(living.numbers(old).len(), 40);
+    }
+}
+
+#[test]
+fn a_failure_leaves_nothing_and_a_killed_run_is_swept() {
+    let living = Living::new(Version::debian(), WalStore::directory());
+    let at = "--at end --as back";
+    // Killed while its server is there.
+    let work = living.place.join("work");
+    let is_there = || {
+        let mut entries = fs::read_dir(&work).unwrap().flatten();
+        entries.any(|it| it.path().join("data/postmaster.pid").exists())
+    };
+    for (signal, code) in [(Signal::TERM, Some(143)), (Signal::KILL, None)] {
+        let mut running = living.restore(at).spawn();
+        wait_for("the private server", || {
+            (is_there() || running.ended()).then_some(())
+        });
+        running.signal(signal);
+        let seen = running.wait();
+        assert_eq!(seen.code(), code, "{seen}");
+        assert_eq!(
+            scratch::names(&work).is_empty(),
+            signal == Signal::TERM,
+            "{seen}"
+        );
+        assert_eq!(living.origin.cluster.databases(), [SHOP, "postgres"]);
+    }
+    living
+        .restore(at)
+        .succeeds()
+        .says("which a run that was killed has left");
+    living.is_tidy();
+    assert_eq!(living.numbers("back").len(), 20);
+}
+
+#[test]
+fn a_disk_that_is_full_and_a_server_that_fails() {
+    let living = Living::new(Version::debian(), WalStore::directory());
+    let at = "--at end --as back";
+    for (options, code, words) in [
+        ("20m", 4, " free, and the cluster takes "),
+        ("500m,nr_inodes=300", 1, "No space left on device"),
+    ] {
+        let disk = Volume::mount(living.place.join(options), options);
+        living.untouched(|| {
+            living.restore_in(disk.path(), at).fails(code).says(words);
+        });
+        assert!(scratch::names(disk.path()).is_empty());
+    }
+    // A server that ends while it recovers.
+    let bin = living.origin.cluster.version().bin();
+    let fake = living.place.make("bin");
+    for name in ["initdb", "pg_controldata", "pg_dump", "pg_dumpall"] {
+        symlink(bin.join(name), fake.join(name)).unwrap();
+    }
+    let real = bin.join("postgres");
+    living.place.script(
+        "bin/postgres",
+        &format!(
+            "[ \"$1\" = --version ] && exec {} --version\necho 'LOG:  replaying' >&2\necho 'FATAL:  the replay broke' >&2\nexit 1",
+            real.display()
+        ),
+    );
+    living
+        .refused(1, &format!("{at} --pg-bindir '{}'", fake.display()))
+        .says("cannot recover to the end of the archived WAL: ")
+        .says("FATAL:  the replay broke");
+    // One that is killed when it has recovered.
+    let killing = living.place.make("killing");
+    for name in ["initdb", "pg_controldata", "pg_dumpall", "postgres"] {
+        symlink(bin.join(name), killing.join(name)).unwrap();
+    }
+    living.place.script(
+        "killing/pg_dump",
+        &format!(
+            "[ \"$1\" = --version ] || kill -KILL $(head -qn 1 '{}'/*/data/postmaster.pid)\nexec {} \"$@\"",
+            living.place.join("work").display(),
+            bin.join("pg_dump").display()
+        ),
+    );
+    living
+        .refused(1, &format!("{at} --pg-bindir '{}'", killing.display()))
+        .says("cannot dump 'it's a \"Shop\"");
+    // Another version.
+    let other = Version::of(18);
+    living
+        .refused(4, &format!("{at} --pg-bindir '{}'", other.bin().display()))
+        .says("no other major version starts on it");
+    // A tablespace lies outside of the data directory: where the living server has it.
+    let cluster = &living.origin.cluster;
+    let place = cluster.server_dir("space");
+    cluster.sql(
+        "postgres",
+        &format!("create tablespace space location '{}'", place.display()),
+    );
+    write_in(SHOP, cluster, 21, 22);
+    living.refused(4, at).says(&format!(
+        "the WAL creates a tablespace in '{}'",
+        place.display()
+    ));
+    // Before that it can be done.
+    let all = commits_in(SHOP, cluster);
+    living
+        .restore(&format!("--at '{}Z' --as back", all[10].1))
+        .succeeds();
+    assert_eq!(living.numbers("back").len(), 11);
+}
+
+/// What is read of a base backup: the database, and not the large one beside it; or all, where that is not safe.
+#[test]
+fn only_what_is_needed_is_read_where_that_is_safe() {
+    let azurite = Azurite::shared();
+    for (major, full_page_writes) in [(14, true), (18, true), (15, false)] {
+        let settings = match full_page_writes {
+            true => "",
+            false => "full_page_writes = off\n",
+        };
+        let origin = Origin::new(Version::of(major), WalStore::container(), settings);
+        let cluster = &origin.cluster;
+        for name in ["shop", "other"] {
+            cluster.sql("postgres", &format!("create database {name}"));
+        }
+        cluster.sql("shop", "create table commits (i int)");
+        sample::bulk(cluster, "other", "large", 16);
+        cluster.sql("other", "create table busy as select i, 0 as n from generate_series(1, 5000) i; create index on busy (i)");
+        origin.base();
+        write_in("shop", cluster, 1, 5);
+        // What happens to files that are not there.
+        for sql in [
+            "update busy set n = n + 1 where i % 7 = 0",
+            "vacuum full large",
+            "truncate busy; insert into busy values (1, 1)",
+            "reindex table busy",
+            "vacuum busy",
+        ] {
+            cluster.sql("other", sql);
+        }
+        cluster.sql("postgres", "create database copied template other");
+        cluster.sql(
+            "copied",
+            "create table more as select generate_series(1, 1000) i",
+        );
+        cluster.sql("postgres", "drop database copied");
+        write_in("shop", cluster, 6, 10);
+        let all = commits_in("shop", cluster);
+
+        let container = origin.store.azure().unwrap();
+        let sizes = || {
+            let names = container.names().into_iter();
+            let bases = names.filter(|it| it.ends_with(".tar.gz"));
+            bases
+                .map(|it| container.read(&it).len() as u64)
+                .sum::<u64>()
+        };
+        let whole = sizes();
+        let place = Scratch::new();
+        let restore = |args: &str| {
+            let proxy = Proxy::to(azurite.port());
+            let args = format!(
+                "{} --work-dir '{}' --database shop {args}",
+                container.url_at(proxy.port()),
+                place.path().display()
+            );
+            let seen = Program::sh(&format!(
+                "exec {}",
+                origin.store.line("restore-stream", &args)
+            ))
+            .on(cluster)
+            .succeeds();
+            (seen, proxy.bytes_asked(".tar.gz"))
+        };
+        let (seen, asked) = restore(&format!("--at '{}Z' --as back", all[8].1));
+        assert_eq!(
+            numbers_in("back", "commits", cluster),
+            until(&all, &all[8].1)
+        );
+        println!("PostgreSQL {major}: {asked} of {whole} bytes");
+        match full_page_writes {
+            true => {
+                seen.says("without 1 other database")
+                    .hides("all of the base backup");
+                assert!(asked < whole / 2, "{asked} of {whole}\n{seen}");
+            }
+            false => {
+                seen.says("without the other databases")
+                    .says(": all of the base backup is read");
+                assert!(asked > whole, "{asked} of {whole}\n{seen}");
+            }
+        }
+        if major == 14 {
+            restore("--at end --as 'the end'");
+            compare::same_text(
+                ("the database", &cluster.dump_one("shop")),
+                ("the end", &cluster.dump_one("the end")),
+            );
+        }
+        if major == 18 {
+            // Another database has the name now, and its files are those of one that was left out.
+            cluster.sql(
+                "postgres",
+                "alter database shop rename to old; alter database other rename to shop",
+            );
+            write_in("old", cluster, 11, 12);
+            let (seen, asked) = restore("--at end --as renamed");
+            seen.says(": all of the base backup is read");
+            assert!(asked > whole / 2, "{asked} of {whole}\n{seen}");
+            assert_eq!(cluster.sql("renamed", "select count(*) from busy"), "1");
+        }
+        let left = scratch::names(place.path());
+        assert!(left.is_empty(), "{left:?}");
+    }
+}
