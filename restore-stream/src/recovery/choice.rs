@@ -5,11 +5,10 @@ use std::rc::Rc;
 
 use backup_file::Index;
 use job::{Error, say};
-use recovery_window::{ArchiveContents, BaseBackup, Window};
+use recovery_window::{ArchiveContents, BaseBackup, Chain, Window};
 use store::{Backup, QuickCheck, Store};
 use wal::SystemId;
 
-use super::chain::Chain;
 use super::leading::{Base, Leading};
 use super::settings::Stop;
 use crate::cli::Args;
