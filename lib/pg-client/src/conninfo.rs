@@ -109,6 +109,15 @@ impl Conninfo {
         Ok(conninfo)
     }
 
+    /// The same, as another user.
+    #[must_use]
+    pub fn with_user(mut self, user: &PgText) -> Self {
+        const USER: &str = "user";
+        self.options.retain(|(keyword, _)| keyword != USER);
+        self.options.push((USER.into(), user.clone()));
+        self
+    }
+
     /// The same, and the client programs that [`Conninfo::command`] makes run as `account` (none: as this process).
     #[must_use]
     pub fn run_as(mut self, account: Option<Account>) -> Self {

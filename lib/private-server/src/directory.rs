@@ -5,10 +5,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use job::{OnStop, say};
+use job::say;
 use pg_client::{Account, Child};
 use pg_text::PgText;
 
+use crate::private_directory::PrivateDirectory;
 use crate::{Error, ErrorKind, Installation, account};
 
 /// What the server and `initdb` get of the environment, which SQL may read (`COPY … FROM PROGRAM 'env'`): where programs,
@@ -26,7 +27,7 @@ const PASSED_ON: [&str; 9] = [
 ];
 
 /// A directory that is made for one server, with its data and its socket. It is removed when this is dropped, and when
-/// a signal stops the program.
+/// a signal stops the program; what a killed program has left, the next one removes.
 #[derive(Debug)]
 pub struct ServerDirectory {
     installation: Installation,
@@ -37,7 +38,8 @@ pub struct ServerDirectory {
 }
 
 impl ServerDirectory {
-    /// Makes one in `parent`; its name begins with `prefix`.
+    /// Makes one in `parent`; its name begins with `prefix`. Those that killed programs have left there under such names
+    /// are removed.
     ///
     /// # Errors
     /// [`ErrorKind::Account`], [`ErrorKind::Directory`].
@@ -51,9 +53,14 @@ impl ServerDirectory {
         })
     }
 
+    /// The programs that run in it.
+    pub(crate) fn installation(&self) -> &Installation {
+        &self.installation
+    }
+
     /// Its absolute path.
     pub fn path(&self) -> &Path {
-        &self.private.path
+        self.private.path()
     }
 
     /// How its name begins, and that of any other directory of the server's.
@@ -61,8 +68,8 @@ impl ServerDirectory {
         &self.prefix
     }
 
-    /// Where the server's data are.
-    pub(crate) fn data(&self) -> PathBuf {
+    /// Where the server's data are: made by [`initdb`](Self::initdb), or filled by whoever recovers a cluster.
+    pub fn data(&self) -> PathBuf {
         self.path().join("data")
     }
 
@@ -107,6 +114,19 @@ impl ServerDirectory {
         command.envs(passed_on).current_dir(self.path());
         command.stdin(Stdio::null()).stdout(Stdio::null());
         command
+    }
+
+    /// The account that runs what needs a user with a name; none for the user of this process.
+    pub(crate) fn maker(&self) -> Option<Account> {
+        self.maker
+    }
+
+    /// Gives everything in it to an account; nothing changes where there is none.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Directory`].
+    pub(crate) fn give(&self, account: Option<Account>) -> Result<(), Error> {
+        account.map_or(Ok(()), |account| account::give(self.path(), account))
     }
 
     /// Gives everything in it to an account that nothing else runs as; if that cannot be, to the one that ran `initdb`, and
@@ -154,53 +174,5 @@ impl Owner {
         match self {
             Self::Alone(account) | Self::Shared(account) => account,
         }
-    }
-}
-
-/// A directory that only its owner may enter. It is removed when this is dropped, and when a signal stops the program.
-#[derive(Debug)]
-pub(crate) struct PrivateDirectory {
-    path: PathBuf,
-    on_stop: Option<OnStop>,
-}
-
-impl PrivateDirectory {
-    pub(crate) fn make(parent: &Path, prefix: &str, owner: Option<Account>) -> Result<Self, Error> {
-        let cannot = |error| {
-            let doing = format_args!("cannot make a directory in '{}'", parent.display());
-            Error::directory(doing, &error)
-        };
-        // A socket's directory must have an absolute path.
-        let parent = fs::canonicalize(parent).map_err(cannot)?;
-        let path = tempfile::Builder::new()
-            .prefix(prefix)
-            .tempdir_in(parent)
-            .map_err(cannot)?
-            .keep();
-        let gone = path.clone();
-        let on_stop = Some(job::on_stop(move || remove(&gone)));
-        let directory = Self { path, on_stop };
-        if let Some(owner) = owner {
-            account::give(&directory.path, owner)?;
-        }
-        Ok(directory)
-    }
-
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
-    }
-}
-
-impl Drop for PrivateDirectory {
-    fn drop(&mut self) {
-        // A signal that is ending the program removes it itself.
-        drop(self.on_stop.take());
-        remove(&self.path);
-    }
-}
-
-fn remove(path: &Path) {
-    if let Err(error) = fs::remove_dir_all(path) {
-        say!("cannot remove '{}': {error}", path.display());
     }
 }

@@ -14,6 +14,8 @@ pub enum ErrorKind {
     Initdb,
     /// The server ended before it was ready.
     NotStarted,
+    /// The server ended before it had recovered: it cannot replay the WAL, or the target is not in it.
+    NotRecovered,
 }
 
 /// What failed, in the words of the system or of PostgreSQL. It has a hint where the remedy does not depend on the program
@@ -57,6 +59,14 @@ impl Error {
     #[must_use]
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
+        self
+    }
+
+    /// The same, of a server that was to recover.
+    pub(crate) fn of_recovery(mut self) -> Self {
+        if self.kind == ErrorKind::NotStarted {
+            self.kind = ErrorKind::NotRecovered;
+        }
         self
     }
 

@@ -2,6 +2,8 @@
 //! and nowhere else ([`PrivateServer`]), and is gone, with all that it started, when the program drops it or is stopped
 //! by a signal.
 //!
+//! It may also be a server on data that are to be recovered ([`PrivateServer::recover`]).
+//!
 //! What a server is given to restore is code. Where this process is root, the server runs as a user that owns nothing
 //! else on the machine; a process of any other user runs it as that user.
 //!
@@ -24,11 +26,15 @@ mod account;
 mod directory;
 mod error;
 mod installation;
+mod private_directory;
 mod readiness;
+mod recover;
+mod recovered_data;
 mod server;
 
 pub use account::unused_account;
 pub use directory::ServerDirectory;
 pub use error::{Error, ErrorKind};
 pub use installation::Installation;
+pub use private_directory::PrivateDirectory;
 pub use server::PrivateServer;

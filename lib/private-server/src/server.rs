@@ -1,7 +1,6 @@
 //! The server itself.
 
 use std::path::Path;
-use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
@@ -9,7 +8,8 @@ use job::OnStop;
 use pg_client::{Account, Child, Conninfo, Ending, quote_ident};
 use pg_text::PgText;
 
-use crate::directory::{Owner, PrivateDirectory, ServerDirectory};
+use crate::directory::{Owner, ServerDirectory};
+use crate::private_directory::PrivateDirectory;
 use crate::{Error, ErrorKind, account, readiness};
 
 /// What the server adds to the path of its socket's directory.
@@ -25,11 +25,13 @@ const PAUSE: Duration = Duration::from_millis(20);
 /// program, the server ends at once, without saving anything; whatever it started is killed, and its directory removed.
 #[derive(Debug)]
 pub struct PrivateServer {
-    conninfo: Conninfo,
+    pub(crate) conninfo: Conninfo,
+    /// How it is started.
+    pub(crate) options: Vec<String>,
     // Dropped in this order: the server ends, then whatever it started, before its directories go.
-    _postgres: Child,
+    pub(crate) postgres: Option<Child>,
     _leftovers: Option<Leftovers>,
-    _directory: ServerDirectory,
+    pub(crate) directory: ServerDirectory,
     _socket: Option<PrivateDirectory>,
 }
 
@@ -44,6 +46,20 @@ impl PrivateServer {
         superuser: &PgText,
         settings: &[(&str, &str)],
     ) -> Result<Self, Error> {
+        let options = settings
+            .iter()
+            .map(|(name, value)| format!("{name}={value}"));
+        let mut server = Self::prepared(directory, superuser, options.collect())?;
+        server.postgres = Some(server.started()?);
+        Ok(server)
+    }
+
+    /// A server that is not started yet, on data that are handed over to its user.
+    pub(crate) fn prepared(
+        directory: ServerDirectory,
+        superuser: &PgText,
+        mut options: Vec<String>,
+    ) -> Result<Self, Error> {
         let owner = directory.hand_over()?;
         let leftovers = owner.and_then(Leftovers::of);
         let account = owner.map(Owner::account);
@@ -55,21 +71,16 @@ impl PrivateServer {
             .as_ref()
             .map_or(directory.path(), PrivateDirectory::path);
         let socket = socket.display().to_string();
-        let data = directory.data();
-        let mut postgres = directory.program("postgres", account);
-        postgres.arg("-D").arg(&data);
-        for (name, value) in settings {
-            postgres.args(["-c", &format!("{name}={value}")]);
-        }
         // The setting is a list of quoted names.
         let sockets = quote_ident(&socket);
-        postgres.args(["-c", "port=5432", "-c", "listen_addresses=", "-c"]);
-        postgres.arg(format!("unix_socket_directories={sockets}"));
+        options.extend(["port=5432".to_owned(), "listen_addresses=".to_owned()]);
+        options.push(format!("unix_socket_directories={sockets}"));
         Ok(Self {
             conninfo: Conninfo::socket(&socket, superuser).run_as(account),
-            _postgres: started(postgres, &data)?,
+            options,
+            postgres: None,
             _leftovers: leftovers,
-            _directory: directory,
+            directory,
             _socket: elsewhere,
         })
     }
@@ -78,23 +89,29 @@ impl PrivateServer {
     pub fn conninfo(&self) -> &Conninfo {
         &self.conninfo
     }
-}
 
-/// Starts `postgres`, and waits until it is ready, or ends.
-fn started(postgres: Command, data: &Path) -> Result<Child, Error> {
-    let failed = |error: pg_client::Error| Error::program(ErrorKind::NotStarted, &error);
-    let child = Child::spawn_ending(postgres, Ending::SERVER, |_| {}).map_err(failed)?;
-    while !readiness::is_ready(data)? {
-        if child.has_ended() {
-            child.wait().map_err(failed)?;
-            return Err(Error::new(
-                ErrorKind::NotStarted,
-                "the server ended at once",
-            ));
+    /// Starts `postgres`, and waits until it is ready, or ends.
+    pub(crate) fn started(&self) -> Result<Child, Error> {
+        let failed = |error: pg_client::Error| Error::program(ErrorKind::NotStarted, &error);
+        let data = self.directory.data();
+        let mut postgres = self.directory.program("postgres", self.conninfo.account());
+        postgres.arg("-D").arg(&data);
+        for option in &self.options {
+            postgres.args(["-c", option]);
         }
-        thread::sleep(PAUSE);
+        let child = Child::spawn_ending(postgres, Ending::SERVER, |_| {}).map_err(failed)?;
+        while !readiness::is_ready(&data)? {
+            if child.has_ended() {
+                child.wait().map_err(failed)?;
+                return Err(Error::new(
+                    ErrorKind::NotStarted,
+                    "the server ended at once",
+                ));
+            }
+            thread::sleep(PAUSE);
+        }
+        Ok(child)
     }
-    Ok(child)
 }
 
 /// Whether the path of a socket in this directory is one that the system takes.

@@ -1,63 +1,23 @@
 //! Real servers, of every major version that is installed.
 #![expect(clippy::unwrap_used, reason = "test code, all of it")]
 
-use std::fs::{self, Permissions};
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+mod installations;
+
+use std::fs;
+use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use pg_client::Server;
+use installations::{ask, installation, installations, is_empty, parent};
 use pg_text::PgText;
 use private_server::{ErrorKind, Installation, PrivateServer, ServerDirectory};
-use tempfile::TempDir;
 
 const PREFIX: &str = "private-server-test-";
 /// Nothing waits for the disk, and little memory is taken.
 const QUICK: [(&str, &str); 2] = [("fsync", "off"), ("shared_buffers", "16MB")];
 
-/// Debian's installations, and those of `scripts/setup`.
-fn installations() -> Vec<Installation> {
-    let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/tools");
-    let mut found = Vec::new();
-    for place in [Path::new("/usr/lib/postgresql"), &tools] {
-        for entry in fs::read_dir(place).into_iter().flatten() {
-            let bin = entry.unwrap().path().join("bin");
-            if bin.join("initdb").exists() {
-                found.push(Installation::find(Some(&bin), None).unwrap());
-            }
-        }
-    }
-    assert!(!found.is_empty(), "no PostgreSQL server: run scripts/setup");
-    found
-}
-
-fn installation() -> Installation {
-    installations().remove(0)
-}
-
-/// A directory that the server's user may enter.
-fn parent() -> TempDir {
-    let parent = tempfile::tempdir().unwrap();
-    fs::set_permissions(parent.path(), Permissions::from_mode(0o755)).unwrap();
-    parent
-}
-
-fn is_empty(directory: &Path) -> bool {
-    fs::read_dir(directory).unwrap().next().is_none()
-}
-
 fn is_root() -> bool {
     rustix::process::geteuid().is_root()
-}
-
-/// The first field of each row.
-fn ask(server: &PrivateServer, sql: &str) -> Vec<String> {
-    let rows = Server::new(server.conninfo().clone())
-        .query(Some("postgres"), sql)
-        .unwrap();
-    let field = |row: Vec<Option<PgText>>| row[0].as_ref().unwrap().to_string();
-    rows.into_iter().map(field).collect()
 }
 
 /// Whether any process runs as a user; one that waits to be collected does not.
