@@ -26,7 +26,11 @@ pub(crate) fn run_for_server() -> Result<Exit, Error> {
 
 fn run_with(args: &Args) -> Result<(), Error> {
     if let (Some(target), Some(directory)) = (args.recovery.target(), &args.recovery.data_dir) {
-        return recovery::run(args, target, directory);
+        let done = recovery::run(args, target, directory);
+        if let (true, Err(error)) = (args.json, &done) {
+            job::print_json(&recovery::report::failed(error))?;
+        }
+        return done;
     }
     args.check()?;
     TableChoice::of(args)?;

@@ -8,6 +8,7 @@ mod judgement;
 mod lookup;
 mod manifest;
 mod own_server;
+pub(crate) mod recovery;
 mod restore_stream;
 mod scratch_databases;
 mod test_server;

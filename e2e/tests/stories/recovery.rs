@@ -17,16 +17,16 @@ use crate::restore_runbook;
 const COMMITS: &str = "select i || '|' || to_char(pg_xact_commit_timestamp(xmin) at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS.US') from commits order by i";
 
 /// A server that archives its WAL, and a store with base backups of it.
-struct Origin {
-    cluster: Cluster,
-    store: WalStore,
+pub(crate) struct Origin {
+    pub(crate) cluster: Cluster,
+    pub(crate) store: WalStore,
 }
 
 /// A commit: a row's number, and when it was committed.
-type Commit = (usize, String);
+pub(crate) type Commit = (usize, String);
 
 impl Origin {
-    fn new(version: Version, store: WalStore, settings: &str) -> Self {
+    pub(crate) fn new(version: Version, store: WalStore, settings: &str) -> Self {
         let settings = format!(
             "{}track_commit_timestamp = on\narchive_timeout = 0\n{settings}",
             store.archiving("--ahead 4")
@@ -36,16 +36,16 @@ impl Origin {
         Self { cluster, store }
     }
 
-    fn base(&self) {
+    pub(crate) fn base(&self) {
         base(&self.cluster, &self.store);
     }
 
     /// A transaction for each number, and then the end of the segment.
-    fn write(&self, first: usize, last: usize) {
+    pub(crate) fn write(&self, first: usize, last: usize) {
         write(&self.cluster, first, last);
     }
 
-    fn commits(&self) -> Vec<Commit> {
+    pub(crate) fn commits(&self) -> Vec<Commit> {
         commits(&self.cluster)
     }
 
@@ -93,7 +93,7 @@ impl Origin {
     }
 }
 
-fn base(cluster: &Cluster, store: &WalStore) {
+pub(crate) fn base(cluster: &Cluster, store: &WalStore) {
     let line = format!(
         "pgdump-gz --base --checkpoint fast | {}",
         store.line("blob-put", &format!("- {}/", store.url()))
@@ -124,7 +124,7 @@ fn commits(cluster: &Cluster) -> Vec<Commit> {
     lines.lines().map(commit).collect()
 }
 
-fn numbers(cluster: &Cluster) -> Vec<usize> {
+pub(crate) fn numbers(cluster: &Cluster) -> Vec<usize> {
     let lines = cluster.sql("postgres", "select i from commits order by i");
     lines.lines().map(|line| line.parse().unwrap()).collect()
 }

@@ -29,7 +29,7 @@ pub(crate) struct RecoveryArgs {
         value_name = "DIR",
         help_heading = "Which backup",
         conflicts_with_all = [
-            "list", "yes", "json", "latest", "before", "verify_first", "database", "exclude_database", "globals_only",
+            "list", "yes", "latest", "before", "verify_first", "database", "exclude_database", "globals_only",
             "no_globals", "no_owners", "role_passwords", "replace", "force_disconnect", "dbname", "jobs", "on_error",
             "in_place", "older_server", "command", "wal"
         ]

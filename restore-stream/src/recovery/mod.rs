@@ -8,6 +8,7 @@ mod choice;
 mod data_directory;
 mod leading;
 mod manifest;
+pub(crate) mod report;
 mod restore_command;
 mod server;
 mod settings;
@@ -93,7 +94,10 @@ pub(crate) fn run(args: &Args, target: &Target, path: &Path) -> Result<(), Error
                     text::duration(began.elapsed())
                 );
                 done.server.say_how_it_starts(path, &done.about);
-                return job::print(&format!("{}\n", path.display()));
+                return match args.json {
+                    true => job::print_json(&report::restored(candidate, &done)),
+                    false => job::print(&format!("{}\n", path.display())),
+                };
             }
         }
     }
