@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, SubsecRound, Utc};
 
 /// What was asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,14 +32,15 @@ impl Moment {
             "random" => Ok(Self::Random),
             "end" => Ok(Self::Given(Target::End)),
             _ => match job::time::parse(text) {
-                Ok(time) => Ok(Self::Given(Target::Time(time))),
+                // PostgreSQL counts microseconds.
+                Ok(time) => Ok(Self::Given(Target::Time(time.trunc_subsecs(6)))),
                 Err(error) => Err(format!("{error}; or random, or end")),
             },
         }
     }
 }
 
-/// As the option takes it, to the microsecond, which is how PostgreSQL counts.
+/// As the option takes it.
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -58,6 +59,10 @@ mod tests {
         for (text, shown) in [
             ("2025-11-23 01:59:30.25Z", "2025-11-23T01:59:30.250000Z"),
             ("2025-11-23 02:59:30+01", "2025-11-23T01:59:30.000000Z"),
+            (
+                "2025-11-23T01:59:30.1234567Z",
+                "2025-11-23T01:59:30.123456Z",
+            ),
             ("end", "end"),
         ] {
             let Ok(Moment::Given(target)) = Moment::parse(text) else {

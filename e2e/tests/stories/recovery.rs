@@ -101,7 +101,7 @@ pub(crate) fn base(cluster: &Cluster, store: &WalStore) {
     Program::sh(&line).on(cluster).succeeds();
 }
 
-fn write(cluster: &Cluster, first: usize, last: usize) {
+pub(crate) fn write(cluster: &Cluster, first: usize, last: usize) {
     cluster.sql(
         "postgres",
         &format!(

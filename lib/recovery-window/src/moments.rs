@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 use store::Store;
 use wal::{ArchiveError, Lsn};
 
@@ -55,7 +55,8 @@ impl Moments {
         let next = starts.iter().skip(1).map(|it| Some(it.0)).chain([None]);
         let spans = starts.iter().zip(next).filter_map(|((from, end), next)| {
             let until = next.map_or(*end, |next| end.map(|end| end.min(next)))?;
-            (*from < until).then_some(Span { from: *from, until })
+            let from = whole_microsecond(*from);
+            (from < until).then_some(Span { from, until })
         });
         Self {
             spans: spans.collect(),
@@ -87,9 +88,24 @@ impl Moments {
     }
 }
 
+/// The first one from a moment on.
+fn whole_microsecond(moment: DateTime<Utc>) -> DateTime<Utc> {
+    match moment.trunc_subsecs(6) {
+        before if before < moment => before + TimeDelta::microseconds(1),
+        exact => exact,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_moment_is_before_the_base_backup_was_whole() {
+        let from = DateTime::from_timestamp(10, 812_611_438).unwrap();
+        let all = Moments::between(&[(from, Some(at(100)))]);
+        assert_eq!(all.pick(0).unwrap().timestamp_micros(), 10_812_612);
+    }
 
     fn at(seconds: i64) -> DateTime<Utc> {
         DateTime::from_timestamp(seconds, 0).unwrap()
