@@ -4,7 +4,7 @@ use std::time::Duration;
 use azure_blob::Options;
 use chrono::{DateTime, Utc};
 use clap::builder::{OsStringValueParser, TypedValueParser};
-use clap::{Parser, ValueEnum};
+use clap::{ArgGroup, Parser, ValueEnum};
 use job::Error;
 use pg_client::Account;
 use pg_text::PgText;
@@ -40,11 +40,15 @@ refused too: connect to PostgreSQL itself.
 If anything fails, what was begun is dropped, and nothing that existed before is changed; only roles and \
 tablespaces that were created stay. A store that stops answering is given up after --deadline.
 
-With --at, the whole cluster comes back as it was at that moment, into a data directory: from the newest base \
-backup (pgdump-gz --base) that was whole before, and the WAL that was archived after it. Whether it leads there \
-is checked before anything is written; if not, the exit code is 3, and the moments that can be reached are said. \
-Each file is checked against the base backup's manifest. The server replays the WAL when it is started, and does \
-not archive. The token needs sp=rl.
+With --at, the cluster comes back as it was at that moment: from the newest base backup (pgdump-gz --base) that \
+was whole before, and the WAL that was archived after it. Whether it leads there is checked before anything is \
+written; if not, the exit code is 3, and the moments that can be reached are said. Each file is checked against the \
+base backup's manifest. The token needs sp=rl.
+
+--at with --database restores one database of that moment, as one of a dump is restored. A private server of the base \
+backup's major version recovers the cluster in --work-dir, the database is dumped from it (by pgdump-gz), and the \
+server is gone. With --data-dir the whole cluster comes into a data directory. The server replays the WAL when it is \
+started, and does not archive.
 
 With --wal, restore-stream is PostgreSQL's restore_command. PostgreSQL takes exit codes 1 to 125 for the end \
 of the WAL, and stops at any above. So --wal has exit codes of its own: 0 the file is there, whole; 1 it is \
@@ -57,6 +61,7 @@ Examples:
   restore-stream \"$STORE\" --before '2025-11-23 02:00' --database shop --replace
   restore-stream \"$STORE\" --latest --database shop --table log --into-table old
   restore-stream /backups/postgresql_backup_20251123_020000.sql.gz --jobs 4
+  restore-stream \"$STORE\" --at '2025-11-23 01:59:30Z' --database shop --as shop_0159
   restore-stream \"$STORE\" --at '2025-11-23 01:59:30Z' --data-dir /srv/pgdata
   restore_command = 'restore-stream https://…/backups --wal \"%f\" --to \"%p\"'
   kubectl exec postgres-0 -- cat backup.sql.gz | restore-stream - -d 'host=new'
@@ -76,6 +81,8 @@ Environment:
     name = "restore-stream",
     version = version::VERSION,
     max_term_width = 100,
+    // Where a recovery goes.
+    group = ArgGroup::new("recovered").args(["data_dir", "database"]),
     after_help = "More options, examples, environment and exit codes: --help",
     after_long_help = format!("{MORE}\n\n{}", job::EXIT_CODES)
 )]
@@ -414,7 +421,18 @@ impl Args {
             return Err(Error::usage("--data-dir does not say to which moment")
                 .hint("say --at TIME, --at end, or --target"));
         }
-        if self.wal.system.is_some() && self.wal.wal.is_none() {
+        let recovers = self.recovery.target().is_some();
+        if !recovers && (self.recovery.exclusive || self.recovery.timeline.is_some()) {
+            return Err(Error::usage(
+                "--exclusive and --timeline are for --at and --target",
+            ));
+        }
+        if !recovers && (self.recovery.work_dir.is_some() || self.recovery.pg_bindir.is_some()) {
+            return Err(Error::usage(
+                "--work-dir and --pg-bindir are for --at and --target",
+            ));
+        }
+        if self.wal.system.is_some() && self.wal.wal.is_none() && !recovers {
             return Err(Error::usage("--system is for --at, --target and --wal"));
         }
         let goes_somewhere =
@@ -428,13 +446,17 @@ impl Args {
             return Err(Error::usage("--into-table takes the rows of one --table"));
         }
         let store = Store::is_store(&self.backup);
-        let chosen = self.latest || self.before.is_some();
+        let chosen = self.latest || self.before.is_some() || recovers;
         match (store, chosen) {
             (true, false) if !self.list => Err(Error::usage(format!(
                 "'{}' is a store: which of its backups?",
                 self.label()
             ))
             .hint("say --latest, or --before TIME, or name the backup")),
+            (false, true) if recovers => Err(Error::usage(format!(
+                "'{}' is no store: base backups and WAL come from a directory or a container",
+                self.label()
+            ))),
             (false, true) => Err(Error::usage(format!(
                 "--latest and --before choose from a store, and '{}' is one backup",
                 self.label()
@@ -502,6 +524,10 @@ mod tests {
             &["--at", "end"],
             &["--target", "lsn:0/1"],
             &["--with-wal"],
+            &["--at", "end", "--database", "x", "--with-wal"],
+            &["--at", "end", "--database", "x", "--latest"],
+            &["--at", "end", "--database", "x", "--list"],
+            &["--at", "end", "--data-dir", "d", "--work-dir", "d"],
             &["--at", "end", "--data-dir", "d", "--target", "lsn:0/1"],
             &["--at", "end", "--data-dir", "d", "--latest"],
             &["--at", "end", "--data-dir", "d", "--database", "x"],
@@ -525,6 +551,13 @@ mod tests {
         assert!(check(&[directory, "--latest"]).is_ok());
         assert!(check(&[directory, "--list"]).is_ok());
         assert!(check(&[directory, "--data-dir", "d"]).is_err());
+        let moment = [directory, "--at", "end", "--database", "d"];
+        assert!(check(&moment).is_ok());
+        assert!(check(&[&moment[..], &["--timeline", "2", "--system", "7"]].concat()).is_ok());
+        assert!(check(&["x.sql.gz", "--at", "end", "--database", "d"]).is_err());
+        for option in ["--timeline=2", "--exclusive", "--work-dir=d"] {
+            assert!(check(&[directory, "--latest", "--database", "d", option]).is_err());
+        }
         assert!(check(&[directory, "--latest", "--system", "7"]).is_err());
         assert!(check(&["x.sql.gz", "--latest"]).is_err());
         assert!(check(&["x.sql.gz"]).is_ok());

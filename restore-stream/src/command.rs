@@ -5,6 +5,7 @@ use job::{Error, Exit};
 use crate::cli::Args;
 use crate::edit::TableChoice;
 use crate::load::{command, into_table};
+use crate::recovery::one_database::Moment;
 use crate::report::Report;
 use crate::server::cluster::Cluster;
 use crate::source::chosen::ChosenBackup;
@@ -38,10 +39,11 @@ fn run_with(args: &Args) -> Result<(), Error> {
         return list::run(args);
     }
     if !args.command.is_empty() {
-        return command::run(&ChosenBackup::new(args)?, args);
+        return command::run(&chosen(args, |_| Ok(()))?, args);
     }
     if let Some(table) = &args.into_table {
-        return into_table::run(&ChosenBackup::new(args)?, table, args);
+        let check = |_: &str| Cluster::survey(args, Some(&[])).map(drop);
+        return into_table::run(&chosen(args, check)?, table, args);
     }
     let mut report = Report::new(args.label().to_owned());
     let done = restore(args, &mut report);
@@ -60,5 +62,22 @@ fn restore(args: &Args, report: &mut Report) -> Result<(), Error> {
         // Reading the whole backup may take hours. First it must be clear that the server can be restored into.
         Cluster::survey(args, plan::names_to_take(None, args).as_deref())?;
     }
-    restore::run(&ChosenBackup::new(args)?.dump()?, args, report)
+    let chosen = chosen(args, |version| restore::foresee(version, args))?;
+    restore::run(&chosen.dump()?, args, report)
+}
+
+/// The backup that is asked for; or one that is made of the database as it was at the moment that is asked for, if `check`
+/// finds that it can be restored from a server of that version.
+fn chosen(
+    args: &Args,
+    check: impl FnOnce(&str) -> Result<(), Error>,
+) -> Result<ChosenBackup, Error> {
+    match (args.recovery.target(), &args.database) {
+        (Some(target), Some(database)) => {
+            let moment = Moment::find(target, args)?;
+            check(moment.version())?;
+            moment.dump(database)
+        }
+        _ => ChosenBackup::new(args),
+    }
 }

@@ -9,6 +9,7 @@ use pg_text::PgText;
 use crate::cli::Args;
 use crate::load::restored::Restored;
 use crate::load::{indexed, sequential};
+use crate::plan::placement::target;
 use crate::plan::{self, Plan};
 use crate::report::Report;
 use crate::server::cleanup::Cleanup;
@@ -32,7 +33,10 @@ pub(crate) fn run(chosen: &ChosenBackup, args: &Args, report: &mut Report) -> Re
     };
     refuse_what_cannot_succeed(plan.as_ref(), &cluster, args)?;
     say_what_comes(chosen, plan.as_ref(), &cluster, args);
-    ask(args)?;
+    // Of a moment it was asked before the work began.
+    if args.recovery.target().is_none() {
+        ask(args)?;
+    }
 
     // Nothing on the server was changed until here.
     let _keeper = Keeper::start(&cluster)?;
@@ -45,6 +49,33 @@ pub(crate) fn run(chosen: &ChosenBackup, args: &Args, report: &mut Report) -> Re
     report.check_tally()?;
     swap(restored, &cluster, args, &cleanup, report)?;
     report.check_failures()
+}
+
+/// Refuses what cannot succeed, and asks, before a backup is made that takes hours: of the database that the command line
+/// names, from a server of this `version`.
+///
+/// # Errors
+/// As [`run`], as far as it can be known.
+pub(crate) fn foresee(version: &str, args: &Args) -> Result<(), Error> {
+    let taken = plan::names_to_take(None, args);
+    let cluster = Cluster::survey(args, taken.as_deref())?;
+    cluster.survey.check_version(version, args.older_server)?;
+    let Some(from) = &args.database else {
+        return Ok(());
+    };
+    let name = args.name.as_ref().unwrap_or(from);
+    let wanted = cluster.look(Some(from), name)?;
+    let mut names = cluster.run.new_names();
+    let target = target(&wanted, &cluster.survey, &mut names, args)?;
+    if target.replaced != Replaced::Nothing {
+        sessions::refuse(&cluster, &[&target.name])?;
+    }
+    if !target.destination.is_in_place() {
+        cluster.survey.check_creation()?;
+        cluster.check_admission()?;
+    }
+    say!("{}", target.summary());
+    ask(args)
 }
 
 fn survey(taken: Option<&[PgText]>, args: &Args, report: &Report) -> Result<Cluster, Error> {

@@ -1,5 +1,7 @@
 //! `restore-stream --at` brings a whole cluster back to any moment: what was committed until then is there, and no more.
 
+mod one_database;
+
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
@@ -102,8 +104,12 @@ pub(crate) fn base(cluster: &Cluster, store: &WalStore) {
 }
 
 pub(crate) fn write(cluster: &Cluster, first: usize, last: usize) {
+    write_in("postgres", cluster, first, last);
+}
+
+fn write_in(database: &str, cluster: &Cluster, first: usize, last: usize) {
     cluster.sql(
-        "postgres",
+        database,
         &format!(
             "do $$ begin for i in {first}..{last} loop insert into commits values (i); commit; perform pg_sleep(random() * 0.01); end loop; end $$;
              select pg_switch_wal()"
@@ -116,7 +122,11 @@ pub(crate) fn write(cluster: &Cluster, first: usize, last: usize) {
 }
 
 fn commits(cluster: &Cluster) -> Vec<Commit> {
-    let lines = cluster.sql("postgres", COMMITS);
+    commits_in("postgres", cluster)
+}
+
+fn commits_in(database: &str, cluster: &Cluster) -> Vec<Commit> {
+    let lines = cluster.sql(database, COMMITS);
     let commit = |line: &str| {
         let (number, time) = line.split_once('|').unwrap();
         (number.parse().unwrap(), time.to_owned())
@@ -124,8 +134,12 @@ fn commits(cluster: &Cluster) -> Vec<Commit> {
     lines.lines().map(commit).collect()
 }
 
-pub(crate) fn numbers(cluster: &Cluster) -> Vec<usize> {
-    let lines = cluster.sql("postgres", "select i from commits order by i");
+fn numbers(cluster: &Cluster) -> Vec<usize> {
+    numbers_in("postgres", "commits", cluster)
+}
+
+fn numbers_in(database: &str, table: &str, cluster: &Cluster) -> Vec<usize> {
+    let lines = cluster.sql(database, &format!("select i from {table} order by i"));
     lines.lines().map(|line| line.parse().unwrap()).collect()
 }
 

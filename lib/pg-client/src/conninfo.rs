@@ -109,12 +109,11 @@ impl Conninfo {
         Ok(conninfo)
     }
 
-    /// The same, as another user.
+    /// The same, with this value of a keyword, which is no secret.
     #[must_use]
-    pub fn with_user(mut self, user: &PgText) -> Self {
-        const USER: &str = "user";
-        self.options.retain(|(keyword, _)| keyword != USER);
-        self.options.push((USER.into(), user.clone()));
+    pub fn with_option(mut self, keyword: &str, value: &PgText) -> Self {
+        self.options.retain(|(it, _)| it != keyword);
+        self.options.push((keyword.into(), value.clone()));
         self
     }
 
@@ -165,11 +164,8 @@ impl Conninfo {
     /// The same, whose sessions call themselves `application`: whatever it said itself, or a service or the
     /// environment says.
     #[must_use]
-    pub fn named(mut self, application: &str) -> Self {
-        const NAME: &str = "application_name";
-        self.options.retain(|(keyword, _)| keyword != NAME);
-        self.options.push((NAME.into(), application.into()));
-        self
+    pub fn named(self, application: &str) -> Self {
+        self.with_option("application_name", &application.into())
     }
 
     /// A conninfo string for `psql -d` and `pg_dump -d` that leads to the database `name`, whatever

@@ -15,13 +15,11 @@ const KEY_LENGTH: usize = 8;
 /// The databases that `postgres --single` is tried in. Even one that nobody may connect to lets it in; a cluster may have
 /// dropped some.
 const DATABASES: [&str; 3] = ["template1", "postgres", "template0"];
-/// What a session begins with, against what only a superuser can have put into the cluster: a library that is not here
-/// keeps everybody out, and triggers on logins (since PostgreSQL 17) are code.
-const SESSION: [(u32, (&str, &str)); 3] = [
-    (0, ("local_preload_libraries", "")),
-    (0, ("session_preload_libraries", "")),
-    (17, ("event_triggers", "off")),
-];
+/// What every session begins with, against what the cluster may have set for a role or a database: a library that is not
+/// here keeps everybody out.
+const SESSION: &str = "-c local_preload_libraries= -c session_preload_libraries=";
+/// The same, since PostgreSQL 17: triggers on logins are the cluster's code.
+const SESSION_17: &str = " -c event_triggers=off";
 
 impl PrivateServer {
     /// Starts a server on [`ServerDirectory::data`], which holds a base backup, all the WAL that is needed in `pg_wal`, a
@@ -41,13 +39,15 @@ impl PrivateServer {
         let configuration = Configuration::write(&directory, major)?;
         let nobody = PgText::default();
         let mut server = Self::prepared(directory, &nobody, configuration.options())?;
-        let reached = server.conninfo.clone();
-        let as_user = |user: &PgText| {
-            let settings = SESSION.into_iter().filter(|(since, _)| major >= *since);
-            let settings = settings.map(|(_, (name, value))| (name, PgText::from(value)));
-            let settings: Vec<(&str, PgText)> = settings.collect();
-            reached.clone().with_user(user).with_settings(&settings)
-        };
+        let mut session = SESSION.to_owned();
+        if major >= 17 {
+            session.push_str(SESSION_17);
+        }
+        let reached = server
+            .conninfo
+            .clone()
+            .with_option("options", &session.as_str().into());
+        let as_user = |user: &PgText| reached.clone().with_option("user", user);
         server.postgres = Some(server.started().map_err(Error::of_recovery)?);
         let superuser = likely.iter().map(as_user).find(is_superuser);
         server.conninfo = match superuser {

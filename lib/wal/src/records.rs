@@ -19,6 +19,9 @@ const ALIGNMENT: usize = 8;
 const CONTINUES: u16 = 1;
 const RM_XLOG: u8 = 0;
 const RM_XACT: u8 = 1;
+const RM_TABLESPACE: u8 = 5;
+/// `XLOG_TBLSPC_CREATE`.
+const TABLESPACE_CREATION: u8 = 0x00;
 /// `XLOG_RESTORE_POINT`.
 const RESTORE_POINT: u8 = 0x70;
 /// `MAXFNAMELEN`.
@@ -55,6 +58,11 @@ pub enum Meaning {
         time: DateTime<Utc>,
         /// Its name, in the encoding of the database that it was made in.
         name: Vec<u8>,
+    },
+    /// A tablespace is created: replay makes it in this directory, wherever that is.
+    TablespaceCreation {
+        /// Its directory, or the first of its path; empty for one within the data directory.
+        location: Vec<u8>,
     },
     /// Anything else.
     Other,
@@ -241,6 +249,12 @@ impl Partial {
                 Some(Meaning::RestorePoint {
                     time: time(data)?,
                     name: name.to_vec(),
+                })
+            }
+            (RM_TABLESPACE, _) if info & 0xf0 == TABLESPACE_CREATION => {
+                let path = self.main_data()?.get(4..)?;
+                Some(Meaning::TablespaceCreation {
+                    location: path.split(|byte| *byte == 0).next()?.to_vec(),
                 })
             }
             _ => None,

@@ -9,14 +9,16 @@ use wal::Lsn;
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Back to a moment (base backup and WAL)")]
 pub(crate) struct RecoveryArgs {
-    /// Recover the cluster to TIME, or to the end of the WAL
+    /// As it was at TIME, or at the end of the WAL
     ///
-    /// All transactions that ended until then are there, and no later ones. `end` is the last one that is archived.
+    /// One --database of the cluster, or all of it, into --data-dir. All transactions that ended until then are there, and
+    /// no later ones. `end` is the last one that is archived.
     #[arg(
         long,
         value_name = "TIME|end",
         value_parser = Target::parse_moment,
-        requires = "data_dir",
+        requires = "recovered",
+        conflicts_with_all = ["list", "latest", "before", "verify_first"],
         help_heading = "Which backup"
     )]
     pub(crate) at: Option<Target>,
@@ -41,21 +43,21 @@ pub(crate) struct RecoveryArgs {
         long,
         value_name = "KIND:VALUE",
         value_parser = Target::parse_kind,
-        requires = "data_dir",
-        conflicts_with = "at",
+        requires = "recovered",
+        conflicts_with_all = ["at", "list", "latest", "before", "verify_first"],
         hide_short_help = true
     )]
     pub(crate) target: Option<Target>,
 
     /// Stop just before the moment or the target, not after it
-    #[arg(long, requires = "data_dir", hide_short_help = true)]
+    #[arg(long, requires = "recovered", hide_short_help = true)]
     pub(crate) exclusive: bool,
 
     /// Follow this timeline [default: the newest that there is WAL of]
     #[arg(
         long,
         value_name = "N",
-        requires = "data_dir",
+        requires = "recovered",
         value_parser = clap::value_parser!(u32).range(1..),
         hide_short_help = true
     )]
@@ -64,6 +66,12 @@ pub(crate) struct RecoveryArgs {
     /// Fetch the WAL too, so that the server needs no restore-stream
     #[arg(long, requires = "data_dir", hide_short_help = true)]
     pub(crate) with_wal: bool,
+
+    /// With --with-wal: refuse WAL that creates a tablespace
+    ///
+    /// Then the server that replays it writes nowhere outside of DIR.
+    #[arg(long, requires = "with_wal", hide_short_help = true)]
+    pub(crate) confined: bool,
 
     /// What the server does then: promote, pause, shutdown
     #[arg(
@@ -82,6 +90,28 @@ pub(crate) struct RecoveryArgs {
     /// Without it archive_mode is off, so that the recovered server does not archive into the store that it came from.
     #[arg(long, requires = "data_dir", hide_short_help = true)]
     pub(crate) rejoin: bool,
+
+    /// With --database: the private server's directory [default: TMPDIR, /tmp]
+    ///
+    /// It needs room for the whole cluster, the WAL up to the moment, and a dump of the database. All is removed afterwards.
+    #[arg(
+        long,
+        value_name = "DIR",
+        conflicts_with = "data_dir",
+        hide_short_help = true
+    )]
+    pub(crate) work_dir: Option<PathBuf>,
+
+    /// With --database: the directory of postgres
+    ///
+    /// [default: on the PATH or in /usr/lib/postgresql/*/bin, the base backup's major version]
+    #[arg(
+        long,
+        value_name = "DIR",
+        conflicts_with = "data_dir",
+        hide_short_help = true
+    )]
+    pub(crate) pg_bindir: Option<PathBuf>,
 }
 
 /// Where a recovery stops.

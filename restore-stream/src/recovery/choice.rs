@@ -3,16 +3,18 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use azure_blob::Permission;
 use backup_file::Index;
-use job::{Error, say};
+use job::{Error, Exit, say};
 use recovery_window::{ArchiveContents, BaseBackup, Chain, Window};
-use store::{Backup, QuickCheck, Store};
+use store::{Backup, Place, QuickCheck, Store};
 use wal::SystemId;
 
 use super::leading::{Base, Leading};
 use super::settings::Stop;
 use crate::cli::Args;
 use crate::cli::recovery::Target;
+use crate::source::chosen::moment;
 
 /// The base backups of a store that look whole, oldest first.
 pub(crate) struct Candidates {
@@ -30,6 +32,66 @@ pub(crate) struct Candidate {
     pub(crate) timeline: u32,
     /// Where it stops.
     pub(crate) stop: Stop,
+}
+
+/// The store that the command line names, and its base backups that lead to the target, the newest first.
+///
+/// # Errors
+/// It is no store, or does not answer; as [`Candidates::read`] and [`Candidates::leading_to`].
+pub(crate) fn leading_to(target: &Target, args: &Args) -> Result<(Store, Vec<Candidate>), Error> {
+    if !Store::is_store(&args.backup) {
+        return Err(Error::usage(format!(
+            "'{}' is no store: base backups and WAL come from a directory or a container",
+            args.label()
+        )));
+    }
+    if *target == Target::End && args.recovery.exclusive {
+        return Err(Error::usage(
+            "--exclusive is for a recovery that stops somewhere, and --at end does not",
+        ));
+    }
+    let store = Store::open_with(&args.backup, args.patience())?;
+    if let Place::Container(client) = store.place() {
+        client.check(&[Permission::Read, Permission::List])?;
+    }
+    let candidates = Candidates::read(&store, args.wal.system)?.leading_to(&store, target, args)?;
+    if let Some(newest) = candidates.first() {
+        for beyond in newest.contents.holdings.beyond() {
+            if beyond.timeline != newest.timeline {
+                say!(
+                    "note: timeline {} was left at {} for timeline {}, and has WAL of its own after that, which --timeline {} leads to",
+                    beyond.timeline,
+                    beyond.left_at,
+                    beyond.left_for,
+                    beyond.timeline
+                );
+            }
+        }
+    }
+    Ok((store, candidates))
+}
+
+/// What `work` makes of the first base backup that is good. An older one leads there too, only over more WAL.
+pub(crate) fn first_good<'a, T>(
+    candidates: &'a [Candidate],
+    target: &Target,
+    mut work: impl FnMut(&'a Candidate) -> Result<T, Error>,
+) -> Result<T, Error> {
+    for (number, candidate) in candidates.iter().enumerate() {
+        let name = candidate.base.name;
+        say!(
+            "'{name}', whole since {}, and timeline {} lead to {target}",
+            moment(candidate.base.about.finished),
+            candidate.timeline
+        );
+        match work(candidate) {
+            Err(error) if error.exit() == Exit::NotGood && number + 1 < candidates.len() => {
+                say!("passed over '{name}': {error}");
+            }
+            done => return done,
+        }
+    }
+    Err(Error::not_good("no base backup is good"))
 }
 
 impl Candidates {
@@ -98,7 +160,7 @@ impl Candidates {
         for (system, bases) in &clusters {
             match of_cluster(store, *system, bases, target, args) {
                 Ok(found) => leading.push((*system, found)),
-                Err(error) if error.exit() == job::Exit::NotGood => refused.push(error),
+                Err(error) if error.exit() == Exit::NotGood => refused.push(error),
                 Err(error) => return Err(error),
             }
         }

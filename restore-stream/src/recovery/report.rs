@@ -3,18 +3,18 @@
 use job::Error;
 use serde_json::{Value, json};
 
-use super::Done;
 use super::choice::Candidate;
+use super::fill::Filled;
 
 /// The document of one that was done.
-pub(super) fn restored(candidate: &Candidate, done: &Done) -> Value {
+pub(super) fn restored(candidate: &Candidate, filled: &Filled) -> Value {
     json!({
         "ok": true,
         "base": candidate.base.name.to_string(),
         "system": candidate.base.system.to_string(),
         "timeline": candidate.timeline,
-        "files": done.files,
-        "bytes": done.bytes,
+        "files": filled.files,
+        "bytes": filled.bytes,
     })
 }
 

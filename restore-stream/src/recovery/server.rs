@@ -35,13 +35,7 @@ impl Server {
     /// # Errors
     /// Servers are installed here, and none of that major version (exit code 4).
     pub(crate) fn find(version: &str, elsewhere: bool) -> Result<Self, Error> {
-        let digits = version.split(|char: char| !char.is_ascii_digit()).next();
-        let Some(major) = digits.and_then(|digits| digits.parse().ok()) else {
-            return Err(Error::not_good(format!(
-                "the base backup does not say its version: '{}'",
-                job::shown(version)
-            )));
-        };
+        let major = major(version)?;
         let found = Installation::find(None, Some(major)).ok();
         let installed = found.filter(|it| it.version().major() == major);
         if installed.is_none()
@@ -107,6 +101,21 @@ impl Server {
             }
         }
     }
+}
+
+/// The major version that a base backup is of, by the version that it names.
+///
+/// # Errors
+/// It names none (exit code 3).
+pub(crate) fn major(version: &str) -> Result<u32, Error> {
+    let digits = version.split(|char: char| !char.is_ascii_digit()).next();
+    let major = digits.and_then(|digits| digits.parse().ok());
+    major.ok_or_else(|| {
+        Error::not_good(format!(
+            "the base backup does not say its version: '{}'",
+            job::shown(version)
+        ))
+    })
 }
 
 /// A user's name, where the machine knows it.

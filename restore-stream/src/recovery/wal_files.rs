@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use job::{Error, Progress, in_parallel, say, text};
 use store::Store;
-use wal::{Archive, Meaning, Segment, WalName};
+use wal::{Archive, Meaning, Record, Segment, WalName};
 
 use super::choice::Candidate;
 use super::data_directory::DataDirectory;
@@ -20,12 +20,14 @@ const AT_ONCE: usize = 6;
 /// place in the WAL that all was replayed that is there.
 ///
 /// # Errors
-/// A file is gone, damaged, or cannot be written.
+/// A file is gone, damaged, or cannot be written; the WAL creates a tablespace, and the directory is to be `confined`
+/// (exit code 4).
 pub(crate) fn fetch(
     store: &Store,
     candidate: &Candidate,
     stop: &Stop,
     directory: &DataDirectory,
+    confined: bool,
     args: &Args,
 ) -> Result<Stop, Error> {
     let chain = candidate.chain(store)?;
@@ -50,14 +52,15 @@ pub(crate) fn fetch(
             return Ok(0);
         };
         put(&archive, WalName::Segment(*segment), directory)?;
-        if let Stop::Time(time) = stop {
-            let mut is_beyond = false;
-            chain.read(*segment, &mut |record| {
-                if let Meaning::TransactionEnd { time: ended, .. } = record.meaning {
-                    is_beyond |= ended > *time;
-                }
-            })?;
-            if is_beyond {
+        if confined || matches!(stop, Stop::Time(_)) {
+            let file = directory.open(&format!("pg_wal/{}", WalName::Segment(*segment)))?;
+            let mut seen = Seen::default();
+            let read = chain.read_from(file, &mut |record| seen.see(&record, stop));
+            read.map_err(|error| Error::io("cannot read WAL that was fetched", &error))?;
+            if let Some(location) = seen.tablespace.filter(|_| confined) {
+                return Err(tablespace(&location));
+            }
+            if seen.is_beyond {
                 last.fetch_min(number, Ordering::Relaxed);
             }
         }
@@ -99,6 +102,43 @@ pub(crate) fn fetch(
         },
         other => Ok(other.clone()),
     }
+}
+
+/// What a segment says of what comes of it.
+#[derive(Debug, Default)]
+struct Seen {
+    /// Whether the recovery ends in it.
+    is_beyond: bool,
+    /// The directory of a tablespace that is created before that.
+    tablespace: Option<Vec<u8>>,
+}
+
+impl Seen {
+    fn see(&mut self, record: &Record, stop: &Stop) {
+        match (&record.meaning, stop) {
+            (Meaning::TransactionEnd { time: ended, .. }, Stop::Time(time)) => {
+                self.is_beyond |= ended > time;
+            }
+            (_, Stop::Lsn(lsn)) => self.is_beyond |= record.at > *lsn,
+            _ => {}
+        }
+        if let Meaning::TablespaceCreation { location } = &record.meaning
+            && location.starts_with(b"/")
+            && !self.is_beyond
+        {
+            self.tablespace.get_or_insert(location.clone());
+        }
+    }
+}
+
+/// The error of WAL that would write outside of the data directory: where the cluster's own server does, perhaps.
+fn tablespace(location: &[u8]) -> Error {
+    let location = String::from_utf8_lossy(location);
+    Error::refused(format!(
+        "until then the cluster creates a tablespace in '{}': its files would be written there, and not into the work directory",
+        job::shown(&location)
+    ))
+    .hint("restore the whole cluster, on a machine that has nothing there: --data-dir DIR")
 }
 
 fn put(archive: &Archive, name: WalName, directory: &DataDirectory) -> Result<(), Error> {

@@ -4,6 +4,7 @@ use backup_file::{BackupKind, Ending, Index, Reader, Tail, read_tail};
 use chrono::{DateTime, Local, Utc};
 use dump_text::Watch;
 use job::{Error, Progress, say, text};
+use private_server::PrivateDirectory;
 use store::{Backup, QuickCheck, Source, Store};
 
 use crate::cli::Args;
@@ -15,6 +16,10 @@ pub(crate) struct ChosenBackup {
     pub(crate) source: Source,
     /// Its index, if it has one and can be read from any position.
     pub(crate) index: Option<Index>,
+    /// What people call it, if that is not its file's name.
+    called: Option<String>,
+    /// The directory that it is in, which goes with it.
+    _directory: Option<PrivateDirectory>,
 }
 
 impl ChosenBackup {
@@ -30,6 +35,31 @@ impl ChosenBackup {
         from_store(&Store::open_with(&args.backup, args.patience())?, args)
     }
 
+    /// A backup that was made for this run, and is gone afterwards.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub(crate) fn made(
+        path: &str,
+        called: String,
+        directory: PrivateDirectory,
+    ) -> Result<Self, Error> {
+        Ok(Self {
+            called: Some(called),
+            _directory: Some(directory),
+            ..Self::open(Source::open(path)?)?
+        })
+    }
+
+    fn new_of(source: Source, index: Option<Index>) -> Self {
+        Self {
+            source,
+            index,
+            called: None,
+            _directory: None,
+        }
+    }
+
     fn open(source: Source) -> Result<Self, Error> {
         let index = match source.read_at() {
             None => None,
@@ -40,7 +70,7 @@ impl ChosenBackup {
                 Tail::Marker | Tail::Foreign => None,
             },
         };
-        Ok(Self { source, index })
+        Ok(Self::new_of(source, index))
     }
 
     /// The same, if it is a dump.
@@ -61,7 +91,10 @@ impl ChosenBackup {
 
     /// Its name for people.
     pub(crate) fn label(&self) -> String {
-        self.source.label()
+        match &self.called {
+            Some(called) => called.clone(),
+            None => self.source.label(),
+        }
     }
 
     /// Reads all of it and checks every byte.
@@ -176,7 +209,7 @@ fn candidate(
     let chosen = |index: Option<Box<Index>>| {
         let source = store.source(backup)?;
         let index = index.map(|index| *index);
-        Ok::<_, Error>(ChosenBackup { source, index })
+        Ok::<_, Error>(ChosenBackup::new_of(source, index))
     };
     let chosen = match store.quick_check(backup)? {
         QuickCheck::Whole(index) => chosen(index)?,
