@@ -1,5 +1,6 @@
 //! The server that a cluster recovers in, and where it says it is.
 
+use std::env;
 use std::path::Path;
 
 use chrono::{DateTime, Utc};
@@ -59,7 +60,14 @@ impl RecoveredServer {
         installation: &Installation,
     ) -> Result<Self, Failure> {
         let log = directory.log();
-        let started = PrivateServer::recover(directory, &[SUPERUSER.into()]);
+        // Whom the jobs connect as is one, mostly.
+        let ours = env::var_os("PGUSER").filter(|it| !it.is_empty());
+        let likely: Vec<PgText> = ours
+            .map(PgText::from)
+            .into_iter()
+            .chain([SUPERUSER.into()])
+            .collect();
+        let started = PrivateServer::recover(directory, &likely);
         let running = started.map_err(|error| match error.kind() {
             ErrorKind::NotRecovered => not_recovered(&error, &log),
             _ => not_made(error).into(),

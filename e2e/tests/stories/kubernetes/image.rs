@@ -259,7 +259,7 @@ fn belongs(path: &str) -> bool {
 }
 
 /// What an init container copies into PostgreSQL's own container.
-pub(crate) const FOR_POSTGRESQL: [&str; 2] = ["blob-put", "restore-stream"];
+pub(crate) const FOR_POSTGRESQL: [&str; 3] = ["backup-verify", "blob-put", "restore-stream"];
 
 const OF_PODMAN: [&str; 4] = ["hosts", "hostname", "resolv.conf", "mtab"];
 
