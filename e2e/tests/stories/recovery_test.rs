@@ -278,7 +278,7 @@ fn what_a_cluster_may_have_does_not_disturb_the_test() {
     );
     // A superuser of another name, libraries that are not here, jobs in doubt that hold locks, a database that logs nothing.
     let cluster = Cluster::made_by(
-        "the \"boss\"",
+        "the big boss",
         Version::debian(),
         &["--wal-segsize=1"],
         &settings,

@@ -7,6 +7,8 @@ use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
 use job::{OnStop, say};
 use pg_client::Account;
@@ -19,6 +21,9 @@ use crate::{Error, account};
 const LOCK: &str = ".in-use.lock";
 /// What it is called until it is locked, so that no lock is there that nobody holds yet.
 const UNLOCKED: &str = ".in-use.new";
+/// How often a directory is removed that somebody fills, and the pause between.
+const TRIES: usize = 100;
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// A directory that only its owner may enter. It is removed when this is dropped, and when a signal stops the program.
 #[derive(Debug)]
@@ -122,9 +127,17 @@ fn abandoned(directory: &Path) -> Option<File> {
     Some(lock)
 }
 
+/// Removes a directory. When a signal ends the program, another thread may be making files in it, until it finds that it is
+/// gone.
 fn remove(path: &Path) {
-    if let Err(error) = fs::remove_dir_all(path) {
-        say!("cannot remove '{}': {error}", path.display());
+    let mut tries = 0..TRIES;
+    while let Err(error) = fs::remove_dir_all(path) {
+        let is_filled = error.kind() == io::ErrorKind::DirectoryNotEmpty;
+        if !is_filled || tries.next().is_none() {
+            say!("cannot remove '{}': {error}", path.display());
+            return;
+        }
+        thread::sleep(PAUSE);
     }
 }
 

@@ -13,7 +13,7 @@ use super::blame;
 use super::server::RecoveredServer;
 use crate::restore_test::failure::Failure;
 
-const EXTENSION: &str = "SELECT FROM pg_catalog.pg_available_extensions WHERE name = 'amcheck'";
+const EXTENSION: &str = "SELECT 1 FROM pg_catalog.pg_available_extensions WHERE name = 'amcheck'";
 /// Whether text is in another order here than where the indexes were made (since PostgreSQL 15).
 const ORDER: &str = "\
 SELECT EXISTS (SELECT FROM pg_catalog.pg_database
