@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
-# Restores a backup, or one database of it, into a cluster's PostgreSQL. A Job in the cluster does the work, with the
+# Restores a backup, or one database of it, into a cluster's PostgreSQL, or brings it back to a moment. A Job in the cluster does the work, with the
 # image and the secrets of the backups. The script asks for what no option says.
 # shellcheck disable=SC2016 # $(STORE) is for Kubernetes to expand, $STORE for the Job's shell
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source-path=SCRIPTDIR source=common.sh
 . "$here/common.sh"
+# shellcheck source-path=SCRIPTDIR source=recovery.sh
+. "$here/recovery.sh"
 
 usage() {
     cat <<'USAGE'
@@ -18,10 +20,15 @@ usage: restore-backup.sh [options] [-- OPTION-OF-RESTORE-STREAM...]
   --backup NAME      this backup: postgresql_backup_YYYYMMDD_HHMMSS.sql.gz
   --latest           the newest good backup
   --before TIME      the newest good backup before TIME (UTC): '2025-11-23 02:00'
-  --all              restore everything: roles and all databases
+  --at TIME          back to this moment, by a base backup and WAL: '2025-11-23 01:59:30Z';
+                     or end (all that was archived), lsn:A/B, xid:N, name:RESTORE_POINT
+  --all              restore everything: roles and all databases; with --at, the whole
+                     cluster into a new claim, which takes the place of the old one
   --database DB      restore one database
   --as NAME          restore it under another name (needs --database)
   --replace          replace existing databases, and keep them as DB_replaced_…
+  --statefulset NAME with --at: PostgreSQL's StatefulSet (default: postgresql-primary)
+  --claim-size SIZE  with --at: of the claim that is made (default: as the old one)
   --context NAME     kubectl context (default: the current one)
   --yes              ask nothing
   --dry-run          print the Job without starting it (kubectl create -f - does); asks nothing
@@ -32,7 +39,7 @@ not confirmed. If this script is stopped, the Job goes on: kubectl logs -f shows
 USAGE
 }
 
-from="" in="" backup="" choice="" before="" what="" database="" name="" replace="" list="" more=()
+from="" in="" backup="" choice="" before="" moment="" what="" database="" name="" replace="" list="" more=()
 while [ $# -gt 0 ]; do
     case $1 in
     --list) list=yes ;;
@@ -41,6 +48,9 @@ while [ $# -gt 0 ]; do
     --backup) need_value "$1" "$@" && choice=backup backup=${2##*/} && shift ;;
     --latest) choice=latest ;;
     --before) need_value "$1" "$@" && choice=before before=$2 && shift ;;
+    --at) need_value "$1" "$@" && choice=moment moment=$2 && shift ;;
+    --statefulset) need_value "$1" "$@" && statefulset=$2 && shift ;;
+    --claim-size) need_value "$1" "$@" && claim_size=$2 && shift ;;
     --all) what=all ;;
     --database) need_value "$1" "$@" && what=database database=$2 && shift ;;
     --as) need_value "$1" "$@" && name=$2 && shift ;;
@@ -62,9 +72,14 @@ case $from in
 "" | local | azure) ;;
 *) fail 2 "--from is local or azure, not '$from'" ;;
 esac
+if [ "$choice" = moment ]; then
+    [ "$from" != local ] || fail 2 "--at is from azure: base backups and WAL are there"
+    [ "$what" != all ] || [ -z "$replace" ] || fail 2 "--replace needs --database: the whole cluster gets a new claim"
+    from=azure
+fi
 [ -z "$name" ] || [ "$what" = database ] || fail 2 "--as needs --database"
 if [ -n "$dry_run" ] && { [ -z "$choice" ] || [ -z "$from" ] || [ -z "$what" ]; }; then
-    fail 2 "--dry-run asks nothing" "say --from, one of --backup, --latest and --before, and --all or --database"
+    fail 2 "--dry-run asks nothing" "say --from, one of --backup, --latest and --before (or --at), and --all or --database"
 fi
 
 # Prints an argument of the Job. Kubernetes expands $(STORE), the container's URL, and must expand nothing else.
@@ -77,11 +92,11 @@ argument() {
 
 # Prints the patch that gives the Job its arguments: job_arguments ARGUMENT...
 job_arguments() {
-    local arguments="" word
+    local words="" word
     for word in "$@"; do
-        arguments="$arguments${arguments:+, }$(argument "$word")"
+        words="$words${words:+, }$(argument "$word")"
     done
-    printf '{"op": "replace", "path": "/spec/template/spec/containers/0/args", "value": [%s]}' "$arguments"
+    printf '{"op": "replace", "path": "/spec/template/spec/containers/0/args", "value": [%s]}' "$words"
 }
 
 # Runs restore-stream in a Job, shows its log, and returns its exit code: restore_stream NAME ARGUMENT...
@@ -132,7 +147,9 @@ choose_backup() {
 choose_what() {
     local answer
     need_terminal 'what to restore'
-    restore_stream list-databases "${source[@]}" --list || fail $? "the backup could not be read"
+    if [ "$choice" != moment ]; then
+        restore_stream list-databases "${source[@]}" --list || fail $? "the backup could not be read"
+    fi
     ask answer 'database to restore (nothing: everything):'
     what=all
     if [ -n "$answer" ]; then
@@ -194,6 +211,16 @@ if [ -z "$what" ]; then
     choose_what
 fi
 
+if [ "$choice" = moment ]; then
+    read_statefulset
+    say "context:  $context"
+    recovery_arguments
+    case $what in
+    all) recover_cluster ;;
+    database) recover_database ;;
+    esac
+    exit
+fi
 arguments=("${source[@]}" --yes)
 [ "$what" = all ] || arguments+=(--database "$database")
 [ -z "$name" ] || arguments+=(--as "$name")

@@ -33,6 +33,8 @@ struct Shared {
     cuts: Vec<Cut>,
     /// The bytes of answers that are still to come, if there is an end to them.
     left: Option<u64>,
+    /// The requests that came when there were none.
+    refused: usize,
     /// Words of queries whose next answers are lost, and how many of them.
     losses: Vec<(&'static str, usize)>,
 }
@@ -105,6 +107,11 @@ impl Proxy {
         lock(&self.shared).left = None;
     }
 
+    /// How many requests have come while it was gone.
+    pub fn refused(&self) -> usize {
+        lock(&self.shared).refused
+    }
+
     /// Whether it is.
     pub fn is_gone(&self) -> bool {
         lock(&self.shared).left == Some(0)
@@ -147,8 +154,12 @@ fn pass(client: &TcpStream, server: u16, shared: &Mutex<Shared>) -> io::Result<(
     let (method, target) = head.request();
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
     let cut = take_cut(shared, method);
-    if lock(shared).left == Some(0) {
-        return Ok(());
+    {
+        let mut shared = lock(shared);
+        if shared.left == Some(0) {
+            shared.refused += 1;
+            return Ok(());
+        }
     }
 
     let server = TcpStream::connect((Ipv4Addr::LOCALHOST, server))?;

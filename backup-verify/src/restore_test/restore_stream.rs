@@ -213,7 +213,7 @@ impl Restorer {
         command.arg(option("--at", target.to_string()));
         command.arg(option("--data-dir", directory.as_os_str()));
         command.arg(option("--system", system.to_string()));
-        command.args(["--with-wal", "--confined"]);
+        command.arg("--with-wal");
         let (said, ended) = run::<Recovery>(command)?;
         let failure = match said {
             Some(recovery) if ended.status.success() => return Ok(recovery),

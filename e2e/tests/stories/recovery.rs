@@ -1,11 +1,14 @@
 //! `restore-stream --at` brings a whole cluster back to any moment: what was committed until then is there, and no more.
 
+mod faults;
 mod one_database;
+mod tablespaces;
 
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
+use chrono::{NaiveDateTime, TimeDelta};
 use e2e::postgres::REPLICATION;
 use e2e::{
     Azurite, Chance, Cluster, Moments, Program, Proxy, Scratch, Seen, Version, Volume, WalStore,
@@ -149,21 +152,29 @@ fn until(commits: &[Commit], time: &str) -> Vec<usize> {
     before.map(|(number, _)| *number).collect()
 }
 
-/// A moment somewhere between two commits, or at one.
+/// How COMMITS and PostgreSQL have a moment.
+const FORM: &str = "%Y-%m-%d %H:%M:%S%.6f";
+
+fn time(text: &str) -> NaiveDateTime {
+    NaiveDateTime::parse_from_str(text, FORM).unwrap()
+}
+
+/// The microseconds between two commits.
+fn span(one: &Commit, next: &Commit) -> usize {
+    let span = time(&next.1) - time(&one.1);
+    span.num_microseconds().unwrap().try_into().unwrap()
+}
+
+fn later(moment: &str, micros: usize) -> String {
+    let micros = TimeDelta::microseconds(micros.try_into().unwrap());
+    (time(moment) + micros).format(FORM).to_string()
+}
+
+/// A moment at a commit, or before the next: a microsecond later, or long after it.
 fn some_moment(chance: &mut Chance, commits: &[Commit]) -> String {
     let at = chance.below(commits.len() - 1);
-    let second = |time: &str| time.split_at(time.len() - 6).1.parse::<u32>().unwrap();
-    let ((_, one), (_, next)) = (&commits[at], &commits[at + 1]);
-    let (begin, micros) = one.split_at(one.len() - 6);
-    match next.starts_with(begin) {
-        true => {
-            let between = (second(next) - second(one)) as usize;
-            let micros: u32 = micros.parse().unwrap();
-            let after = u32::try_from(chance.below(between.max(1))).unwrap();
-            format!("{begin}{:06}", micros + after)
-        }
-        false => one.clone(),
-    }
+    let (one, next) = (&commits[at], &commits[at + 1]);
+    later(&one.1, chance.below(span(one, next).max(1)))
 }
 
 #[test]
@@ -183,6 +194,13 @@ fn every_moment_comes_back() {
             assert_eq!(numbers(&restored), until(&all, &moment), "{moment}");
             assert_eq!(restored.timeline(), 2);
         }
+        // In the middle of the longest idle time.
+        let pauses = all.windows(2).map(|pair| (&pair[0], &pair[1]));
+        let (one, next) = pauses.max_by_key(|(one, next)| span(one, next)).unwrap();
+        assert!(span(one, next) > 100_000, "the base backup's time is idle");
+        let moment = later(&one.1, span(one, next) / 2);
+        let restored = origin.recovered(&format!("--at '{moment}Z'"));
+        assert_eq!(numbers(&restored).last(), Some(&one.0), "{moment}");
         // The commit itself, and up to it.
         let (number, time) = &all[80];
         let restored = origin.recovered(&format!("--at '{time}Z' --exclusive"));
@@ -403,7 +421,7 @@ fn what_is_damaged_is_never_restored() {
     origin
         .refused(3, "--at end")
         .says(&format!("1 segment missing in '{store}/wal/"))
-        .says("these moments can be reached: from ");
+        .says("these moments can be reached: ");
     // Among them is that of the base backup's own.
     let own = &segments[segments.len() - 3];
     origin.store.lose(own);
@@ -555,11 +573,18 @@ fn a_standby_s_base_backup_becomes_a_primary() {
 #[test]
 fn the_page_s_commands_do_what_it_says() {
     let origin = Origin::new(Version::debian(), WalStore::directory(), "");
+    let ask = |sql: &str| origin.cluster.sql("jupyterhub", sql);
+    origin.cluster.sql("postgres", "create database jupyterhub");
+    ask("create table users (name text)");
     origin.base();
+    ask("insert into users values ('alice')");
     origin.write(1, 10);
+    ask("delete from users");
+    origin.write(11, 12);
     let place = Scratch::new();
     for command in restore_runbook::commands("Back to a moment") {
         Program::sh(&format!("set -eu\n{command}"))
+            .on(&origin.cluster)
             .env("STORE", origin.store.url())
             .env("TIME", format!("{}Z", origin.commits()[4].1))
             .env("DIR", place.join("first"))
@@ -569,4 +594,11 @@ fn the_page_s_commands_do_what_it_says() {
     for name in ["first", "second"] {
         assert!(place.join(name).join("recovery.signal").exists());
     }
+    let names = origin.cluster.databases();
+    assert!(names.contains(&"jupyterhub_0159".to_owned()), "{names:?}");
+    assert_eq!(ask("table users"), "alice");
+    let replaced = names.iter().find(|it| it.contains("_replaced_")).unwrap();
+    let beside = origin.cluster.sql(replaced, "table users_0159");
+    assert_eq!(beside, "alice");
+    assert_eq!(origin.cluster.sql(replaced, "table users"), "");
 }

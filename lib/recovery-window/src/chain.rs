@@ -1,7 +1,7 @@
 //! The WAL that leads on from a base backup, and what it holds.
 
 use std::collections::BTreeMap;
-use std::io::{self, Read};
+use std::io;
 
 use chrono::{DateTime, Utc};
 use store::Store;
@@ -11,9 +11,6 @@ use wal::{
 };
 
 use crate::{ArchiveContents, BaseBackup};
-
-/// Bytes of a file that are read at once.
-const PIECE: usize = 256 << 10;
 
 /// The segments of a timeline and of those before it that a recovery from a base backup reads, up to the first that is
 /// missing.
@@ -113,34 +110,14 @@ impl Chain {
         })?;
         let mut reader = RecordReader::new();
         let read = unpack(stored.input, stored.raw_sha256, |piece| {
-            self.see(&mut reader, piece, on);
+            reader.see(piece, &mut |record| {
+                // After the place where a timeline was left, a segment has records that are not of the chain.
+                if record.at < self.reach.until {
+                    on(record);
+                }
+            });
             Ok(())
         });
         read.map(drop).map_err(|error| cannot(&error))
-    }
-
-    /// As [`read`](Self::read), of a segment that is here.
-    ///
-    /// # Errors
-    /// It cannot be read.
-    pub fn read_from(&self, mut segment: impl Read, on: &mut dyn FnMut(Record)) -> io::Result<()> {
-        let mut reader = RecordReader::new();
-        let mut piece = vec![0; PIECE];
-        loop {
-            let read = segment.read(&mut piece);
-            match read? {
-                0 => return Ok(()),
-                length => self.see(&mut reader, piece.get(..length).unwrap_or_default(), on),
-            }
-        }
-    }
-
-    fn see(&self, reader: &mut RecordReader, piece: &[u8], on: &mut dyn FnMut(Record)) {
-        reader.see(piece, &mut |record| {
-            // After the place where a timeline was left, a segment has records that are not of the chain.
-            if record.at < self.reach.until {
-                on(record);
-            }
-        });
     }
 }

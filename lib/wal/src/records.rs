@@ -430,6 +430,8 @@ mod tests {
         point.extend(b"before 'it'");
         point.resize(8 + RESTORE_POINT_NAME, 0);
         let point = written.put(&record(RM_XLOG, RESTORE_POINT, 0, &point));
+        let tablespace = written.put(&record(RM_TABLESPACE, 0, 8, b"\x07\0\0\0/fast disk\0"));
+        let dropped = written.put(&record(RM_TABLESPACE, 0x10, 8, b"\x07\0\0\0"));
         let end = |at, xid, committed| Record {
             at,
             meaning: Meaning::TransactionEnd {
@@ -452,6 +454,16 @@ mod tests {
                     time: moment(time),
                     name: b"before 'it'".to_vec(),
                 },
+            },
+            Record {
+                at: tablespace,
+                meaning: Meaning::TablespaceCreation {
+                    location: b"/fast disk".to_vec(),
+                },
+            },
+            Record {
+                at: dropped,
+                meaning: Meaning::Other,
             },
         ];
         let bytes = written.end();

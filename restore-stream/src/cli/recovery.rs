@@ -67,12 +67,6 @@ pub(crate) struct RecoveryArgs {
     #[arg(long, requires = "data_dir", hide_short_help = true)]
     pub(crate) with_wal: bool,
 
-    /// With --with-wal: refuse WAL that creates a tablespace
-    ///
-    /// Then the server that replays it writes nowhere outside of DIR.
-    #[arg(long, requires = "with_wal", hide_short_help = true)]
-    pub(crate) confined: bool,
-
     /// What the server does then: promote, pause, shutdown
     #[arg(
         long,
@@ -90,6 +84,12 @@ pub(crate) struct RecoveryArgs {
     /// Without it archive_mode is off, so that the recovered server does not archive into the store that it came from.
     #[arg(long, requires = "data_dir", hide_short_help = true)]
     pub(crate) rejoin: bool,
+
+    /// Replay the creation of tablespaces, into the directories that the WAL names
+    ///
+    /// Without it such a recovery is refused: beside the server that the WAL is of it would overwrite that one's tables.
+    #[arg(long, requires = "data_dir", hide_short_help = true)]
+    pub(crate) allow_tablespaces: bool,
 
     /// With --database: the private server's directory [default: TMPDIR, /tmp]
     ///

@@ -42,6 +42,12 @@ pub(crate) struct WalArgs {
     #[arg(long, requires = "wal", hide_short_help = true)]
     pub(crate) standby: bool,
 
+    /// Refuse a segment in which a tablespace is created
+    ///
+    /// A server that replays it writes into the tablespace's directory, which may be in use.
+    #[arg(long, requires = "wal", hide_short_help = true)]
+    pub(crate) no_tablespaces: bool,
+
     /// The cluster's system identifier [default: PATH's data directory's, or the only one]
     #[arg(long, value_name = "ID", value_parser = system, hide_short_help = true)]
     pub(crate) system: Option<SystemId>,

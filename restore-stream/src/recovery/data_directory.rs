@@ -229,15 +229,6 @@ impl DataDirectory {
         }
     }
 
-    /// Opens a file of it, to read it.
-    ///
-    /// # Errors
-    /// The system's.
-    pub(crate) fn open(&self, name: &str) -> Result<File, Error> {
-        let path = self.path.join(name);
-        File::open(&path).map_err(|error| cannot("read", &path, &error))
-    }
-
     /// Adds to a file of it, or makes it.
     ///
     /// # Errors

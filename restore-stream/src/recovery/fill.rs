@@ -28,8 +28,6 @@ pub(super) struct Filling<'a> {
     pub(super) action: TargetAction,
     /// Whether it archives as the cluster did.
     pub(super) archives: bool,
-    /// Whether nothing may come to be outside of the directory when the WAL is replayed.
-    pub(super) confined: bool,
 }
 
 /// What was restored.
@@ -61,7 +59,7 @@ pub(super) fn fill(
     check_room(path, manifest.bytes().saturating_add(wal))?;
     let command = match with_wal {
         true => "false".to_owned(),
-        false => restore_command::line(&args.backup)?,
+        false => restore_command::line(&args.backup, args.recovery.allow_tablespaces)?,
     };
     let mut directory = DataDirectory::claim(path)?;
     let unpacked = unpack::unpack(
@@ -73,7 +71,7 @@ pub(super) fn fill(
     )?;
     let mut stop = candidate.stop.clone();
     if with_wal {
-        stop = wal_files::fetch(store, candidate, &stop, &directory, filling.confined, args)?;
+        stop = wal_files::fetch(store, candidate, &stop, &directory, args)?;
     }
     let settings = Settings {
         stop,

@@ -50,7 +50,6 @@ pub(crate) fn run(args: &Args, target: &Target, path: &Path) -> Result<(), Error
         with_wal: args.recovery.with_wal,
         action: args.recovery.target_action,
         archives: args.recovery.rejoin,
-        confined: args.recovery.confined,
     };
     let (candidate, server, filled) = first_good(&candidates, target, |candidate| {
         let about = &candidate.index.about;

@@ -88,7 +88,6 @@ impl<'a> Moment<'a> {
                 with_wal: true,
                 action: TargetAction::Promote,
                 archives: false,
-                confined: true,
             };
             let filled = fill(&self.store, candidate, filling, self.args);
             let filled = filled.map_err(|error| match error.hint_text() {

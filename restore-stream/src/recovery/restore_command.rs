@@ -24,7 +24,7 @@ pub(crate) enum TokenOfServer {
 ///
 /// # Errors
 /// A path that no line can have.
-pub(crate) fn line(store: &str) -> Result<String, Error> {
+pub(crate) fn line(store: &str, allow_tablespaces: bool) -> Result<String, Error> {
     let program = env::current_exe()
         .map_err(|error| Error::io("cannot tell where this program is", &error))?;
     let mut words = Vec::new();
@@ -40,6 +40,9 @@ pub(crate) fn line(store: &str) -> Result<String, Error> {
         _ => absolute(Path::new(store))?,
     })?);
     words.push(format!("--wal \"%f\" --to \"%p\" --ahead {AHEAD}"));
+    if !allow_tablespaces {
+        words.push("--no-tablespaces".to_owned());
+    }
     Ok(words.join(" "))
 }
 
@@ -101,13 +104,14 @@ mod tests {
 
     #[test]
     fn a_store_is_named_without_its_token() {
-        let line = line("https://a.blob.core.windows.net/c/p?sv=1&sig=secret").unwrap();
+        let line = line("https://a.blob.core.windows.net/c/p?sv=1&sig=secret", false).unwrap();
         assert!(
             line.contains(" https://a.blob.core.windows.net/c/p --wal "),
             "{line}"
         );
         assert!(!line.contains("secret"), "{line}");
-        let here = super::line(".").unwrap();
+        assert!(line.ends_with(" --no-tablespaces"), "{line}");
+        let here = super::line(".", true).unwrap();
         assert!(
             here.contains(env::current_dir().unwrap().to_str().unwrap()),
             "{here}"

@@ -26,11 +26,16 @@ impl Leading<'_> {
                 window.until = exact.map(|it| it.max(window.from));
             }
         }
-        let spans: Vec<String> = spans(&windows)
+        let mut spans: Vec<String> = spans(&windows)
             .values()
             .flatten()
             .map(|span| format!("from {} to {}", moment(span.from), moment(span.until)))
             .collect();
+        if spans.is_empty() {
+            spans.push(
+                "none, as the WAL up to there holds no transaction after the base backup".into(),
+            );
+        }
         let others = self.other_timelines();
         Error::not_good(said).hint(format!(
             "on timeline {} these moments can be reached: {}; --at end takes all that is archived{others}",

@@ -1,7 +1,9 @@
 //! `--with-wal`: the WAL that the server will replay, in its pg_wal.
 
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use job::{Error, Progress, in_parallel, say, text};
 use store::Store;
@@ -11,7 +13,7 @@ use super::choice::Candidate;
 use super::data_directory::DataDirectory;
 use super::settings::Stop;
 use crate::cli::Args;
-use crate::wal::arrival;
+use crate::wal::{arrival, tablespaces};
 
 /// Segments that are fetched at once.
 const AT_ONCE: usize = 6;
@@ -20,14 +22,12 @@ const AT_ONCE: usize = 6;
 /// place in the WAL that all was replayed that is there.
 ///
 /// # Errors
-/// A file is gone, damaged, or cannot be written; the WAL creates a tablespace, and the directory is to be `confined`
-/// (exit code 4).
+/// A file is gone, damaged, or cannot be written.
 pub(crate) fn fetch(
     store: &Store,
     candidate: &Candidate,
     stop: &Stop,
     directory: &DataDirectory,
-    confined: bool,
     args: &Args,
 ) -> Result<Stop, Error> {
     let chain = candidate.chain(store)?;
@@ -44,6 +44,8 @@ pub(crate) fn fetch(
     };
     // The segment in which a transaction ends that is no longer wanted is the last one that is needed.
     let last = AtomicUsize::new(usize::MAX);
+    // The tablespaces that they create, before the target.
+    let created = Mutex::new(BTreeMap::new());
     let work = |number: usize| {
         let Some(segment) = needed
             .get(number)
@@ -51,18 +53,34 @@ pub(crate) fn fetch(
         else {
             return Ok(0);
         };
-        put(&archive, WalName::Segment(*segment), directory)?;
-        if confined || matches!(stop, Stop::Time(_)) {
-            let file = directory.open(&format!("pg_wal/{}", WalName::Segment(*segment)))?;
-            let mut seen = Seen::default();
-            let read = chain.read_from(file, &mut |record| seen.see(&record, stop));
-            read.map_err(|error| Error::io("cannot read WAL that was fetched", &error))?;
-            if let Some(location) = seen.tablespace.filter(|_| confined) {
-                return Err(tablespace(&location));
-            }
-            if seen.is_beyond {
-                last.fetch_min(number, Ordering::Relaxed);
-            }
+        let (mut is_beyond, mut tablespace) = (false, None);
+        put(
+            &archive,
+            WalName::Segment(*segment),
+            directory,
+            &mut |record| {
+                // After the place where a timeline was left, a segment has records that are not of the chain.
+                is_beyond |= record.at >= chain.until();
+                match (record.meaning, stop) {
+                    (Meaning::TransactionEnd { time: ended, .. }, Stop::Time(time)) => {
+                        is_beyond |= ended > *time;
+                    }
+                    (Meaning::TablespaceCreation { .. }, Stop::Lsn(lsn)) if record.at >= *lsn => {}
+                    (Meaning::TablespaceCreation { location }, _)
+                        if !is_beyond && !location.is_empty() =>
+                    {
+                        tablespace.get_or_insert(location);
+                    }
+                    _ => {}
+                }
+            },
+        )?;
+        if is_beyond && matches!(stop, Stop::Time(_)) {
+            last.fetch_min(number, Ordering::Relaxed);
+        }
+        if let Some(path) = tablespace {
+            let mut created = created.lock().unwrap_or_else(PoisonError::into_inner);
+            created.insert(number, path);
         }
         Ok(1)
     };
@@ -88,10 +106,15 @@ pub(crate) fn fetch(
     if let Some(error) = first_error {
         return Err(error);
     }
+    let created = created.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let mut created = created.range(..=last.into_inner());
+    if let Some((_, path)) = created.next().filter(|_| !args.recovery.allow_tablespaces) {
+        return Err(tablespaces::refused(path));
+    }
     // All histories: the server looks among them for a timeline that nobody had yet.
     for name in candidate.contents.files.keys() {
         if let WalName::History(_) = name {
-            put(&archive, *name, directory)?;
+            put(&archive, *name, directory, &mut |_| {})?;
         }
     }
     say!("fetched {} of WAL", text::count(count, "segment"));
@@ -104,44 +127,13 @@ pub(crate) fn fetch(
     }
 }
 
-/// What a segment says of what comes of it.
-#[derive(Debug, Default)]
-struct Seen {
-    /// Whether the recovery ends in it.
-    is_beyond: bool,
-    /// The directory of a tablespace that is created before that.
-    tablespace: Option<Vec<u8>>,
-}
-
-impl Seen {
-    fn see(&mut self, record: &Record, stop: &Stop) {
-        match (&record.meaning, stop) {
-            (Meaning::TransactionEnd { time: ended, .. }, Stop::Time(time)) => {
-                self.is_beyond |= ended > time;
-            }
-            (_, Stop::Lsn(lsn)) => self.is_beyond |= record.at > *lsn,
-            _ => {}
-        }
-        if let Meaning::TablespaceCreation { location } = &record.meaning
-            && location.starts_with(b"/")
-            && !self.is_beyond
-        {
-            self.tablespace.get_or_insert(location.clone());
-        }
-    }
-}
-
-/// The error of WAL that would write outside of the data directory: where the cluster's own server does, perhaps.
-fn tablespace(location: &[u8]) -> Error {
-    let location = String::from_utf8_lossy(location);
-    Error::refused(format!(
-        "until then the cluster creates a tablespace in '{}': its files would be written there, and not into the work directory",
-        job::shown(&location)
-    ))
-    .hint("restore the whole cluster, on a machine that has nothing there: --data-dir DIR")
-}
-
-fn put(archive: &Archive, name: WalName, directory: &DataDirectory) -> Result<(), Error> {
+/// Fetches a file, and hands the records of a segment to `on`.
+fn put(
+    archive: &Archive,
+    name: WalName,
+    directory: &DataDirectory,
+    on: &mut dyn FnMut(Record),
+) -> Result<(), Error> {
     let stored = archive.get(name)?.ok_or_else(|| {
         Error::failed(format!(
             "'{}' is gone since the store was listed",
@@ -149,6 +141,10 @@ fn put(archive: &Archive, name: WalName, directory: &DataDirectory) -> Result<()
         ))
     })?;
     directory.let_write(&format!("pg_wal/{name}"), |to| {
-        arrival::place(stored, name, archive, to).map(drop)
+        arrival::place(stored, name, archive, to)?;
+        match name {
+            WalName::Segment(_) => tablespaces::read(to, on),
+            _ => Ok(()),
+        }
     })
 }

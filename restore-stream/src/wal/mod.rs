@@ -3,6 +3,7 @@
 mod absence;
 pub(crate) mod arrival;
 mod spool;
+pub(crate) mod tablespaces;
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -64,7 +65,7 @@ pub(crate) fn run(args: &Args, name: &str) -> Result<Exit, Error> {
     let spool = args.wal.ahead.map(|ahead| Spool::beside(to, ahead.into()));
     if let Some(spooled) = spool.as_ref().and_then(|spool| spool.take(name)) {
         match arrival::place(spooled, name, &archive, to) {
-            Ok(_) => return Ok(Exit::Done),
+            Ok(_) => return checked(args, name, to),
             Err(error) => say!(
                 "fetching '{name}' again, as the copy in the spool directory is no good: {error}"
             ),
@@ -89,6 +90,14 @@ pub(crate) fn run(args: &Args, name: &str) -> Result<Exit, Error> {
         let hasty = patience.clone().within(patience.deadline.min(AHEAD));
         let store = open_store(&args.backup, hasty)?;
         spool.fill(&Archive::new(&store, system), name, header.segment_size);
+    }
+    checked(args, name, to)
+}
+
+/// Whether PostgreSQL may replay what is there now.
+fn checked(args: &Args, name: WalName, to: &Path) -> Result<Exit, Error> {
+    if args.wal.no_tablespaces {
+        tablespaces::check(name, to)?;
     }
     Ok(Exit::Done)
 }

@@ -357,6 +357,13 @@ fn object(request: &Request, shared: &Shared, made: &dyn Fn(&Value)) -> (u16, Va
                     });
                     (200, object)
                 }
+                "DELETE" => {
+                    shared.change(|state| {
+                        state.changes.push(format!("DELETE {path}"));
+                        state.objects.remove(path);
+                    });
+                    (200, known)
+                }
                 other => panic!("{other} {path}: not a part of this API"),
             }
         }
@@ -384,8 +391,21 @@ pub(crate) fn selects(selector: &str, object: &Value) -> bool {
         })
 }
 
-/// RFC 7396. kubectl's strategic patches differ from it in lists alone, which no secret has.
+/// RFC 7396, and what strategic patches do with lists: elements of one name, or that are mounted in one place, are one.
 fn merge(object: &mut Value, patch: &Value) {
+    if let (Value::Array(list), Value::Array(news)) = (&mut *object, patch)
+        && let Some(key) = ["mountPath", "name"]
+            .into_iter()
+            .find(|key| list.iter().chain(news).all(|it| it[key].is_string()))
+    {
+        for new in news {
+            match list.iter_mut().find(|it| it[key] == new[key]) {
+                Some(known) => merge(known, new),
+                None => list.push(new.clone()),
+            }
+        }
+        return;
+    }
     let Value::Object(patch) = patch else {
         *object = patch.clone();
         return;

@@ -19,6 +19,7 @@ mod killed;
 mod manifests;
 mod pitr;
 mod pod;
+mod recovery;
 mod setup;
 mod site;
 mod stage;

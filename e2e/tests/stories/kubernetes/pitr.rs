@@ -16,6 +16,7 @@ use serde_json::Value;
 use super::image::{FOR_POSTGRESQL, Image};
 use super::manifests::{objects, render, render_with_lines};
 use super::pod::{list, text};
+use super::recovery::back_to_a_moment;
 use super::site::Site;
 
 fn object<'a>(objects: &'a [Value], kind: &str, name: &str) -> &'a Value {
@@ -170,7 +171,7 @@ fn environment(container: &Container, token: &Path) -> String {
     format!("export STORE={url}/ AZURE_STORAGE_SAS_TOKEN_FILE={token};")
 }
 
-fn archived(cluster: &Cluster, sql: &str) {
+pub(crate) fn archived(cluster: &Cluster, sql: &str) {
     cluster.sql("postgres", sql);
     cluster.sql("postgres", "select pg_switch_wal()");
     wait_for("the archiver", || {
@@ -232,6 +233,7 @@ fn every_minute_is_in_the_store_and_comes_back() {
     restored.recover().unwrap();
     assert_eq!(restored.sql("postgres", "select sum(a) from t"), "3");
 
+    back_to_a_moment(&mut site);
     needs_nothing_of_the_userland(&site, &programs);
     a_random_moment_comes_back(&site, &programs, &place);
 

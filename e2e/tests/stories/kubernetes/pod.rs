@@ -26,6 +26,22 @@ pub(crate) struct World<'a> {
     pub(crate) settle: &'a dyn Fn(&str, String) -> String,
 }
 
+/// The templates of a pod's containers in the order in which they run, each with one: the init containers, then its own.
+pub(crate) fn in_order(template: &Value) -> Vec<Value> {
+    let spec = &template["spec"];
+    let containers = list(&spec["initContainers"])
+        .iter()
+        .chain(list(&spec["containers"]));
+    containers
+        .map(|container| {
+            let mut template = template.clone();
+            template["spec"]["initContainers"] = Value::Null;
+            template["spec"]["containers"] = Value::Array(vec![container.clone()]);
+            template
+        })
+        .collect()
+}
+
 /// A container to run.
 #[derive(Debug)]
 pub(crate) struct Pod {
@@ -48,6 +64,7 @@ impl Pod {
                 "automountServiceAccountToken",
                 "containers",
                 "enableServiceLinks",
+                "initContainers",
                 "restartPolicy",
                 "securityContext",
                 "serviceAccountName",
@@ -129,7 +146,9 @@ impl Pod {
             "--memory-swap={}",
             quantity(text(&limits["memory"]))
         ));
-        options.push(format!("--cpus={}", text(&limits["cpu"])));
+        if !limits["cpu"].is_null() {
+            options.push(format!("--cpus={}", text(&limits["cpu"])));
+        }
 
         for mount in list(&container["volumeMounts"]) {
             only(mount, &["mountPath", "name", "readOnly"]);
@@ -208,6 +227,13 @@ impl World<'_> {
             assert!(self.state.objects.contains_key(&path), "there is no {path}");
             let dir = self.scratch.make(format!("volume-{claim}"));
             give(&dir, group, 0o2775);
+            return dir;
+        }
+        if volume["emptyDir"].is_object() {
+            let dir = self
+                .scratch
+                .make(format!("{pod}-{}", text(&volume["name"])));
+            give(&dir, group, 0o2777);
             return dir;
         }
         let secret = &volume["secret"];

@@ -21,7 +21,7 @@ use serde_json::{Map, Value, json};
 use super::api::{Shared, State, path_of, serve};
 use super::image::Image;
 use super::manifests::{objects, render};
-use super::pod::{Pod, World, text};
+use super::pod::{Pod, World, in_order, text};
 
 pub(crate) const NAMESPACE: &str = "database";
 const PASSWORD: &str = "it's \"secret\" $HOME \\ ";
@@ -47,6 +47,8 @@ struct Inner {
     scratch: Scratch,
     prefix: String,
     socket: PathBuf,
+    /// The programs of the server's version.
+    bin: PathBuf,
     store: String,
 }
 
@@ -78,6 +80,7 @@ impl Site {
             scratch: Scratch::new(),
             prefix: format!("e2e-{}-{}-", std::process::id(), container.name()),
             socket: cluster.socket(),
+            bin: cluster.version().bin().to_owned(),
             store: container
                 .url()
                 .rsplit_once('/')
@@ -454,8 +457,28 @@ fn start(inner: &Arc<Inner>, job: &Value) {
     });
 }
 
-/// Runs the container, and gives its exit code.
+/// Runs the containers, one after the other, and gives the exit code of the last one that was run.
 fn run(inner: &Inner, job: &str, pod_name: &str, at: &str, template: &Value) -> i32 {
+    let containers = in_order(template);
+    let mut codes = containers
+        .iter()
+        .map(|template| run_one(inner, job, pod_name, at, template));
+    codes.by_ref().find(|code| *code != 0).unwrap_or(0)
+}
+
+/// What makes an image of PostgreSQL's own of ours, where a container asks for another: this machine's programs.
+fn of_postgresql(inner: &Inner, template: &Value) -> Vec<String> {
+    let image = text(&template["spec"]["containers"][0]["image"]);
+    match image.contains("postgresql-backup") {
+        true => Vec::new(),
+        false => vec![
+            "--volume=/usr:/usr:ro".into(),
+            format!("--env=PATH={}:/usr/bin", inner.bin.display()),
+        ],
+    }
+}
+
+fn run_one(inner: &Inner, job: &str, pod_name: &str, at: &str, template: &Value) -> i32 {
     let pod = inner.pod(&inner.container(job), template);
     let (mut log, writer) = io::pipe().expect("a pipe");
     let mut command = Command::new("podman");
@@ -464,6 +487,7 @@ fn run(inner: &Inner, job: &str, pod_name: &str, at: &str, template: &Value) -> 
         .env(name, value)
         .args(["run", "--rm"])
         .args(&pod.options)
+        .args(of_postgresql(inner, template))
         .arg(&inner.image.id)
         .args(&pod.command)
         .stdin(Stdio::null())

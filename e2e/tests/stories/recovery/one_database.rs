@@ -235,9 +235,10 @@ fn a_disk_that_is_full_and_a_server_that_fails() {
         &format!("create tablespace space location '{}'", place.display()),
     );
     write_in(SHOP, cluster, 21, 22);
-    living
-        .refused(4, at)
-        .says(&format!("creates a tablespace in '{}'", place.display()));
+    living.refused(4, at).says(&format!(
+        "the WAL creates a tablespace in '{}'",
+        place.display()
+    ));
     // Before that it can be done.
     let all = commits_in(SHOP, cluster);
     living
