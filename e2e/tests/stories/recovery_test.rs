@@ -206,7 +206,7 @@ fn damage_that_was_copied_is_found() {
     seen.prints("bad recovery database 'postgres', --at ");
     seen.prints("invalid page in block 3 of relation");
     seen.prints("ok recovery 'template1'");
-    seen.says("1 of 3 databases did not come back as they were dumped");
+    seen.says("1 of 3 databases came back damaged");
     origin.cluster.sql("postgres", "reindex index key");
     rot(&mut origin.cluster, "rows", 0);
     origin.base();
@@ -288,6 +288,7 @@ fn what_a_cluster_may_have_does_not_disturb_the_test() {
     ask("create table commits (i int)");
     ask("alter system set shared_preload_libraries = 'gone'");
     ask("alter database postgres set log_min_messages = 'panic'");
+    ask("alter database postgres set lc_messages = 'C.UTF-8'");
     ask("alter database postgres set default_transaction_read_only = on");
     origin.base();
     ask("set default_transaction_read_only = off; insert into commits values (1)");

@@ -122,7 +122,9 @@ impl Amcheck {
             }
             Some(failure) => failure,
             // What is wrong with a table is no error of the server's.
-            None if is_found => Failure::not_good(format!("pg_amcheck: {found}")),
+            None if is_found => {
+                Failure::not_good(format!("pg_amcheck: {found}")).hint(blame::DAMAGE)
+            }
             None => match failed {
                 Some(error) => error.into(),
                 None => Error::failed("pg_amcheck did not say what it did").into(),

@@ -32,10 +32,13 @@ const LIBRARY: &str = "install the package of the extension that it belongs to; 
 const LOCALE: &str = "make the locale (locale-gen), or run the test in the cluster's own image";
 const OTHERWISE: &str = "this says nothing about the store: see to it, and run the test again with the --at that is printed";
 
+/// What to do about damage.
+pub(super) const DAMAGE: &str = "look whether the cluster itself has it (pg_amcheck); if not, take a new base backup: pgdump-gz --base | blob-put - STORE/; an earlier moment may still be good";
+
 /// What an error says about what was restored.
 pub(super) fn failure(error: &LoggedError) -> Failure {
     match excuse(error) {
-        None => Failure::not_good(error.text.clone()),
+        None => Failure::not_good(error.text.clone()).hint(DAMAGE),
         Some(hint) => Failure::from(Error::failed(error.text.clone())).hint(hint),
     }
 }

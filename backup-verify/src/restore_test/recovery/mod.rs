@@ -170,7 +170,7 @@ impl<'a> Test<'a> {
             report.add(finding)?;
         }
         if !failures.is_zero() {
-            failures.say(all.names.len());
+            failures.say(all.names.len(), "came back damaged");
             return Ok(None);
         }
         figures.databases = all.names.len();

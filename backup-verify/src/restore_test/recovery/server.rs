@@ -24,8 +24,10 @@ pub(super) const PREFIX: &str = "backup-verify-";
 const SUPERUSER: &str = "postgres";
 /// Databases that most clusters have. One of them is connected to for all that concerns none.
 const MAINTENANCE: [&str; 3] = ["postgres", "template1", "template0"];
-/// What every session begins with: each error is logged, and with its code. A database may say otherwise.
-const LOGGING: [(&str, &str); 2] = [
+/// What every session begins with: each error is logged, with its code and its place, by labels that are known. A database
+/// may say otherwise.
+const LOGGING: [(&str, &str); 3] = [
+    ("lc_messages", "C"),
     ("log_error_verbosity", "verbose"),
     ("log_min_messages", "error"),
 ];
