@@ -81,7 +81,7 @@ fn the_server_s_pod_has_what_it_needs_and_may_start_without_it() {
 fn the_recovery_test_is_of_the_cluster_s_own_version() {
     let page = tool::workspace().join("docs/kubernetes.md");
     let page = fs::read_to_string(page).unwrap();
-    let after = page.split("**The monthly recovery test**").nth(1).unwrap();
+    let after = page.split("### The monthly recovery test").nth(1).unwrap();
     let lines = after
         .split("```yaml\n")
         .nth(1)
@@ -89,17 +89,11 @@ fn the_recovery_test_is_of_the_cluster_s_own_version() {
         .split("```")
         .next()
         .unwrap();
-    // It stands in a list.
-    let lines: Vec<&str> = lines
-        .lines()
-        .map(|it| it.strip_prefix("  ").unwrap_or(it))
-        .collect();
-    let lines = lines.join("\n");
     for components in [
         &["pitr"][..],
         &["pitr", "workload-identity", "scoped-identities"],
     ] {
-        let rendered = render_with_lines("primary", components, &lines);
+        let rendered = render_with_lines("primary", components, lines);
         let objects = objects(&rendered);
         let job = object(&objects, "CronJob", "postgresql-recovery-test");
         let pod = &job["spec"]["jobTemplate"]["spec"]["template"]["spec"];
