@@ -207,6 +207,7 @@ fn damage_that_was_copied_is_found() {
     seen.prints("invalid page in block 3 of relation");
     seen.prints("ok recovery 'template1'");
     seen.says("1 of 3 databases came back damaged");
+    seen.says("look whether the cluster itself has it (pg_amcheck)");
     origin.cluster.sql("postgres", "reindex index key");
     rot(&mut origin.cluster, "rows", 0);
     origin.base();
@@ -289,17 +290,22 @@ fn what_a_cluster_may_have_does_not_disturb_the_test() {
     ask("alter system set shared_preload_libraries = 'gone'");
     ask("alter database postgres set log_min_messages = 'panic'");
     ask("alter database postgres set lc_messages = 'C.UTF-8'");
-    ask("alter database postgres set default_transaction_read_only = on");
     origin.base();
-    ask("set default_transaction_read_only = off; insert into commits values (1)");
+    ask("insert into commits values (1); create table held (i int)");
     ask(
-        "begin; set transaction read write; lock table commits in access exclusive mode; insert into commits values (9); prepare transaction 'it''s \"in\" doubt'",
+        "begin; lock table held in access exclusive mode; insert into held values (9); prepare transaction 'it''s \"in\" doubt'",
     );
     write(&origin.cluster, 2, 5);
     let test = Test::of(&origin);
     let seen = test.succeeds("--at end");
     seen.prints("1 prepared transaction in doubt there");
     seen.prints("the target by PostgreSQL's own word");
+    // With its name, nothing is forgotten.
+    test.program("--at end")
+        .env("PGUSER", "the big boss")
+        .succeeds()
+        .prints("the last transaction of ");
+    test.is_gone();
     ask("rollback prepared 'it''s \"in\" doubt'");
 
     // A standby's base backup.
