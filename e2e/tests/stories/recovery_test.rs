@@ -308,6 +308,8 @@ fn what_a_cluster_may_have_does_not_disturb_the_test() {
     test.is_gone();
     ask("rollback prepared 'it''s \"in\" doubt'");
 
+    ask("alter system reset shared_preload_libraries");
+
     // A standby's base backup.
     let standby = Cluster::standby_of(&origin.cluster, "standby", "");
     origin.cluster.is_followed_by(&standby);

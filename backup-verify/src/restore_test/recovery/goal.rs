@@ -181,7 +181,7 @@ mod tests {
             (time(60), |it| it.system = Some(SystemId(8))),
             (time(60), |it| it.timeline = 2),
             (time(60), |it| {
-                it.last_commit = DateTime::from_timestamp(61, 0)
+                it.last_commit = DateTime::from_timestamp(61, 0);
             }),
             (Target::End, |it| it.replayed = Some(Lsn(100))),
             (Target::End, |it| it.replayed = Some(Lsn(50))),
