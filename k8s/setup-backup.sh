@@ -241,6 +241,7 @@ say_what_remains() {
     [ -z "$identity" ] || say "   there is no token with an identity: give the pod one that may write, as docs/kubernetes.md says"
     say "b. in its pg_hba.conf, for base backups: host replication ${role:-postgres} all scram-sha-256"
     say "c. the first base backup: kubectl --context $context -n $namespace create job first-base --from=cronjob/postgresql-backup-base"
+    say "d. for the monthly recovery test, the cluster's major version and the room that it takes: in the overlay"
 }
 
 # Makes a backup of each kind, if that is wanted. Ends with the higher exit code.

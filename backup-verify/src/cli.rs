@@ -6,10 +6,12 @@ use azure_blob::Options;
 use chrono::{DateTime, TimeDelta, Utc};
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{ArgGroup, Parser};
+use job::Error;
 use job::time::{parse, parse_duration, parse_wait};
 use pg_text::PgText;
 
 use crate::limits::Limits;
+use crate::moment::Moment;
 
 /// Checks a backup, or a store of backups.
 ///
@@ -74,7 +76,7 @@ pub(crate) struct Args {
     ///
     /// For every few minutes. What can be reached, and how far the archive is behind. Of the base backups only the ends
     /// are read, and the dumps are not looked at.
-    #[arg(long, conflicts_with_all = ["all", "restore_test"], help_heading = "WAL archive")]
+    #[arg(long, conflicts_with = "all", help_heading = "WAL archive")]
     pub(crate) wal_only: bool,
 
     /// Compare the WAL archive with this server
@@ -110,6 +112,21 @@ pub(crate) struct Args {
     )]
     pub(crate) into: Option<OsString>,
 
+    /// Recover the cluster to TIME instead: TIME, random or end
+    ///
+    /// From a base backup and the WAL of the store, into a server of its own. The server must reach that moment; then pg_dump
+    /// reads every database, and pg_amcheck looks into it. `random` is any moment that can be reached, `end` is the last
+    /// transaction that is archived.
+    #[arg(
+        long,
+        value_name = "TIME",
+        value_parser = Moment::parse,
+        requires = "restore_test",
+        conflicts_with_all = ["into", "database"],
+        help_heading = "Restore test"
+    )]
+    pub(crate) at: Option<Moment>,
+
     /// Restore this database only
     #[arg(
         long,
@@ -124,7 +141,8 @@ pub(crate) struct Args {
 
     /// Directory of initdb and postgres
     ///
-    /// [default: on the PATH or in /usr/lib/postgresql/*/bin, the backup's major version or the next one]
+    /// [default: on the PATH or in /usr/lib/postgresql/*/bin, the backup's major version or the next one; with --at, that
+    /// version and no other]
     #[arg(
         long,
         value_name = "DIR",
@@ -137,7 +155,7 @@ pub(crate) struct Args {
 
     /// Directory for the test server's data [default: TMPDIR, /tmp]
     ///
-    /// It needs room for the largest database.
+    /// It needs room for the largest database; with --at, for the whole cluster and the WAL.
     #[arg(
         long,
         value_name = "DIR",
@@ -213,6 +231,18 @@ pub(crate) struct Args {
 }
 
 impl Args {
+    /// # Errors
+    /// Options that do not go together.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        if self.wal_only && self.restore_test && self.at.is_none() {
+            return Err(Error::usage(
+                "--wal-only leaves out the dumps, one of which --restore-test restores",
+            )
+            .hint("with --at TIME, the restore test is one of base backups and WAL"));
+        }
+        Ok(())
+    }
+
     /// How patient to be with the service.
     pub(crate) fn patience(&self) -> Options {
         Options::default().within(self.deadline)
@@ -254,7 +284,7 @@ A push or a ping is tried three times, in half a minute at most; if it does not 
 warning.
 
 --restore-test runs restore-stream (found beside this program or on the PATH) and psql, and for a server \
-of its own initdb and postgres. A backup is code: if run as root, psql and postgres run as a user that \
+of its own initdb and postgres; with --at pg_dump, and pg_amcheck where it is there. A backup is code: if run as root, psql and postgres run as a user that \
 nothing else on the machine uses; otherwise they run as this user.
 
 Examples:
@@ -265,6 +295,7 @@ Examples:
   backup-verify /backups --metrics /var/lib/prometheus/node-exporter/backup.prom
   backup-verify \"$STORE\" --ping https://hc-ping.com/UUID
   backup-verify \"$STORE\" --restore-test
+  backup-verify \"$STORE\" --restore-test --at random
   backup-verify \"$STORE\" --wal-only -d 'host=primary user=monitor' --max-lag 5m
   backup-verify \"$STORE\" --restore-test --into 'host=test user=postgres'
   kubectl exec postgresql-0 -- pgdump-gz | backup-verify -

@@ -10,6 +10,7 @@ use crate::verification::Verification;
 pub(crate) fn run() -> Result<(), Error> {
     let began = Instant::now();
     let args = job::parse_args::<Args>()?;
+    args.check()?;
     let monitoring = Monitoring::new(&args)?;
     monitoring.tell_start();
     let mut verification = Verification::new(&args);

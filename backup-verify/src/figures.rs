@@ -15,6 +15,10 @@ pub(crate) enum Figures {
     Contents(Box<Contents>),
     /// Of a restore that was tested.
     Restored(Restored),
+    /// Of a cluster that was recovered to a moment.
+    Recovered(Recovered),
+    /// Of a database of it.
+    Read(ReadDatabase),
     /// Of the newest backup: of its data, and since its dump was started.
     Age {
         age_seconds: i64,
@@ -155,6 +159,40 @@ pub(crate) struct Restored {
     pub(crate) seconds: f64,
     /// Rows that came by COPY.
     pub(crate) rows: u64,
+}
+
+/// How long a recovery to a moment took that was good, and where it led.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct Recovered {
+    /// The moment; none for the end of the archived WAL.
+    pub(crate) moment: Option<DateTime<Utc>>,
+    /// The base backup's name.
+    pub(crate) base: String,
+    /// The system identifier, in decimal digits.
+    pub(crate) system: String,
+    /// The timeline that was followed.
+    pub(crate) timeline: u32,
+    /// When the last transaction ended that was replayed; none if there was none, or the server does not say.
+    pub(crate) last_commit: Option<DateTime<Utc>>,
+    /// Behind the last record that was replayed; none if the server does not say.
+    pub(crate) replay_lsn: Option<String>,
+    /// The number of databases that were read.
+    pub(crate) databases: usize,
+    /// Until the base backup was unpacked and the WAL was there, in seconds.
+    pub(crate) restore_seconds: f64,
+    /// From then on until the server took connections, in seconds.
+    pub(crate) replay_seconds: f64,
+    /// Both together: the measured RTO, in seconds.
+    #[serde(rename = "recovery_seconds")]
+    pub(crate) seconds: f64,
+}
+
+/// A database that was read.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct ReadDatabase {
+    pub(crate) database: PgText,
+    /// How long pg_dump took, in seconds.
+    pub(crate) read_seconds: f64,
 }
 
 /// The newest backup's size against the median of those before it.

@@ -8,6 +8,7 @@ mod command;
 mod figures;
 mod finding;
 mod limits;
+mod moment;
 mod read;
 mod recovery;
 mod report;

@@ -8,21 +8,39 @@ use store::{Backup, Store};
 use crate::checks::age::Moments;
 use crate::checks::{base, fork, lag, wal};
 use crate::finding::{Finding, Grade};
-use crate::read::archives::{Archives, Cluster};
+use crate::read::archives::Archives;
 use crate::read::{all, backup, segments};
+use crate::restore_test;
 use crate::show::metrics::Family;
 use crate::verification::Verification;
 
 impl Verification<'_> {
-    /// Checks base backups, oldest first, and the WAL archives of a store. Returns how many bytes the archives take.
+    /// Checks base backups, oldest first, and the WAL archives of a store. With `--at`, a
+    /// cluster is recovered from them. Returns how many bytes the archives take.
     ///
     /// # Errors
     /// An archive cannot be listed; standard output is closed. The report has what is wrong with them.
     pub(crate) fn check_recovery(&mut self, store: &Store, bases: &[Backup]) -> Result<u64, Error> {
-        let args = self.args;
         let archives = Archives::read(store, bases)?;
+        self.check_archives(store, bases, &archives)?;
+        if let Some(moment) = &self.args.at {
+            let args = self.args;
+            let tested =
+                restore_test::recovery::run(store, &archives, moment, args, &mut self.report)?;
+            self.metrics.recovery_tried(args.now(), tested.as_ref());
+        }
+        Ok(archives.size())
+    }
+
+    fn check_archives(
+        &mut self,
+        store: &Store,
+        bases: &[Backup],
+        archives: &Archives,
+    ) -> Result<(), Error> {
+        let args = self.args;
         if bases.is_empty() && archives.clusters.is_empty() && args.dbname.is_none() {
-            return Ok(0);
+            return Ok(());
         }
         match bases.split_last() {
             None => self.report.add(base::none(&store.label()))?,
@@ -30,7 +48,7 @@ impl Verification<'_> {
                 if args.all {
                     all::check(store, older, args, None, &mut self.report)?;
                 }
-                self.check_newest_base(store, newest, &archives)?;
+                self.check_newest_base(store, newest, archives)?;
             }
         }
         for cluster in &archives.clusters {
@@ -40,13 +58,13 @@ impl Verification<'_> {
                 self.report.add(wal::read(cluster, &read))?;
             }
         }
-        self.check_lag(&archives)?;
+        self.check_lag(archives)?;
         for cluster in &archives.clusters {
             for finding in fork::check(cluster, args.now()) {
                 self.report.add(finding)?;
             }
         }
-        Ok(archives.size())
+        Ok(())
     }
 
     fn check_newest_base(
@@ -104,9 +122,7 @@ impl Verification<'_> {
             };
             return self.report.add(finding);
         }
-        let newest_base = |cluster: &&Cluster| cluster.bases.last().map(|base| base.name);
-        let newest = archives.clusters.iter().max_by_key(newest_base);
-        match newest.filter(|cluster| !cluster.bases.is_empty()) {
+        match archives.newest_cluster() {
             Some(cluster) => self
                 .report
                 .add(lag::without_server(cluster, args.now(), max)),

@@ -53,6 +53,12 @@ impl<'a> Verification<'a> {
                 "--all is for a store, and '{label}' is a backup"
             )));
         }
+        if args.at.is_some() {
+            let label = source.label();
+            return Err(Error::usage(format!(
+                "--at is for a store with base backups and WAL, and '{label}' is a backup"
+            )));
+        }
         if args.restore_test {
             restore_test::rereadable(&source)?;
         }
@@ -224,7 +230,7 @@ impl<'a> Verification<'a> {
         if !is_bad {
             self.check_size(store, newest, older, sizes, &excluded.unwrap_or_default())?;
         }
-        if args.restore_test {
+        if args.restore_test && args.at.is_none() {
             let address = restore_test::address(&args.target, store, newest);
             match store.source(newest) {
                 Ok(source) => self.test_restore(&address, &source)?,

@@ -269,3 +269,50 @@ fn without_any_of_it_nothing_is_said() {
         assert_eq!(found(&checks, check).len(), 0, "{checks:#}");
     }
 }
+
+#[test]
+fn a_restore_test_to_a_moment_needs_a_store_and_a_server() {
+    let home = Home::new();
+    let test = ["--wal-only", "--restore-test", "--at"];
+    let (checks, code) = home.verify(&[&test[..], &["random"]].concat());
+    assert_eq!(code, 3, "{checks:#}");
+    one(&checks, "recovery", "bad", "there is no good base backup");
+
+    let name = home.base(1, 1, [20, 20]);
+    home.segments(1, 1..30);
+    let nowhere = ["2025-11-23 01:59:30Z", "--pg-bindir", "/nonexistent"];
+    let (checks, code) = home.verify(&[&test[..], &nowhere].concat());
+    assert_eq!(code, 1, "{checks:#}");
+    one(
+        &checks,
+        "recovery",
+        "bad",
+        "could not be tested: there is no initdb",
+    );
+    // What is no WAL has no moments.
+    let (checks, code) = home.verify(&[&test[..], &["random"]].concat());
+    assert_eq!(code, 3, "{checks:#}");
+    one(&checks, "recovery", "bad", "is not good");
+
+    let store = home.0.path().display().to_string();
+    for (target, args) in [
+        (&store, &["--at", "end"][..]),
+        (&store, &["--restore-test", "--at", "yesterday"]),
+        (
+            &store,
+            &["--restore-test", "--at", "end", "--into", "host=x"],
+        ),
+        (&store, &["--restore-test", "--wal-only"]),
+        (
+            &format!("{store}/{name}"),
+            &["--restore-test", "--at", "end"],
+        ),
+    ] {
+        let output = Command::new(env!("CARGO_BIN_EXE_backup-verify"))
+            .arg(target)
+            .args(args)
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(2), "{args:?}: {output:?}");
+    }
+}

@@ -162,6 +162,14 @@ impl WalStore {
         }
     }
 
+    /// An archived file of a directory.
+    ///
+    /// # Panics
+    /// When it is not there, or the store is no directory.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.file(name)
+    }
+
     fn file(&self, name: &str) -> PathBuf {
         let Place::Directory(path) = &self.place else {
             panic!("it is no directory");

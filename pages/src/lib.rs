@@ -20,6 +20,9 @@ mod blob_put;
 #[allow(dead_code, reason = "as above")]
 mod limits;
 mod man;
+#[path = "../../backup-verify/src/moment.rs"]
+#[allow(dead_code, reason = "as above")]
+mod moment;
 #[path = "../../pgdump-gz/src/cli.rs"]
 #[allow(dead_code, reason = "as above")]
 mod pgdump_gz;

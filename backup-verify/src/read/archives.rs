@@ -67,6 +67,12 @@ impl Archives {
         bases.map(|base| base.name).filter(|it| *it != name).max()
     }
 
+    /// The cluster of the newest base backup whose end could be read.
+    pub(crate) fn newest_cluster(&self) -> Option<&Cluster> {
+        let with_base = self.clusters.iter().filter(|it| !it.bases.is_empty());
+        with_base.max_by_key(|it| it.bases.last().map(|base| base.name))
+    }
+
     /// What a base backup says of itself, if its end could be read.
     pub(crate) fn about(&self, name: BackupName) -> Option<&About> {
         let mut bases = self.clusters.iter().flat_map(|it| &it.bases);

@@ -77,12 +77,12 @@ impl FailureCount {
         self.not_good + self.untested == 0
     }
 
-    /// Says how many of `all` databases failed.
-    pub(crate) fn say(&self, all: usize) {
+    /// Says how many of `all` databases failed; `bad` is what those did for which the backup is to blame.
+    pub(crate) fn say(&self, all: usize, bad: &str) {
         let all = text::count(all, "database");
         let Self { not_good, untested } = self;
         if *not_good > 0 {
-            say!("{not_good} of {all} did not come back as they were dumped");
+            say!("{not_good} of {all} {bad}");
         }
         if *untested > 0 {
             say!("{untested} of {all} could not be tested, which says nothing about the backup");

@@ -8,6 +8,7 @@ mod judgement;
 mod lookup;
 mod manifest;
 mod own_server;
+pub(crate) mod recovery;
 mod restore_stream;
 mod scratch_databases;
 mod test_server;
@@ -131,7 +132,10 @@ impl Test {
             report.add(finding)?;
         }
         if !failures.is_zero() {
-            failures.say(self.manifest.databases.len());
+            failures.say(
+                self.manifest.databases.len(),
+                "did not come back as they were dumped",
+            );
             return Ok(None);
         }
         report.add(self.summary(&all))?;

@@ -3,7 +3,7 @@
 use std::env;
 use std::ffi::{OsStr, OsString};
 use std::io::Read;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -13,17 +13,23 @@ use pg_client::{Child, Ended, Ending, Server};
 use pg_text::PgText;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use wal::SystemId;
 
 use super::failure::Failure;
 use super::judgement::FailedStatement;
+use crate::moment::Target;
 
 const PROGRAM: &str = "restore-stream";
 /// The variable that it finds a token in.
 const TOKEN_VARIABLE: &str = "AZURE_STORAGE_SAS_TOKEN";
 /// The variable that names a file with one.
 const TOKEN_FILE_VARIABLE: &str = "AZURE_STORAGE_SAS_TOKEN_FILE";
-/// How lines about its progress begin: these are handed on.
-const PROGRESS: &str = "restore-stream: restoring '";
+/// How lines begin that are handed on: its progress, and which base backups it leaves aside.
+const HANDED_ON: [&str; 3] = [
+    "restore-stream: restoring '",
+    "restore-stream: unpacking '",
+    "restore-stream: passed over '",
+];
 
 /// A backup that restore-stream restores.
 #[derive(Debug)]
@@ -73,6 +79,18 @@ struct Database {
     /// None if they came by INSERT.
     rows: Option<u64>,
     left_out: u64,
+}
+
+/// What restore-stream says it did for a recovery (`--json`).
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Recovery {
+    /// The base backup's name.
+    pub(crate) base_backup: String,
+    /// Bytes of its files.
+    pub(crate) bytes: u64,
+    error: Option<String>,
+    exit: Option<u8>,
 }
 
 impl Scope<'_> {
@@ -181,6 +199,40 @@ impl Restorer {
         })
     }
 
+    /// Makes the data directory of a cluster that recovers to `target`, with all the WAL that it needs.
+    ///
+    /// # Errors
+    /// Whether the store is to blame, or it could not be tested.
+    pub(crate) fn recover(
+        &self,
+        target: &Target,
+        system: SystemId,
+        directory: &Path,
+    ) -> Result<Recovery, Failure> {
+        let mut command = self.command();
+        command.arg(option("--at", target.to_string()));
+        command.arg(option("--data-dir", directory.as_os_str()));
+        command.arg(option("--system", system.to_string()));
+        command.arg("--with-wal");
+        let (said, ended) = run::<Recovery>(command)?;
+        let failure = match said {
+            Some(recovery) if ended.status.success() => return Ok(recovery),
+            Some(Recovery {
+                error: Some(error),
+                exit,
+                ..
+            }) => match exit {
+                Some(3) => Failure::not_good(error),
+                _ => Error::failed(error).into(),
+            },
+            _ => return Err(unexplained(ended).into()),
+        };
+        Err(match hint(&ended) {
+            Some(hint) => failure.hint(hint),
+            None => failure,
+        })
+    }
+
     /// The databases of a backup without an index, which is read through for that.
     ///
     /// # Errors
@@ -246,7 +298,7 @@ fn option(name: &str, value: impl AsRef<OsStr>) -> OsString {
 /// Runs restore-stream to its end: what it printed for programs, and how it ended.
 fn run<T: DeserializeOwned>(command: Command) -> Result<(Option<T>, Ended), Error> {
     let mut child = Child::spawn_ending(command, Ending::TIDY, |line| {
-        if line.starts_with(PROGRESS) {
+        if HANDED_ON.iter().any(|it| line.starts_with(it)) {
             pass_on(line);
         }
     })?;

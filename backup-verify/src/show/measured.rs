@@ -8,7 +8,7 @@ use store::{Listing, total_size};
 
 use super::metrics::{Family, Metrics};
 use crate::checks::age::Moments;
-use crate::figures::{Contents, Figures, Restored, WalFigures};
+use crate::figures::{Contents, Figures, Recovered, Restored, WalFigures};
 use crate::finding::Finding;
 
 impl Metrics {
@@ -46,6 +46,15 @@ impl Metrics {
         self.set(Family::RestoreSuccess, f64::from(u8::from(all.is_some())));
         if let Some(all) = all {
             self.set(Family::RestoreDuration, all.seconds);
+        }
+    }
+
+    /// A recovery to a moment was tried; `all` is what it took, if it was good.
+    pub(crate) fn recovery_tried(&mut self, now: DateTime<Utc>, all: Option<&Recovered>) {
+        self.set_moment(Family::RecoveryTimestamp, now);
+        self.set(Family::RecoverySuccess, f64::from(u8::from(all.is_some())));
+        if let Some(all) = all {
+            self.set(Family::RecoveryDuration, all.seconds);
         }
     }
 
@@ -102,10 +111,13 @@ impl Metrics {
             }
             // Without a server nobody knows how far it is behind.
             Figures::Lag { .. } => {}
-            // The run sets these, of the newest backup and of the token, checked or not.
-            Figures::Contents(_) | Figures::Age { .. } | Figures::Token { .. } => {}
+            // The run sets these, of the newest backup, of the token and of a recovery, checked or not.
+            Figures::Contents(_)
+            | Figures::Age { .. }
+            | Figures::Recovered(_)
+            | Figures::Token { .. } => {}
             // Their grade is all that is of use.
-            Figures::Retention { .. } | Figures::Gaps { .. } => {}
+            Figures::Retention { .. } | Figures::Gaps { .. } | Figures::Read(_) => {}
         }
     }
 

@@ -102,6 +102,12 @@ families! {
     RestoreDuration = "restore_duration_seconds",
     /// How long a database took in the last restore of it that was good.
     DatabaseRestoreDuration = "database_restore_duration_seconds",
+    /// When a recovery to a moment was last tried.
+    RecoveryTimestamp = "recovery_timestamp_seconds",
+    /// Whether the last recovery that was tried was good: 1 or 0.
+    RecoverySuccess = "recovery_success",
+    /// How long the last recovery took that was good, until the server took connections.
+    RecoveryDuration = "recovery_duration_seconds",
 }
 
 /// What one run measured of one store.

@@ -36,6 +36,7 @@ mod places;
 mod plain_tools;
 mod pooler;
 mod recovery;
+mod recovery_test;
 mod redaction;
 mod restore_cuts;
 mod restore_faults;

@@ -21,16 +21,16 @@ use rustix::process::Signal;
 const COMMITS: &str = "select i || '|' || to_char(pg_xact_commit_timestamp(xmin) at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS.US') from commits order by i";
 
 /// A server that archives its WAL, and a store with base backups of it.
-struct Origin {
-    cluster: Cluster,
-    store: WalStore,
+pub(crate) struct Origin {
+    pub(crate) cluster: Cluster,
+    pub(crate) store: WalStore,
 }
 
 /// A commit: a row's number, and when it was committed.
-type Commit = (usize, String);
+pub(crate) type Commit = (usize, String);
 
 impl Origin {
-    fn new(version: Version, store: WalStore, settings: &str) -> Self {
+    pub(crate) fn new(version: Version, store: WalStore, settings: &str) -> Self {
         let settings = format!(
             "{}track_commit_timestamp = on\narchive_timeout = 0\n{settings}",
             store.archiving("--ahead 4")
@@ -40,16 +40,16 @@ impl Origin {
         Self { cluster, store }
     }
 
-    fn base(&self) {
+    pub(crate) fn base(&self) {
         base(&self.cluster, &self.store);
     }
 
     /// A transaction for each number, and then the end of the segment.
-    fn write(&self, first: usize, last: usize) {
+    pub(crate) fn write(&self, first: usize, last: usize) {
         write(&self.cluster, first, last);
     }
 
-    fn commits(&self) -> Vec<Commit> {
+    pub(crate) fn commits(&self) -> Vec<Commit> {
         commits(&self.cluster)
     }
 
@@ -97,7 +97,7 @@ impl Origin {
     }
 }
 
-fn base(cluster: &Cluster, store: &WalStore) {
+pub(crate) fn base(cluster: &Cluster, store: &WalStore) {
     let line = format!(
         "pgdump-gz --base --checkpoint fast | {}",
         store.line("blob-put", &format!("- {}/", store.url()))
@@ -105,7 +105,7 @@ fn base(cluster: &Cluster, store: &WalStore) {
     Program::sh(&line).on(cluster).succeeds();
 }
 
-fn write(cluster: &Cluster, first: usize, last: usize) {
+pub(crate) fn write(cluster: &Cluster, first: usize, last: usize) {
     write_in("postgres", cluster, first, last);
 }
 

@@ -189,10 +189,7 @@ impl Conninfo {
     /// ask on), and the password to its environment. Also bounds the time that making a connection
     /// takes, unless the environment does.
     pub fn apply(&self, command: &mut Command, database: Option<&[u8]>) {
-        let (keyword, encoding) = ENCODING;
-        let mut speaking = self.clone();
-        speaking.options.push((keyword.into(), encoding.into()));
-        speaking.lead(command, database);
+        self.speaking().lead(command, database);
         command.arg("--no-password");
     }
 
@@ -201,13 +198,35 @@ impl Conninfo {
     pub fn command(&self, name: &str, database: Option<&[u8]>) -> Command {
         let mut command = self.program(name);
         self.apply(&mut command, database);
+        self.begin_with_settings(&mut command);
+        command
+    }
+
+    /// The same, for a program that takes the database as an argument, and not with `--dbname` (pg_amcheck).
+    pub fn command_on(&self, name: &str, database: impl AsRef<[u8]>) -> Command {
+        let mut command = self.program(name);
+        let text = self.speaking().with_database(database);
+        command.arg(text.as_os_str()).arg("--no-password");
+        self.surround(&mut command);
+        self.begin_with_settings(&mut command);
+        command
+    }
+
+    fn begin_with_settings(&self, command: &mut Command) {
         if !self.settings.is_empty() {
             let theirs = std::env::var_os("PGOPTIONS").filter(|_| !self.alone);
             let mut options = theirs.unwrap_or_default();
             options.push(self.settings.as_os_str());
             command.env("PGOPTIONS", options);
         }
-        command
+    }
+
+    /// The same with the client encoding of all our sessions.
+    fn speaking(&self) -> Self {
+        let (keyword, encoding) = ENCODING;
+        let mut speaking = self.clone();
+        speaking.options.push((keyword.into(), encoding.into()));
+        speaking
     }
 
     /// The version of the client program `name` that [`Conninfo::command`] runs.
@@ -238,6 +257,11 @@ impl Conninfo {
             let option = [b"--dbname=", text.as_bytes()].concat();
             command.arg(OsStr::from_bytes(&option));
         }
+        self.surround(command);
+    }
+
+    /// What a program that connects has in its environment, and what not.
+    fn surround(&self, command: &mut Command) {
         if self.alone {
             for name in ENVIRONMENT {
                 command.env_remove(name);

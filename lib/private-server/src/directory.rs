@@ -10,7 +10,7 @@ use pg_client::{Account, Child};
 use pg_text::PgText;
 
 use crate::private_directory::PrivateDirectory;
-use crate::{Error, ErrorKind, Installation, account};
+use crate::{Error, ErrorKind, Installation, ServerLog, account};
 
 /// What the server and `initdb` get of the environment, which SQL may read (`COPY … FROM PROGRAM 'env'`): where programs,
 /// libraries and time zones are, and who this process's user is where /etc/passwd does not say (nss_wrapper).
@@ -34,6 +34,7 @@ pub struct ServerDirectory {
     /// The account that runs `initdb`; none for the user of this process.
     maker: Option<Account>,
     prefix: String,
+    log: ServerLog,
     private: PrivateDirectory,
 }
 
@@ -49,8 +50,15 @@ impl ServerDirectory {
             installation: installation.clone(),
             maker,
             prefix: prefix.to_owned(),
+            log: ServerLog::default(),
             private: PrivateDirectory::make(parent, prefix, maker)?,
         })
+    }
+
+    /// What its server logs of what fails, which is all that this has of a server that recovers
+    /// ([`PrivateServer::recover`](crate::PrivateServer::recover)).
+    pub fn log(&self) -> ServerLog {
+        self.log.clone()
     }
 
     /// The programs that run in it.

@@ -12,7 +12,7 @@ use std::process::Stdio;
 
 use pg_client::Child;
 
-use crate::{Error, ErrorKind, ServerDirectory};
+use crate::{Error, ErrorKind, ServerDirectory, log};
 
 /// What is kept of the data's `postgresql.auto.conf`: where the WAL comes from, and where the recovery stops.
 const KEPT: [&str; 8] = [
@@ -41,8 +41,6 @@ hot_standby = off
 huge_pages = off
 jit = off
 listen_addresses = ''
-log_line_prefix = ''
-logging_collector = off
 max_connections = 40
 max_logical_replication_workers = 0
 max_replication_slots = 1000
@@ -153,7 +151,7 @@ fn settings(control: &Control, major: u32) -> String {
     let locks = all_locks.div_ceil(CONNECTIONS + prepared).max(LEAST_LOCKS);
     // In MB; a server does not start with less than two segments.
     let segment = control.get("Bytes per WAL segment") >> 20;
-    let mut all = SETTINGS.to_owned();
+    let mut all = [SETTINGS, log::SETTINGS].concat();
     for (since, setting) in LATER {
         if major >= since {
             all.push_str(setting);

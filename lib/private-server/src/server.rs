@@ -99,7 +99,9 @@ impl PrivateServer {
         for option in &self.options {
             postgres.args(["-c", option]);
         }
-        let child = Child::spawn_ending(postgres, Ending::SERVER, |_| {}).map_err(failed)?;
+        let log = self.directory.log();
+        let child = Child::spawn_ending(postgres, Ending::SERVER, move |line| log.see(line))
+            .map_err(failed)?;
         while !readiness::is_ready(&data)? {
             if child.has_ended() {
                 child.wait().map_err(failed)?;

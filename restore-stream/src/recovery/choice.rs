@@ -6,11 +6,10 @@ use std::rc::Rc;
 use azure_blob::Permission;
 use backup_file::Index;
 use job::{Error, Exit, say};
-use recovery_window::{ArchiveContents, BaseBackup, Window};
+use recovery_window::{ArchiveContents, BaseBackup, Chain, Window};
 use store::{Backup, Place, QuickCheck, Store};
 use wal::SystemId;
 
-use super::chain::Chain;
 use super::leading::{Base, Leading};
 use super::settings::Stop;
 use crate::cli::Args;
@@ -73,10 +72,10 @@ pub(crate) fn leading_to(target: &Target, args: &Args) -> Result<(Store, Vec<Can
 }
 
 /// What `work` makes of the first base backup that is good. An older one leads there too, only over more WAL.
-pub(crate) fn first_good<T>(
-    candidates: &[Candidate],
+pub(crate) fn first_good<'a, T>(
+    candidates: &'a [Candidate],
     target: &Target,
-    mut work: impl FnMut(&Candidate) -> Result<T, Error>,
+    mut work: impl FnMut(&'a Candidate) -> Result<T, Error>,
 ) -> Result<T, Error> {
     for (number, candidate) in candidates.iter().enumerate() {
         let name = candidate.base.name;

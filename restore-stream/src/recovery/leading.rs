@@ -5,11 +5,10 @@ use std::rc::Rc;
 
 use backup_file::Index;
 use job::Error;
-use recovery_window::{ArchiveContents, BaseBackup, Window};
+use recovery_window::{ArchiveContents, BaseBackup, Chain, Window};
 use store::{Backup, Store};
 use wal::{Lsn, Meaning};
 
-use super::chain::Chain;
 use super::settings::Stop;
 use crate::cli::recovery::Target;
 

@@ -3,9 +3,8 @@
 //!
 //! A base backup is unpacked ([`unpack`]) that was whole before that moment ([`choice`]), and the server is told to
 //! replay the archived WAL up to there ([`settings`]). Whether the WAL leads there is known before anything is written
-//! ([`chain`]).
+//! ([`recovery_window::Chain`]).
 
-mod chain;
 mod choice;
 mod cut;
 mod data_directory;

@@ -1,9 +1,8 @@
 //! What a person is told of a moment that cannot be reached: why, and which can.
 
 use job::{Error, text};
-use recovery_window::{Window, spans};
+use recovery_window::{Chain, Window, spans};
 
-use super::chain::Chain;
 use super::leading::{Base, Leading};
 use crate::source::chosen::moment;
 

@@ -259,7 +259,8 @@ fn belongs(path: &str) -> bool {
 }
 
 /// What an init container copies into PostgreSQL's own container.
-pub(crate) const FOR_POSTGRESQL: [&str; 3] = ["blob-put", "pgdump-gz", "restore-stream"];
+pub(crate) const FOR_POSTGRESQL: [&str; 4] =
+    ["backup-verify", "blob-put", "pgdump-gz", "restore-stream"];
 
 const OF_PODMAN: [&str; 4] = ["hosts", "hostname", "resolv.conf", "mtab"];
 

@@ -28,6 +28,29 @@ pub(crate) fn render(overlay: &str, components: &[&str]) -> String {
 
 /// The same, with more lines in the kustomization.
 pub(crate) fn render_with(overlay: &str, components: &[&str], more: &Value) -> String {
+    render_kustomization(overlay, components, |kustomization| {
+        let mut kustomization = kustomization.clone();
+        for (key, value) in more.as_object().expect("lines") {
+            kustomization[key] = value.clone();
+        }
+        kustomization.to_string()
+    })
+}
+
+/// The same, with lines as a page has them.
+pub(crate) fn render_with_lines(overlay: &str, components: &[&str], lines: &str) -> String {
+    render_kustomization(overlay, components, |kustomization| {
+        let keys = kustomization.as_object().expect("an object").iter();
+        let keys = keys.map(|(key, value)| format!("{key}: {value}\n"));
+        keys.collect::<String>() + lines
+    })
+}
+
+fn render_kustomization(
+    overlay: &str,
+    components: &[&str],
+    text: impl FnOnce(&Value) -> String,
+) -> String {
     let k8s = tool::workspace().join("k8s");
     let scratch = Scratch::new();
     let at = scratch.path().canonicalize().expect("a path");
@@ -35,12 +58,9 @@ pub(crate) fn render_with(overlay: &str, components: &[&str], more: &Value) -> S
         .iter()
         .map(|name| relative(&at, &k8s.join("components").join(name)))
         .collect();
-    let mut kustomization = json!({"apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization",
+    let kustomization = json!({"apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization",
         "resources": [relative(&at, &k8s.join("overlays").join(overlay))], "components": components});
-    for (key, value) in more.as_object().expect("lines") {
-        kustomization[key] = value.clone();
-    }
-    scratch.write("kustomization.yaml", kustomization.to_string());
+    scratch.write("kustomization.yaml", text(&kustomization));
     tools("kubectl").arg("kustomize").arg(&at).succeeds().out()
 }
 
@@ -131,6 +151,8 @@ fn a_broken_manifest_is_found() {
 }
 
 const EVERY_FIVE_MINUTES: &str = "postgresql-backup-wal";
+/// It runs in PostgreSQL's image, beside a server of its own.
+const RECOVERY_TEST: &str = "postgresql-recovery-test";
 
 /// What the schema does not say.
 fn check(objects: &[Value]) {
@@ -149,9 +171,9 @@ fn check(objects: &[Value]) {
     ] {
         assert!(names("CronJob").contains(&name), "no CronJob {name}");
     }
-    // Of the component pitr, with another one for the base backups.
+    // Of the component pitr, with others for the base backups and the recovery test.
     let of_pitr = usize::from(names("CronJob").contains(&EVERY_FIVE_MINUTES));
-    assert_eq!(names("CronJob").len(), 5 + 2 * of_pitr);
+    assert_eq!(names("CronJob").len(), 5 + 3 * of_pitr);
     let mut secrets = names("Secret");
     // Made by setup-backup.sh, or as the strategy says, by hand.
     secrets.extend(["postgresql-backup-azure-secret", "postgresql-backup-login"]);
@@ -228,8 +250,12 @@ fn check(objects: &[Value]) {
         );
         assert_eq!(template["metadata"]["labels"]["app"], app, "{name}: pods");
         check_pod(name, template, objects, &secrets);
+        let ours = match name {
+            RECOVERY_TEST => "initContainers",
+            _ => "containers",
+        };
         versions.push(
-            text(&template["spec"]["containers"][0]["image"])
+            text(&template["spec"][ours][0]["image"])
                 .rsplit_once(':')
                 .expect("a tag")
                 .1
@@ -313,7 +339,8 @@ pub(crate) fn check_pod(name: &str, template: &Value, objects: &[Value], secrets
         spec["securityContext"]["seccompProfile"]["type"], "RuntimeDefault",
         "{name}"
     );
-    for container in list(&spec["containers"]) {
+    let containers = list(&spec["containers"]).iter();
+    for container in containers.chain(list(&spec["initContainers"])) {
         let security = &container["securityContext"];
         assert_eq!(security["allowPrivilegeEscalation"], false, "{name}");
         assert_eq!(security["readOnlyRootFilesystem"], true, "{name}");
@@ -353,6 +380,13 @@ pub(crate) fn check_pod(name: &str, template: &Value, objects: &[Value], secrets
         }
     }
     for volume in list(&spec["volumes"]) {
+        if name == RECOVERY_TEST && !volume["ephemeral"].is_null() {
+            // It is gone with the pod, and not on the node's own disk.
+            continue;
+        }
+        if name == RECOVERY_TEST && !volume["emptyDir"]["sizeLimit"].is_null() {
+            continue;
+        }
         match (
             &volume["secret"]["secretName"],
             &volume["persistentVolumeClaim"]["claimName"],
@@ -420,6 +454,7 @@ fn scoped_tokens_reach_the_right_jobs() {
         ("postgresql-backup-to-azure", "sas-token-put"),
         ("postgresql-backup-base", "sas-token-put"),
         ("postgresql-backup-wal", "sas-token-read"),
+        ("postgresql-recovery-test", "sas-token-read"),
         ("postgresql-backup-prune-azure", "sas-token-prune"),
         ("postgresql-restore-test", "sas-token-read"),
         ("postgresql-restore", "sas-token-read"),

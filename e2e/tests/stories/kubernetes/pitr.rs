@@ -10,11 +10,11 @@ use std::process::id;
 use std::thread;
 
 use e2e::tls::Certificate;
-use e2e::{Azurite, Cluster, Container, Program, Scratch, scratch, wait_for};
+use e2e::{Azurite, Cluster, Container, Program, Scratch, scratch, tool, wait_for};
 use serde_json::Value;
 
 use super::image::{FOR_POSTGRESQL, Image};
-use super::manifests::{objects, render};
+use super::manifests::{objects, render, render_with_lines};
 use super::moment::back_to_a_moment;
 use super::pod::{list, text};
 use super::site::Site;
@@ -74,6 +74,42 @@ fn the_server_s_pod_has_what_it_needs_and_may_start_without_it() {
     let objects = objects(&render("primary", &["pitr"]));
     let prune = object(&objects, "CronJob", "postgresql-backup-prune-azure").to_string();
     assert!(prune.contains("--keep-min 7 --wal-days 8"), "{prune}");
+}
+
+/// Its version and its room are those of the cluster, as the page says it: with a token or with an identity.
+#[test]
+fn the_recovery_test_is_of_the_cluster_s_own_version() {
+    let page = tool::workspace().join("docs/kubernetes.md");
+    let page = fs::read_to_string(page).unwrap();
+    let after = page.split("### The monthly recovery test").nth(1).unwrap();
+    let lines = after
+        .split("```yaml\n")
+        .nth(1)
+        .unwrap()
+        .split("```")
+        .next()
+        .unwrap();
+    for components in [
+        &["pitr"][..],
+        &["pitr", "workload-identity", "scoped-identities"],
+    ] {
+        let rendered = render_with_lines("primary", components, lines);
+        let objects = objects(&rendered);
+        let job = object(&objects, "CronJob", "postgresql-recovery-test");
+        let pod = &job["spec"]["jobTemplate"]["spec"]["template"]["spec"];
+        assert_eq!(
+            pod["containers"][0]["image"],
+            "docker.io/library/postgres:16"
+        );
+        let volumes = list(&pod["volumes"]).iter();
+        let of_work: Vec<_> = volumes.filter(|it| it["name"] == "work").collect();
+        let [work] = of_work[..] else {
+            panic!("one: {pod}");
+        };
+        let claim = &work["ephemeral"]["volumeClaimTemplate"]["spec"];
+        assert_eq!(claim["resources"]["requests"]["storage"], "500Gi");
+        assert_eq!(claim["accessModes"][0], "ReadWriteOnce");
+    }
 }
 
 /// What the init container copies, run as the manifest has it.
@@ -193,6 +229,7 @@ fn every_minute_is_in_the_store_and_comes_back() {
 
     back_to_a_moment(&mut site);
     needs_nothing_of_the_userland(&site, &programs);
+    a_random_moment_comes_back(&site, &programs, &place);
 
     // The token is revoked: the next look says so.
     fs::write(
@@ -210,6 +247,27 @@ fn every_minute_is_in_the_store_and_comes_back() {
     });
     let log = site.run("postgresql-backup-wal", "behind");
     assert!(log.log.contains("its archiver failed last"), "{log:?}");
+}
+
+/// The job of the recovery test, by the programs that were copied, where PostgreSQL's own are.
+fn a_random_moment_comes_back(site: &Site, programs: &Scratch, place: &str) {
+    let objects = objects(&render("local", &["pitr"]));
+    let job = object(&objects, "CronJob", "postgresql-recovery-test");
+    let pod = &job["spec"]["jobTemplate"]["spec"]["template"]["spec"];
+    let [container] = list(&pod["containers"]) else {
+        panic!("one: {pod}");
+    };
+    let image = text(&container["image"]);
+    assert!(image.contains("/postgres:"), "{image}: it has a server");
+    let work = Scratch::new();
+    let line = text(&list(&container["args"])[0])
+        .replace("/opt/backup", &programs.path().display().to_string())
+        .replace("/work", &work.path().display().to_string());
+    // What a postgres image has on its PATH, and no more.
+    let bin = site.cluster.version().bin().display();
+    let seen = Program::sh(&format!("{place} PATH={bin}:/usr/bin:/bin; {line}")).succeeds();
+    seen.prints("the measured RTO is ");
+    assert_eq!(scratch::names(work.path()), [""; 0]);
 }
 
 /// A root with our programs in it and these files, and no more: no library, no shell, no /dev, no /proc.

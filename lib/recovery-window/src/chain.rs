@@ -1,16 +1,21 @@
 //! The WAL that leads on from a base backup, and what it holds.
 
 use std::collections::BTreeMap;
+use std::io;
 
 use chrono::{DateTime, Utc};
-use job::Error;
-use recovery_window::{ArchiveContents, BaseBackup};
 use store::Store;
-use wal::{Archive, Gap, Lsn, Meaning, Reach, Record, RecordReader, Segment, WalName, unpack};
+use wal::{
+    Archive, ArchiveError, Gap, Lsn, Meaning, Reach, Record, RecordReader, Segment, UnpackError,
+    WalName, unpack,
+};
+
+use crate::{ArchiveContents, BaseBackup};
 
 /// The segments of a timeline and of those before it that a recovery from a base backup reads, up to the first that is
 /// missing.
-pub(crate) struct Chain {
+#[derive(Debug)]
+pub struct Chain {
     archive: Archive,
     reach: Reach,
     /// In the order of the WAL.
@@ -19,7 +24,7 @@ pub(crate) struct Chain {
 
 impl Chain {
     /// The chain from a base backup to a timeline; none if that does not lead on from it.
-    pub(crate) fn new(
+    pub fn new(
         store: &Store,
         contents: &ArchiveContents,
         base: &BaseBackup,
@@ -44,17 +49,17 @@ impl Chain {
     }
 
     /// Its segments, in the order of the WAL.
-    pub(crate) fn segments(&self) -> &[Segment] {
+    pub fn segments(&self) -> &[Segment] {
         &self.segments
     }
 
     /// The first byte that cannot be replayed.
-    pub(crate) fn until(&self) -> Lsn {
+    pub fn until(&self) -> Lsn {
         self.reach.until
     }
 
     /// The first segments that are missing, although there are later ones.
-    pub(crate) fn gap(&self) -> Option<Gap> {
+    pub fn gap(&self) -> Option<Gap> {
         self.reach.gaps.first().copied()
     }
 
@@ -62,7 +67,7 @@ impl Chain {
     ///
     /// # Errors
     /// A segment cannot be read, or is damaged.
-    pub(crate) fn last_end(&self) -> Result<Option<DateTime<Utc>>, Error> {
+    pub fn last_end(&self) -> Result<Option<DateTime<Utc>>, ArchiveError> {
         self.latest(|record| match record.meaning {
             Meaning::TransactionEnd { time, .. } => Some(time),
             _ => None,
@@ -73,12 +78,12 @@ impl Chain {
     ///
     /// # Errors
     /// As [`last_end`](Self::last_end).
-    pub(crate) fn last_record(&self) -> Result<Option<Lsn>, Error> {
+    pub fn last_record(&self) -> Result<Option<Lsn>, ArchiveError> {
         self.latest(|record| Some(record.at))
     }
 
     /// What `of` makes of the last record that it makes anything of.
-    pub(crate) fn latest<T>(&self, of: impl Fn(&Record) -> Option<T>) -> Result<Option<T>, Error> {
+    pub fn latest<T>(&self, of: impl Fn(&Record) -> Option<T>) -> Result<Option<T>, ArchiveError> {
         for segment in self.segments.iter().rev() {
             let mut found = None;
             self.read(*segment, &mut |record| found = of(&record).or(found.take()))?;
@@ -93,13 +98,15 @@ impl Chain {
     ///
     /// # Errors
     /// As [`last_end`](Self::last_end).
-    pub(crate) fn read(&self, segment: Segment, on: &mut dyn FnMut(Record)) -> Result<(), Error> {
+    pub fn read(&self, segment: Segment, on: &mut dyn FnMut(Record)) -> Result<(), ArchiveError> {
         let name = WalName::Segment(segment);
+        let cannot = |error: &UnpackError| self.archive.unpack_error(name, error);
         let stored = self.archive.get(name)?.ok_or_else(|| {
-            Error::failed(format!(
-                "'{}' is gone since the store was listed",
-                self.archive.label_of(name)
-            ))
+            let gone = "it is gone since the store was listed";
+            cannot(&UnpackError::Read(io::Error::new(
+                io::ErrorKind::NotFound,
+                gone,
+            )))
         })?;
         let mut reader = RecordReader::new();
         let read = unpack(stored.input, stored.raw_sha256, |piece| {
@@ -111,7 +118,6 @@ impl Chain {
             });
             Ok(())
         });
-        read.map_err(|error| self.archive.unpack_error(name, &error))?;
-        Ok(())
+        read.map(drop).map_err(|error| cannot(&error))
     }
 }
