@@ -99,4 +99,6 @@ pub(crate) fn back_to_a_moment(site: &mut Site) {
     site.cluster.go();
     let there = "select to_regclass('deleted') is null";
     assert_eq!(site.cluster.sql("shop", there), "t");
+    // It goes on as before.
+    archived(&site.cluster, "create table goes_on ()");
 }
