@@ -86,6 +86,7 @@ struct Database {
 #[serde(default)]
 pub(crate) struct Recovery {
     /// The base backup's name.
+    #[serde(alias = "base_backup")]
     pub(crate) base: String,
     /// Bytes of its files.
     pub(crate) bytes: u64,
