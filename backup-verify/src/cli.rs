@@ -53,6 +53,7 @@ pub(crate) struct Args {
         long,
         value_name = "FILE",
         requires = "all",
+        hide_short_help = true,
         help_heading = "All backups"
     )]
     pub(crate) state: Option<PathBuf>,
@@ -112,7 +113,7 @@ pub(crate) struct Args {
     )]
     pub(crate) into: Option<OsString>,
 
-    /// Recover the cluster to TIME instead: TIME, random or end
+    /// Recover the cluster instead: to TIME, random or end
     ///
     /// From a base backup and the WAL of the store, into a server of its own. The server must reach that moment; then pg_dump
     /// reads every database, and pg_amcheck looks into it. `random` is any moment that can be reached, `end` is the last
