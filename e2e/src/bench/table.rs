@@ -143,7 +143,7 @@ mod tests {
         };
         let text = of(&race, &outcome);
         assert!(
-            text.contains("wall, 'ours' to 'theirs': 0.500 (to reach: at most 1.10)"),
+            text.contains("wall, 'ours' to 'theirs': 0.500 (to reach: at most 1.100)"),
             "{text}"
         );
         assert!(
