@@ -203,6 +203,7 @@ fn the_page_names_what_is_there() {
         "--file",
         "--inserts",
         "--raw",
+        "--restore-test",
         "--wal-only",
     ];
     for option in options.filter(|option| !others.contains(option)) {
