@@ -348,7 +348,12 @@ fn what_failed_leaves_nothing() {
     fs::write(&file, &bytes).unwrap();
     cluster.go();
     for signal in [Signal::TERM, Signal::KILL] {
-        let running = base(&cluster).arg("--dir").arg(dir.path()).spawn();
+        // Slow enough to be met there on a busy machine.
+        let running = base(&cluster)
+            .args(["--max-rate", "1M"])
+            .arg("--dir")
+            .arg(dir.path())
+            .spawn();
         wait_for("its first bytes", || {
             let mut files = fs::read_dir(dir.path()).unwrap().flatten();
             files
