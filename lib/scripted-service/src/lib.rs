@@ -6,6 +6,7 @@
 mod answer;
 mod blobs;
 mod entra;
+mod head;
 mod request;
 
 use std::collections::HashMap;

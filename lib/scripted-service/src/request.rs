@@ -1,12 +1,13 @@
 //! A request, and how it is read.
 
 use std::collections::HashMap;
-use std::io::{self, BufRead, BufReader};
+use std::io::{self, BufReader};
 use std::net::TcpStream;
 
 use percent_encoding::percent_decode_str;
 
 use crate::Kind;
+use crate::head::Head;
 
 /// A request to the service.
 #[derive(Debug, Clone)]
@@ -24,18 +25,10 @@ pub struct Request {
 }
 
 pub(crate) fn read_head(reader: &mut BufReader<&TcpStream>) -> io::Result<Option<Request>> {
-    let mut lines = Vec::new();
-    loop {
-        let mut line = String::new();
-        if reader.read_line(&mut line)? == 0 {
-            return Ok(None);
-        }
-        if line == "\r\n" {
-            break;
-        }
-        lines.push(line.trim_end().to_owned());
-    }
-    let mut words = lines[0].split(' ');
+    let Some(Head { line, headers }) = Head::read(reader)? else {
+        return Ok(None);
+    };
+    let mut words = line.split(' ');
     let (method, target) = (words.next().unwrap(), words.next().unwrap());
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
     let decode = |text: &str| percent_decode_str(text).decode_utf8().unwrap().into_owned();
@@ -45,11 +38,6 @@ pub(crate) fn read_head(reader: &mut BufReader<&TcpStream>) -> io::Result<Option
         .split('&')
         .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
         .map(|(key, text)| (key.to_owned(), value(text)))
-        .collect();
-    let headers: HashMap<_, _> = lines[1..]
-        .iter()
-        .filter_map(|line| line.split_once(": "))
-        .map(|(name, value)| (name.to_lowercase(), value.to_owned()))
         .collect();
     let name = path.strip_prefix("/account/backups").unwrap();
     let name = decode(name.trim_start_matches('/'));

@@ -1,6 +1,5 @@
 //! One request and its answer, in TLS or not.
 
-use std::collections::HashMap;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::sync::{Arc, Condvar, Mutex};
@@ -11,6 +10,7 @@ use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 use super::answer::refused;
 use super::state::{EntraFault, EntraState, TokenRequest};
+use crate::head::Head;
 
 /// What all connections of an endpoint share.
 #[derive(Debug)]
@@ -88,28 +88,15 @@ impl Shared {
 }
 
 fn read(reader: &mut impl BufRead) -> io::Result<Option<TokenRequest>> {
-    let mut lines = Vec::new();
-    loop {
-        let mut line = String::new();
-        if reader.read_line(&mut line)? == 0 {
-            return Ok(None);
-        }
-        if line == "\r\n" {
-            break;
-        }
-        lines.push(line.trim_end().to_owned());
-    }
-    let headers: HashMap<_, _> = lines[1..]
-        .iter()
-        .filter_map(|line| line.split_once(": "))
-        .map(|(name, value)| (name.to_lowercase(), value.to_owned()))
-        .collect();
+    let Some(Head { line, headers }) = Head::read(reader)? else {
+        return Ok(None);
+    };
     let length = headers
         .get("content-length")
         .map_or(0, |length| length.parse().unwrap());
     let mut body = vec![0; length];
     reader.read_exact(&mut body)?;
-    let line = lines[0].trim_end_matches(" HTTP/1.1").to_owned();
+    let line = line.trim_end_matches(" HTTP/1.1").to_owned();
     let query = line.split_once('?').map(|(_, query)| query.to_owned());
     let form = query.unwrap_or_else(|| String::from_utf8(body).unwrap());
     let decode = |text: &str| percent_decode_str(text).decode_utf8().unwrap().into_owned();
