@@ -117,37 +117,37 @@ fn all_versions_and_rows_through_the_root() {
     }
 }
 
+/// Two sessions make what one makes of a database, and nothing holds them up.
+fn made_by_two_sessions(cluster: &Cluster, make: &str) {
+    cluster.sql("postgres", "create database many");
+    cluster.sql("many", make);
+    let dir = Scratch::new();
+    let path = backup::dump(cluster, dir.path());
+    let seen = beside(cluster, &path, "many", &["2"]);
+    assert_eq!(sessions(&seen), (2, 0));
+}
+
 #[test]
 fn hundreds_of_tables_with_indexes() {
     let cluster = Cluster::start();
-    cluster.sql("postgres", "create database many");
     let make = "do $$ begin for i in 1..300 loop
         execute format('create table t%s (id integer primary key, t text unique)', i);
         execute format('insert into t%s select i, i from generate_series(1, %s) i', i, 1 + i % 5);
         execute format('create index on t%s (t)', i);
         execute format('comment on index t%s_t_idx is %L', i, 'of ' || i);
     end loop; end $$";
-    cluster.sql("many", make);
-    let dir = Scratch::new();
-    let path = backup::dump(&cluster, dir.path());
-    let seen = beside(&cluster, &path, "many", &["2"]);
-    assert_eq!(sessions(&seen), (2, 0));
+    made_by_two_sessions(&cluster, make);
 }
 
 #[test]
 fn ten_thousand_tables() {
     let locks = "max_locks_per_transaction = 1000";
     let cluster = Cluster::with(Version::debian(), &[], locks);
-    cluster.sql("postgres", "create database many");
     let make = "do $$ begin for i in 1..10000 loop
         execute format('create table t%s (i integer)', i);
         execute format('insert into t%s values (%s)', i, i);
     end loop; end $$";
-    cluster.sql("many", make);
-    let dir = Scratch::new();
-    let path = backup::dump(&cluster, dir.path());
-    let seen = beside(&cluster, &path, "many", &["2"]);
-    assert_eq!(sessions(&seen), (2, 0));
+    made_by_two_sessions(&cluster, make);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::io::Read;
 
 use azure_blob::{Client, Deletion, UploadOptions};
 
-use crate::{bytes, client};
+use crate::{bytes, client, fill};
 use scripted_service::{Fault, Kind, Service};
 
 const DAYS: u32 = 25;
@@ -45,14 +45,7 @@ impl Chance {
 
 fn put(client: &Client, name: &str, bytes: &[u8]) {
     let mut upload = client.upload(name, UploadOptions::default()).unwrap();
-    let mut rest = bytes;
-    while !rest.is_empty() {
-        let space = upload.space().unwrap();
-        let count = space.len().min(rest.len());
-        space[..count].copy_from_slice(&rest[..count]);
-        upload.filled(count).unwrap();
-        rest = &rest[count..];
-    }
+    fill(&mut upload, bytes).unwrap();
     upload.finish().unwrap().commit().unwrap();
 }
 

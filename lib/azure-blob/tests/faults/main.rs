@@ -13,7 +13,7 @@ mod whole;
 
 use std::time::Duration;
 
-use azure_blob::{Client, ContainerUrl, CredentialSource, Options, Token};
+use azure_blob::{Client, ContainerUrl, CredentialSource, Error, Options, Token, Upload};
 use scripted_service::Service;
 
 /// A token that allows everything; its signature is looked for in what must not show it.
@@ -65,4 +65,17 @@ fn bytes(length: usize) -> Vec<u8> {
         seed.to_be_bytes()[0]
     };
     (0..length).map(|_| next()).collect()
+}
+
+/// Fills an upload in pieces that are no blocks.
+fn fill(upload: &mut Upload, bytes: &[u8]) -> Result<(), Error> {
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        let space = upload.space()?;
+        let count = space.len().min(rest.len()).min(1_000_000);
+        space[..count].copy_from_slice(&rest[..count]);
+        upload.filled(count)?;
+        rest = &rest[count..];
+    }
+    Ok(())
 }

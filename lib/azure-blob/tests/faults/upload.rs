@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 use azure_blob::{Client, ContainerUrl, Error, ErrorKind, Options, UploadOptions, Uploaded};
 use sha2::{Digest, Sha256};
 
-use crate::{SIGNATURE, SOON, bytes, client, hasty, open, options, token};
+use crate::{SIGNATURE, SOON, bytes, client, fill, hasty, open, options, token};
 use scripted_service::{Fault, Kind, Service};
 
 const NAME: &str = "a b+c%ü.gz";
@@ -12,14 +12,7 @@ const BLOCK: usize = 2 << 20;
 
 fn put_as(client: &Client, bytes: &[u8], options: UploadOptions) -> Result<Uploaded, Error> {
     let mut upload = client.upload(NAME, options)?;
-    let mut rest = bytes;
-    while !rest.is_empty() {
-        let space = upload.space()?;
-        let count = space.len().min(rest.len()).min(1_000_000);
-        space[..count].copy_from_slice(&rest[..count]);
-        upload.filled(count)?;
-        rest = &rest[count..];
-    }
+    fill(&mut upload, bytes)?;
     upload.finish()?.commit()
 }
 

@@ -10,7 +10,7 @@ use azure_blob::{Deletion, ErrorKind, UploadOptions};
 use scripted_service::EntraFault;
 
 use super::{ASSERTION, Setting};
-use crate::{bytes, options};
+use crate::{bytes, fill, options};
 
 #[test]
 fn many_threads_share_a_token() {
@@ -37,14 +37,7 @@ fn a_refused_token_is_exchanged_once() {
     let mut upload = client.upload("x", UploadOptions::default()).unwrap();
     assert_eq!(setting.entra.count(), 1);
     setting.trust_from(2);
-    let mut rest = &content[..];
-    while !rest.is_empty() {
-        let space = upload.space().unwrap();
-        let count = space.len().min(rest.len());
-        space[..count].copy_from_slice(&rest[..count]);
-        upload.filled(count).unwrap();
-        rest = &rest[count..];
-    }
+    fill(&mut upload, &content).unwrap();
     upload.finish().unwrap().commit().unwrap();
     assert_eq!(setting.service.blob("x").unwrap().bytes, content);
     assert_eq!(setting.entra.count(), 2);
