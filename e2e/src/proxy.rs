@@ -33,6 +33,8 @@ struct Shared {
     cuts: Vec<Cut>,
     /// The bytes of answers that are still to come, if there is an end to them.
     left: Option<u64>,
+    /// The end of the path whose first request finds it gone.
+    gone_at: Option<String>,
     /// The requests that came when there were none.
     refused: usize,
     /// Words of queries whose next answers are lost, and how many of them.
@@ -102,6 +104,11 @@ impl Proxy {
         lock(&self.shared).left = Some(bytes);
     }
 
+    /// From the first request for a path with this end on (a blob's name) the server is gone for good.
+    pub fn gone_at(&self, name: impl Into<String>) {
+        lock(&self.shared).gone_at = Some(name.into());
+    }
+
     /// The server is there again.
     pub fn comes_back(&self) {
         lock(&self.shared).left = None;
@@ -156,6 +163,9 @@ fn pass(client: &TcpStream, server: u16, shared: &Mutex<Shared>) -> io::Result<(
     let cut = take_cut(shared, method);
     {
         let mut shared = lock(shared);
+        if (shared.gone_at.take_if(|name| path.ends_with(name.as_str()))).is_some() {
+            shared.left = Some(0);
+        }
         if shared.left == Some(0) {
             shared.refused += 1;
             return Ok(());

@@ -1,6 +1,7 @@
 //! A file system of a test's own.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::{ErrorKind, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -66,6 +67,22 @@ impl Volume {
         .arg(&path)
         .succeeds();
         Self { path }
+    }
+
+    /// Takes all the room that is left, in a file `filler`.
+    ///
+    /// # Panics
+    /// When that fails for any other reason.
+    pub fn fill(&self) {
+        let mut filler = File::create(self.path.join("filler")).expect("a file");
+        for piece in [vec![0; 1 << 20], vec![0; 1]] {
+            let full = loop {
+                if let Err(error) = filler.write_all(&piece) {
+                    break error;
+                }
+            };
+            assert_eq!(full.kind(), ErrorKind::StorageFull, "{full}");
+        }
     }
 
     /// Where it is.

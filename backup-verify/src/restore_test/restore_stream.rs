@@ -228,6 +228,11 @@ impl Restorer {
             _ => return Err(unexplained(ended).into()),
         };
         Err(match hint(&ended) {
+            // It does not know that the directory is in one of this program's.
+            Some(Error::MAKE_ROOM) => failure.hint(&format!(
+                "{}; --work-dir names another directory",
+                Error::MAKE_ROOM
+            )),
             Some(hint) => failure.hint(hint),
             None => failure,
         })

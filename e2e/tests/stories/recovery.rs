@@ -1,7 +1,7 @@
 //! `restore-stream --at` brings a whole cluster back to any moment: what was committed until then is there, and no more.
 
 mod faults;
-mod one_database;
+pub(crate) mod one_database;
 mod runbook;
 mod tablespaces;
 

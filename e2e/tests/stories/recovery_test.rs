@@ -10,6 +10,7 @@ use e2e::{Cluster, Program, Scratch, Seen, Version, Volume, WalStore, scratch, w
 use rustix::process::Signal;
 use serde_json::Value;
 
+use crate::recovery::one_database::faults::copy_databases;
 use crate::recovery::{Origin, base, write};
 
 /// The test's own place.
@@ -370,17 +371,29 @@ fn what_the_machine_lacks_is_not_the_store_s_fault() {
         .env("PROGRAM", e2e::tool::program("backup-verify"))
         .fails(1)
         .prints("could not be tested: the base backup is of PostgreSQL 15, and the server here is PostgreSQL 18");
-    let disk = Volume::mount(test.place.join("small"), "20m");
-    let line = format!(
-        "exec \"$PROGRAM\" {} --restore-test --wal-only --at end --work-dir '{}'",
-        origin.store.url(),
-        disk.path().display()
-    );
-    Program::sh(&line)
-        .env("PROGRAM", e2e::tool::program("backup-verify"))
-        .fails(1)
-        .prints("could not be tested: ");
-    assert_eq!(scratch::names(disk.path()), [""; 0]);
+    // A disk that is too small, that is full when the base backup is unpacked, and when the WAL is replayed.
+    copy_databases(&origin.cluster, 12);
+    origin.write(6, 10);
+    for (options, words) in [
+        ("20m", " free, and the cluster takes "),
+        ("500m,nr_inodes=300", "No space left on device"),
+        ("100m", "No space left on device"),
+    ] {
+        let disk = Volume::mount(test.place.join(options), options);
+        let line = format!(
+            "exec \"$PROGRAM\" {} --restore-test --wal-only --at end --work-dir '{}' --pg-bindir '{}'",
+            origin.store.url(),
+            disk.path().display(),
+            origin.cluster.version().bin().display()
+        );
+        let seen = Program::sh(&line)
+            .env("PROGRAM", e2e::tool::program("backup-verify"))
+            .fails(1);
+        seen.prints("could not be tested: ");
+        seen.prints(words);
+        seen.says("make room, or take a larger volume; --work-dir names another directory");
+        assert_eq!(scratch::names(disk.path()), [""; 0]);
+    }
 }
 
 #[test]

@@ -52,6 +52,9 @@ pub struct Error {
 }
 
 impl Error {
+    /// The hint of every error of a disk that is full, or not large enough.
+    pub const MAKE_ROOM: &str = "make room, or take a larger volume";
+
     /// An error that ends the program with `exit`.
     pub fn new(exit: Exit, message: impl Into<String>) -> Self {
         Self {
@@ -87,7 +90,7 @@ impl Error {
         let failed = Self::failed(format!("{doing}: {}", text::reason(error)));
         match error.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-                failed.hint("make room, or take a larger volume")
+                failed.hint(Self::MAKE_ROOM)
             }
             _ => failed,
         }
@@ -153,7 +156,8 @@ mod tests {
     #[test]
     fn a_full_disk_has_a_hint() {
         let error = io::Error::from_raw_os_error(28);
-        assert!(Error::io("cannot write 'x'", &error).hint_text().is_some());
+        let hint = Error::io("cannot write 'x'", &error);
+        assert_eq!(hint.hint_text(), Some(Error::MAKE_ROOM));
     }
 
     #[test]

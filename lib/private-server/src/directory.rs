@@ -26,6 +26,9 @@ const PASSED_ON: [&str; 9] = [
     "NSS_WRAPPER_PASSWD",
 ];
 
+/// `disk_full` (PostgreSQL documentation, appendix A).
+const DISK_FULL: &str = "53100";
+
 /// A directory that is made for one server, with its data and its socket. It is removed when this is dropped, and when
 /// a signal stops the program; what a killed program has left, the next one removes.
 #[derive(Debug)]
@@ -59,6 +62,22 @@ impl ServerDirectory {
     /// ([`PrivateServer::recover`](crate::PrivateServer::recover)).
     pub fn log(&self) -> ServerLog {
         self.log.clone()
+    }
+
+    /// The error of a server in it that has ended.
+    pub(crate) fn ended(&self, error: &pg_client::Error) -> Error {
+        match self.log.errors().last() {
+            Some(last) if last.sqlstate.as_str() == DISK_FULL => Error::new(
+                ErrorKind::DiskFull,
+                format!(
+                    "the disk of '{}' is full: {}",
+                    self.path().display(),
+                    last.text
+                ),
+            )
+            .hint(job::Error::MAKE_ROOM),
+            _ => Error::program(ErrorKind::NotStarted, error),
+        }
     }
 
     /// The programs that run in it.

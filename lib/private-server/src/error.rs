@@ -16,6 +16,8 @@ pub enum ErrorKind {
     NotStarted,
     /// The server ended before it had recovered: it cannot replay the WAL, or the target is not in it.
     NotRecovered,
+    /// The server ended because the disk of its directory is full.
+    DiskFull,
 }
 
 /// What failed, in the words of the system or of PostgreSQL. It has a hint where the remedy does not depend on the program

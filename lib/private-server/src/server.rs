@@ -92,7 +92,7 @@ impl PrivateServer {
 
     /// Starts `postgres`, and waits until it is ready, or ends.
     pub(crate) fn started(&self) -> Result<Child, Error> {
-        let failed = |error: pg_client::Error| Error::program(ErrorKind::NotStarted, &error);
+        let failed = |error: pg_client::Error| self.directory.ended(&error);
         let data = self.directory.data();
         let mut postgres = self.directory.program("postgres", self.conninfo.account());
         postgres.arg("-D").arg(&data);

@@ -111,7 +111,7 @@ fn check_room(path: &Path, needed: u64) -> Result<(), Error> {
             text::bytes(space.free),
             text::bytes(needed)
         ))
-        .hint("name a directory on a larger disk")),
+        .hint(Error::MAKE_ROOM)),
         false => Ok(()),
     }
 }

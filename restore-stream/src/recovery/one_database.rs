@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Instant;
 
-use job::{Error, say, text};
+use job::{Error, Exit, say, text};
 use pg_client::{Child, Ending};
 use pg_text::PgText;
 use private_server::{ErrorKind, Installation, PrivateDirectory, PrivateServer, ServerDirectory};
@@ -31,6 +31,7 @@ const DUMPER: &str = "pgdump-gz";
 const ALWAYS: [&str; 3] = ["postgres", "template0", "template1"];
 /// Nothing holds a lock for longer in a server that nobody else reaches.
 const LOCK_WAIT: &str = "60s";
+const ELSEWHERE: &str = "--work-dir names another directory";
 
 /// A moment that base backups lead to.
 pub(crate) struct Moment<'a> {
@@ -133,10 +134,7 @@ impl<'a> Moment<'a> {
                 left_out: &left_out,
             };
             let filled = fill(&self.store, candidate, filling, self.args);
-            let filled = filled.map_err(|error| match error.hint_text() {
-                None => error.hint("--work-dir names another directory for it"),
-                Some(_) => error,
-            })?;
+            let filled = filled.map_err(elsewhere)?;
             say!(
                 "restored {} into '{}' in {}{}; a private server of PostgreSQL {} replays the WAL",
                 text::bytes(filled.bytes),
@@ -195,9 +193,14 @@ impl<'a> Moment<'a> {
                 .read_to_string(&mut said)
                 .map_err(|error| Error::io("cannot read what pgdump-gz says", &error))?;
         }
-        child
-            .wait()
-            .map_err(|error| Error::from(error).within(format!("cannot dump '{database}'")))?;
+        child.wait().map_err(|error| {
+            let error = Error::from(error).within(format!("cannot dump '{database}'"));
+            // Its hint does not know the option of this program.
+            match error.to_string().ends_with(Error::MAKE_ROOM) {
+                true => error.hint(ELSEWHERE),
+                false => error,
+            }
+        })?;
         Ok(said.trim_end_matches('\n').to_owned())
     }
 
@@ -206,6 +209,9 @@ impl<'a> Moment<'a> {
             ErrorKind::NotRecovered => Error::from(error)
                 .within(format!("cannot recover to {}", self.target))
                 .hint("these are the private server's last words; --data-dir DIR restores the cluster for a server with settings of its own"),
+            ErrorKind::DiskFull => {
+                not_made(error).within(format!("cannot recover to {}", self.target))
+            }
             _ => not_made(error),
         }
     }
@@ -272,6 +278,15 @@ fn installation(version: &str, args: &Args) -> Result<Installation, Error> {
     }
 }
 
+/// Names the option, where the directory may be what failed.
+fn elsewhere(error: Error) -> Error {
+    match error.hint_text() {
+        Some(Error::MAKE_ROOM) => error.hint(format!("{}; {ELSEWHERE}", Error::MAKE_ROOM)),
+        None if error.exit() == Exit::Failed => error.hint(ELSEWHERE),
+        _ => error,
+    }
+}
+
 /// pgdump-gz beside this program, or on the PATH.
 fn dumper() -> PathBuf {
     let beside = env::current_exe().ok().map(|it| it.with_file_name(DUMPER));
@@ -299,7 +314,8 @@ fn not_made(error: private_server::Error) -> Error {
         (ErrorKind::NotStarted, _) => error
             .within("cannot make a private server")
             .hint("--work-dir names another directory for it, --pg-bindir other programs"),
-        (ErrorKind::Directory, Some(known)) => error.hint(format!("{known}; --work-dir names one")),
+        (ErrorKind::DiskFull, _) => elsewhere(error),
+        (ErrorKind::Directory, Some(known)) => error.hint(format!("{known}; {ELSEWHERE}")),
         _ => error,
     }
 }

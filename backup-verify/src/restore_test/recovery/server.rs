@@ -199,7 +199,7 @@ pub(super) fn not_made(error: private_server::Error) -> Error {
             error.hint(format!("{known}, or name its directory with --pg-bindir"))
         }
         (ErrorKind::Account, _) => error.hint("run the test as another user than root"),
-        (ErrorKind::Directory, Some(known)) => {
+        (ErrorKind::Directory | ErrorKind::DiskFull, Some(known)) => {
             error.hint(format!("{known}; --work-dir names another directory"))
         }
         _ => error,

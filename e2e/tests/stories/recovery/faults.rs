@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::thread;
 
+use e2e::azurite::Container;
 use e2e::{
-    Azurite, Chance, Cluster, Program, Proxy, Scratch, Version, WalStore, scratch, wait_for,
+    Azurite, Chance, Cluster, Program, Proxy, Scratch, Version, Volume, WalStore, scratch, wait_for,
 };
 
 use serde_json::Value;
@@ -145,28 +146,92 @@ fn a_server_that_is_killed_while_it_replays_goes_on() {
     assert_eq!(numbers(&restored), until(&all, moment));
 }
 
-/// A store that is gone while the base backup is unpacked, and comes back.
+/// Where in its reading a run finds its store gone.
+pub(super) enum Away {
+    /// In the base backup, after so many bytes.
+    Base(u64),
+    /// At this segment.
+    Segment(String),
+}
+
+impl Away {
+    /// Some in the base backup, and one among the segments. The end of the WAL is looked for in the last segment before
+    /// all is fetched; the one before it is only fetched.
+    pub(super) fn places(store: &WalStore) -> [Self; 3] {
+        let names = store.names().into_iter();
+        let segments: Vec<String> = names.filter(|it| it.len() == 24).collect();
+        let middle = format!("/{}.gz", segments[segments.len() - 2]);
+        [
+            Self::Base(300_000),
+            Self::Base(2_000_000),
+            Self::Segment(middle),
+        ]
+    }
+
+    /// The container's URL behind a proxy that does this.
+    pub(super) fn proxy(&self, container: &Container) -> (Proxy, String) {
+        let proxy = Proxy::to(Azurite::shared().port());
+        match self {
+            Self::Base(bytes) => proxy.gone_after(*bytes),
+            Self::Segment(name) => proxy.gone_at(name),
+        }
+        let url = container.url_at(proxy.port());
+        (proxy, url)
+    }
+}
+
+/// A store that is gone while the base backup is unpacked or the WAL is fetched, and comes back, or does not; or comes back
+/// when the disk is full.
 #[test]
-fn a_store_that_comes_back_is_waited_for() {
+fn a_store_that_goes_away_and_a_disk_that_fills() {
     let origin = Origin::new(Version::debian(), WalStore::container(), "");
     origin.base();
     origin.write(1, 5);
-    for bytes in [1_000, 300_000, 2_000_000] {
-        let proxy = Proxy::to(Azurite::shared().port());
-        proxy.gone_after(bytes);
-        let url = origin.store.azure().unwrap().url_at(proxy.port());
+    origin.write(6, 10);
+    let container = origin.store.azure().unwrap();
+    let restore = |url: &str, data: &Path, more: &str| {
+        let data = data.display();
+        let args = format!("{url} --data-dir '{data}' --at end --with-wal {more}");
+        let line = format!("exec {}", origin.store.line("restore-stream", &args));
+        Program::sh(&line).on(&origin.cluster)
+    };
+    for away in Away::places(&origin.store) {
+        let meanwhile = |data: &Path, happens: &dyn Fn()| {
+            let (proxy, url) = away.proxy(container);
+            let running = restore(&url, data, "").spawn();
+            wait_for("the store to be gone", || proxy.is_gone().then_some(()));
+            // It is asked again while it is away.
+            wait_for("more requests", || (proxy.refused() > 2).then_some(()));
+            assert!(!data.join("global/pg_control").exists());
+            happens();
+            proxy.comes_back();
+            running.wait()
+        };
+        let mut restored = origin.cluster.filled(|data| {
+            let seen = meanwhile(data, &|| ());
+            assert_eq!(seen.code(), Some(0), "{seen}");
+        });
+        restored.recover().unwrap();
+        assert_eq!(numbers(&restored), (1..=10).collect::<Vec<_>>());
+
         let place = Scratch::new();
         let data = place.join("data");
-        let args = format!("{url} --data-dir {} --at end --with-wal", data.display());
-        let running = Program::sh(&origin.store.line("restore-stream", &args)).spawn();
-        wait_for("the store to be gone", || proxy.is_gone().then_some(()));
-        // It is asked again while it is away.
-        wait_for("more requests", || (proxy.refused() > 2).then_some(()));
-        assert!(!data.join("global/pg_control").exists());
-        proxy.comes_back();
-        let seen = running.wait();
-        assert_eq!(seen.code(), Some(0), "{seen}");
-        assert!(data.join("global/pg_control").exists());
+        let (proxy, url) = away.proxy(container);
+        restore(&url, &data, "--deadline 1s")
+            .fails(1)
+            .says(": the connection was cut (tried ")
+            .says("run it again later");
+        assert!(proxy.is_gone());
+        assert!(!data.exists());
+
+        let disk = Volume::mount(place.join("disk"), "200m");
+        let data = disk.path().join("data");
+        let seen = meanwhile(&data, &|| disk.fill());
+        assert_eq!(seen.code(), Some(1), "{seen}");
+        seen.says(&format!("cannot write '{}/", data.display()))
+            .says("No space left on device")
+            .says("hint: make room");
+        assert_eq!(scratch::names(disk.path()), ["filler"]);
     }
 }
 

@@ -1,14 +1,12 @@
 //! `restore-stream --at TIME --database DB`: one database as it was, into the living server, beside everything else.
 
-use std::fs;
-use std::os::unix::fs::symlink;
+pub(crate) mod faults;
+
 use std::path::Path;
 
 use e2e::{
-    Azurite, Chance, Program, Proxy, Scratch, Seen, Version, Volume, WalStore, compare, sample,
-    scratch, wait_for,
+    Azurite, Chance, Program, Proxy, Scratch, Seen, Version, WalStore, compare, sample, scratch,
 };
-use rustix::process::Signal;
 
 use super::{Origin, commits_in, numbers_in, some_moment, until, write_in};
 
@@ -44,9 +42,12 @@ impl Living {
     }
 
     fn restore_in(&self, work: &Path, args: &str) -> Program {
+        self.restore_from(&self.origin.store.url(), work, args)
+    }
+
+    fn restore_from(&self, store: &str, work: &Path, args: &str) -> Program {
         let args = format!(
-            "{} --database \"$SHOP\" --work-dir '{}' {args}",
-            self.origin.store.url(),
+            "{store} --database \"$SHOP\" --work-dir '{}' {args}",
             work.display()
         );
         Program::sh(&format!(
@@ -168,112 +169,6 @@ fn a_database_comes_back_beside_everything_else() {
         let old = names.iter().find(|it| it.contains("_replaced_")).unwrap();
         assert_eq!(living.numbers(old).len(), 40);
     }
-}
-
-#[test]
-fn a_failure_leaves_nothing_and_a_killed_run_is_swept() {
-    let living = Living::new(Version::debian(), WalStore::directory());
-    let at = "--at end --as back";
-    // Killed while its server is there.
-    let work = living.place.join("work");
-    let is_there = || {
-        let mut entries = fs::read_dir(&work).unwrap().flatten();
-        entries.any(|it| it.path().join("data/postmaster.pid").exists())
-    };
-    for (signal, code) in [(Signal::TERM, Some(143)), (Signal::KILL, None)] {
-        let mut running = living.restore(at).spawn();
-        wait_for("the private server", || {
-            (is_there() || running.ended()).then_some(())
-        });
-        running.signal(signal);
-        let seen = running.wait();
-        assert_eq!(seen.code(), code, "{seen}");
-        assert_eq!(
-            scratch::names(&work).is_empty(),
-            signal == Signal::TERM,
-            "{seen}"
-        );
-        assert_eq!(living.origin.cluster.databases(), [SHOP, "postgres"]);
-    }
-    living
-        .restore(at)
-        .succeeds()
-        .says("which a run that was killed has left");
-    living.is_tidy();
-    assert_eq!(living.numbers("back").len(), 20);
-}
-
-#[test]
-fn a_disk_that_is_full_and_a_server_that_fails() {
-    let living = Living::new(Version::debian(), WalStore::directory());
-    let at = "--at end --as back";
-    for (options, code, words) in [
-        ("20m", 4, " free, and the cluster takes "),
-        ("500m,nr_inodes=300", 1, "No space left on device"),
-    ] {
-        let disk = Volume::mount(living.place.join(options), options);
-        living.untouched(|| {
-            living.restore_in(disk.path(), at).fails(code).says(words);
-        });
-        assert!(scratch::names(disk.path()).is_empty());
-    }
-    // A server that ends while it recovers.
-    let bin = living.origin.cluster.version().bin();
-    let fake = living.place.make("bin");
-    for name in ["initdb", "pg_controldata", "pg_dump", "pg_dumpall"] {
-        symlink(bin.join(name), fake.join(name)).unwrap();
-    }
-    let real = bin.join("postgres");
-    living.place.script(
-        "bin/postgres",
-        &format!(
-            "[ \"$1\" = --version ] && exec {} --version\necho 'LOG:  replaying' >&2\necho 'FATAL:  the replay broke' >&2\nexit 1",
-            real.display()
-        ),
-    );
-    living
-        .refused(1, &format!("{at} --pg-bindir '{}'", fake.display()))
-        .says("cannot recover to the end of the archived WAL: ")
-        .says("FATAL:  the replay broke");
-    // One that is killed when it has recovered.
-    let killing = living.place.make("killing");
-    for name in ["initdb", "pg_controldata", "pg_dumpall", "postgres"] {
-        symlink(bin.join(name), killing.join(name)).unwrap();
-    }
-    living.place.script(
-        "killing/pg_dump",
-        &format!(
-            "[ \"$1\" = --version ] || kill -KILL $(head -qn 1 '{}'/*/data/postmaster.pid)\nexec {} \"$@\"",
-            living.place.join("work").display(),
-            bin.join("pg_dump").display()
-        ),
-    );
-    living
-        .refused(1, &format!("{at} --pg-bindir '{}'", killing.display()))
-        .says("cannot dump 'it's a \"Shop\"");
-    // Another version.
-    let other = Version::of(18);
-    living
-        .refused(4, &format!("{at} --pg-bindir '{}'", other.bin().display()))
-        .says("no other major version starts on it");
-    // A tablespace lies outside of the data directory: where the living server has it.
-    let cluster = &living.origin.cluster;
-    let place = cluster.server_dir("space");
-    cluster.sql(
-        "postgres",
-        &format!("create tablespace space location '{}'", place.display()),
-    );
-    write_in(SHOP, cluster, 21, 22);
-    living.refused(4, at).says(&format!(
-        "the WAL creates a tablespace in '{}'",
-        place.display()
-    ));
-    // Before that it can be done.
-    let all = commits_in(SHOP, cluster);
-    living
-        .restore(&format!("--at '{}Z' --as back", all[10].1))
-        .succeeds();
-    assert_eq!(living.numbers("back").len(), 11);
 }
 
 /// What is read of a base backup: the database, and not the large one beside it; or all, where that is not safe.
