@@ -1,5 +1,6 @@
 //! `restore-stream --at` brings a whole cluster back to any moment: what was committed until then is there, and no more.
 
+mod crossing;
 mod faults;
 pub(crate) mod one_database;
 mod runbook;

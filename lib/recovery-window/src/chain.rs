@@ -6,8 +6,8 @@ use std::io;
 use chrono::{DateTime, Utc};
 use store::Store;
 use wal::{
-    Archive, ArchiveError, Gap, Lsn, Meaning, Reach, Record, RecordReader, Segment, UnpackError,
-    WalName, unpack,
+    Archive, ArchiveError, BegunRecord, Gap, Lsn, Meaning, Reach, Record, RecordReader, Segment,
+    UnpackError, WalName, unpack,
 };
 
 use crate::{ArchiveContents, BaseBackup};
@@ -86,7 +86,9 @@ impl Chain {
     pub fn latest<T>(&self, of: impl Fn(&Record) -> Option<T>) -> Result<Option<T>, ArchiveError> {
         for segment in self.segments.iter().rev() {
             let mut found = None;
-            self.read(*segment, &mut |record| found = of(&record).or(found.take()))?;
+            self.read_whole(*segment, |_| true, &mut |record| {
+                found = of(&record).or(found.take());
+            })?;
             if found.is_some() {
                 return Ok(found);
             }
@@ -94,11 +96,22 @@ impl Chain {
         Ok(None)
     }
 
-    /// Hands the records of one of its segments to `on`.
+    /// Hands the records of one of its segments to `on`: all that begin in it, but for a last one that goes on in the next
+    /// segment and means nothing for a recovery.
     ///
     /// # Errors
     /// As [`last_end`](Self::last_end).
     pub fn read(&self, segment: Segment, on: &mut dyn FnMut(Record)) -> Result<(), ArchiveError> {
+        self.read_whole(segment, BegunRecord::may_matter, on)
+    }
+
+    /// The same; `is_wanted` says for which last record the next segment is read.
+    fn read_whole(
+        &self,
+        segment: Segment,
+        is_wanted: impl Fn(&BegunRecord) -> bool,
+        on: &mut dyn FnMut(Record),
+    ) -> Result<(), ArchiveError> {
         let name = WalName::Segment(segment);
         let cannot = |error: &UnpackError| self.archive.unpack_error(name, error);
         let stored = self.archive.get(name)?.ok_or_else(|| {
@@ -109,15 +122,27 @@ impl Chain {
             )))
         })?;
         let mut reader = RecordReader::new();
+        // After the place where a timeline was left, a segment has records that are not of the chain.
+        let mut see = |record: Record| {
+            if record.at < self.reach.until {
+                on(record);
+            }
+        };
         let read = unpack(stored.input, stored.raw_sha256, |piece| {
-            reader.see(piece, &mut |record| {
-                // After the place where a timeline was left, a segment has records that are not of the chain.
-                if record.at < self.reach.until {
-                    on(record);
-                }
-            });
+            reader.see(piece, &mut see);
             Ok(())
         });
-        read.map(drop).map_err(|error| cannot(&error))
+        read.map_err(|error| cannot(&error))?;
+        if let Some(begun) = reader.begun().filter(|it| is_wanted(it)) {
+            let place = self.segments.iter().position(|it| *it == segment);
+            let next = self
+                .segments
+                .iter()
+                .skip(place.map_or(usize::MAX, |it| it + 1));
+            if let Some(record) = self.archive.read_on(begun, next.copied())? {
+                see(record);
+            }
+        }
+        Ok(())
     }
 }

@@ -38,5 +38,5 @@ pub use holdings::{Beyond, Gap, Holdings, Reach, Stretch};
 pub use layout::{SystemId, archive_directory, name_in_archive, stored_name};
 pub use lsn::Lsn;
 pub use name::WalName;
-pub use records::{Meaning, Record, RecordReader};
+pub use records::{BegunRecord, Meaning, Record, RecordReader};
 pub use segment::{Segment, SegmentSize};

@@ -1,10 +1,12 @@
 //! The records of a segment (PostgreSQL's `xlogrecord.h`, `xlog_internal.h`): of each its place, and where it ends a
 //! transaction or is a restore point, when that was. The layout read here is the same from PostgreSQL 14 to 18.
 
+use std::ops::ControlFlow;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use crc_fast::{CrcAlgorithm, Digest};
 
-use crate::{LongHeader, Lsn};
+use crate::{LongHeader, Lsn, Segment};
 
 /// `SizeOfXLogShortPHD`, aligned.
 const SHORT_HEADER: usize = 24;
@@ -69,9 +71,11 @@ pub enum Meaning {
 }
 
 /// Reads the records of one segment, whose bytes come in pieces, from the first that begins in it to the last that ends
-/// in it.
+/// in it. One may go on in the next segment ([`begun`](Self::begun)).
 #[derive(Debug, Default)]
 pub struct RecordReader {
+    /// That of the segment before, which ended within a record.
+    before: Option<LongHeader>,
     header: Option<LongHeader>,
     /// The page that is coming.
     page: Vec<u8>,
@@ -103,6 +107,10 @@ struct Partial {
     crc: Digest,
 }
 
+/// A record that has begun, and goes on in the next segment: almost every segment ends within one.
+#[derive(Debug)]
+pub struct BegunRecord(RecordReader);
+
 impl RecordReader {
     /// A reader of a segment from its first byte on.
     pub fn new() -> Self {
@@ -124,8 +132,10 @@ impl RecordReader {
             }
             match self.header {
                 None => match LongHeader::read(&self.page) {
-                    Ok(header) => self.header = Some(header),
-                    Err(_) => self.state = State::Ended,
+                    Ok(header) if self.before.is_none_or(|it| leads_to(&it, &header)) => {
+                        self.header = Some(header);
+                    }
+                    _ => self.state = State::Ended,
                 },
                 Some(header) => {
                     let page = std::mem::take(&mut self.page);
@@ -133,8 +143,31 @@ impl RecordReader {
                     self.read += page.len() as u64;
                     self.page = page;
                     self.page.clear();
+                    if self.read >= header.segment_size.bytes() {
+                        self.end_segment(header);
+                    }
                 }
             }
+        }
+    }
+
+    /// The record within which the segment has ended, when all its bytes were seen.
+    pub fn begun(self) -> Option<BegunRecord> {
+        (self.header.is_none() && self.is_within()).then_some(BegunRecord(self))
+    }
+
+    fn is_within(&self) -> bool {
+        matches!(self.state, State::Within(_))
+    }
+
+    fn end_segment(&mut self, header: LongHeader) {
+        match self.is_within() {
+            true => {
+                self.before = Some(header);
+                self.header = None;
+                self.read = 0;
+            }
+            false => self.state = State::Ended,
         }
     }
 
@@ -209,6 +242,55 @@ impl RecordReader {
             }
         }
     }
+}
+
+impl BegunRecord {
+    /// Takes the next bytes of the segments that come after its own, and breaks with the record when it is whole. It breaks
+    /// with none where it does not go on: PostgreSQL's WAL ended there, or these are not the next segments.
+    pub fn see(&mut self, bytes: &[u8]) -> ControlFlow<Option<Record>> {
+        let mut first = None;
+        self.0.see(bytes, &mut |record| {
+            first.get_or_insert(record);
+        });
+        let is_it = |record: &Record| self.0.before.is_some_and(|it| record.at < end_of(&it));
+        match first {
+            Some(record) => ControlFlow::Break(Some(record).filter(is_it)),
+            None if self.0.is_within() => ControlFlow::Continue(()),
+            None => ControlFlow::Break(None),
+        }
+    }
+
+    /// The segment that it goes on in, after its own one, if that is of the same timeline.
+    pub fn next(&self, own: Segment) -> Option<Segment> {
+        own.next(self.0.before?.segment_size)
+    }
+
+    /// Whether it may be one that means anything for a recovery, as far as it was seen.
+    pub fn may_matter(&self) -> bool {
+        let State::Within(partial) = &self.0.state else {
+            return false;
+        };
+        let Some([info, manager]) = partial.first.get(16..18) else {
+            // Its kind is in the next segment.
+            return true;
+        };
+        match *manager {
+            RM_XACT => matches!(info & XACT, 0x00 | 0x20 | 0x30 | 0x40),
+            RM_XLOG => info & 0xf0 == RESTORE_POINT,
+            RM_TABLESPACE => info & 0xf0 == TABLESPACE_CREATION,
+            _ => false,
+        }
+    }
+}
+
+/// The first byte after the segment that a header begins.
+fn end_of(header: &LongHeader) -> Lsn {
+    Lsn(header.address.0.saturating_add(header.segment_size.bytes()))
+}
+
+/// Whether the segment of a header comes after that of another. It may be of a later timeline.
+fn leads_to(before: &LongHeader, header: &LongHeader) -> bool {
+    header.system == before.system && header.address == end_of(before)
 }
 
 impl Partial {
@@ -313,199 +395,4 @@ fn chunk<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    const PAGE: usize = 8192;
-    const START: u64 = 0x0300_0000;
-
-    /// A segment's beginning as PostgreSQL writes it, with records of these kinds and lengths.
-    struct Written {
-        bytes: Vec<u8>,
-    }
-
-    impl Written {
-        fn new() -> Self {
-            let mut written = Self { bytes: Vec::new() };
-            written.page_header(0);
-            written
-        }
-
-        fn page_header(&mut self, left: usize) {
-            let at = self.bytes.len();
-            let first = at == 0;
-            let info = u16::from(first) << 1 | u16::from(left > 0);
-            self.bytes.extend(0xD110_u16.to_le_bytes());
-            self.bytes.extend(info.to_le_bytes());
-            self.bytes.extend(1_u32.to_le_bytes());
-            self.bytes.extend((START + at as u64).to_le_bytes());
-            self.bytes
-                .extend(u32::try_from(left).unwrap().to_le_bytes());
-            self.bytes.extend([0; 4]);
-            if first {
-                self.bytes.extend(7_u64.to_le_bytes());
-                self.bytes.extend((1_u32 << 20).to_le_bytes());
-                self.bytes.extend(8192_u32.to_le_bytes());
-            }
-        }
-
-        fn put(&mut self, record: &[u8]) -> Lsn {
-            if self.bytes.len().is_multiple_of(PAGE) {
-                self.page_header(0);
-            }
-            let at = Lsn(START + self.bytes.len() as u64);
-            let mut left = record;
-            loop {
-                let room = PAGE - self.bytes.len() % PAGE;
-                let (now, later) = left.split_at(left.len().min(room));
-                self.bytes.extend(now);
-                left = later;
-                if left.is_empty() {
-                    break;
-                }
-                self.page_header(left.len());
-            }
-            self.bytes.resize(self.bytes.len().next_multiple_of(8), 0);
-            at
-        }
-
-        fn end(mut self) -> Vec<u8> {
-            self.bytes.resize(1 << 20, 0);
-            self.bytes
-        }
-    }
-
-    fn record(manager: u8, info: u8, xid: u32, data: &[u8]) -> Vec<u8> {
-        let mut rest = vec![253, 1, 0];
-        match u8::try_from(data.len()) {
-            Ok(length) => rest.extend([255, length]),
-            Err(_) => {
-                rest.push(254);
-                rest.extend(u32::try_from(data.len()).unwrap().to_le_bytes());
-            }
-        }
-        rest.extend(data);
-        let mut header = u32::try_from(RECORD_HEADER + rest.len())
-            .unwrap()
-            .to_le_bytes()
-            .to_vec();
-        header.extend(xid.to_le_bytes());
-        header.extend([0; 8]);
-        header.extend([info, manager, 0, 0]);
-        let mut crc = Digest::new(CrcAlgorithm::Crc32Iscsi);
-        crc.update(&rest);
-        crc.update(&header);
-        header.extend(u32::try_from(crc.finalize()).unwrap().to_le_bytes());
-        header.extend(rest);
-        header
-    }
-
-    fn read(bytes: &[u8], piece: usize) -> Vec<Record> {
-        let mut reader = RecordReader::new();
-        let mut records = Vec::new();
-        for piece in bytes.chunks(piece) {
-            reader.see(piece, &mut |record| records.push(record));
-        }
-        records
-    }
-
-    fn moment(micros: i64) -> DateTime<Utc> {
-        DateTime::from_timestamp_micros(EPOCH * 1_000_000 + micros).unwrap()
-    }
-
-    #[test]
-    fn what_ends_a_transaction_is_known() {
-        let mut written = Written::new();
-        let time = 700_000_000_123_456_i64;
-        let mut data = time.to_le_bytes().to_vec();
-        data.extend([9; 300]);
-        let commit = written.put(&record(RM_XACT, 0x80, 5, &data));
-        let abort = written.put(&record(RM_XACT, 0x20, 6, &time.to_le_bytes()));
-        let prepared = written.put(&record(RM_XACT, 0x30, 0, &time.to_le_bytes()));
-        // Assignments end nothing.
-        let other = written.put(&record(RM_XACT, 0x50, 7, &time.to_le_bytes()));
-        let mut point = time.to_le_bytes().to_vec();
-        point.extend(b"before 'it'");
-        point.resize(8 + RESTORE_POINT_NAME, 0);
-        let point = written.put(&record(RM_XLOG, RESTORE_POINT, 0, &point));
-        let tablespace = written.put(&record(RM_TABLESPACE, 0, 8, b"\x07\0\0\0/fast disk\0"));
-        let dropped = written.put(&record(RM_TABLESPACE, 0x10, 8, b"\x07\0\0\0"));
-        let end = |at, xid, committed| Record {
-            at,
-            meaning: Meaning::TransactionEnd {
-                time: moment(time),
-                xid,
-                committed,
-            },
-        };
-        let wanted = [
-            end(commit, Some(5), true),
-            end(abort, Some(6), false),
-            end(prepared, None, true),
-            Record {
-                at: other,
-                meaning: Meaning::Other,
-            },
-            Record {
-                at: point,
-                meaning: Meaning::RestorePoint {
-                    time: moment(time),
-                    name: b"before 'it'".to_vec(),
-                },
-            },
-            Record {
-                at: tablespace,
-                meaning: Meaning::TablespaceCreation {
-                    location: b"/fast disk".to_vec(),
-                },
-            },
-            Record {
-                at: dropped,
-                meaning: Meaning::Other,
-            },
-        ];
-        let bytes = written.end();
-        for piece in [1, 39, 8191, 8192, 100_000, 1 << 20] {
-            assert_eq!(read(&bytes, piece), wanted, "{piece}");
-        }
-        // Nothing after a record that is damaged.
-        let mut damaged = bytes.clone();
-        damaged[usize::try_from(abort.0 - START).unwrap() + 30] ^= 1;
-        assert_eq!(read(&damaged, 4096), wanted[..1]);
-    }
-
-    #[test]
-    fn a_record_that_goes_on_in_the_next_segment_is_not_whole() {
-        let mut written = Written::new();
-        let first = written.put(&record(9, 0, 0, &[1; 100]));
-        written.put(&record(9, 0, 0, &vec![2; 2 << 20]));
-        let segment = &written.bytes[..1 << 20];
-        let places: Vec<Lsn> = read(segment, 5000).iter().map(|it| it.at).collect();
-        assert_eq!(places, [first]);
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
-
-        #[test]
-        fn every_record_is_found(lengths in proptest::collection::vec(0..20_000_usize, 0..40), piece in 1..30_000_usize) {
-            let mut written = Written::new();
-            let wanted: Vec<Lsn> = lengths.iter().map(|length| written.put(&record(9, 0, 0, &vec![3; *length]))).collect();
-            let places: Vec<Lsn> = read(&written.end(), piece).iter().map(|it| it.at).collect();
-            prop_assert_eq!(places, wanted);
-        }
-
-        #[test]
-        fn no_bytes_are_too_much_for_it(mut bytes in proptest::collection::vec(any::<u8>(), 0..20_000), changed: bool) {
-            if changed {
-                let mut written = Written::new();
-                written.put(&record(RM_XACT, 0, 1, &[0; 9]));
-                let begin = written.end();
-                bytes.splice(..bytes.len().min(80), begin[..80].iter().copied());
-            }
-            read(&bytes, 777);
-        }
-    }
-}
+mod tests;

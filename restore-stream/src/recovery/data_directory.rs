@@ -161,6 +161,11 @@ impl DataDirectory {
         self.owner.map(|(user, _)| user)
     }
 
+    /// The path of a file of it.
+    pub(crate) fn path_of(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
     /// Makes a directory in it, and those above it.
     ///
     /// # Errors

@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 
 use job::{Error, Progress, in_parallel, say, text};
 use store::Store;
-use wal::{Archive, Record, Segment, WalName};
+use wal::{Archive, BegunRecord, Record, Segment, WalName};
 
 use super::choice::Candidate;
 use super::cut::{self, Passage};
@@ -61,12 +61,12 @@ pub(crate) fn fetch(
         };
         let mut passage = Passage::new(moment, args.recovery.exclusive, limit);
         let name = WalName::Segment(*segment);
-        put(&archive, name, directory, &mut |record| passage.see(record))?;
+        let begun = put(&archive, name, directory, &mut |record| passage.see(record))?;
         if passage.ends() {
             last.fetch_min(number, Ordering::Relaxed);
         }
         let mut passages = passages.lock().unwrap_or_else(PoisonError::into_inner);
-        passages.insert(number, passage);
+        passages.insert(number, (passage, begun));
         Ok(1)
     };
     let progress = Progress::new("fetching WAL".to_owned(), None);
@@ -91,10 +91,17 @@ pub(crate) fn fetch(
     if let Some(error) = first_error {
         return Err(error);
     }
-    let passages = passages
-        .into_inner()
-        .unwrap_or_else(PoisonError::into_inner);
-    let last = last.into_inner();
+    let passages = passages.into_inner();
+    let passages = passages.unwrap_or_else(PoisonError::into_inner);
+    let (passages, last) = joined(passages, last.into_inner(), |number, begun| {
+        match needed.get(number) {
+            Some(segment) => {
+                let path = directory.path_of(&pg_wal(WalName::Segment(*segment)));
+                tablespaces::read_on(&path, begun)
+            }
+            None => Ok(ControlFlow::Break(None)),
+        }
+    })?;
     let mut wanted = passages.range(..=last);
     if let Some(path) = wanted.find_map(|(_, passage)| passage.tablespace.as_ref())
         && !args.recovery.allow_tablespaces
@@ -114,8 +121,7 @@ pub(crate) fn fetch(
                 true => cut.beyond.0 % size.bytes(),
                 false => 0,
             };
-            let name = format!("pg_wal/{}", WalName::Segment(*segment));
-            directory.let_write(&name, |path| {
+            directory.let_write(&pg_wal(WalName::Segment(*segment)), |path| {
                 cut::empty_from(path, offset).map_err(|error| {
                     Error::io(format_args!("cannot write '{}'", path.display()), &error)
                 })
@@ -126,7 +132,7 @@ pub(crate) fn fetch(
     // All histories: the server looks among them for a timeline that nobody had yet.
     for name in candidate.contents.files.keys() {
         if let WalName::History(_) = name {
-            put(&archive, *name, directory, &mut |_| {})?;
+            let _ = put(&archive, *name, directory, &mut |_| {})?;
         }
     }
     say!("fetched {} of WAL", text::count(count, "segment"));
@@ -139,24 +145,63 @@ pub(crate) fn fetch(
     }
 }
 
-/// Fetches a file, and hands the records of a segment to `on`.
+/// Adds to each segment the record that goes on in the next one, as far as the moment. Returns the number of the segment
+/// that this is in, too, if it is in one before `last`. `read_on` reads of a record what a segment has of it.
+fn joined(
+    passages: BTreeMap<usize, (Passage, Option<BegunRecord>)>,
+    mut last: usize,
+    mut read_on: impl FnMut(usize, &mut BegunRecord) -> Result<ControlFlow<Option<Record>>, Error>,
+) -> Result<(BTreeMap<usize, Passage>, usize), Error> {
+    let numbers: Vec<usize> = passages.keys().copied().collect();
+    let mut joined = BTreeMap::new();
+    for (number, (mut passage, begun)) in passages {
+        let wanted = begun.filter(|it| number < last && it.may_matter());
+        if let Some(mut begun) = wanted {
+            let mut next = number + 1;
+            // All that are there follow each other.
+            while numbers.binary_search(&next).is_ok() {
+                match read_on(next, &mut begun)? {
+                    ControlFlow::Continue(()) => next += 1,
+                    ControlFlow::Break(record) => {
+                        record.into_iter().for_each(|it| passage.see(it));
+                        break;
+                    }
+                }
+            }
+            if passage.ends() {
+                last = last.min(number);
+            }
+        }
+        joined.insert(number, passage);
+    }
+    Ok((joined, last))
+}
+
+/// Where a file of the WAL is in a data directory.
+fn pg_wal(name: WalName) -> String {
+    format!("pg_wal/{name}")
+}
+
+/// Fetches a file, and hands the records of a segment to `on`. Returns the last one if it goes on in the next segment.
 fn put(
     archive: &Archive,
     name: WalName,
     directory: &DataDirectory,
     on: &mut dyn FnMut(Record),
-) -> Result<(), Error> {
+) -> Result<Option<BegunRecord>, Error> {
     let stored = archive.get(name)?.ok_or_else(|| {
         Error::failed(format!(
             "'{}' is gone since the store was listed",
             archive.label_of(name)
         ))
     })?;
-    directory.let_write(&format!("pg_wal/{name}"), |to| {
+    let mut begun = None;
+    directory.let_write(&pg_wal(name), |to| {
         arrival::place(stored, name, archive, to)?;
-        match name {
-            WalName::Segment(_) => tablespaces::read(to, on),
-            _ => Ok(()),
+        if let WalName::Segment(_) = name {
+            begun = tablespaces::read(to, on)?;
         }
-    })
+        Ok(())
+    })?;
+    Ok(begun)
 }

@@ -65,7 +65,7 @@ pub(crate) fn run(args: &Args, name: &str) -> Result<Exit, Error> {
     let spool = args.wal.ahead.map(|ahead| Spool::beside(to, ahead.into()));
     if let Some(spooled) = spool.as_ref().and_then(|spool| spool.take(name)) {
         match arrival::place(spooled, name, &archive, to) {
-            Ok(_) => return checked(args, name, to),
+            Ok(_) => return checked(args, name, to, &archive),
             Err(error) => say!(
                 "fetching '{name}' again, as the copy in the spool directory is no good: {error}"
             ),
@@ -91,13 +91,13 @@ pub(crate) fn run(args: &Args, name: &str) -> Result<Exit, Error> {
         let store = open_store(&args.backup, hasty)?;
         spool.fill(&Archive::new(&store, system), name, header.segment_size);
     }
-    checked(args, name, to)
+    checked(args, name, to, &archive)
 }
 
 /// Whether PostgreSQL may replay what is there now.
-fn checked(args: &Args, name: WalName, to: &Path) -> Result<Exit, Error> {
+fn checked(args: &Args, name: WalName, to: &Path, archive: &Archive) -> Result<Exit, Error> {
     if args.wal.no_tablespaces {
-        tablespaces::check(name, to)?;
+        tablespaces::check(name, to, archive)?;
     }
     Ok(Exit::Done)
 }

@@ -9,6 +9,7 @@ mod put;
 
 use std::fs::File;
 use std::io::{self, Cursor, Read};
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 
 use azure_blob::{Client, ErrorKind as ServiceErrorKind};
@@ -21,7 +22,9 @@ pub use packed::{Packed, UnpackError, Unpacked, unpack};
 pub use put::Put;
 
 use crate::layout::{ARCHIVES, file_name};
-use crate::{History, SystemId, WalName, archive_directory, stored_name};
+use crate::{
+    BegunRecord, History, Record, Segment, SystemId, WalName, archive_directory, stored_name,
+};
 
 /// What is fetched in one request and kept in memory while it is read. A larger segment is fetched in ranges.
 const WHOLE: u64 = 64 << 20;
@@ -205,6 +208,40 @@ impl Archive {
             Ok(history) => Ok(Some(history)),
             Err(error) => Err(self.not_good(name, &error.to_string())),
         }
+    }
+
+    /// Reads on what goes on in the segments after its own, which are these: the record when it is whole, none if they
+    /// do not hold the rest of it.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get); a segment is damaged.
+    pub fn read_on(
+        &self,
+        mut begun: BegunRecord,
+        next: impl IntoIterator<Item = Segment>,
+    ) -> Result<Option<Record>, ArchiveError> {
+        for segment in next {
+            let name = WalName::Segment(segment);
+            let Some(stored) = self.get(name)? else {
+                return Ok(None);
+            };
+            let mut ended = None;
+            let unpacked = unpack(stored.input, stored.raw_sha256, |piece| {
+                match begun.see(piece) {
+                    ControlFlow::Continue(()) => Ok(()),
+                    ControlFlow::Break(record) => {
+                        ended = Some(record);
+                        // No more of it is needed.
+                        Err(io::ErrorKind::Interrupted.into())
+                    }
+                }
+            });
+            match ended {
+                Some(record) => return Ok(record),
+                None => unpacked.map_err(|error| self.unpack_error(name, &error))?,
+            };
+        }
+        Ok(None)
     }
 
     /// What kept a file of it from being unpacked, for a person.
