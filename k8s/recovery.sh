@@ -4,7 +4,11 @@
 # shellcheck disable=SC2016 # $(STORE) is for Kubernetes to expand, the others for the Job's shell
 # shellcheck disable=SC2154 # namespace, context, dry_run: common.sh; what is restored, and from where: restore-backup.sh
 
-statefulset=postgresql-primary claim_size=""
+statefulset=postgresql-primary claim_size="" wait=12h
+# The exit code of the Job that has waited long enough.
+still_recovering=75
+# More than its pod takes to start, and one question to the server.
+beside_waiting=600
 # What read_statefulset finds.
 container="" image="" user="" group="" pgdata="" volume="" mount="" sub_path="" claim="" has_template="" archives=""
 
@@ -178,18 +182,37 @@ esac'
 database_line='export PGPASSWORD="$(cat /run/secrets/postgresql/password)"
 exec /opt/backup/restore-stream "$@" --work-dir /restored'
 
-# The line that waits until the server has recovered.
-await_line='export PGPASSWORD="$(cat /run/secrets/postgresql/password)"
-said=
+# The line that waits until the server has recovered, for $1 seconds, and then ends with the code $2.
+await_line='export PGPASSWORD="$(cat /run/secrets/postgresql/password)" PGCONNECT_TIMEOUT=20
+said= began="$(date +%s)"
 while :; do
     answer="$(psql -XAtd postgres -c "SELECT pg_is_in_recovery()" 2>&1)" || true
     [ "$answer" != f ] || break
     [ "$answer" != t ] || answer="the server replays WAL"
     [ "$answer" = "$said" ] || echo "$answer"
     said=$answer
+    if [ "$(($(date +%s) - began))" -ge "$1" ]; then
+        echo "after $1 s it is not done" >&2
+        exit "$2"
+    fi
     sleep 2
 done
 psql -XAtd postgres -c "SELECT coalesce('\''the last transaction that came back is of '\'' || pg_last_xact_replay_timestamp(), '\''no transaction was replayed'\'')"'
+
+# Prints the seconds of a time such as 90m, or nothing if it is none: seconds TIME
+seconds() {
+    local unit
+    case $1 in
+    *s) unit=1 ;;
+    *m) unit=60 ;;
+    *h) unit=3600 ;;
+    *) return ;;
+    esac
+    case ${1%?} in
+    "" | *[!0-9]* | 0* | ??????*) ;;
+    *) echo "$((${1%?} * unit))" ;;
+    esac
+}
 
 # Stops PostgreSQL, and waits until its pod is gone. It archives its last WAL before it ends.
 stop_server() {
@@ -241,8 +264,9 @@ start_server() {
         fail 1 "cannot start the StatefulSet '$statefulset'"
     say "starting the StatefulSet $statefulset on the claim $1; its log: kubectl logs -n $namespace $statefulset-0"
     run_job postgresql-restore "$(job_name await-recovery)" "
+        {\"op\": \"add\", \"path\": \"/spec/activeDeadlineSeconds\", \"value\": $(($(seconds "$wait") + beside_waiting))},
         {\"op\": \"replace\", \"path\": \"/spec/template/spec/containers/0/command\", \"value\": [\"sh\", \"-euc\", $(json "$await_line")]},
-        {\"op\": \"replace\", \"path\": \"/spec/template/spec/containers/0/args\", \"value\": []}"
+        {\"op\": \"replace\", \"path\": \"/spec/template/spec/containers/0/args\", \"value\": [\"await\", \"$(seconds "$wait")\", \"$still_recovering\"]}"
 }
 
 # The arguments that say which moment, and of which store.
@@ -307,8 +331,19 @@ recover_cluster() {
             "$state; the claim that was not filled: kubectl delete pvc -n $namespace $new"
     fi
     [ "$moment" = end ] || stop_server
-    (start_server "$new") || fail $? "the server on the new claim could not be asked" \
-        "kubectl logs -n $namespace $statefulset-0; the old data are on the claim $claim"
+    code=0
+    (start_server "$new") || code=$?
+    case $code in
+    0) ;;
+    "$still_recovering")
+        fail 1 "the server on the claim $new has not recovered within $wait" \
+            "kubectl logs -n $namespace $statefulset-0 --tail=20: while it replays, it goes on by itself, and SELECT pg_is_in_recovery() says f when it is done; kubectl get pod -n $namespace $statefulset-0: if it starts again and again, kubectl rollout undo -n $namespace statefulset/$statefulset goes back to the old data, on the claim $claim"
+        ;;
+    *)
+        fail "$code" "the server on the new claim could not be asked" \
+            "kubectl logs -n $namespace $statefulset-0; the old data are on the claim $claim"
+        ;;
+    esac
     say "restored. Write it into your manifests, or the next apply brings the old data back: volume of the StatefulSet, claim $new"
     say "when nobody misses anything: kubectl delete pvc -n $namespace $claim; and make a base backup"
 }

@@ -29,6 +29,8 @@ usage: restore-backup.sh [options] [-- OPTION-OF-RESTORE-STREAM...]
   --replace          replace existing databases, and keep them as DB_replaced_…
   --statefulset NAME with --at: PostgreSQL's StatefulSet (default: postgresql-primary)
   --claim-size SIZE  with --at: of the claim that is made (default: as the old one)
+  --wait TIME        with --at and --all: until the server has recovered, at most 90m, 12h
+                     (default: 12h); it goes on by itself
   --context NAME     kubectl context (default: the current one)
   --yes              ask nothing
   --dry-run          print the Job without starting it (kubectl create -f - does); asks nothing
@@ -51,6 +53,7 @@ while [ $# -gt 0 ]; do
     --at) need_value "$1" "$@" && choice=moment moment=$2 && shift ;;
     --statefulset) need_value "$1" "$@" && statefulset=$2 && shift ;;
     --claim-size) need_value "$1" "$@" && claim_size=$2 && shift ;;
+    --wait) need_value "$1" "$@" && wait=$2 && shift ;;
     --all) what=all ;;
     --database) need_value "$1" "$@" && what=database database=$2 && shift ;;
     --as) need_value "$1" "$@" && name=$2 && shift ;;
@@ -78,6 +81,7 @@ if [ "$choice" = moment ]; then
     from=azure
 fi
 [ -z "$name" ] || [ "$what" = database ] || fail 2 "--as needs --database"
+[ -n "$(seconds "$wait")" ] || fail 2 "--wait needs a time such as 90m or 12h, not '$wait'"
 if [ -n "$dry_run" ] && { [ -z "$choice" ] || [ -z "$from" ] || [ -z "$what" ]; }; then
     fail 2 "--dry-run asks nothing" "say --from, one of --backup, --latest and --before (or --at), and --all or --database"
 fi

@@ -1,7 +1,7 @@
 //! `restore-backup.sh --at`: what it stops, makes, changes and starts, in which order, and what it leaves when its Jobs
 //! fail.
 
-use e2e::{Program, Seen, tool};
+use e2e::{Program, Scratch, Seen, tool};
 use serde_json::{Value, json};
 
 use super::api::{Shared, path_of};
@@ -385,6 +385,21 @@ fn a_job_that_fails_leaves_the_server_on_its_old_claim() {
     assert_eq!(seen.code(), Some(1), "{seen}");
     seen.says("could not be asked")
         .says("the old data are on the claim postgresql-data");
+    // One that takes too long goes on.
+    let waiting = stage(&postgresql(), 0, 75);
+    let seen = run(&waiting, "--at end --all --yes --wait 90m");
+    assert_eq!(seen.code(), Some(1), "{seen}");
+    seen.says("has not recovered within 90m")
+        .says("kubectl logs -n database postgresql-primary-0 --tail=20")
+        .says("kubectl rollout undo -n database statefulset/postgresql-primary")
+        .says("the old data, on the claim postgresql-data");
+    let job = &object(&waiting, "Job", "await-recovery")["spec"];
+    assert_eq!(job["activeDeadlineSeconds"], 90 * 60 + 600);
+    for wrong in ["soon", "0h", "h", "12", "-1h", "9999999h"] {
+        let seen = run(&waiting, &format!("--at end --all --yes --wait {wrong}"));
+        assert_eq!(seen.code(), Some(2), "{seen}");
+        seen.says("--wait needs a time such as 90m or 12h");
+    }
     let failing = stage(&postgresql(), 4, 0);
     let seen = run(&failing, "--at end --database shop --yes");
     assert_eq!(seen.code(), Some(4), "{seen}");
@@ -404,6 +419,36 @@ fn a_job_that_fails_leaves_the_server_on_its_old_claim() {
         .fails(1);
     stays.says("has not ended");
     assert_eq!(changes(&failing), ["PATCH statefulsets/postgresql-primary"]);
+}
+
+/// Runs the line that waits, with a server that says this whenever it is asked.
+fn waited(line: &str, answer: &str, code: i32) -> Seen {
+    let place = Scratch::new();
+    place.script("psql", &format!("echo '{answer}'"));
+    Program::sh("PATH=\"$PLACE:$PATH\"; export PATH; exec sh -euc \"$LINE\" await 0 75")
+        .env("PLACE", place.path())
+        .env("LINE", line)
+        .fails(code)
+}
+
+#[test]
+fn a_recovery_is_not_waited_for_for_ever() {
+    let stage = stage(&postgresql(), 0, 0);
+    run(&stage, "--at end --all --yes");
+    let job = &object(&stage, "Job", "await-recovery")["spec"];
+    assert_eq!(job["activeDeadlineSeconds"], 12 * 3600 + 600);
+    let container = &job["template"]["spec"]["containers"][0];
+    assert_eq!(container["args"], json!(["await", "43200", "75"]));
+    let line = text(&container["command"][2]);
+    for (answer, said) in [
+        ("t", "the server replays WAL"),
+        ("connection refused", "connection refused"),
+    ] {
+        let seen = waited(line, answer, 75);
+        assert!(seen.out().contains(said), "{seen}");
+        seen.says("after 0 s it is not done");
+    }
+    waited(line, "f", 0);
 }
 
 #[test]
