@@ -25,9 +25,10 @@ const TOKEN_VARIABLE: &str = "AZURE_STORAGE_SAS_TOKEN";
 /// The variable that names a file with one.
 const TOKEN_FILE_VARIABLE: &str = "AZURE_STORAGE_SAS_TOKEN_FILE";
 /// How lines begin that are handed on: its progress, and which base backups it leaves aside.
-const HANDED_ON: [&str; 3] = [
+const HANDED_ON: [&str; 4] = [
     "restore-stream: restoring '",
     "restore-stream: unpacking '",
+    "restore-stream: fetching WAL: ",
     "restore-stream: passed over '",
 ];
 

@@ -31,6 +31,7 @@ mod private_directory;
 mod readiness;
 mod recover;
 mod recovered_data;
+mod replay;
 mod server;
 
 pub use account::unused_account;

@@ -8,6 +8,7 @@ use pg_client::{Child, Server, quote_ident, random_key};
 use pg_text::PgText;
 
 use crate::recovered_data::Configuration;
+use crate::replay::Replay;
 use crate::{Error, ErrorKind, PrivateServer, ServerDirectory};
 
 /// Random bytes in the name of a superuser of ours.
@@ -24,7 +25,7 @@ const SESSION_17: &str = " -c event_triggers=off";
 impl PrivateServer {
     /// Starts a server on [`ServerDirectory::data`], which holds a base backup, all the WAL that is needed in `pg_wal`, a
     /// `recovery.signal`, and the target in `postgresql.auto.conf` (what `restore-stream --at … --data-dir … --with-wal`
-    /// makes), and waits until it has recovered, however long that takes. It may be written to then, on a timeline of its
+    /// makes), and waits until it has recovered, however long that takes; how far it is, it says ([`job::Progress`]). It may be written to then, on a timeline of its
     /// own, and forgets everything when it ends.
     ///
     /// No other setting of the cluster holds. The superuser that [`conninfo`](Self::conninfo) names is the first of
@@ -48,7 +49,10 @@ impl PrivateServer {
             .clone()
             .with_option("options", &session.as_str().into());
         let as_user = |user: &PgText| reached.clone().with_option("user", user);
-        server.postgres = Some(server.started().map_err(Error::of_recovery)?);
+        let mut replay = Replay::of(&server.directory.data());
+        let started = server.started_while(&mut || replay.look());
+        drop(replay);
+        server.postgres = Some(started.map_err(Error::of_recovery)?);
         let superuser = likely.iter().map(as_user).find(is_superuser);
         server.conninfo = match superuser {
             Some(conninfo) => conninfo,

@@ -92,6 +92,11 @@ impl PrivateServer {
 
     /// Starts `postgres`, and waits until it is ready, or ends.
     pub(crate) fn started(&self) -> Result<Child, Error> {
+        self.started_while(&mut || ())
+    }
+
+    /// The same; `waiting` is called again and again meanwhile.
+    pub(crate) fn started_while(&self, waiting: &mut dyn FnMut()) -> Result<Child, Error> {
         let failed = |error: pg_client::Error| self.directory.ended(&error);
         let data = self.directory.data();
         let mut postgres = self.directory.program("postgres", self.conninfo.account());
@@ -110,6 +115,7 @@ impl PrivateServer {
                     "the server ended at once",
                 ));
             }
+            waiting();
             thread::sleep(PAUSE);
         }
         Ok(child)

@@ -2,10 +2,13 @@
 
 pub(crate) mod faults;
 
+use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use e2e::{
     Azurite, Chance, Program, Proxy, Scratch, Seen, Version, WalStore, compare, sample, scratch,
+    wait_for,
 };
 
 use super::{Origin, commits_in, numbers_in, some_moment, until, write_in};
@@ -274,4 +277,61 @@ fn only_what_is_needed_is_read_where_that_is_safe() {
         let left = scratch::names(place.path());
         assert!(left.is_empty(), "{left:?}");
     }
+}
+
+/// A replay says how far it is: a log hears of it every 30 s, a terminal at once.
+#[test]
+fn a_long_replay_says_how_far_it_is() {
+    let living = Living::new(Version::debian(), WalStore::directory());
+    let cluster = &living.origin.cluster;
+    write_in(SHOP, cluster, 21, 22);
+    write_in(SHOP, cluster, 23, 24);
+    let mut names = living.origin.store.names().into_iter();
+    let last = names.rfind(|it| it.len() == 24).unwrap();
+    // A server that does not get the last segment before it may.
+    let (bin, place) = (cluster.version().bin(), &living.place);
+    let slow = place.make("slow");
+    for name in ["initdb", "pg_controldata", "pg_dump", "pg_dumpall"] {
+        symlink(bin.join(name), slow.join(name)).unwrap();
+    }
+    let go = place.join("go");
+    place.script(
+        "slow/postgres",
+        &format!(
+            "[ \"$1\" = --version ] && exec {postgres} --version\nexec {postgres} \"$@\" -c restore_command=\"[ %f != {last} ] || until [ -e '{}' ]; do sleep 0.1; done; false\"",
+            go.display(),
+            postgres = bin.join("postgres").display()
+        ),
+    );
+    let screen = place.write("screen", "");
+    let args = format!(
+        "{} --database \"$SHOP\" --as back --at end --yes --work-dir '{}' --pg-bindir '{}'",
+        living.origin.store.url(),
+        place.join("work").display(),
+        slow.display()
+    );
+    let line = living.origin.store.line("restore-stream", &args);
+    let mut running = Program::other("script")
+        .args(["-qefc", &line])
+        .arg(&screen)
+        .on(cluster)
+        .env("SHOP", SHOP)
+        .stdin("")
+        .spawn();
+    let shows = |count: usize| {
+        let said = fs::read_to_string(&screen).unwrap_or_default();
+        let fetched = format!("fetched {count} segments of WAL");
+        let bar = format!(" {}.00 MiB/{count}.00 MiB ", count - 1);
+        let mut lines = said.split(['\r', '\n']);
+        said.contains(&fetched) && lines.any(|it| it.contains("replaying WAL") && it.contains(&bar))
+    };
+    wait_for("the bar", || {
+        ((2..20).any(shows) || running.ended()).then_some(())
+    });
+    fs::write(&go, "").unwrap();
+    let seen = running.wait();
+    assert_eq!(seen.code(), Some(0), "{seen}");
+    assert!((2..20).any(shows), "{seen}");
+    living.is_tidy();
+    assert_eq!(living.numbers("back"), living.numbers(SHOP));
 }
