@@ -206,6 +206,14 @@ fn every_moment_comes_back() {
         let moment = later(&one.1, span(one, next) / 2);
         let restored = origin.recovered(&format!("--at '{moment}Z'"));
         assert_eq!(numbers(&restored).last(), Some(&one.0), "{moment}");
+        // Between the two that are closest.
+        let pauses = all.windows(2).map(|pair| (&pair[0], &pair[1]));
+        let (one, next) = pauses.min_by_key(|(one, next)| span(one, next)).unwrap();
+        println!("{} microseconds", span(one, next));
+        let restored = origin.recovered(&format!("--at '{}Z' --with-wal", one.1));
+        assert_eq!(numbers(&restored), until(&all, &one.1));
+        let checksums = restored.sql("postgres", "show data_checksums");
+        assert_eq!(checksums, if major == 18 { "on" } else { "off" });
         // The commit itself, and up to it.
         let (number, time) = &all[80];
         let restored = origin.recovered(&format!("--at '{time}Z' --exclusive"));

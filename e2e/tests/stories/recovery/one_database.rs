@@ -4,7 +4,7 @@ pub(crate) mod faults;
 
 use std::fs;
 use std::os::unix::fs::symlink;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use e2e::{
     Azurite, Chance, Program, Proxy, Scratch, Seen, Version, WalStore, compare, sample, scratch,
@@ -31,8 +31,12 @@ impl Living {
             "postgres",
             &format!("create database \"{}\"", SHOP.replace('"', "\"\"")),
         );
-        sql(SHOP, "create table commits (i int)");
+        sql(
+            SHOP,
+            "create table commits (i int); create unlogged table unlogged as select 1; select lo_from_bytea(7, 'before')",
+        );
         origin.base();
+        sql(SHOP, "select lo_put(7, 0, 'behind')");
         write_in(SHOP, &origin.cluster, 1, 20);
         let place = Scratch::new();
         place.make("work");
@@ -78,9 +82,38 @@ impl Living {
         done
     }
 
+    /// No file is left, and no process.
     fn is_tidy(&self) {
-        let left = scratch::names(self.place.join("work"));
+        let work = self.place.join("work");
+        let left = scratch::names(&work);
         assert!(left.is_empty(), "{left:?}");
+        wait_for("the private server to be gone", || {
+            let mut processes = fs::read_dir("/proc").unwrap().flatten();
+            let runs = processes.any(|it| {
+                fs::read_link(it.path().join("cwd")).is_ok_and(|cwd| cwd.starts_with(&work))
+            });
+            (!runs).then_some(())
+        });
+    }
+
+    /// The programs of a server that does not get the last segment before the file is there.
+    fn slow_server(&self, go: &Path) -> PathBuf {
+        let names = self.origin.store.names();
+        let last = names.iter().rfind(|it| it.len() == 24).unwrap();
+        let bin = self.origin.cluster.version().bin();
+        let slow = self.place.make("slow");
+        for name in ["initdb", "pg_controldata", "pg_dump", "pg_dumpall"] {
+            symlink(bin.join(name), slow.join(name)).unwrap();
+        }
+        self.place.script(
+            "slow/postgres",
+            &format!(
+                "[ \"$1\" = --version ] && exec {postgres} --version\nexec {postgres} \"$@\" -c restore_command=\"[ %f != {last} ] || until [ -e '{}' ]; do sleep 0.1; done; false\"",
+                go.display(),
+                postgres = bin.join("postgres").display()
+            ),
+        );
+        slow
     }
 
     fn numbers(&self, database: &str) -> Vec<usize> {
@@ -129,6 +162,9 @@ fn a_database_comes_back_beside_everything_else() {
         }
         living.restore("--at end --as 'all of it'").succeeds();
         assert_eq!(living.numbers("all of it").len(), 40);
+        let found = "select (select count(*) from unlogged), convert_from(lo_get(7), 'UTF8')";
+        assert_eq!(cluster.sql("all of it", found), "0|behind");
+        assert_eq!(cluster.sql(SHOP, found), "1|behind");
 
         // One table, into the living database and elsewhere.
         living
@@ -286,23 +322,9 @@ fn a_long_replay_says_how_far_it_is() {
     let cluster = &living.origin.cluster;
     write_in(SHOP, cluster, 21, 22);
     write_in(SHOP, cluster, 23, 24);
-    let mut names = living.origin.store.names().into_iter();
-    let last = names.rfind(|it| it.len() == 24).unwrap();
-    // A server that does not get the last segment before it may.
-    let (bin, place) = (cluster.version().bin(), &living.place);
-    let slow = place.make("slow");
-    for name in ["initdb", "pg_controldata", "pg_dump", "pg_dumpall"] {
-        symlink(bin.join(name), slow.join(name)).unwrap();
-    }
+    let place = &living.place;
     let go = place.join("go");
-    place.script(
-        "slow/postgres",
-        &format!(
-            "[ \"$1\" = --version ] && exec {postgres} --version\nexec {postgres} \"$@\" -c restore_command=\"[ %f != {last} ] || until [ -e '{}' ]; do sleep 0.1; done; false\"",
-            go.display(),
-            postgres = bin.join("postgres").display()
-        ),
-    );
+    let slow = living.slow_server(&go);
     let screen = place.write("screen", "");
     let args = format!(
         "{} --database \"$SHOP\" --as back --at end --yes --work-dir '{}' --pg-bindir '{}'",

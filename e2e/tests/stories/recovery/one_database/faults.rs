@@ -2,10 +2,10 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use e2e::{Cluster, Version, Volume, WalStore, scratch, wait_for};
-use rustix::process::Signal;
+use e2e::{Chance, Cluster, Version, Volume, WalStore, scratch, wait_for};
+use rustix::process::{Pid, Signal, kill_process};
 
 use super::super::faults::Away;
 use super::super::{commits_in, write_in};
@@ -42,6 +42,77 @@ fn a_failure_leaves_nothing_and_a_killed_run_is_swept() {
         .says("which a run that was killed has left");
     living.is_tidy();
     assert_eq!(living.numbers("back").len(), 20);
+}
+
+#[test]
+fn a_server_that_is_killed_while_it_replays() {
+    let living = Living::new(Version::debian(), WalStore::directory());
+    let slow = living.slow_server(&living.place.join("never"));
+    let work = living.place.join("work");
+    let args = format!("--at end --as back --pg-bindir '{}'", slow.display());
+    living.untouched(|| {
+        let mut running = living.restore(&args).spawn();
+        let server = wait_for("the private server", || {
+            let mut entries = fs::read_dir(&work).unwrap().flatten();
+            let pid_file = entries
+                .find_map(|it| fs::read_to_string(it.path().join("data/postmaster.pid")).ok());
+            assert!(!running.ended());
+            Pid::from_raw(pid_file?.lines().next()?.parse().ok()?)
+        });
+        kill_process(server, Signal::KILL).unwrap();
+        let seen = running.wait();
+        assert_eq!(seen.code(), Some(1), "{seen}");
+        seen.says("cannot recover to the end of the archived WAL: ")
+            .says("was killed by SIGKILL");
+    });
+}
+
+#[test]
+fn a_flip_or_a_cut_anywhere_is_not_restored() {
+    let mut chance = Chance::new();
+    let living = Living::new(Version::of(17), WalStore::directory());
+    write_in(SHOP, &living.origin.cluster, 21, 30);
+    write_in(SHOP, &living.origin.cluster, 31, 40);
+    let store = PathBuf::from(living.origin.store.url());
+    let segments = living.origin.store.names().into_iter();
+    // The base backup's own first segment and all after it.
+    let mut files: Vec<PathBuf> = segments
+        .filter(|it| it.len() == 24)
+        .map(|it| living.origin.store.path(&it))
+        .collect();
+    let base = scratch::names(&store);
+    let base = base.iter().find(|it| it.ends_with(".tar.gz")).unwrap();
+    files.push(store.join(base));
+    for number in 0..6 {
+        let file = match number {
+            0 | 1 => files.last().unwrap(),
+            _ => chance.of(&files),
+        };
+        let bytes = fs::read(file).unwrap();
+        let mut bad = bytes.clone();
+        let at = chance.below(bad.len());
+        match number % 2 {
+            0 => bad[at] ^= 1 << chance.below(8),
+            _ => bad.truncate(at),
+        }
+        fs::write(file, &bad).unwrap();
+        let what = format!("{}: byte {at} of {}", file.display(), bytes.len());
+        let cluster = &living.origin.cluster;
+        let before = cluster.databases();
+        let seen = living.restore("--at end --as back").run();
+        living.is_tidy();
+        match seen.code() {
+            // It was of no use to it.
+            Some(0) => {
+                assert_eq!(living.numbers("back").len(), 40, "{what}\n{seen}");
+                cluster.sql("postgres", "drop database back");
+            }
+            Some(1 | 3) => {}
+            _ => panic!("{what}\n{seen}"),
+        }
+        assert_eq!(cluster.databases(), before, "{what}\n{seen}");
+        fs::write(file, bytes).unwrap();
+    }
 }
 
 #[test]
