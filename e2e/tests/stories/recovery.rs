@@ -88,6 +88,23 @@ impl Origin {
         })
     }
 
+    /// The commits in the database alone, which is restored beside itself.
+    fn numbers_alone(&self, args: &str) -> Vec<usize> {
+        let place = Scratch::new();
+        let args = format!(
+            "{} --database postgres --as alone --work-dir '{}' {args}",
+            self.store.url(),
+            place.path().display()
+        );
+        Program::sh(&self.store.line("restore-stream", &args))
+            .on(&self.cluster)
+            .succeeds();
+        assert_eq!(scratch::names(place.path()), [""; 0]);
+        let found = numbers_in("alone", "commits", &self.cluster);
+        self.cluster.sql("postgres", "drop database alone");
+        found
+    }
+
     /// What is said of a restore that is not done, which leaves nothing.
     fn refused(&self, code: i32, args: &str) -> Seen {
         let place = Scratch::new();
@@ -321,7 +338,11 @@ fn the_timeline_is_the_one_that_is_lived_on_or_the_one_that_is_named() {
     let restored = origin.recovered(&format!("--at '{}Z'", all[7].1));
     assert_eq!(numbers(&restored), wanted);
     assert_eq!(restored.timeline(), 3);
+    let alone = origin.numbers_alone(&format!("--at '{}Z'", all[7].1));
+    assert_eq!(alone, wanted);
     let (_, moment) = &abandoned[13];
+    let alone = origin.numbers_alone(&format!("--at '{moment}Z' --timeline 1"));
+    assert_eq!(alone, until(&abandoned, moment));
     let restored = origin.recovered(&format!("--at '{moment}Z' --timeline 1 --with-wal"));
     assert_eq!(numbers(&restored), until(&abandoned, moment));
     // No timeline that somebody has already.
@@ -580,4 +601,6 @@ fn a_standby_s_base_backup_becomes_a_primary() {
     assert!(!names.contains(&"standby.signal".to_owned()), "{names:?}");
     restored.recover().unwrap();
     assert_eq!(numbers(&restored).len(), 8);
+    let alone = primary.numbers_alone(&format!("--at '{}Z'", all[7].1));
+    assert_eq!(alone.len(), 8);
 }
