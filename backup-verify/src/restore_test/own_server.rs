@@ -164,7 +164,7 @@ fn not_made(error: private_server::Error) -> Error {
         (ErrorKind::Account, _) => {
             error.hint(format!("run backup-verify as another user, or {INTO}"))
         }
-        (ErrorKind::Initdb | ErrorKind::NotStarted, _) => {
+        (ErrorKind::Initdb | ErrorKind::NotStarted | ErrorKind::DiskFull, _) => {
             error.within("cannot make a server for the test").hint(
                 "--work-dir names another directory for it, --pg-bindir other programs, --into a server that is there",
             )
