@@ -16,16 +16,17 @@ use crate::{Azurite, Container};
 pub(super) const ROUNDS: usize = 5;
 
 /// The segments of a backlog.
-const BACKLOG: usize = 100;
+const BACKLOG: usize = 500;
 
 /// A segment's size: PostgreSQL's own.
 const SIZE: usize = 16 << 20;
 
+/// The segments that share the upper half of an address (xlog_internal.h, `XLogSegmentsPerXLogId`).
+const PER_FILE: usize = 0x1_0000_0000 / SIZE;
+
 /// A container that is this far away, and segments in the directory of the data.
 pub(super) struct Stores {
     dir: PathBuf,
-    socket: PathBuf,
-    data: PathBuf,
     container: Container,
     /// Both live as long as the benchmark.
     _azurite: &'static Azurite,
@@ -48,8 +49,6 @@ impl Stores {
         segments(data);
         Self {
             dir: data.path().to_owned(),
-            socket: data.cluster.socket(),
-            data: data.cluster.data(),
             container,
             _azurite: azurite,
             certificate,
@@ -66,8 +65,8 @@ impl Stores {
             self.port
         );
         let pgbackrest = format!(
-            "pgbackrest --config={}/pgbackrest.conf --stanza=bench",
-            self.dir.display()
+            "pgbackrest --config={} --stanza=bench",
+            self.configuration().display()
         );
         let barman = "barman-cloud-wal-archive --cloud-provider azure-blob-storage -z";
         vec![
@@ -101,14 +100,12 @@ impl Stores {
              repo1-azure-container={}\nrepo1-azure-uri-style=path\nrepo1-storage-host=127.0.0.1\n\
              repo1-storage-port={}\nrepo1-storage-verify-tls=n\ncompress-type=gz\ncompress-level=1\n\
              log-level-file=off\nlog-level-console=error\nlock-path={dir}/lock\nspool-path={dir}/spool\n\
-             [bench]\npg1-path={}\npg1-socket-path={}\npg1-user=postgres\n",
+             [bench]\npg1-path={dir}\n",
             self.container.name(),
             self.port,
-            self.data.display(),
-            self.socket.display(),
             dir = self.dir.display(),
         );
-        fs::write(self.dir.join("pgbackrest.conf"), config).expect("a configuration");
+        fs::write(self.configuration(), config).expect("a configuration");
         let line = self.script(
             name,
             &format!("PGBACKREST=\"$PGBACKREST --repo1-path=/$n\"\n{script}"),
@@ -116,7 +113,7 @@ impl Stores {
         let name = line.trim_start_matches("sh ").trim_end_matches(".sh");
         for run in 0..ROUNDS {
             let made = Command::new("pgbackrest")
-                .arg(format!("--config={}/pgbackrest.conf", self.dir.display()))
+                .arg(format!("--config={}", self.configuration().display()))
                 .args(["--stanza=bench", "--no-online"])
                 .arg(format!("--repo1-path=/{name}-{run}"))
                 .arg("stanza-create")
@@ -126,6 +123,11 @@ impl Stores {
             assert!(made.status.success(), "pgbackrest: {}\n{said}", made.status);
         }
         Some(line)
+    }
+
+    /// Where pgBackRest is told of this store: another one has its own.
+    fn configuration(&self) -> PathBuf {
+        self.dir.join(format!("pgbackrest-{}.conf", self.port))
     }
 
     /// The same with barman's program, if it is installed.
@@ -147,7 +149,8 @@ fn installed(program: &str) -> Option<()> {
 
 fn name_of(number: usize) -> String {
     // After what the server has itself.
-    format!("0000000100000100000000{number:02X}")
+    let (file, segment) = (0x100 + number / PER_FILE, number % PER_FILE);
+    format!("00000001{file:08X}{segment:08X}")
 }
 
 /// Makes `wal/`: segments of the data's server under names of their own, each with the address that its name says;
