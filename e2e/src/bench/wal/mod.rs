@@ -1,6 +1,6 @@
 //! WAL: into the store one by one and ahead, back out of it, base backups, and what a busy server feels of it.
 //!
-//! All speak https with the same Azurite, through the same delay; each run has a place of its own in the store.
+//! All speak https with the same sink, through the same delay; each run has a place of its own in it.
 
 mod delay;
 mod server;

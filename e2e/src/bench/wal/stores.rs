@@ -7,10 +7,10 @@ use std::process::Command;
 use std::time::Duration;
 
 use super::super::data::Data;
+use super::super::sink::{CONTAINER, Sink};
 use super::delay::line_to;
-use crate::sas::{ACCOUNT, KEY};
+use crate::sas::{ACCOUNT, KEY, Sas};
 use crate::tls::Certificate;
-use crate::{Azurite, Container};
 
 /// How often a line is run that needs a place which was made for it before.
 pub(super) const ROUNDS: usize = 5;
@@ -24,15 +24,30 @@ const SIZE: usize = 16 << 20;
 /// The segments that share the upper half of an address (xlog_internal.h, `XLogSegmentsPerXLogId`).
 const PER_FILE: usize = 0x1_0000_0000 / SIZE;
 
-/// A container that is this far away, and segments in the directory of the data.
+/// A container that speaks https, until the benchmark ends.
+pub(super) struct Service {
+    pub(super) sink: Sink,
+    pub(super) certificate: Certificate,
+}
+
+impl Service {
+    pub(super) fn start() -> &'static Self {
+        let certificate = Certificate::make();
+        let sink = Sink::https(&certificate);
+        Box::leak(Box::new(Self { sink, certificate }))
+    }
+
+    /// The container's URL, at its own port or at the end of a line to it.
+    pub(super) fn url(port: u16) -> String {
+        format!("https://127.0.0.1:{port}/{ACCOUNT}/{CONTAINER}")
+    }
+}
+
+/// A container so far away, and segments in the directory of the data.
 pub(super) struct Stores {
     dir: PathBuf,
-    container: Container,
-    /// Both live as long as the benchmark.
-    _azurite: &'static Azurite,
-    certificate: &'static Certificate,
+    service: &'static Service,
     port: u16,
-    url: String,
 }
 
 impl Stores {
@@ -41,25 +56,20 @@ impl Stores {
     /// # Panics
     /// When that fails.
     pub(super) fn new(data: &Data, delay: u64) -> Self {
-        let certificate: &Certificate = Box::leak(Box::new(Certificate::make()));
-        let azurite: &Azurite = Box::leak(Box::new(Azurite::https_lenient(certificate)));
-        let container = azurite.container();
-        let port = line_to(azurite.port(), Duration::from_millis(delay));
-        let url = format!("https://127.0.0.1:{port}/{ACCOUNT}/{}", container.name());
+        let service = Service::start();
+        let port = line_to(service.sink.port(), Duration::from_millis(delay));
         segments(data);
         Self {
             dir: data.path().to_owned(),
-            container,
-            _azurite: azurite,
-            certificate,
+            service,
             port,
-            url,
         }
     }
 
     /// What the lines' environment has.
     pub(super) fn env(&self) -> Vec<(&'static str, String)> {
-        let authority = self.certificate.authority.display().to_string();
+        let authority = self.service.certificate.authority.display().to_string();
+        let url = Service::url(self.port);
         let connection = format!(
             "DefaultEndpointsProtocol=https;AccountName={ACCOUNT};AccountKey={KEY};BlobEndpoint=https://127.0.0.1:{}/{ACCOUNT};",
             self.port
@@ -70,13 +80,13 @@ impl Stores {
         );
         let barman = "barman-cloud-wal-archive --cloud-provider azure-blob-storage -z";
         vec![
-            ("URL", self.url.clone()),
-            ("AZURE_STORAGE_SAS_TOKEN", self.container.token()),
+            ("URL", url.clone()),
+            ("AZURE_STORAGE_SAS_TOKEN", Sas::new(CONTAINER).sign()),
             ("SSL_CERT_FILE", authority.clone()),
             ("REQUESTS_CA_BUNDLE", authority),
             ("AZURE_STORAGE_CONNECTION_STRING", connection),
             ("PGBACKREST", pgbackrest),
-            ("BARMAN", format!("{barman} {}", self.url)),
+            ("BARMAN", format!("{barman} {url}")),
         ]
     }
 
@@ -97,11 +107,10 @@ impl Stores {
         installed("pgbackrest")?;
         let config = format!(
             "[global]\nrepo1-type=azure\nrepo1-azure-account={ACCOUNT}\nrepo1-azure-key={KEY}\n\
-             repo1-azure-container={}\nrepo1-azure-uri-style=path\nrepo1-storage-host=127.0.0.1\n\
+             repo1-azure-container={CONTAINER}\nrepo1-azure-uri-style=path\nrepo1-storage-host=127.0.0.1\n\
              repo1-storage-port={}\nrepo1-storage-verify-tls=n\ncompress-type=gz\ncompress-level=1\n\
              log-level-file=off\nlog-level-console=error\nlock-path={dir}/lock\nspool-path={dir}/spool\n\
              [bench]\npg1-path={dir}\n",
-            self.container.name(),
             self.port,
             dir = self.dir.display(),
         );
