@@ -2,7 +2,6 @@
 //!
 //! All speak https with the same Azurite, through the same delay; each run has a place of its own in the store.
 
-mod delay;
 mod server;
 mod stores;
 

@@ -1,13 +1,13 @@
 //! Stores for segments, and scripts that put them there: ours and those of others.
 
-use std::env;
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
 use super::super::data::Data;
-use super::delay::line_to;
+use super::super::delay::DelayLine;
+use super::super::peers::installed;
 use crate::sas::{ACCOUNT, KEY};
 use crate::tls::Certificate;
 use crate::{Azurite, Container};
@@ -43,7 +43,7 @@ impl Stores {
         let certificate: &Certificate = Box::leak(Box::new(Certificate::make()));
         let azurite: &Azurite = Box::leak(Box::new(Azurite::https_lenient(certificate)));
         let container = azurite.container();
-        let port = line_to(azurite.port(), Duration::from_millis(delay));
+        let port = DelayLine::to(azurite.port(), Duration::from_millis(delay)).port();
         let url = format!("https://127.0.0.1:{port}/{ACCOUNT}/{}", container.name());
         segments(data);
         Self {
@@ -133,16 +133,6 @@ impl Stores {
         installed("barman-cloud-wal-archive")?;
         Some(self.script(name, script))
     }
-}
-
-/// Whether a program is on the PATH; if not, it says so.
-fn installed(program: &str) -> Option<()> {
-    let path = env::var_os("PATH").unwrap_or_default();
-    let found = env::split_paths(&path).any(|dir| dir.join(program).is_file());
-    if !found {
-        println!("{program} is not installed: it is left out");
-    }
-    found.then_some(())
 }
 
 fn name_of(number: usize) -> String {
