@@ -2,7 +2,6 @@
 //!
 //! All speak https with the same sink, through the same delay; each run has a place of its own in it.
 
-mod delay;
 mod server;
 mod stores;
 

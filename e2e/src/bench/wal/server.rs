@@ -1,16 +1,16 @@
 //! What is measured on a server that archives: base backups, recovery, the load that it bears, and what would be lost.
 
 use std::fs;
-use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::super::archiving::{archive_by, backlog, drained, run};
 use super::super::measure::Measured;
 use super::super::race::{Figure, Quantity, Race, Run};
 use super::super::sink::CONTAINER;
 use super::stores::Service;
 use crate::sas::Sas;
-use crate::{Cluster, Scratch, Version, WalStore, scratch, wait_for};
+use crate::{Cluster, Scratch, Version, WalStore};
 
 /// The scale of pgbench.
 const SCALE: &str = "20";
@@ -25,33 +25,6 @@ fn archiving(store: &WalStore, options: &str) -> Cluster {
         .command("pgbench")
         .args(["-i", "-q", "-s", SCALE, "postgres"]));
     cluster
-}
-
-fn run(command: &mut Command) {
-    let out = command.output().expect("a program");
-    let said = String::from_utf8_lossy(&out.stderr);
-    assert!(out.status.success(), "{command:?}: {}\n{said}", out.status);
-}
-
-fn archive_by(cluster: &Cluster, command: &str) {
-    let command = command.replace('\'', "''");
-    cluster.sql(
-        "postgres",
-        &format!("alter system set archive_command = '{command}'"),
-    );
-    cluster.sql("postgres", "select pg_reload_conf()");
-}
-
-fn backlog(cluster: &Cluster) -> usize {
-    let status = scratch::names(cluster.data().join("pg_wal/archive_status"));
-    status
-        .iter()
-        .filter(|name| name.ends_with(".ready"))
-        .count()
-}
-
-fn drained(cluster: &Cluster) {
-    wait_for("the archiver", || (backlog(cluster) == 0).then_some(()));
 }
 
 fn wall(seconds: f64) -> Measured {

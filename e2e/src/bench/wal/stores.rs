@@ -1,14 +1,14 @@
 //! Stores for segments, and scripts that put them there: ours and those of others.
 
-use std::env;
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
 use super::super::data::Data;
+use super::super::delay::DelayLine;
+use super::super::peers::installed;
 use super::super::sink::{CONTAINER, Sink};
-use super::delay::line_to;
 use crate::sas::{ACCOUNT, KEY, Sas};
 use crate::tls::Certificate;
 
@@ -57,7 +57,7 @@ impl Stores {
     /// When that fails.
     pub(super) fn new(data: &Data, delay: u64) -> Self {
         let service = Service::start();
-        let port = line_to(service.sink.port(), Duration::from_millis(delay));
+        let port = DelayLine::to(service.sink.port(), Duration::from_millis(delay)).port();
         segments(data);
         Self {
             dir: data.path().to_owned(),
@@ -144,16 +144,6 @@ impl Stores {
         installed("barman-cloud-wal-archive")?;
         Some(self.script(name, script))
     }
-}
-
-/// Whether a program is on the PATH; if not, it says so.
-fn installed(program: &str) -> Option<()> {
-    let path = env::var_os("PATH").unwrap_or_default();
-    let found = env::split_paths(&path).any(|dir| dir.join(program).is_file());
-    if !found {
-        println!("{program} is not installed: it is left out");
-    }
-    found.then_some(())
 }
 
 fn name_of(number: usize) -> String {
