@@ -195,12 +195,17 @@ show_plan() {
     [ -z "$identity" ] || say "identity:  $identity_name, for $(purposes), in the resource group '$group'"
 }
 
+# Says yes if a line of the overlay's objects has this in it.
+in_overlay() { # PATTERN
+    if grep -q "$1" "$scratch/overlay"; then
+        echo yes
+    fi
+}
+
 # An identity, if the overlay's jobs have one.
 choose_identity() {
-    local has=""
-    if grep -q 'azure.workload.identity/use' "$scratch/overlay"; then
-        has=yes
-    fi
+    local has
+    has=$(in_overlay 'azure.workload.identity/use')
     if [ -n "$identity" ] && [ -z "$has" ]; then
         fail 2 "the jobs of the overlay '$overlay' have no identity" \
             "add the component workload-identity to $here/overlays/$overlay/kustomization.yaml"
@@ -216,10 +221,8 @@ choose_identity() {
 
 # WAL is archived if the overlay has the jobs that look after it.
 choose_pitr() {
-    local has=""
-    if grep -q 'name: postgresql-backup-wal$' "$scratch/overlay"; then
-        has=yes
-    fi
+    local has
+    has=$(in_overlay 'name: postgresql-backup-wal$')
     if [ -n "$pitr" ] && [ -z "$has" ]; then
         fail 2 "the overlay '$overlay' has no jobs for base backups and WAL" \
             "add the component pitr to $here/overlays/$overlay/kustomization.yaml, before those of tokens and identities"

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, KeyUsagePurpose};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
 
 use crate::Scratch;
 
@@ -33,9 +33,12 @@ impl Certificate {
 
         let key = KeyPair::generate().expect("a key");
         let names = vec!["127.0.0.1".to_owned(), "localhost".to_owned()];
-        let certificate = CertificateParams::new(names)
-            .and_then(|params| params.signed_by(&key, &issuer))
-            .expect("a certificate");
+        let mut params = CertificateParams::new(names).expect("a certificate");
+        // One of the authority's name would pass for a self-signed one (OpenSSL).
+        params
+            .distinguished_name
+            .push(DnType::CommonName, "localhost");
+        let certificate = params.signed_by(&key, &issuer).expect("a certificate");
 
         let scratch = Scratch::new();
         Self {

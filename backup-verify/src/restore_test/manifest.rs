@@ -4,6 +4,7 @@ use backup_file::{
     Contents, Index, ReadAt, ReadError, SectionKind, TableRows, Tail, read_map, read_tail,
 };
 use job::Error;
+use pg_client::Version;
 use pg_text::PgText;
 use store::Source;
 
@@ -80,7 +81,7 @@ impl Manifest {
             }
         }
         Ok(Self {
-            major: major(&index.about.server_version),
+            major: Version::major_of(&index.about.server_version),
             databases,
         })
     }
@@ -131,22 +132,9 @@ pub(crate) fn rereadable(source: &Source) -> Result<&dyn ReadAt, Error> {
     })
 }
 
-/// 15 of `15.18 (Debian …)`.
-fn major(version: &str) -> Option<u32> {
-    let digits = version.find(|c: char| !c.is_ascii_digit());
-    version[..digits.unwrap_or(version.len())].parse().ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn versions() {
-        assert_eq!(major("15.18 (Debian 15.18-0+deb12u1)"), Some(15));
-        assert_eq!(major("18beta1"), Some(18));
-        assert_eq!(major("?"), None);
-    }
 
     #[test]
     fn a_nameless_database_has_the_name_that_is_said() {

@@ -10,6 +10,7 @@ use std::time::Duration;
 use super::data::{Data, FOREIGN, OURS, PLAIN};
 use super::one_database;
 use super::race::{Figure, Quantity, Race};
+use super::recovery;
 use super::sink::{CONTAINER, Sink};
 use super::wal;
 use crate::program::PROGRAMS;
@@ -38,6 +39,8 @@ pub enum Group {
     Rate,
     /// WAL: archived, restored, lost.
     Wal,
+    /// Back to a moment: a data directory, and one database.
+    Recovery,
     /// Memory on a stream of many gigabytes.
     Memory,
     /// `--help`, and the sizes of the programs.
@@ -46,7 +49,7 @@ pub enum Group {
 
 impl Group {
     /// All, in their order.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Dump,
         Self::OneCpu,
         Self::Compress,
@@ -57,14 +60,15 @@ impl Group {
         Self::Transfer,
         Self::Rate,
         Self::Wal,
+        Self::Recovery,
         Self::Memory,
         Self::Start,
     ];
 
-    /// What is run when nothing is said: all but memory and WAL, which take long.
+    /// What is run when nothing is said: all but WAL, recovery and memory, which take long.
     pub fn usual() -> Vec<Self> {
         let mut groups = Self::ALL.to_vec();
-        groups.retain(|&group| group != Self::Memory && group != Self::Wal);
+        groups.retain(|group| !matches!(group, Self::Wal | Self::Recovery | Self::Memory));
         groups
     }
 
@@ -84,6 +88,7 @@ impl Group {
                 .collect(),
             Self::Rate => vec![rate(data)],
             Self::Wal => wal::races(data),
+            Self::Recovery => recovery::races(data),
             Self::Memory => {
                 stream(data, gigabytes).expect("the stream");
                 vec![memory(2, 32.0), memory(8, 64.0)]
@@ -106,6 +111,7 @@ impl fmt::Display for Group {
             Self::Transfer => "transfer",
             Self::Rate => "rate",
             Self::Wal => "wal",
+            Self::Recovery => "recovery",
             Self::Memory => "memory",
             Self::Start => "start",
         })
@@ -412,6 +418,7 @@ fn start() -> Race {
 
 #[cfg(test)]
 mod tests {
+    use super::super::race::tests::figures_are_about_lines;
     use super::*;
 
     #[test]
@@ -436,15 +443,8 @@ mod tests {
             memory(2, 32.0),
             start(),
         ];
-        for race in races {
-            for figure in &race.figures {
-                for line in [Some(&figure.ours), figure.theirs.as_ref()]
-                    .into_iter()
-                    .flatten()
-                {
-                    assert!(race.index(line).is_some(), "{line} in {}", race.title);
-                }
-            }
+        for race in &races {
+            figures_are_about_lines(race);
         }
     }
 }

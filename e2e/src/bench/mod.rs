@@ -1,12 +1,16 @@
 //! The benchmark: our programs and those that people use today, one after the other in the same run, on
 //! data made for it. It prints medians beside the figures to reach; it is no test and judges nothing.
 
+mod archiving;
 mod chart;
 mod data;
+mod delay;
 mod groups;
 mod measure;
 mod one_database;
+mod peers;
 mod race;
+mod recovery;
 mod sink;
 mod table;
 mod wal;

@@ -165,8 +165,20 @@ fn first_cpu() -> usize {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
+
+    /// Each figure of a race is about lines that are run.
+    pub(in super::super) fn figures_are_about_lines(race: &Race) {
+        for figure in &race.figures {
+            for line in [Some(&figure.ours), figure.theirs.as_ref()]
+                .into_iter()
+                .flatten()
+            {
+                assert!(race.index(line).is_some(), "{line} in {}", race.title);
+            }
+        }
+    }
 
     #[test]
     fn the_median_is_the_middle() {

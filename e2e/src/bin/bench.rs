@@ -22,7 +22,8 @@ struct Args {
     chart: bool,
 
     /// How often each command line is run [default: 5], then the groups: dump, one-cpu, compress, verify,
-    /// read, restore, one-database, transfer, rate, wal, memory, start [default: all but wal and memory]
+    /// read, restore, one-database, transfer, rate, wal, recovery, memory, start
+    /// [default: all but wal, recovery and memory]
     #[arg(value_name = "ROUNDS | GROUP")]
     words: Vec<String>,
 }

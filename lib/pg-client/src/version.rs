@@ -78,6 +78,12 @@ impl Version {
     pub fn major(&self) -> u32 {
         self.number / 10_000
     }
+
+    /// 15 of `15.18 (Debian …)`, as a server writes its version, and as a dump keeps it.
+    pub fn major_of(text: &str) -> Option<u32> {
+        let digits = text.find(|c: char| !c.is_ascii_digit());
+        text[..digits.unwrap_or(text.len())].parse().ok()
+    }
 }
 
 impl fmt::Display for Version {
@@ -98,6 +104,14 @@ mod tests {
         };
         assert!(has(150_018) && has(180_000) && has(190_000) && has(140_019));
         assert!(!has(150_013) && !has(120_022) && !has(170_005));
+    }
+
+    #[test]
+    fn major_versions() {
+        let of = Version::major_of;
+        assert_eq!(of("15.18 (Debian 15.18-0+deb12u1)"), Some(15));
+        assert_eq!(of("18beta1"), Some(18));
+        assert_eq!(of("?"), None);
     }
 
     #[test]

@@ -6,6 +6,8 @@ use std::{fmt, io};
 pub enum ErrorKind {
     /// No server programs are here, or none of a version that fits.
     NotInstalled,
+    /// Server programs are here, and none of the one version that fits.
+    OtherVersion,
     /// This process is root, which runs no server, and it cannot run one as another user.
     Account,
     /// A directory, of the server or of its socket, cannot be made or handed over.

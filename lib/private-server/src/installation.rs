@@ -45,6 +45,19 @@ impl Installation {
         choose(found, lowest).ok_or_else(|| none_fits(lowest, &versions))
     }
 
+    /// The programs of a major version, and of no other: only they start on a data directory of it. They are looked for as
+    /// in [`find`](Self::find).
+    ///
+    /// # Errors
+    /// [`ErrorKind::OtherVersion`], [`ErrorKind::NotInstalled`]; the hint names the Debian package.
+    pub fn exactly(bin: Option<&Path>, major: u32) -> Result<Self, Error> {
+        let found = Self::find(bin, Some(major))?;
+        match found.version.major() == major {
+            true => Ok(found),
+            false => Err(other_version(major, &found.version)),
+        }
+    }
+
     fn in_directory(bin: &Path) -> Option<Self> {
         if !bin.join("initdb").is_file() {
             return None;
@@ -106,6 +119,14 @@ fn none_fits(lowest: Option<u32>, versions: &str) -> Error {
     );
     Error::new(ErrorKind::NotInstalled, message)
         .hint(format!("install the Debian package {package}"))
+}
+
+fn other_version(major: u32, found: &Version) -> Error {
+    let message = format!(
+        "the base backup is of PostgreSQL {major}, and the server here is PostgreSQL {found}: no other major version starts on it"
+    );
+    Error::new(ErrorKind::OtherVersion, message)
+        .hint(format!("install the Debian package postgresql-{major}"))
 }
 
 #[cfg(test)]

@@ -133,3 +133,19 @@ fn what_is_not_there_is_named() {
     assert_eq!(error.kind(), ErrorKind::Directory);
     assert!(error.to_string().contains("missing"), "{error}");
 }
+
+/// A newer server restores a dump, and does not start on a data directory.
+#[test]
+fn one_major_version_and_no_other() {
+    let installation = installation();
+    let bin = installation.program("");
+    let major = installation.version().major();
+    let exactly = |major| Installation::exactly(Some(&bin), major);
+    assert_eq!(exactly(major).unwrap(), installation);
+    let error = exactly(major - 1).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::OtherVersion);
+    let package = format!("postgresql-{}", major - 1);
+    assert!(error.hint_text().unwrap().contains(&package), "{error}");
+    let error = exactly(major + 1).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotInstalled);
+}

@@ -265,17 +265,7 @@ fn all_but(wanted: u32, candidate: &Candidate) -> Vec<u32> {
 fn installation(version: &str, args: &Args) -> Result<Installation, Error> {
     let major = major(version)?;
     let bin = args.recovery.pg_bindir.as_deref();
-    let found = Installation::find(bin, Some(major)).map_err(not_made)?;
-    match found.version().major() == major {
-        true => Ok(found),
-        false => Err(Error::refused(format!(
-            "the base backup is of PostgreSQL {major}, and the server here is PostgreSQL {}: no other major version starts on it",
-            found.version()
-        ))
-        .hint(format!(
-            "install PostgreSQL {major} (Debian: postgresql-{major}), or name the directory of its programs with --pg-bindir"
-        ))),
-    }
+    Installation::exactly(bin, major).map_err(not_made)
 }
 
 /// Names the option, where the directory may be what failed.
@@ -310,6 +300,8 @@ fn not_made(error: private_server::Error) -> Error {
         (ErrorKind::NotInstalled, Some(known)) => {
             error.hint(format!("{known}, or name its directory with --pg-bindir"))
         }
+        (ErrorKind::OtherVersion, Some(known)) => Error::refused(error.to_string())
+            .hint(format!("{known}, or name its directory with --pg-bindir")),
         (ErrorKind::Account, _) => error.hint("run restore-stream as another user"),
         (ErrorKind::NotStarted, _) => error
             .within("cannot make a private server")

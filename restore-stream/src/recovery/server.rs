@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use job::{Error, say};
+use pg_client::Version;
 use private_server::Installation;
 use serde::Serialize;
 
@@ -39,8 +40,7 @@ impl Server {
     /// Servers are installed here, and none of that major version (exit code 4).
     pub(crate) fn find(version: &str, elsewhere: bool) -> Result<Self, Error> {
         let major = major(version)?;
-        let found = Installation::find(None, Some(major)).ok();
-        let installed = found.filter(|it| it.version().major() == major);
+        let installed = Installation::exactly(None, major).ok();
         if installed.is_none()
             && !elsewhere
             && let Ok(other) = Installation::find(None, None)
@@ -111,9 +111,7 @@ impl Server {
 /// # Errors
 /// It names none (exit code 3).
 pub(crate) fn major(version: &str) -> Result<u32, Error> {
-    let digits = version.split(|char: char| !char.is_ascii_digit()).next();
-    let major = digits.and_then(|digits| digits.parse().ok());
-    major.ok_or_else(|| {
+    Version::major_of(version).ok_or_else(|| {
         Error::not_good(format!(
             "the base backup does not say its version: '{}'",
             job::shown(version)

@@ -75,7 +75,7 @@ impl Survey {
 
     /// Compares the server with the one that was dumped.
     pub(crate) fn check_version(&self, dumped: &str, older_server: bool) -> Result<(), Error> {
-        let Some(major) = major(dumped) else {
+        let Some(major) = Version::major_of(dumped) else {
             return Ok(());
         };
         if major > self.version.major() && !older_server {
@@ -134,12 +134,6 @@ impl Survey {
     }
 }
 
-/// 15 of `15.18 (Debian …)`.
-fn major(version: &str) -> Option<u32> {
-    let digits = version.find(|c: char| !c.is_ascii_digit());
-    version[..digits.unwrap_or(version.len())].parse().ok()
-}
-
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
@@ -150,12 +144,5 @@ pub(crate) mod tests {
         let always: [&[&str]; 2] = [&["version", "150018", "15.18"], &["me", "keeper", "t"]];
         let rows: Vec<Row> = always.iter().chain(answers).map(row).collect();
         Survey::read("postgres".into(), &rows, 1).unwrap()
-    }
-
-    #[test]
-    fn major_versions() {
-        assert_eq!(major("15.18 (Debian 15.18-0+deb12u1)"), Some(15));
-        assert_eq!(major("18beta1"), Some(18));
-        assert_eq!(major("?"), None);
     }
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use chrono::{DateTime, Utc};
 use job::Error;
-use pg_client::{Server, random_key};
+use pg_client::{Server, Version, random_key};
 use pg_text::PgText;
 use private_server::{
     ErrorKind, Installation, LoggedError, PrivateServer, ServerDirectory, ServerLog,
@@ -170,24 +170,10 @@ impl RecoveredServer {
 pub(super) fn installation(bin: Option<&Path>, cluster: &Cluster) -> Result<Installation, Error> {
     let newest = cluster.bases.last();
     let version = newest.map_or("", |base| base.about.server_version.as_str());
-    let digits = version.split(|char: char| !char.is_ascii_digit()).next();
-    let major: u32 = digits
-        .and_then(|digits| digits.parse().ok())
+    let major = Version::major_of(version)
         .ok_or_else(|| Error::not_good("the base backup does not say its server's version"))?;
-    let untested = |error: Error| error.within("recovery could not be tested");
-    let found = Installation::find(bin, Some(major)).map_err(|error| untested(not_made(error)))?;
-    match found.version().major() == major {
-        true => Ok(found),
-        false => Err(untested(
-            Error::failed(format!(
-                "the base backup is of PostgreSQL {major}, and the server here is PostgreSQL {}: no other major version starts on it",
-                found.version()
-            ))
-            .hint(format!(
-                "install the Debian package postgresql-{major}, or name its directory with --pg-bindir"
-            )),
-        )),
-    }
+    Installation::exactly(bin, major)
+        .map_err(|error| not_made(error).within("recovery could not be tested"))
 }
 
 /// Adds the options of this program that help.
@@ -195,7 +181,7 @@ pub(super) fn not_made(error: private_server::Error) -> Error {
     let (kind, known) = (error.kind(), error.hint_text().map(str::to_owned));
     let error = Error::from(error);
     match (kind, known) {
-        (ErrorKind::NotInstalled, Some(known)) => {
+        (ErrorKind::NotInstalled | ErrorKind::OtherVersion, Some(known)) => {
             error.hint(format!("{known}, or name its directory with --pg-bindir"))
         }
         (ErrorKind::Account, _) => error.hint("run the test as another user than root"),

@@ -1,13 +1,16 @@
 //! What is measured on a server that archives: base backups, recovery, the load that it bears, and what would be lost.
 
 use std::fs;
-use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::super::archiving::{archive_by, backlog, drained, run};
 use super::super::measure::Measured;
 use super::super::race::{Figure, Quantity, Race, Run};
-use crate::{Cluster, Version, WalStore, scratch, wait_for};
+use super::super::sink::CONTAINER;
+use super::stores::Service;
+use crate::sas::Sas;
+use crate::{Cluster, Scratch, Version, WalStore};
 
 /// The scale of pgbench.
 const SCALE: &str = "20";
@@ -22,33 +25,6 @@ fn archiving(store: &WalStore, options: &str) -> Cluster {
         .command("pgbench")
         .args(["-i", "-q", "-s", SCALE, "postgres"]));
     cluster
-}
-
-fn run(command: &mut Command) {
-    let out = command.output().expect("a program");
-    let said = String::from_utf8_lossy(&out.stderr);
-    assert!(out.status.success(), "{command:?}: {}\n{said}", out.status);
-}
-
-fn archive_by(cluster: &Cluster, command: &str) {
-    let command = command.replace('\'', "''");
-    cluster.sql(
-        "postgres",
-        &format!("alter system set archive_command = '{command}'"),
-    );
-    cluster.sql("postgres", "select pg_reload_conf()");
-}
-
-fn backlog(cluster: &Cluster) -> usize {
-    let status = scratch::names(cluster.data().join("pg_wal/archive_status"));
-    status
-        .iter()
-        .filter(|name| name.ends_with(".ready"))
-        .count()
-}
-
-fn drained(cluster: &Cluster) {
-    wait_for("the archiver", || (backlog(cluster) == 0).then_some(()));
 }
 
 fn wall(seconds: f64) -> Measured {
@@ -115,9 +91,19 @@ pub(super) fn recovery() -> Race {
 
 /// The same transactions with and without archiving; the backlog has to drain.
 pub(super) fn load() -> Race {
-    let store = WalStore::container();
-    let cluster = archiving(&store, "--ahead 8");
-    let command = cluster.sql("postgres", "show archive_command");
+    let service = Service::start();
+    // The token stays out of the setting: PostgreSQL takes a % in it for a parameter.
+    let home = Box::leak(Box::new(Scratch::new()));
+    let token = home.write("token", Sas::new(CONTAINER).sign());
+    let command = format!(
+        "env SSL_CERT_FILE={} AZURE_STORAGE_SAS_TOKEN_FILE={} {}/blob-put --wal --ahead 8 \"%p\" {}/",
+        service.certificate.authority.display(),
+        token.display(),
+        WalStore::programs().display(),
+        Service::url(service.sink.port()),
+    );
+    // It learns to archive before it starts; where to, is said for each run.
+    let cluster = archiving(&WalStore::directory(), "");
     let with = "pgbench, archiving with --ahead 8".to_owned();
     let without = "pgbench, archive_command = '/bin/true'".to_owned();
     let bench = move |line: usize| {
@@ -133,7 +119,7 @@ pub(super) fn load() -> Race {
         wall(seconds)
     };
     Race {
-        title: "WAL: pgbench at full speed (Azurite has a part of the CPUs)",
+        title: "WAL: pgbench at full speed, the store on the same CPUs",
         figures: vec![Figure::ratio(Quantity::Wall, &with, &without, 1.0 / 0.95)],
         lines: vec![with, without],
         by: Some(Run::new(bench)),

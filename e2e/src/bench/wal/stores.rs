@@ -1,37 +1,53 @@
 //! Stores for segments, and scripts that put them there: ours and those of others.
 
-use std::env;
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
 use super::super::data::Data;
-use super::delay::line_to;
-use crate::sas::{ACCOUNT, KEY};
+use super::super::delay::DelayLine;
+use super::super::peers::installed;
+use super::super::sink::{CONTAINER, Sink};
+use crate::sas::{ACCOUNT, KEY, Sas};
 use crate::tls::Certificate;
-use crate::{Azurite, Container};
 
 /// How often a line is run that needs a place which was made for it before.
 pub(super) const ROUNDS: usize = 5;
 
 /// The segments of a backlog.
-const BACKLOG: usize = 100;
+const BACKLOG: usize = 500;
 
 /// A segment's size: PostgreSQL's own.
 const SIZE: usize = 16 << 20;
 
-/// A container that is this far away, and segments in the directory of the data.
+/// The segments that share the upper half of an address (xlog_internal.h, `XLogSegmentsPerXLogId`).
+const PER_FILE: usize = 0x1_0000_0000 / SIZE;
+
+/// A container that speaks https, until the benchmark ends.
+pub(super) struct Service {
+    pub(super) sink: Sink,
+    pub(super) certificate: Certificate,
+}
+
+impl Service {
+    pub(super) fn start() -> &'static Self {
+        let certificate = Certificate::make();
+        let sink = Sink::https(&certificate);
+        Box::leak(Box::new(Self { sink, certificate }))
+    }
+
+    /// The container's URL, at its own port or at the end of a line to it.
+    pub(super) fn url(port: u16) -> String {
+        format!("https://127.0.0.1:{port}/{ACCOUNT}/{CONTAINER}")
+    }
+}
+
+/// A container so far away, and segments in the directory of the data.
 pub(super) struct Stores {
     dir: PathBuf,
-    socket: PathBuf,
-    data: PathBuf,
-    container: Container,
-    /// Both live as long as the benchmark.
-    _azurite: &'static Azurite,
-    certificate: &'static Certificate,
+    service: &'static Service,
     port: u16,
-    url: String,
 }
 
 impl Stores {
@@ -40,44 +56,37 @@ impl Stores {
     /// # Panics
     /// When that fails.
     pub(super) fn new(data: &Data, delay: u64) -> Self {
-        let certificate: &Certificate = Box::leak(Box::new(Certificate::make()));
-        let azurite: &Azurite = Box::leak(Box::new(Azurite::https_lenient(certificate)));
-        let container = azurite.container();
-        let port = line_to(azurite.port(), Duration::from_millis(delay));
-        let url = format!("https://127.0.0.1:{port}/{ACCOUNT}/{}", container.name());
+        let service = Service::start();
+        let port = DelayLine::to(service.sink.port(), Duration::from_millis(delay)).port();
         segments(data);
         Self {
             dir: data.path().to_owned(),
-            socket: data.cluster.socket(),
-            data: data.cluster.data(),
-            container,
-            _azurite: azurite,
-            certificate,
+            service,
             port,
-            url,
         }
     }
 
     /// What the lines' environment has.
     pub(super) fn env(&self) -> Vec<(&'static str, String)> {
-        let authority = self.certificate.authority.display().to_string();
+        let authority = self.service.certificate.authority.display().to_string();
+        let url = Service::url(self.port);
         let connection = format!(
             "DefaultEndpointsProtocol=https;AccountName={ACCOUNT};AccountKey={KEY};BlobEndpoint=https://127.0.0.1:{}/{ACCOUNT};",
             self.port
         );
         let pgbackrest = format!(
-            "pgbackrest --config={}/pgbackrest.conf --stanza=bench",
-            self.dir.display()
+            "pgbackrest --config={} --stanza=bench",
+            self.configuration().display()
         );
         let barman = "barman-cloud-wal-archive --cloud-provider azure-blob-storage -z";
         vec![
-            ("URL", self.url.clone()),
-            ("AZURE_STORAGE_SAS_TOKEN", self.container.token()),
+            ("URL", url.clone()),
+            ("AZURE_STORAGE_SAS_TOKEN", Sas::new(CONTAINER).sign()),
             ("SSL_CERT_FILE", authority.clone()),
             ("REQUESTS_CA_BUNDLE", authority),
             ("AZURE_STORAGE_CONNECTION_STRING", connection),
             ("PGBACKREST", pgbackrest),
-            ("BARMAN", format!("{barman} {}", self.url)),
+            ("BARMAN", format!("{barman} {url}")),
         ]
     }
 
@@ -98,17 +107,14 @@ impl Stores {
         installed("pgbackrest")?;
         let config = format!(
             "[global]\nrepo1-type=azure\nrepo1-azure-account={ACCOUNT}\nrepo1-azure-key={KEY}\n\
-             repo1-azure-container={}\nrepo1-azure-uri-style=path\nrepo1-storage-host=127.0.0.1\n\
+             repo1-azure-container={CONTAINER}\nrepo1-azure-uri-style=path\nrepo1-storage-host=127.0.0.1\n\
              repo1-storage-port={}\nrepo1-storage-verify-tls=n\ncompress-type=gz\ncompress-level=1\n\
              log-level-file=off\nlog-level-console=error\nlock-path={dir}/lock\nspool-path={dir}/spool\n\
-             [bench]\npg1-path={}\npg1-socket-path={}\npg1-user=postgres\n",
-            self.container.name(),
+             [bench]\npg1-path={dir}\n",
             self.port,
-            self.data.display(),
-            self.socket.display(),
             dir = self.dir.display(),
         );
-        fs::write(self.dir.join("pgbackrest.conf"), config).expect("a configuration");
+        fs::write(self.configuration(), config).expect("a configuration");
         let line = self.script(
             name,
             &format!("PGBACKREST=\"$PGBACKREST --repo1-path=/$n\"\n{script}"),
@@ -116,7 +122,7 @@ impl Stores {
         let name = line.trim_start_matches("sh ").trim_end_matches(".sh");
         for run in 0..ROUNDS {
             let made = Command::new("pgbackrest")
-                .arg(format!("--config={}/pgbackrest.conf", self.dir.display()))
+                .arg(format!("--config={}", self.configuration().display()))
                 .args(["--stanza=bench", "--no-online"])
                 .arg(format!("--repo1-path=/{name}-{run}"))
                 .arg("stanza-create")
@@ -128,6 +134,11 @@ impl Stores {
         Some(line)
     }
 
+    /// Where pgBackRest is told of this store: another one has its own.
+    fn configuration(&self) -> PathBuf {
+        self.dir.join(format!("pgbackrest-{}.conf", self.port))
+    }
+
     /// The same with barman's program, if it is installed.
     pub(super) fn barman(&self, name: &str, script: &str) -> Option<String> {
         installed("barman-cloud-wal-archive")?;
@@ -135,19 +146,10 @@ impl Stores {
     }
 }
 
-/// Whether a program is on the PATH; if not, it says so.
-fn installed(program: &str) -> Option<()> {
-    let path = env::var_os("PATH").unwrap_or_default();
-    let found = env::split_paths(&path).any(|dir| dir.join(program).is_file());
-    if !found {
-        println!("{program} is not installed: it is left out");
-    }
-    found.then_some(())
-}
-
 fn name_of(number: usize) -> String {
     // After what the server has itself.
-    format!("0000000100000100000000{number:02X}")
+    let (file, segment) = (0x100 + number / PER_FILE, number % PER_FILE);
+    format!("00000001{file:08X}{segment:08X}")
 }
 
 /// Makes `wal/`: segments of the data's server under names of their own, each with the address that its name says;

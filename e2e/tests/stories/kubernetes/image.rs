@@ -118,16 +118,15 @@ impl Image {
         ("CONTAINERS_CONF", self.scratch.join("containers.conf"))
     }
 
+    /// `podman run`: a container that reaches nothing, and is gone when it has ended. Options and the image come next.
+    pub(crate) fn container(&self) -> Program {
+        self.tool("podman").args(["run", "--rm", "--network=none"])
+    }
+
     /// Runs a shell line in it, as it is without a manifest.
     pub(crate) fn sh(&self, line: &str) -> e2e::Seen {
-        self.tool("podman")
-            .args([
-                "run",
-                "--rm",
-                "--network=none",
-                "--read-only",
-                "--cap-drop=ALL",
-            ])
+        self.container()
+            .args(["--read-only", "--cap-drop=ALL"])
             .args([self.id.as_str(), "sh", "-c", line])
             .run()
     }

@@ -129,14 +129,8 @@ fn the_strategy_s_commands(site: &Site) {
     ] {
         let image = Image::shared();
         image
-            .tool("podman")
-            .args([
-                "run",
-                "--rm",
-                "--network=none",
-                "--user=999:999",
-                "--group-add=10001",
-            ])
+            .container()
+            .args(["--user=999:999", "--group-add=10001"])
             .args([volume.as_str(), &image.id, "sh", "-euc", line])
             .succeeds();
     }

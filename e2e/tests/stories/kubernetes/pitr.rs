@@ -122,14 +122,8 @@ fn copied(pod: &Value) -> Scratch {
     let mount = &init["volumeMounts"][0]["mountPath"];
     let words = list(&init["command"]).iter().map(text);
     image
-        .tool("podman")
-        .args([
-            "run",
-            "--rm",
-            "--network=none",
-            "--read-only",
-            "--cap-drop=ALL",
-        ])
+        .container()
+        .args(["--read-only", "--cap-drop=ALL"])
         .args(["--security-opt=no-new-privileges", "--memory=67108864"])
         .arg(format!("--user={}", init["securityContext"]["runAsUser"]))
         .arg(format!(

@@ -9,6 +9,10 @@ use sha2::{Digest, Sha256 as Hasher};
 /// Room for the members' headers of a small file.
 const SMALL: usize = 4 << 10;
 
+/// From this size on glibc gives a buffer's memory back when it is freed; a smaller one may stay in the heap of the
+/// thread that made it (mallopt(3), `M_MMAP_THRESHOLD`, which adapts up to 32 MiB).
+const GIVEN_BACK: usize = (32 << 20) + 1;
+
 /// A file that is compressed and hashed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Packed {
@@ -51,6 +55,7 @@ impl Packed {
     pub fn of(input: &mut dyn Read, size: u64) -> io::Result<Self> {
         // What is not written to takes no memory; a buffer that grows takes it twice while it is copied.
         let room = usize::try_from(size + size / 64).unwrap_or(0) + SMALL;
+        let room = room.max(GIVEN_BACK);
         let options = Options {
             level: DEFAULT_LEVEL,
             threads: 1,
