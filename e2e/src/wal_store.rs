@@ -109,10 +109,15 @@ impl WalStore {
     pub fn names(&self) -> Vec<String> {
         let stored: Vec<String> = match &self.place {
             Place::Directory(path) => {
-                let systems = scratch::names(path.join("wal"));
+                // It comes with the first of them.
+                let archives = path.join("wal");
+                let systems = match archives.is_dir() {
+                    true => scratch::names(&archives),
+                    false => Vec::new(),
+                };
                 let files = systems
                     .iter()
-                    .flat_map(|system| scratch::names(path.join("wal").join(system)));
+                    .flat_map(|system| scratch::names(archives.join(system)));
                 files.collect()
             }
             Place::Container(container) => container.names(),

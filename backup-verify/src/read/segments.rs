@@ -72,7 +72,7 @@ fn check(
         Ok(())
     });
     let size = match unpacked {
-        Ok(unpacked) => unpacked.size,
+        Ok(size) => size,
         Err(UnpackError::Damaged(what)) => return Ok(Some(Err(what))),
         Err(UnpackError::Read(error) | UnpackError::Write(error)) => {
             let label = archive.label_of(name);

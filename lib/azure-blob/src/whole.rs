@@ -13,8 +13,6 @@ const EXPECTED: u64 = 16 << 20;
 /// What is recorded of a blob that is put whole, as its metadata.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
-    /// Of the blob's bytes: `sha256`.
-    pub sha256: Sha256,
     /// Of what it holds decompressed: `raw_sha256`.
     pub raw_sha256: Sha256,
     /// How many bytes that has: `raw_size`.
@@ -45,7 +43,6 @@ impl Client {
         let first = Call::new(Method::PUT, self.url(name).path(), "")
             .header("x-ms-blob-type", "BlockBlob")
             .header("x-ms-blob-content-type", "application/gzip")
-            .header("x-ms-meta-sha256", write_sha256(&record.sha256))
             .header("x-ms-meta-raw_sha256", write_sha256(&record.raw_sha256))
             .header("x-ms-meta-raw_size", record.raw_size.to_string())
             .header("x-ms-meta-writer", printable(&record.writer))

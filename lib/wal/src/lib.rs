@@ -28,7 +28,7 @@ mod segment;
 
 pub use archive::{
     Archive, ArchiveError, ArchiveErrorKind, Archived, Packed, Put, Recorded, Stored, UnpackError,
-    Unpacked, unpack,
+    unpack,
 };
 pub use control::{ControlError, ControlFile};
 pub use data_directory::DataDirectory;

@@ -22,8 +22,8 @@ use crate::output::{Output, Target, Written};
 use archive::{Archive, Found};
 use preflight::Source;
 
-/// Bytes that are read at once.
-const PIECE: usize = 256 << 10;
+/// Bytes that are read at once. More would hold the pipe for longer than pg_basebackup takes to fill it.
+const PIECE: usize = 32 << 10;
 
 /// What was backed up.
 #[derive(Debug)]

@@ -47,11 +47,11 @@ pub(crate) fn place(
         first.extend(piece.iter().take(room));
         temporary.file.write_all(piece)
     });
-    let unpacked = unpacked.map_err(|error| match error {
+    let size = unpacked.map_err(|error| match error {
         UnpackError::Write(error) => cannot_write(to, &error),
         error => archive.unpack_error(name, &error).into(),
     })?;
-    let header = check(name, archive, &first, unpacked.size)
+    let header = check(name, archive, &first, size)
         .map_err(|what| Error::from(archive.not_good(name, &what)))?;
     temporary.finish(to)?;
     Ok(header)

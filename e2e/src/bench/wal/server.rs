@@ -12,18 +12,20 @@ use super::stores::Service;
 use crate::sas::Sas;
 use crate::{Cluster, Scratch, Version, WalStore};
 
-/// The scale of pgbench.
+/// The scale of pgbench: some hundred megabytes.
 const SCALE: &str = "20";
+/// Its scale for base backups, so that what is done once each is little beside them.
+const LARGER: &str = "50";
 /// The transactions of each of its clients: about three minutes on a small machine.
 const TRANSACTIONS: &str = "100000";
 /// `archive_timeout`, in seconds.
 const TIMEOUT: f64 = 10.0;
 
-fn archiving(store: &WalStore, options: &str) -> Cluster {
+fn archiving(store: &WalStore, options: &str, scale: &str) -> Cluster {
     let cluster = Cluster::with(Version::debian(), &[], &store.archiving(options));
     run(cluster
         .command("pgbench")
-        .args(["-i", "-q", "-s", SCALE, "postgres"]));
+        .args(["-i", "-q", "-s", scale, "postgres"]));
     cluster
 }
 
@@ -37,14 +39,16 @@ fn wall(seconds: f64) -> Measured {
 pub(super) fn base() -> Race {
     // It lives as long as the benchmark, as its store does.
     let store = Box::leak(Box::new(WalStore::directory()));
-    let cluster = Box::leak(Box::new(archiving(store, "")));
+    let cluster = Box::leak(Box::new(archiving(store, "", LARGER)));
     let ours = "pgdump-gz --base --checkpoint fast > out".to_owned();
     let limit = "pg_basebackup -D - -Ft -X none -c fast > /dev/null".to_owned();
+    let piped = "pg_basebackup -D - -Ft -X none -c fast | cat > /dev/null".to_owned();
+    let gzip = "pg_basebackup -D - -Ft -X none -c fast -z > out".to_owned();
     let socket = cluster.socket().display().to_string();
     Race {
         title: "WAL: a base backup, all CPUs",
         figures: vec![Figure::ratio(Quantity::Wall, &ours, &limit, 1.10)],
-        lines: vec![limit, ours],
+        lines: vec![limit, ours, piped, gzip],
         env: vec![("PGHOST", socket)],
         ..Race::default()
     }
@@ -53,7 +57,7 @@ pub(super) fn base() -> Race {
 /// Recovery of some hundred megabytes of WAL from a directory, by restore-stream and by cp.
 pub(super) fn recovery() -> Race {
     let store = WalStore::directory();
-    let cluster = archiving(&store, "--ahead 8");
+    let cluster = archiving(&store, "--ahead 8", SCALE);
     let base = cluster.base_backup();
     run(cluster
         .command("pgbench")
@@ -68,13 +72,15 @@ pub(super) fn recovery() -> Race {
     let ours = "restore-stream --ahead 4".to_owned();
     let cp = "cp".to_owned();
     let recover = move |line: usize| {
-        let settings = match line {
+        let mut settings = match line {
             0 => store.recovering("--ahead 4"),
             _ => format!(
                 "archive_mode = off\nrestore_command = 'cp {}/%f %p'\n",
                 plain.display()
             ),
         };
+        // PostgreSQL flushes what cp does not.
+        settings += "fsync = on\n";
         let mut restored = cluster.copied(&base.join("data"), Some("recovery"), &settings);
         let started = Instant::now();
         restored.recover().expect("a recovery");
@@ -103,7 +109,7 @@ pub(super) fn load() -> Race {
         Service::url(service.sink.port()),
     );
     // It learns to archive before it starts; where to, is said for each run.
-    let cluster = archiving(&WalStore::directory(), "");
+    let cluster = archiving(&WalStore::directory(), "", SCALE);
     let with = "pgbench, archiving with --ahead 8".to_owned();
     let without = "pgbench, archive_command = '/bin/true'".to_owned();
     let bench = move |line: usize| {

@@ -18,7 +18,7 @@ use store::{Access, Deletion, ErrorKind as StoreErrorKind, Store, path_error};
 
 pub use archived::Archived;
 pub use error::{ArchiveError, ArchiveErrorKind};
-pub use packed::{Packed, UnpackError, Unpacked, unpack};
+pub use packed::{Packed, UnpackError, unpack};
 pub use put::Put;
 
 use crate::layout::{ARCHIVES, file_name};
@@ -238,8 +238,8 @@ impl Archive {
             });
             match ended {
                 Some(record) => return Ok(record),
-                None => unpacked.map_err(|error| self.unpack_error(name, &error))?,
-            };
+                None => drop(unpacked.map_err(|error| self.unpack_error(name, &error))?),
+            }
         }
         Ok(None)
     }

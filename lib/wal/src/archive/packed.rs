@@ -18,21 +18,10 @@ const GIVEN_BACK: usize = (32 << 20) + 1;
 pub struct Packed {
     /// The compressed bytes.
     pub bytes: Vec<u8>,
-    /// Of the compressed bytes.
-    pub sha256: Sha256,
-    /// Of the file itself. The same file does not always become the same compressed bytes.
+    /// Of the file itself: the same file does not always become the same compressed bytes.
     pub raw_sha256: Sha256,
     /// Bytes of the file itself.
     pub raw_size: u64,
-}
-
-/// What an archived file held.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Unpacked {
-    /// Bytes.
-    pub size: u64,
-    /// Of all of them.
-    pub sha256: Sha256,
 }
 
 /// Why an archived file was not unpacked.
@@ -63,18 +52,16 @@ impl Packed {
         let mut writer = Writer::new(Vec::with_capacity(room), options);
         let mut hasher = Hasher::new();
         let raw_size = writer.copy_from(input, &mut |piece| hasher.update(piece))?;
-        let bytes = writer.finish_without_index()?;
         Ok(Self {
-            sha256: Hasher::digest(&bytes).into(),
-            bytes,
+            bytes: writer.finish_without_index()?,
             raw_sha256: hasher.finalize().into(),
             raw_size,
         })
     }
 }
 
-/// Decompresses an archived file, checks every byte of it, and hands it to `write`. Only if this returns without an
-/// error was what was written whole: the file ended in its marker, and has the SHA-256 that was recorded.
+/// Decompresses an archived file, checks every byte of it, and hands it to `write`. Only if this returns its size (in
+/// bytes) was what was written whole: the file ended in its marker, and has the SHA-256 that was recorded.
 ///
 /// # Errors
 /// What is wrong with it, and what `write` returns.
@@ -82,30 +69,43 @@ pub fn unpack(
     input: Box<dyn Read + Send>,
     raw_sha256: Option<Sha256>,
     mut write: impl FnMut(&[u8]) -> io::Result<()>,
-) -> Result<Unpacked, UnpackError> {
+) -> Result<u64, UnpackError> {
+    let Some(recorded) = raw_sha256 else {
+        return unpack_unrecorded(input, write);
+    };
+    let mut hasher = Hasher::new();
+    let size = unpack_unrecorded(input, |piece| {
+        hasher.update(piece);
+        write(piece)
+    })?;
+    match Sha256::from(hasher.finalize()) == recorded {
+        true => Ok(size),
+        false => Err(UnpackError::Damaged(
+            "its SHA-256 is not the one that was recorded when it was archived".into(),
+        )),
+    }
+}
+
+/// The same, with the checksums that gzip has.
+fn unpack_unrecorded(
+    input: Box<dyn Read + Send>,
+    mut write: impl FnMut(&[u8]) -> io::Result<()>,
+) -> Result<u64, UnpackError> {
     let failed = |error| match error {
         ReadError::Io(error) => UnpackError::Read(error),
         ReadError::Damaged(what) => UnpackError::Damaged(what),
     };
     let mut reader = Reader::whole(input, 1);
-    let mut hasher = Hasher::new();
     let mut size = 0;
     while let Some(piece) = reader.next().map_err(failed)? {
-        hasher.update(piece);
         size += piece.len() as u64;
         write(piece).map_err(UnpackError::Write)?;
     }
     let report = reader.finish().map_err(failed)?;
     // Another program's gzip file (pigz, when an archive was moved here) holds its checksum, and a segment its size.
-    if report.ending == Ending::NoMarker {
-        return Err(UnpackError::Damaged("its end is missing".into()));
-    }
-    let sha256 = hasher.finalize().into();
-    match raw_sha256 {
-        Some(recorded) if recorded != sha256 => Err(UnpackError::Damaged(
-            "its SHA-256 is not the one that was recorded when it was archived".into(),
-        )),
-        _ => Ok(Unpacked { size, sha256 }),
+    match report.ending {
+        Ending::NoMarker => Err(UnpackError::Damaged("its end is missing".into())),
+        _ => Ok(size),
     }
 }
 
@@ -128,11 +128,11 @@ mod tests {
 
     fn unpacked(bytes: Vec<u8>, recorded: Option<Sha256>) -> Result<Vec<u8>, UnpackError> {
         let mut out = Vec::new();
-        let done = unpack(Box::new(Cursor::new(bytes)), recorded, |piece| {
+        let size = unpack(Box::new(Cursor::new(bytes)), recorded, |piece| {
             out.extend_from_slice(piece);
             Ok(())
         })?;
-        assert_eq!(done.size, out.len() as u64);
+        assert_eq!(size, out.len() as u64);
         Ok(out)
     }
 

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use azure_blob::{Client, ErrorKind as ServiceErrorKind, Record};
 use backup_file::Sha256;
+use sha2::{Digest, Sha256 as Hasher};
 use store::{Directory, ErrorKind as StoreErrorKind, FilePublication};
 
 use super::error::{ArchiveError, ArchiveErrorKind};
@@ -50,7 +51,6 @@ impl Archive {
             Place::Directory(store, _) => self.publish(store, name, &packed.bytes),
             Place::Container(client) => {
                 let record = Record {
-                    sha256: packed.sha256,
                     raw_sha256: packed.raw_sha256,
                     raw_size: packed.raw_size,
                     writer: writer.to_owned(),
@@ -108,8 +108,13 @@ impl Archive {
         let Some(stored) = self.get(name)? else {
             return Ok(None);
         };
-        match unpack(stored.input, stored.raw_sha256, |_| Ok(())) {
-            Ok(unpacked) => Ok(Some(unpacked.sha256)),
+        let mut hasher = Hasher::new();
+        let unpacked = unpack(stored.input, stored.raw_sha256, |piece| {
+            hasher.update(piece);
+            Ok(())
+        });
+        match unpacked {
+            Ok(_) => Ok(Some(hasher.finalize().into())),
             Err(UnpackError::Damaged(what)) => {
                 Err(self.taken(name, &format!("a damaged file ({what})")))
             }
