@@ -9,6 +9,9 @@ use sha2::{Digest, Sha256 as Hasher};
 /// Room for the members' headers of a small file.
 const SMALL: usize = 4 << 10;
 
+/// PostgreSQL waits for a segment: while one thread decompresses, another one checks and writes.
+const THREADS: usize = 2;
+
 /// From this size on glibc gives a buffer's memory back when it is freed; a smaller one may stay in the heap of the
 /// thread that made it (mallopt(3), `M_MMAP_THRESHOLD`, which adapts up to 32 MiB).
 const GIVEN_BACK: usize = (32 << 20) + 1;
@@ -95,7 +98,7 @@ fn unpack_unrecorded(
         ReadError::Io(error) => UnpackError::Read(error),
         ReadError::Damaged(what) => UnpackError::Damaged(what),
     };
-    let mut reader = Reader::whole(input, 1);
+    let mut reader = Reader::whole(input, THREADS);
     let mut size = 0;
     while let Some(piece) = reader.next().map_err(failed)? {
         size += piece.len() as u64;
