@@ -142,6 +142,9 @@ pub(super) fn loss() -> Race {
         let settings = store.archiving("--ahead 8") + &format!("archive_timeout = {TIMEOUT}\n");
         let cluster = Cluster::with(Version::debian(), &[], &settings);
         cluster.sql("postgres", "create table commits (at timestamptz)");
+        // A checkpointer that has just started looks at archive_timeout for the first time after checkpoint_timeout, or
+        // when it is woken (checkpointer.c).
+        cluster.sql("postgres", "checkpoint");
         wall(p99(&cluster, &store))
     };
     Race {
