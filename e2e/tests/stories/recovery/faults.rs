@@ -28,6 +28,36 @@ fn stored(store: &Path, ending: &str) -> Vec<PathBuf> {
     found
 }
 
+/// A file with a bit that is not its own, or without its end, as long as this lives.
+pub(super) struct Spoiled<'a> {
+    file: &'a Path,
+    bytes: Vec<u8>,
+    /// What is wrong with it.
+    pub(super) what: String,
+}
+
+impl<'a> Spoiled<'a> {
+    pub(super) fn new(file: &'a Path, cut: bool, chance: &mut Chance) -> Self {
+        let bytes = fs::read(file).unwrap();
+        let mut bad = bytes.clone();
+        let at = chance.below(bad.len());
+        match cut {
+            false => bad[at] ^= 1 << chance.below(8),
+            true => bad.truncate(at),
+        }
+        fs::write(file, &bad).unwrap();
+        let how = if cut { "cut at" } else { "flipped" };
+        let what = format!("{}: {how} byte {at} of {}", file.display(), bytes.len());
+        Self { file, bytes, what }
+    }
+}
+
+impl Drop for Spoiled<'_> {
+    fn drop(&mut self) {
+        let _ = fs::write(self.file, &self.bytes);
+    }
+}
+
 #[test]
 fn a_flip_or_a_cut_anywhere_never_ends_as_a_success() {
     let mut chance = Chance::new();
@@ -43,15 +73,8 @@ fn a_flip_or_a_cut_anywhere_never_ends_as_a_success() {
         let files = [files, stored(&store, ".tar.gz")].concat();
         for number in 0..6 {
             let file = chance.of(&files);
-            let bytes = fs::read(file).unwrap();
-            let mut bad = bytes.clone();
-            let at = chance.below(bad.len());
-            match number % 2 {
-                0 => bad[at] ^= 1 << chance.below(8),
-                _ => bad.truncate(at),
-            }
-            fs::write(file, &bad).unwrap();
-            let what = format!("{}: byte {at} of {}", file.display(), bytes.len());
+            let spoiled = Spoiled::new(file, number % 2 == 1, &mut chance);
+            let what = &spoiled.what;
             let with_wal = *chance.of(&["", " --with-wal"]);
             let mut seen = None;
             let mut restored = origin.cluster.filled(|data| {
@@ -73,7 +96,6 @@ fn a_flip_or_a_cut_anywhere_never_ends_as_a_success() {
                     assert!(scratch::names(restored.data()).is_empty(), "{what}\n{seen}");
                 }
             }
-            fs::write(file, bytes).unwrap();
         }
     }
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use e2e::{Chance, Cluster, Version, Volume, WalStore, scratch, wait_for};
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::super::faults::Away;
+use super::super::faults::{Away, Spoiled};
 use super::super::{commits_in, write_in};
 use super::{Living, SHOP};
 
@@ -88,15 +88,8 @@ fn a_flip_or_a_cut_anywhere_is_not_restored() {
             0 | 1 => files.last().unwrap(),
             _ => chance.of(&files),
         };
-        let bytes = fs::read(file).unwrap();
-        let mut bad = bytes.clone();
-        let at = chance.below(bad.len());
-        match number % 2 {
-            0 => bad[at] ^= 1 << chance.below(8),
-            _ => bad.truncate(at),
-        }
-        fs::write(file, &bad).unwrap();
-        let what = format!("{}: byte {at} of {}", file.display(), bytes.len());
+        let spoiled = Spoiled::new(file, number % 2 == 1, &mut chance);
+        let what = &spoiled.what;
         let cluster = &living.origin.cluster;
         let before = cluster.databases();
         let seen = living.restore("--at end --as back").run();
@@ -111,7 +104,6 @@ fn a_flip_or_a_cut_anywhere_is_not_restored() {
             _ => panic!("{what}\n{seen}"),
         }
         assert_eq!(cluster.databases(), before, "{what}\n{seen}");
-        fs::write(file, bytes).unwrap();
     }
 }
 
