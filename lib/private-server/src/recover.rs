@@ -25,8 +25,8 @@ const SESSION_17: &str = " -c event_triggers=off";
 impl PrivateServer {
     /// Starts a server on [`ServerDirectory::data`], which holds a base backup, all the WAL that is needed in `pg_wal`, a
     /// `recovery.signal`, and the target in `postgresql.auto.conf` (what `restore-stream --at … --data-dir … --with-wal`
-    /// makes), and waits until it has recovered, however long that takes; how far it is, it says ([`job::Progress`]). It may be written to then, on a timeline of its
-    /// own, and forgets everything when it ends.
+    /// makes), and waits until it has recovered, however long that takes; it says how far that is ([`job::Progress`]). It
+    /// may be written to then, on a timeline of its own, and forgets everything when it ends.
     ///
     /// No other setting of the cluster holds. The superuser that [`conninfo`](Self::conninfo) names is the first of
     /// `likely` that is one, or else a new one, for which the server is started again: then it does not know any more what

@@ -101,19 +101,34 @@ impl Living {
         let names = self.origin.store.names();
         let last = names.iter().rfind(|it| it.len() == 24).unwrap();
         let bin = self.origin.cluster.version().bin();
-        let slow = self.place.make("slow");
-        for name in ["initdb", "pg_controldata", "pg_dump", "pg_dumpall"] {
-            symlink(bin.join(name), slow.join(name)).unwrap();
-        }
-        self.place.script(
-            "slow/postgres",
+        self.programs_with(
+            "postgres",
             &format!(
                 "[ \"$1\" = --version ] && exec {postgres} --version\nexec {postgres} \"$@\" -c restore_command=\"[ %f != {last} ] || until [ -e '{}' ]; do sleep 0.1; done; false\"",
                 go.display(),
                 postgres = bin.join("postgres").display()
             ),
-        );
-        slow
+        )
+    }
+
+    /// A directory for `--pg-bindir`: the server's programs, one of them a script of this text.
+    fn programs_with(&self, replaced: &str, script: &str) -> PathBuf {
+        let bin = self.origin.cluster.version().bin();
+        let place = self.place.make(format!("with-another-{replaced}"));
+        for name in [
+            "initdb",
+            "pg_controldata",
+            "pg_dump",
+            "pg_dumpall",
+            "postgres",
+        ] {
+            if name != replaced {
+                symlink(bin.join(name), place.join(name)).unwrap();
+            }
+        }
+        self.place
+            .script(&format!("with-another-{replaced}/{replaced}"), script);
+        place
     }
 
     fn numbers(&self, database: &str) -> Vec<usize> {

@@ -1,7 +1,6 @@
 //! What fails while one database is brought back: the living server is as it was, and nothing is left beside it.
 
 use std::fs;
-use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use e2e::{Chance, Cluster, Version, Volume, WalStore, scratch, wait_for};
@@ -123,13 +122,9 @@ fn a_disk_that_is_full_and_a_server_that_fails() {
     }
     // A server that ends while it recovers.
     let bin = living.origin.cluster.version().bin();
-    let fake = living.place.make("bin");
-    for name in ["initdb", "pg_controldata", "pg_dump", "pg_dumpall"] {
-        symlink(bin.join(name), fake.join(name)).unwrap();
-    }
     let real = bin.join("postgres");
-    living.place.script(
-        "bin/postgres",
+    let fake = living.programs_with(
+        "postgres",
         &format!(
             "[ \"$1\" = --version ] && exec {} --version\necho 'LOG:  replaying' >&2\necho 'FATAL:  the replay broke' >&2\nexit 1",
             real.display()
@@ -140,12 +135,8 @@ fn a_disk_that_is_full_and_a_server_that_fails() {
         .says("cannot recover to the end of the archived WAL: ")
         .says("FATAL:  the replay broke");
     // One that is killed when it has recovered.
-    let killing = living.place.make("killing");
-    for name in ["initdb", "pg_controldata", "pg_dumpall", "postgres"] {
-        symlink(bin.join(name), killing.join(name)).unwrap();
-    }
-    living.place.script(
-        "killing/pg_dump",
+    let killing = living.programs_with(
+        "pg_dump",
         &format!(
             "[ \"$1\" = --version ] || kill -KILL $(head -qn 1 '{}'/*/data/postmaster.pid)\nexec {} \"$@\"",
             living.place.join("work").display(),
@@ -249,12 +240,8 @@ fn a_disk_that_fills_while_the_server_works() {
     let disk = Volume::mount(living.place.join("disk"), "200m");
     let filler = disk.path().join("filler");
     let bin = cluster.version().bin();
-    let filling = living.place.make("filling");
-    for name in ["initdb", "pg_controldata", "pg_dumpall", "postgres"] {
-        symlink(bin.join(name), filling.join(name)).unwrap();
-    }
-    living.place.script(
-        "filling/pg_dump",
+    let filling = living.programs_with(
+        "pg_dump",
         &format!(
             "[ \"$1\" = --version ] || head -c 1G /dev/zero 2>/dev/null > '{}'\nexec {} \"$@\"",
             filler.display(),
