@@ -28,6 +28,9 @@ pub struct Options {
     pub concurrency: usize,
     /// What the bodies of all requests together send at most; none is as fast as the link is.
     pub max_rate: Option<RateLimit>,
+    /// Whether a second connection is made beside the first one, for a request that comes a moment later and should not
+    /// wait for its own. Never through a proxy.
+    pub spare_connection: bool,
 }
 
 impl Default for Options {
@@ -42,6 +45,7 @@ impl Default for Options {
             max_pause: Duration::from_secs(30),
             concurrency: 10,
             max_rate: None,
+            spare_connection: false,
         }
     }
 }

@@ -1,5 +1,7 @@
 //! The connections to a host.
 
+mod spare;
+
 use ureq::config::Config;
 use ureq::http::Uri;
 use ureq::tls::{RootCerts, TlsConfig};
@@ -7,6 +9,7 @@ use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver
 use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
 use ureq::{Agent, Error as HttpError, Proxy};
 
+use self::spare::WithSpare;
 use super::certificates::root_certs;
 use super::proxy::proxy;
 use crate::{Error, Options};
@@ -51,6 +54,8 @@ impl Route {
 
 /// An agent that keeps as many connections as there are requests at once.
 pub(crate) fn agent(route: Route, options: &Options) -> Agent {
+    // The connection to a proxy is made by the same connector as the one through it.
+    let has_proxy = route.proxy.is_some();
     let config = Agent::config_builder()
         .http_status_as_error(false)
         .max_redirects(0)
@@ -69,12 +74,15 @@ pub(crate) fn agent(route: Route, options: &Options) -> Agent {
         .timeout_per_read(Some(options.stall_timeout))
         .timeout_per_write(Some(options.stall_timeout))
         .build();
-    let connector = DefaultConnector::default();
     let resolver = NameService {
         resolver: DefaultResolver::default(),
         address: route.address,
     };
-    Agent::with_parts(config, connector, resolver)
+    let connector = DefaultConnector::default();
+    match options.spare_connection && !has_proxy {
+        true => Agent::with_parts(config, WithSpare::new(connector), resolver),
+        false => Agent::with_parts(config, connector, resolver),
+    }
 }
 
 /// Resolves names as ureq does, and says so when that fails. getaddrinfo's errors reach us as I/O errors without
