@@ -44,7 +44,23 @@ impl Archiver {
     ///
     /// # Errors
     /// It was not, or is of another cluster, or contradicts what is there.
-    pub(super) fn put(&self, mut file: WalFile) -> Result<Put, Error> {
+    pub(super) fn put(&self, file: WalFile) -> Result<Put, Error> {
+        self.put_packed(file, WalFile::pack)
+    }
+
+    /// The same for the file that PostgreSQL waits for.
+    ///
+    /// # Errors
+    /// As [`put`](Self::put).
+    pub(super) fn put_awaited(&self, file: WalFile) -> Result<Put, Error> {
+        self.put_packed(file, WalFile::pack_soon)
+    }
+
+    fn put_packed(
+        &self,
+        mut file: WalFile,
+        pack: impl FnOnce(&mut WalFile) -> Result<Packed, Error>,
+    ) -> Result<Put, Error> {
         let name = file.name();
         if file.system() != self.archive.system() {
             return Err(Error::not_good(format!(
@@ -55,7 +71,7 @@ impl Archiver {
         }
         let left = self.ask_whether_left(&file);
         let mut share = self.budget.take(file.size());
-        let packed = file.pack()?;
+        let packed = pack(&mut file)?;
         share.keep(packed.bytes.len() as u64);
         if let WalName::History(timeline) = name {
             self.check_history(timeline, &packed)?;

@@ -1,7 +1,7 @@
 //! A file to be archived, and whether it is what its name says.
 
 use std::fs::File;
-use std::io::{self, Seek};
+use std::io::{self, Read, Seek};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
@@ -120,9 +120,23 @@ impl WalFile {
     /// # Errors
     /// It cannot be read, or has another length than before.
     pub(super) fn pack(&mut self) -> Result<Packed, Error> {
+        self.pack_by(Packed::of)
+    }
+
+    /// The same sooner, for some more work.
+    ///
+    /// # Errors
+    /// As [`pack`](Self::pack).
+    pub(super) fn pack_soon(&mut self) -> Result<Packed, Error> {
+        self.pack_by(Packed::soon)
+    }
+
+    fn pack_by(
+        &mut self,
+        pack: impl FnOnce(&mut dyn Read, u64) -> io::Result<Packed>,
+    ) -> Result<Packed, Error> {
         let cannot = format!("cannot read '{}'", self.path.display());
-        let packed =
-            Packed::of(&mut self.file, self.size).map_err(|error| Error::io(&cannot, &error))?;
+        let packed = pack(&mut self.file, self.size).map_err(|error| Error::io(&cannot, &error))?;
         match packed.raw_size == self.size {
             true => Ok(packed),
             false => Err(Error::failed(format!("{cannot}: its size changes"))),

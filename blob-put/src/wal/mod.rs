@@ -31,6 +31,8 @@ pub(crate) fn run(args: &Args) -> Result<(), Error> {
     };
     let options = Options {
         concurrency: at_once.into(),
+        // One for the question about timelines, one for the segment, which is still being compressed.
+        spare_connection: true,
         ..Options::default().within(args.deadline.unwrap_or(DEADLINE))
     };
     if path.is_dir() {
@@ -44,7 +46,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Error> {
     let store = open_store(args, options)?;
     let archiver = Archiver::new(&store, file.system(), &data);
     match args.ahead {
-        None => archiver.put(file).map(drop),
+        None => archiver.put_awaited(file).map(drop),
         Some(ahead) => ready::put_with_neighbours(&archiver, file, &data, ahead.into()),
     }
 }

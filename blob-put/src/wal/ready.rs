@@ -55,7 +55,7 @@ pub(super) fn put_with_neighbours(
             let worker = thread::Builder::new().name("ahead".into());
             let _ = worker.spawn_scoped(scope, || neighbours.work(archiver));
         }
-        let put = archiver.put(file).map(drop);
+        let put = archiver.put_awaited(file).map(drop);
         if put.is_err() {
             neighbours.lock().stopped = true;
         }
