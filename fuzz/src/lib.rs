@@ -36,7 +36,7 @@ pub fn check(file: &[u8]) {
 
 #[derive(Debug)]
 enum Outcome {
-    All(Vec<u8>, Report),
+    All(Vec<u8>, Box<Report>),
     Wrong(#[expect(dead_code, reason = "for a panic's message")] String),
     Large,
 }
@@ -55,7 +55,7 @@ fn read(file: &[u8], threads: usize) -> Outcome {
         }
     }
     match reader.finish() {
-        Ok(report) => Outcome::All(sql, report),
+        Ok(report) => Outcome::All(sql, Box::new(report)),
         Err(error) => Outcome::Wrong(error.to_string()),
     }
 }
