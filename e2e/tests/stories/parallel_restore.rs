@@ -140,10 +140,10 @@ fn hundreds_of_tables_with_indexes() {
 }
 
 #[test]
-fn ten_thousand_tables() {
+fn twenty_thousand_tables() {
     let locks = "max_locks_per_transaction = 1000";
     let cluster = Cluster::with(Version::debian(), &[], locks);
-    let make = "do $$ begin for i in 1..10000 loop
+    let make = "do $$ begin for i in 1..20000 loop
         execute format('create table t%s (i integer)', i);
         execute format('insert into t%s values (%s)', i, i);
     end loop; end $$";
