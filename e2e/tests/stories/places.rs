@@ -66,10 +66,10 @@ fn a_file_system_without_links() {
     )
     .spawn();
     wait_for("the dump", || home.join("stop").exists().then_some(()));
-    running.signal(Signal::HUP);
+    running.signal(Signal::TERM);
     let seen = running.wait();
-    assert_eq!(seen.code(), Some(129), "{seen}");
-    says(&seen, "stopped by SIGHUP");
+    assert_eq!(seen.code(), Some(143), "{seen}");
+    says(&seen, "stopped by SIGTERM");
     assert_eq!(scratch::names(store).len(), 6);
 }
 

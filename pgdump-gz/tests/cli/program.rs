@@ -71,7 +71,15 @@ impl TestDir {
         &self,
         arguments: impl IntoIterator<Item = I>,
     ) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_pgdump-gz"));
+        self.command(env!("CARGO_BIN_EXE_pgdump-gz"), arguments)
+    }
+
+    fn command<I: AsRef<OsStr>>(
+        &self,
+        program: &str,
+        arguments: impl IntoIterator<Item = I>,
+    ) -> Command {
+        let mut command = Command::new(program);
         command.args(arguments).current_dir(self.root.path());
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("PG") {
@@ -97,7 +105,10 @@ impl TestDir {
 
     /// Begins `pgdump-gz --dir store -- sh -c script`.
     pub(crate) fn begin(&self, script: &str) -> Child {
-        self.program(["--dir", "store", "--", "sh", "-c", script])
+        // Tests that are run by nohup(1) would have it ignore SIGHUP.
+        let program = ["--default-signal=HUP", env!("CARGO_BIN_EXE_pgdump-gz")];
+        let arguments = ["--dir", "store", "--", "sh", "-c", script];
+        self.command("env", program.into_iter().chain(arguments))
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
