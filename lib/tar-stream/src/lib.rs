@@ -143,8 +143,10 @@ impl Tar {
                     on(at, Event::Content(now))?;
                     self.state = after(content - now.len() as u64, filler);
                 }
-                State::Ended if now.iter().all(|byte| *byte == 0) => on(at, Event::Filler(now))?,
-                State::Ended => return Err(Flaw::AfterEnd(at).into()),
+                State::Ended => match now.iter().position(|byte| *byte != 0) {
+                    None => on(at, Event::Filler(now))?,
+                    Some(more) => return Err(Flaw::AfterEnd(at + more as u64).into()),
+                },
             }
             self.passed += now.len() as u64;
         }
@@ -369,7 +371,10 @@ mod tests {
         archive.extend([0; 10 * BLOCK]);
         assert!(pass(&archive, 100).is_ok());
         archive.push(1);
-        assert!(matches!(pass(&archive, 100), Err(Flaw::AfterEnd(_))));
+        let last = archive.len() as u64 - 1;
+        for piece in [1, 100, 1 << 20] {
+            assert_eq!(pass(&archive, piece).unwrap_err(), Flaw::AfterEnd(last));
+        }
         archive[3] ^= 1;
         assert_eq!(pass(&archive, 100).unwrap_err(), Flaw::NoHeader(0));
         let sql = b"-- PostgreSQL database dump\n".repeat(100);
