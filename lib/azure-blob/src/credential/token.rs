@@ -269,7 +269,7 @@ impl Fields {
 
 impl fmt::Debug for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.parts.fields.fmt(f)
+        f.write_str(&secret::hidden(&format!("{:?}", self.parts.fields)))
     }
 }
 
