@@ -62,14 +62,6 @@ impl Azurite {
         Self::https_with(certificate, &[])
     }
 
-    /// The same, for clients that speak a newer version than it knows.
-    ///
-    /// # Panics
-    /// When it cannot be started.
-    pub fn https_lenient(certificate: &Certificate) -> Self {
-        Self::https_with(certificate, &["--skipApiVersionCheck"])
-    }
-
     /// Starts one that speaks https and takes the bearer tokens of identities.
     ///
     /// # Panics

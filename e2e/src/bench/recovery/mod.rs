@@ -20,7 +20,7 @@ pub(super) fn races(data: &Data) -> Vec<Race> {
     let origin = Rc::new(Origin::make(data));
     println!("{}", origin.description());
     let repositories = Repositories::make(&origin).map(Rc::new);
-    let distant = Rc::new(Distant::make(&origin, repositories.as_deref()));
+    let distant = Rc::new(Distant::start(&origin, repositories.as_deref()));
     let here = Place::here(&origin);
     let near = Place::distant(&distant, 0);
     let far = Place::distant(&distant, 40);

@@ -93,7 +93,7 @@ impl Repositories {
         self.home.join("repositories")
     }
 
-    /// Lets [`Repositories::env`] name a container that holds a copy of [`Repositories::root`], and its https port.
+    /// Lets [`Repositories::env`] name a container that has [`Repositories::root`], and its https port.
     pub(super) fn in_container(&self, place: &str, container: &str, port: u16) {
         let repository = format!(
             "repo1-type=azure\nrepo1-azure-account={ACCOUNT}\nrepo1-azure-key={KEY}\n\

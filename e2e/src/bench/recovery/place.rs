@@ -1,21 +1,19 @@
-//! Where the backups are read from: a local directory, and Azurite over https and a line of some length.
+//! Where the backups are read from: a local directory, and a container over https and a line of some length.
 
-use std::fs;
-use std::path::Path;
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
 use super::super::delay::DelayLine;
+use super::super::sink::{CONTAINER, Sink};
 use super::origin::Origin;
 use super::pgbackrest::{self, Repositories};
-use crate::sas::ACCOUNT;
+use crate::sas::{ACCOUNT, Sas};
 use crate::tls::Certificate;
-use crate::{Azurite, Container};
 
-/// Copies of the store and of pgBackRest's repositories in a container.
+/// A container with the store and pgBackRest's repositories.
 pub(super) struct Distant {
-    azurite: Azurite,
-    container: Container,
+    sink: Sink,
     certificate: Certificate,
 }
 
@@ -31,21 +29,16 @@ pub(super) struct Place {
 }
 
 impl Distant {
-    /// Copies all there.
+    /// Starts it.
     ///
     /// # Panics
     /// When that fails.
-    pub(super) fn make(origin: &Origin, repositories: Option<&Repositories>) -> Self {
+    pub(super) fn start(origin: &Origin, repositories: Option<&Repositories>) -> Self {
         let certificate = Certificate::make();
-        let azurite = Azurite::https_lenient(&certificate);
-        let container = azurite.container();
-        copy(Path::new(&origin.store.url()), "", &container);
-        if let Some(repositories) = repositories {
-            copy(&repositories.root(), "", &container);
-        }
+        let mut dirs = vec![PathBuf::from(origin.store.url())];
+        dirs.extend(repositories.map(Repositories::root));
         Self {
-            azurite,
-            container,
+            sink: Sink::https(&certificate, dirs),
             certificate,
         }
     }
@@ -65,10 +58,9 @@ impl Place {
     /// The container, a round trip of so many milliseconds away.
     pub(super) fn distant(distant: &Rc<Distant>, milliseconds: u64) -> Self {
         let round_trip = Duration::from_millis(milliseconds);
-        let line = DelayLine::to(distant.azurite.port(), round_trip);
-        let container = distant.container.name();
+        let line = DelayLine::to(distant.sink.port(), round_trip);
         Self {
-            store: format!("https://127.0.0.1:{}/{ACCOUNT}/{container}", line.port()),
+            store: format!("https://127.0.0.1:{}/{ACCOUNT}/{CONTAINER}", line.port()),
             name: format!("{milliseconds}-ms"),
             far: milliseconds > 0,
             distant: Some((Rc::clone(distant), line)),
@@ -77,8 +69,8 @@ impl Place {
 
     /// Tells pgBackRest where it is.
     pub(super) fn tell(&self, repositories: &Repositories) {
-        if let Some((distant, line)) = &self.distant {
-            repositories.in_container(&self.name, distant.container.name(), line.port());
+        if let Some((_, line)) = &self.distant {
+            repositories.in_container(&self.name, CONTAINER, line.port());
         }
     }
 
@@ -87,7 +79,7 @@ impl Place {
         let mut env = vec![("STORE", self.store.clone())];
         if let Some((distant, _)) = &self.distant {
             let authority = distant.certificate.authority.display().to_string();
-            env.push(("AZURE_STORAGE_SAS_TOKEN", distant.container.token()));
+            env.push(("AZURE_STORAGE_SAS_TOKEN", Sas::new(CONTAINER).sign()));
             env.push(("SSL_CERT_FILE", authority));
         }
         env
@@ -96,18 +88,5 @@ impl Place {
     /// The bytes that it has sent so far, if they can be counted.
     pub(super) fn sent(&self) -> u64 {
         self.distant.as_ref().map_or(0, |(_, line)| line.received())
-    }
-}
-
-/// Copies a directory's files, under names that begin with `prefix`.
-fn copy(directory: &Path, prefix: &str, container: &Container) {
-    for entry in fs::read_dir(directory).expect("a directory").flatten() {
-        let name = format!("{prefix}{}", entry.file_name().display());
-        let kind = entry.file_type().expect("a type");
-        if kind.is_dir() {
-            copy(&entry.path(), &format!("{name}/"), container);
-        } else if kind.is_file() {
-            container.write(&name, &fs::read(entry.path()).expect("a file"));
-        }
     }
 }

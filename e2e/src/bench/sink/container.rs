@@ -1,9 +1,9 @@
 //! The container: what it knows of the blobs that were put, and what it answers.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -21,8 +21,8 @@ const KEPT: u64 = 64 << 10;
 /// What the connections share.
 pub(super) struct Container {
     pub(super) delay: Duration,
-    /// Where the blobs are that can be got.
-    pub(super) dir: Option<PathBuf>,
+    /// Where the blobs are that can be got, each under its path in one of them.
+    pub(super) dirs: Vec<PathBuf>,
     /// How many bytes of blobs were sent.
     pub(super) sent: Arc<AtomicU64>,
     /// What was put, by path.
@@ -44,10 +44,10 @@ struct Blob {
 }
 
 impl Container {
-    pub(super) fn new(delay: Duration, dir: Option<PathBuf>, sent: Arc<AtomicU64>) -> Self {
+    pub(super) fn new(delay: Duration, dirs: Vec<PathBuf>, sent: Arc<AtomicU64>) -> Self {
         Self {
             delay,
-            dir,
+            dirs,
             sent,
             put: Mutex::default(),
         }
@@ -134,11 +134,7 @@ impl Container {
     }
 
     fn get(&self, request: &Request, stream: &mut Stream) -> io::Result<()> {
-        let name = request.path.rsplit('/').next().unwrap_or_default();
-        let file = self
-            .dir
-            .as_ref()
-            .and_then(|dir| File::open(dir.join(name)).ok());
+        let file = self.file(&request.path);
         let blob = self.put().get(&request.path).and_then(|it| it.blob.clone());
         let head = request.method == "HEAD";
         let size = match (&file, &blob) {
@@ -183,7 +179,14 @@ impl Container {
         Ok(())
     }
 
-    /// List Blobs, in one page; with a delimiter, those of the level.
+    /// The file that a blob is, if it is one: `/ACCOUNT/CONTAINER/` and its path.
+    fn file(&self, path: &str) -> Option<File> {
+        let name = path.splitn(4, '/').nth(3)?;
+        let mut found = self.dirs.iter().map(|dir| dir.join(name));
+        File::open(found.find(|path| path.is_file())?).ok()
+    }
+
+    /// List Blobs, in one page; with a delimiter, those of the level and the levels below it.
     fn list(&self, request: &Request, stream: &mut Stream) -> io::Result<()> {
         let mut blobs = self.files()?;
         let place = format!("{}/", request.path);
@@ -192,18 +195,26 @@ impl Container {
                 blobs.push((name.to_owned(), blob.size));
             }
         }
+        blobs.sort();
         let prefix = request.query.get("prefix").map_or("", String::as_str);
         let level = request.query.contains_key("delimiter");
-        let wanted = |name: &str| {
-            let rest = name.strip_prefix(prefix);
-            rest.is_some_and(|rest| !level || !rest.contains('/'))
-        };
+        let mut below = BTreeSet::new();
         let mut listed = String::new();
-        for (name, size) in blobs.iter().filter(|(name, _)| wanted(name)) {
+        for (name, size) in &blobs {
+            let Some(rest) = name.strip_prefix(prefix) else {
+                continue;
+            };
+            if let (true, Some((directory, _))) = (level, rest.split_once('/')) {
+                below.insert(format!("{prefix}{directory}/"));
+                continue;
+            }
             listed += &format!(
                 "<Blob><Name>{name}</Name><Properties><Last-Modified>{WRITTEN}</Last-Modified><Etag>1</Etag>\
                  <Content-Length>{size}</Content-Length><BlobType>BlockBlob</BlobType></Properties></Blob>"
             );
+        }
+        for name in below {
+            listed += &format!("<BlobPrefix><Name>{name}</Name></BlobPrefix>");
         }
         let list = format!(
             "<?xml version=\"1.0\" encoding=\"utf-8\"?><EnumerationResults><Blobs>{listed}</Blobs>\
@@ -218,18 +229,26 @@ impl Container {
 
     fn files(&self) -> io::Result<Vec<(String, u64)>> {
         let mut files = Vec::new();
-        let Some(dir) = &self.dir else {
-            return Ok(files);
-        };
-        for entry in fs::read_dir(dir)? {
-            let entry = entry?;
-            let file = entry.metadata()?;
-            if file.is_file() {
-                files.push((entry.file_name().display().to_string(), file.len()));
-            }
+        for dir in &self.dirs {
+            find(dir, "", &mut files)?;
         }
         Ok(files)
     }
+}
+
+/// The files of a directory and of those in it, under names that begin with `prefix`.
+fn find(dir: &Path, prefix: &str, files: &mut Vec<(String, u64)>) -> io::Result<()> {
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        let name = format!("{prefix}{}", entry.file_name().display());
+        let file = entry.metadata()?;
+        if file.is_dir() {
+            find(&entry.path(), &format!("{name}/"), files)?;
+        } else if file.is_file() {
+            files.push((name, file.len()));
+        }
+    }
+    Ok(())
 }
 
 /// An answer without a body.

@@ -37,23 +37,23 @@ impl Sink {
     /// # Panics
     /// When there is no port.
     pub(crate) fn start(delay: Duration, dir: PathBuf) -> Self {
-        Self::with(delay, Some(dir), None)
+        Self::with(delay, vec![dir], None)
     }
 
-    /// One that speaks https, has no files, and answers at once.
+    /// One that speaks https, has the files of these directories, and answers at once.
     ///
     /// # Panics
     /// When there is no port, or the certificate is no good.
-    pub(crate) fn https(certificate: &Certificate) -> Self {
+    pub(crate) fn https(certificate: &Certificate, dirs: Vec<PathBuf>) -> Self {
         let tls = stream::config(certificate);
-        Self::with(Duration::ZERO, None, Some(tls))
+        Self::with(Duration::ZERO, dirs, Some(tls))
     }
 
-    fn with(delay: Duration, dir: Option<PathBuf>, tls: Option<Arc<ServerConfig>>) -> Self {
+    fn with(delay: Duration, dirs: Vec<PathBuf>, tls: Option<Arc<ServerConfig>>) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
         let port = listener.local_addr().expect("a port").port();
         let sent = Arc::new(AtomicU64::new(0));
-        let container = Arc::new(Container::new(delay, dir, Arc::clone(&sent)));
+        let container = Arc::new(Container::new(delay, dirs, Arc::clone(&sent)));
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let (container, tls) = (Arc::clone(&container), tls.clone());
@@ -174,5 +174,24 @@ mod tests {
         );
         assert!(list("prefix=a%2F").contains("<Name>a/b/note</Name>"));
         assert!(!list("prefix=b").contains("note"));
+    }
+
+    #[test]
+    fn files_have_their_paths_in_either_directory() {
+        let (one, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        fs::write(one.path().join("file"), "one").unwrap();
+        fs::create_dir_all(other.path().join("a/b")).unwrap();
+        fs::write(other.path().join("a/b/file"), "other").unwrap();
+        let dirs = vec![one.path().to_owned(), other.path().to_owned()];
+        let url = Sink::with(Duration::ZERO, dirs, None).url();
+        let place = format!("/{ACCOUNT}/{CONTAINER}");
+        let ask = |what: &str| exchange(&url, &format!("GET {place}{what} HTTP/1.1\r\n\r\n"));
+        assert!(ask("/file").ends_with("\r\n\r\none"));
+        assert!(ask("/a/b/file").ends_with("\r\n\r\nother"));
+        assert!(ask("/b/file").contains("404"));
+        assert!(ask("/a/b").contains("404"));
+        let list = ask("?restype=container&comp=list&prefix=a%2F&delimiter=%2F");
+        assert!(list.contains("<BlobPrefix><Name>a/b/</Name>"), "{list}");
+        assert!(!list.contains("<Blob>"), "{list}");
     }
 }

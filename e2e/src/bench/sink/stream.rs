@@ -1,7 +1,7 @@
 //! A connection, in TLS or not.
 
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
 
@@ -11,10 +11,16 @@ use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 use crate::tls::Certificate;
 
+/// What is moved at once. The sink runs on the client's CPUs, and TLS itself reads 4 KiB.
+const AT_ONCE: usize = 256 << 10;
+
 pub(super) enum Stream {
     Plain(TcpStream),
-    Tls(Box<StreamOwned<ServerConnection, TcpStream>>),
+    Tls(Box<StreamOwned<ServerConnection, Buffered>>),
 }
+
+/// A connection that is read in large pieces.
+pub(super) struct Buffered(BufReader<TcpStream>);
 
 /// What a server of https needs.
 ///
@@ -40,6 +46,7 @@ impl Stream {
             return Ok(Self::Plain(stream));
         };
         let connection = ServerConnection::new(config).map_err(io::Error::other)?;
+        let stream = Buffered(BufReader::with_capacity(AT_ONCE, stream));
         let stream = StreamOwned::new(connection, stream);
         Ok(Self::Tls(Box::new(stream)))
     }
@@ -49,7 +56,7 @@ impl Stream {
         let mut bytes = file.take(length);
         match self {
             Self::Plain(stream) => io::copy(&mut bytes, stream),
-            Self::Tls(stream) => io::copy(&mut bytes, stream),
+            Self::Tls(stream) => io::copy(&mut BufReader::with_capacity(AT_ONCE, bytes), stream),
         }
     }
 }
@@ -76,5 +83,21 @@ impl Write for Stream {
             Self::Plain(stream) => stream.flush(),
             Self::Tls(stream) => stream.flush(),
         }
+    }
+}
+
+impl Read for Buffered {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        self.0.read(into)
+    }
+}
+
+impl Write for Buffered {
+    fn write(&mut self, from: &[u8]) -> io::Result<usize> {
+        self.0.get_mut().write(from)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.get_mut().flush()
     }
 }

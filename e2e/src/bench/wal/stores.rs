@@ -33,7 +33,7 @@ pub(super) struct Service {
 impl Service {
     pub(super) fn start() -> &'static Self {
         let certificate = Certificate::make();
-        let sink = Sink::https(&certificate);
+        let sink = Sink::https(&certificate, Vec::new());
         Box::leak(Box::new(Self { sink, certificate }))
     }
 
