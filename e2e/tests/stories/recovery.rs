@@ -1,8 +1,10 @@
 //! `restore-stream --at` brings a whole cluster back to any moment: what was committed until then is there, and no more.
 
+mod commits;
 mod crossing;
 mod faults;
 pub(crate) mod one_database;
+mod origin;
 mod runbook;
 mod tablespaces;
 
@@ -10,194 +12,16 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use chrono::{NaiveDateTime, TimeDelta};
 use e2e::postgres::REPLICATION;
 use e2e::{
-    Azurite, Chance, Cluster, Moments, Program, Proxy, Scratch, Seen, Version, Volume, WalStore,
-    scratch, wait_for,
+    Azurite, Chance, Cluster, Moments, Program, Proxy, Scratch, Version, Volume, WalStore, scratch,
+    wait_for,
 };
 use rustix::process::Signal;
 
-/// The rows of a table with the times of their commits, which are those in the WAL.
-const COMMITS: &str = "select i || '|' || to_char(pg_xact_commit_timestamp(xmin) at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS.US') from commits order by i";
-
-/// A server that archives its WAL, and a store with base backups of it.
-pub(crate) struct Origin {
-    pub(crate) cluster: Cluster,
-    pub(crate) store: WalStore,
-}
-
-/// A commit: a row's number, and when it was committed.
-pub(crate) type Commit = (usize, String);
-
-impl Origin {
-    pub(crate) fn new(version: Version, store: WalStore, settings: &str) -> Self {
-        let settings = format!(
-            "{}track_commit_timestamp = on\narchive_timeout = 0\n{settings}",
-            store.archiving("--ahead 4")
-        );
-        let cluster = Cluster::with(version, &["--wal-segsize=1"], &settings);
-        cluster.sql("postgres", "create table commits (i int)");
-        Self { cluster, store }
-    }
-
-    pub(crate) fn base(&self) {
-        base(&self.cluster, &self.store);
-    }
-
-    /// A transaction for each number, and then the end of the segment.
-    pub(crate) fn write(&self, first: usize, last: usize) {
-        write(&self.cluster, first, last);
-    }
-
-    pub(crate) fn commits(&self) -> Vec<Commit> {
-        commits(&self.cluster)
-    }
-
-    /// `restore-stream STORE` with these arguments, into this directory.
-    fn restore(&self, args: &str, data: &Path) -> Program {
-        self.restore_anywhere(args, data).on(&self.cluster)
-    }
-
-    /// The same on a machine that need not have a server of its version.
-    fn restore_anywhere(&self, args: &str, data: &Path) -> Program {
-        let args = format!(
-            "{} --data-dir '{}' {args}",
-            self.store.url(),
-            data.display()
-        );
-        Program::sh(&format!(
-            "exec {}",
-            self.store.line("restore-stream", &args)
-        ))
-    }
-
-    /// The recovered cluster, of which the server may be written to.
-    fn recovered(&self, args: &str) -> Cluster {
-        let mut restored = self.restored(args);
-        restored.recover().unwrap();
-        restored
-    }
-
-    /// The cluster that is to recover.
-    fn restored(&self, args: &str) -> Cluster {
-        self.cluster.filled(|data| {
-            let seen = self.restore(args, data).succeeds();
-            assert_eq!(seen.out(), data.display().to_string());
-            seen.says("pg_ctl -D ");
-        })
-    }
-
-    /// The commits in the database alone, which is restored beside itself.
-    fn numbers_alone(&self, args: &str) -> Vec<usize> {
-        let place = Scratch::new();
-        let args = format!(
-            "{} --database postgres --as alone --work-dir '{}' {args}",
-            self.store.url(),
-            place.path().display()
-        );
-        Program::sh(&self.store.line("restore-stream", &args))
-            .on(&self.cluster)
-            .succeeds();
-        assert_eq!(scratch::names(place.path()), [""; 0]);
-        let found = numbers_in("alone", "commits", &self.cluster);
-        self.cluster.sql("postgres", "drop database alone");
-        found
-    }
-
-    /// What is said of a restore that is not done, which leaves nothing.
-    fn refused(&self, code: i32, args: &str) -> Seen {
-        let place = Scratch::new();
-        let data = place.join("data");
-        let seen = self.restore(args, &data).fails(code);
-        assert!(!data.exists(), "{seen}");
-        seen
-    }
-}
-
-pub(crate) fn base(cluster: &Cluster, store: &WalStore) {
-    let line = format!(
-        "pgdump-gz --base --checkpoint fast | {}",
-        store.line("blob-put", &format!("- {}/", store.url()))
-    );
-    Program::sh(&line).on(cluster).succeeds();
-}
-
-pub(crate) fn write(cluster: &Cluster, first: usize, last: usize) {
-    write_in("postgres", cluster, first, last);
-}
-
-fn write_in(database: &str, cluster: &Cluster, first: usize, last: usize) {
-    cluster.sql(
-        database,
-        &format!(
-            "do $$ begin for i in {first}..{last} loop insert into commits values (i); commit; perform pg_sleep(random() * 0.01); end loop; end $$;
-             select pg_switch_wal()"
-        ),
-    );
-    archived(cluster);
-}
-
-/// Waits until the archiver has nothing to do.
-fn archived(cluster: &Cluster) {
-    wait_for("the archiver", || {
-        let status = scratch::names(cluster.data().join("pg_wal/archive_status"));
-        (!status.iter().any(|name| name.ends_with(".ready"))).then_some(())
-    });
-}
-
-fn commits(cluster: &Cluster) -> Vec<Commit> {
-    commits_in("postgres", cluster)
-}
-
-fn commits_in(database: &str, cluster: &Cluster) -> Vec<Commit> {
-    let lines = cluster.sql(database, COMMITS);
-    let commit = |line: &str| {
-        let (number, time) = line.split_once('|').unwrap();
-        (number.parse().unwrap(), time.to_owned())
-    };
-    lines.lines().map(commit).collect()
-}
-
-fn numbers(cluster: &Cluster) -> Vec<usize> {
-    numbers_in("postgres", "commits", cluster)
-}
-
-fn numbers_in(database: &str, table: &str, cluster: &Cluster) -> Vec<usize> {
-    let lines = cluster.sql(database, &format!("select i from {table} order by i"));
-    lines.lines().map(|line| line.parse().unwrap()).collect()
-}
-
-/// What is wanted of it at a moment.
-fn until(commits: &[Commit], time: &str) -> Vec<usize> {
-    let before = commits.iter().filter(|(_, it)| it.as_str() <= time);
-    before.map(|(number, _)| *number).collect()
-}
-
-/// How COMMITS and PostgreSQL have a moment.
-const FORM: &str = "%Y-%m-%d %H:%M:%S%.6f";
-
-fn time(text: &str) -> NaiveDateTime {
-    NaiveDateTime::parse_from_str(text, FORM).unwrap()
-}
-
-/// The microseconds between two commits.
-fn span(one: &Commit, next: &Commit) -> usize {
-    let span = time(&next.1) - time(&one.1);
-    span.num_microseconds().unwrap().try_into().unwrap()
-}
-
-fn later(moment: &str, micros: usize) -> String {
-    let micros = TimeDelta::microseconds(micros.try_into().unwrap());
-    (time(moment) + micros).format(FORM).to_string()
-}
-
-/// A moment at a commit, or before the next: a microsecond later, or long after it.
-fn some_moment(chance: &mut Chance, commits: &[Commit]) -> String {
-    let at = chance.below(commits.len() - 1);
-    let (one, next) = (&commits[at], &commits[at + 1]);
-    later(&one.1, chance.below(span(one, next).max(1)))
-}
+use commits::{commits, commits_in, later, numbers, numbers_in, some_moment, span, until};
+pub(crate) use origin::{Origin, base, write};
+use origin::{archived, write_in};
 
 #[test]
 fn every_moment_comes_back() {
