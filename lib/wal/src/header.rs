@@ -52,6 +52,8 @@ pub enum HeaderError {
     PageSize(u32),
     /// There is no timeline 0.
     Timeline,
+    /// No segment of its size begins here.
+    Address(Lsn),
 }
 
 /// In what a segment is not the one that its name says.
@@ -101,10 +103,14 @@ impl LongHeader {
         if !page_size.is_power_of_two() || !(1 << 10..=1 << 16).contains(&page_size) {
             return Err(HeaderError::PageSize(page_size));
         }
+        let address = Lsn(u64_at(header, 8));
+        if !address.0.is_multiple_of(segment_size.bytes()) {
+            return Err(HeaderError::Address(address));
+        }
         Ok(Self {
             magic,
             timeline,
-            address: Lsn(u64_at(header, 8)),
+            address,
             system: SystemId(u64_at(header, 24)),
             segment_size,
             page_size,
@@ -149,6 +155,9 @@ impl fmt::Display for HeaderError {
             }
             Self::PageSize(size) => write!(f, "its header says that pages have {size} bytes"),
             Self::Timeline => f.write_str("its header says timeline 0"),
+            Self::Address(address) => {
+                write!(f, "its header says {address}, where no segment begins")
+            }
         }
     }
 }
@@ -247,6 +256,7 @@ mod tests {
             (4, 0, HeaderError::Timeline),
             (34, 1, HeaderError::SegmentSize(0x0101_0000)),
             (37, 0, HeaderError::PageSize(0)),
+            (8, 1, HeaderError::Address(Lsn(0x0100_0001))),
         ] {
             let mut bytes = REAL;
             bytes[at] = byte;

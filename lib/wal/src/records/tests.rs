@@ -285,3 +285,17 @@ proptest! {
         read(&bytes, 777);
     }
 }
+
+/// A page's address may be anything where a segment is damaged.
+#[test]
+fn what_begins_within_a_segment_is_none() {
+    for address in [u64::MAX - 7, u64::MAX - PAGE as u64 + 1, START + 8] {
+        let mut written = Written::new();
+        written.put(&record(9, 0, 0, &[7; 3 * PAGE]));
+        let mut bytes = written.end();
+        bytes[8..16].copy_from_slice(&address.to_le_bytes());
+        let mut records = Vec::new();
+        RecordReader::new().see(&bytes, &mut |record| records.push(record));
+        assert_eq!(records, [], "{address:X}");
+    }
+}
